@@ -1,0 +1,51 @@
+# One target a box, one function a kind of target. Everything the project's targets share stands in mesh_flags.
+
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+if(NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE Release)
+endif()
+# Asserts are MESH_ASSERT and stay on; NDEBUG only silences third-party headers.
+set(CMAKE_CXX_FLAGS_RELEASE "-O3 -DNDEBUG -g1")
+
+find_program(MESH_CCACHE ccache)
+if(MESH_CCACHE)
+  # pch_defines and time_macros: ccache refuses precompiled headers without them.
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime ${MESH_CCACHE})
+endif()
+
+find_package(Threads REQUIRED)
+
+add_library(mesh_flags INTERFACE)
+target_include_directories(mesh_flags INTERFACE "${PROJECT_SOURCE_DIR}")
+target_link_libraries(mesh_flags INTERFACE Threads::Threads)
+target_compile_options(mesh_flags INTERFACE
+  -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wnon-virtual-dtor -Wold-style-cast
+  -ffp-contract=off   # every vector path equals the scalar reference bit for bit
+  -fno-omit-frame-pointer
+  $<$<CXX_COMPILER_ID:GNU>:-fpch-preprocess>
+  $<$<BOOL:${MESH_WERROR}>:-Werror>)
+target_compile_definitions(mesh_flags INTERFACE
+  $<$<BOOL:${MESH_FAULTS}>:MESH_FAULTS=1>
+  $<$<BOOL:${MESH_DCHECKS}>:MESH_DCHECKS=1>)
+if(MESH_SANITIZE)
+  target_compile_options(mesh_flags INTERFACE -fsanitize=${MESH_SANITIZE} -fno-sanitize-recover=all)
+  target_link_options(mesh_flags INTERFACE -fsanitize=${MESH_SANITIZE})
+endif()
+if(MESH_COVERAGE)
+  target_compile_options(mesh_flags INTERFACE --coverage -fprofile-update=atomic)
+  target_link_options(mesh_flags INTERFACE --coverage)
+endif()
+
+# mesh_add_box(shm SOURCES a.cpp b.cpp USES other_box PRIVATE third_party): a library target mesh_<name>.
+function(mesh_add_box name)
+  cmake_parse_arguments(BOX "" "" "SOURCES;USES;PRIVATE" ${ARGN})
+  if(BOX_SOURCES)
+    add_library(mesh_${name} STATIC ${BOX_SOURCES})
+    target_link_libraries(mesh_${name} PUBLIC mesh_flags ${BOX_USES} PRIVATE ${BOX_PRIVATE})
+  else()
+    add_library(mesh_${name} INTERFACE)
+    target_link_libraries(mesh_${name} INTERFACE mesh_flags ${BOX_USES})
+  endif()
+endfunction()
