@@ -1,0 +1,406 @@
+// SpscRing: one process publishes 56-byte records, one other process polls them.
+//
+// Callers     Writer: the process that owns the slots' page, one thread. Reader: the one reader,
+// one thread. Progress    claim, stage, reveal, poll: wait-free.   (words as defined in
+// docs/GLOSSARY.md) Ordering    writes to the records of a batch happen-before the poll() that
+// returns them.     SYNC ring.published
+//             reads inside poll() happen-before the claim() that hands the slot out again.     SYNC
+//             ring.freed reveal_checked() and the reader's prepare_to_park() never miss each other:
+//             one of the two sees the other's store. SYNC ring.parked
+// Cost        publish: 1 cache line a record. poll: 1 load when empty, 1 cursor store a burst. No
+// system call, no
+//             allocation. reveal_checked drains the store buffer: once a flush, never once a
+//             message.
+// Units       positions count records from the ring's start modulo 2^64; capacity in slots (power
+// of two). If the      writer dies: what was not revealed is not visible, what was revealed stays;
+// the ring stays usable. other side  A new writer calls Writer::take_over before it publishes; it
+// wipes the stamps a dead batch left. dies,       reader dies in poll: its cursor stands; who takes
+// over sees the last burst again (at least once). stalls,     reader stalls: claim returns kFull,
+// never blocks. or lies     a cursor outside [its last value, revealed head] is kCorrupt: the
+// peer's page is input. A reader
+//             whose peer writes wild stamps reads wild records or none, and never leaves the ring's
+//             bytes.
+// Errors      claim -> kFull (normal: back off), kCorrupt. create, take_over -> Errc::misaligned,
+//             invalid_argument, corrupt.
+// Layout      docs/SHM_LAYOUT.md, RingSlot and RingReaderPage.
+// Source      Lamport 1983 (one writer, one reader); stamps as in Vyukov's bounded queue; cached
+// remote cursor after
+//             rigtorp/SPSCQueue; first stamp last and the wipe: docs/decisions/0007-ring-stamps.md.
+//
+// A slot's stamp is the position of its record plus one, modulo 2^64. A slot never used is all
+// zeros and counts as holding position index - capacity, so a fresh mapping needs no formatting,
+// and take_over needs no special case. Invariant: revealed_ - cursor <= capacity; slots [cursor,
+// revealed_) carry stamps position + 1; the slot of revealed_ carries the stamp of the lap before,
+// whatever a dead or open batch left behind it.
+#pragma once
+
+#include <algorithm>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <type_traits>
+
+#include "queues/ring_layout.hpp"
+#include "shm/base/assert.hpp"
+#include "shm/base/limits.hpp"
+#include "shm/base/result.hpp"
+#include "shm/base/sequence.hpp"
+#include "shm/base/word.hpp"
+
+namespace mesh::queues {
+
+// Cold paths of create and take_over, in spsc_ring.cpp.
+struct RingPlace {
+  const void* slots;
+  std::size_t slot_count;
+  std::size_t slot_alignment;
+  const void* page;
+  std::size_t page_alignment;
+};
+Status check_ring(const RingPlace& place);
+tl::unexpected<Error> foreign_cursor(std::uint64_t cursor, std::uint64_t head,
+                                     std::uint64_t capacity);
+tl::unexpected<Error> foreign_stamp(std::uint64_t index, std::uint64_t position,
+                                    std::uint64_t expected);
+
+enum class ClaimStatus : std::uint8_t {
+  kOk,
+  kFull,     // the reader has not freed a slot: back off
+  kCorrupt,  // the reader's cursor makes no sense; sticky: this ring is finished
+};
+
+template <class Memory = HostMemory, std::size_t kWords = kRecordBytes / 8>
+class SpscRing {
+ public:
+  using Slot = RingSlot<Memory, kWords>;
+  using ReaderPage = RingReaderPage<Memory>;
+  using ParkedWord = typename Memory::template Word<std::uint32_t>;
+  // Private copy of a record's bytes, for std::bit_cast.
+  struct Record {
+    std::uint64_t words[kWords];
+  };
+  static constexpr bool kNoThrow =
+      Memory::kNoThrow;  // false only where a test injects a death as an exception
+
+  // Slots that the writer may fill, contiguous in memory. Valid until the next claim, stage or
+  // reveal.
+  struct Run {
+    ClaimStatus status = ClaimStatus::kFull;
+    std::uint64_t position = 0;  // of slots[0]
+    std::span<Slot> slots;
+  };
+
+  class Writer;
+  class Reader;
+
+  // The stamp a slot counts as carrying: zero is a slot never used.
+  static constexpr std::uint64_t effective(std::uint64_t stamp, std::uint64_t index,
+                                           std::uint64_t capacity) noexcept {
+    return stamp == 0 ? index + 1 - capacity : stamp;
+  }
+
+  // Makes the ring start at `position` instead of 0. Only for memory that nobody else has mapped
+  // yet.
+  static void format(std::span<Slot> slots, ReaderPage& page,
+                     std::uint64_t position) noexcept(kNoThrow) {
+    const std::uint64_t capacity = slots.size();
+    for (std::uint64_t lap = 0; lap < capacity; ++lap) {
+      const std::uint64_t previous = position + lap - capacity;
+      // relaxed: nobody else has this memory yet; handing it over is the synchronisation.
+      slots[previous & (capacity - 1)].stamp.store_relaxed(previous + 1);
+    }
+    page.cursor.store_relaxed(position);  // relaxed: as above
+    page.parked.store_relaxed(0);         // relaxed: as above
+  }
+
+ private:
+  static Status check(std::span<const Slot> slots, const ReaderPage* page) {
+    return check_ring(RingPlace{slots.data(), slots.size(),
+                                sizeof(Slot) == kSlotBytes ? kCacheLine : alignof(Slot), page,
+                                alignof(ReaderPage)});
+  }
+};
+
+template <class Memory, std::size_t kWords>
+class SpscRing<Memory, kWords>::Writer {
+ public:
+  Writer() = default;
+
+  // Takes the ring over from whoever wrote it before (nobody: a fresh mapping). The head is where
+  // the smallest stamp stands; it is never taken from the reader's cursor. Then wipes every stamp
+  // that a dead batch left at or beyond the head: a reader would run on into them once the head is
+  // published. Idempotent: it may die anywhere and be called again. Cost: two passes over the slots
+  // (8 us for 4Ki). Corrupt: stamps that no writer leaves, or a cursor outside [head - capacity,
+  // head].
+  static Result<Writer> take_over(std::span<Slot> slots, const ReaderPage* page) {
+    MESH_CHECK_OK(SpscRing::check(slots, page));
+    Writer writer;
+    writer.slots_ = slots;
+    writer.page_ = page;
+    writer.parked_ = &page->parked;
+    writer.mask_ = slots.size() - 1;
+    MESH_CHECK_OK(writer.find_head());
+    // SYNC ring.freed acquire: the reader is done with every slot before its cursor.
+    writer.cursor_ = page->cursor.load_acquire();
+    if (writer.revealed_ - writer.cursor_ > slots.size())
+      return foreign_cursor(writer.cursor_, writer.revealed_, slots.size());
+    MESH_POINT("spsc.take_over:before_wipe");
+    MESH_CHECK_OK(writer.wipe_dead_batch());
+    return writer;
+  }
+
+  // Up to `wanted` contiguous slots: fewer at the ring's end, when the reader is behind, and above
+  // kRunSlotsMax. Claiming again without stage() hands out the same slots. Build each record in its
+  // slot.
+  [[nodiscard]] Run claim(std::size_t wanted) noexcept(kNoThrow) {
+    std::uint64_t free = capacity() - (head_ - cursor_);
+    if (free < wanted) {
+      if (!refresh_cursor()) return Run{ClaimStatus::kCorrupt, head_, {}};
+      free = capacity() - (head_ - cursor_);
+      if (free == 0) return Run{ClaimStatus::kFull, head_, {}};
+    }
+    const std::uint64_t index = head_ & mask_;
+    const std::uint64_t count =
+        std::min({std::uint64_t{wanted}, free, capacity() - index, std::uint64_t{kRunSlotsMax}});
+    return Run{ClaimStatus::kOk, head_, slots_.subspan(index, count)};
+  }
+
+  // Adds the first `count` claimed slots to the open batch. Nothing of the batch is visible before
+  // reveal().
+  void stage(std::size_t count) noexcept(kNoThrow) {
+    MESH_DCHECK(count <= capacity() - (head_ - cursor_));
+    MESH_POINT("spsc.stage:before_stamps");
+    // The batch's very first stamp is left for reveal(): the reader waits at it and cannot see past
+    // it.
+    for (std::uint64_t lap = head_ == revealed_ ? 1 : 0; lap < count; ++lap) {
+      const std::uint64_t position = head_ + lap;
+      // relaxed: ordered by the release store of the batch's first stamp.
+      slots_[position & mask_].stamp.store_relaxed(position + 1);
+    }
+    head_ += count;
+  }
+
+  // Makes the open batch visible, all at once. For a reader that spins or is looked at by its own
+  // schedule.
+  void reveal() noexcept(kNoThrow) {
+    if (head_ == revealed_) return;
+    MESH_POINT("spsc.reveal:before_stamp");
+    // SYNC ring.published release: every record and stamp of the batch is visible to poll().
+    slots_[revealed_ & mask_].stamp.store_release(revealed_ + 1);
+    MESH_POINT("spsc.reveal:after_stamp");
+    revealed_ = head_;
+  }
+
+  // The same, and says whether the reader is parked: then the caller signals its eventfd, once.
+  [[nodiscard]] bool reveal_checked() noexcept(kNoThrow) {
+    if (head_ == revealed_) return false;
+    MESH_POINT("spsc.reveal:before_stamp");
+    // SYNC ring.published release: as in reveal().
+    // SYNC ring.parked release: seq_cst store, then seq_cst load of the other side's word.
+    slots_[revealed_ & mask_].stamp.store_seq_cst(revealed_ + 1);
+    MESH_POINT("spsc.reveal:after_stamp");
+    revealed_ = head_;
+    return parked_->load_seq_cst() != 0;  // SYNC ring.parked acquire
+  }
+
+  // Looks at another word than the reader page's own: a reader of many rings keeps one word for all
+  // of them.
+  void watch(const ParkedWord& parked) noexcept { parked_ = &parked; }
+
+  void publish(std::size_t count) noexcept(kNoThrow) {
+    stage(count);
+    reveal();
+  }
+  [[nodiscard]] bool publish_checked(std::size_t count) noexcept(kNoThrow) {
+    stage(count);
+    return reveal_checked();
+  }
+
+  // Slots free for claim(), by the reader's last known cursor after looking again.
+  [[nodiscard]] std::uint64_t free_slots() noexcept(kNoThrow) {
+    return refresh_cursor() ? capacity() - (head_ - cursor_) : 0;
+  }
+
+  [[nodiscard]] std::uint64_t capacity() const noexcept { return mask_ + 1; }
+  [[nodiscard]] std::uint64_t head() const noexcept { return head_; }  // next position to claim
+  [[nodiscard]] std::uint64_t revealed() const noexcept {
+    return revealed_;
+  }  // next position to reveal
+  [[nodiscard]] std::uint64_t cursor() const noexcept { return cursor_; }  // last known
+  [[nodiscard]] std::uint64_t wiped() const noexcept { return wiped_; }    // by take_over
+
+ private:
+  // False when the cursor is outside [its last value, revealed_], now or ever before.
+  bool refresh_cursor() noexcept(kNoThrow) {
+    if (corrupt_) return false;
+    // SYNC ring.freed acquire: the reader's reads of the freed slots happen-before our writes to
+    // them.
+    const std::uint64_t cursor = page_->cursor.load_acquire();
+    corrupt_ = cursor - cursor_ > revealed_ - cursor_;
+    if (!corrupt_) cursor_ = cursor;
+    return !corrupt_;
+  }
+
+  [[nodiscard]] std::uint64_t stamp_at(std::uint64_t index) const noexcept(kNoThrow) {
+    // relaxed: the writer's own past stamps; a dead predecessor's end was learned from the kernel.
+    return SpscRing::effective(slots_[index].stamp.load_relaxed(), index, capacity());
+  }
+
+  Status find_head() {
+    std::uint64_t oldest = 0;
+    for (std::uint64_t index = 1; index < capacity(); ++index)
+      if (before(stamp_at(index), stamp_at(oldest))) oldest = index;
+    const std::uint64_t first = stamp_at(oldest) - 1;
+    for (std::uint64_t lap = 0; lap < capacity(); ++lap) {
+      const std::uint64_t index = (oldest + lap) & mask_;
+      const std::uint64_t position = stamp_at(index) - 1;
+      const bool published = position == first + lap;
+      const bool dead = position == first + lap + capacity() && lap != 0;
+      if ((position & mask_) != index || (!published && !dead))
+        return foreign_stamp(index, position, first);
+    }
+    head_ = revealed_ = first + capacity();
+    return {};
+  }
+
+  // Dead stamps stand in slots that were free, so below cursor + capacity; others are corrupt.
+  Status wipe_dead_batch() {
+    for (std::uint64_t position = head_ + 1; position != head_ + capacity(); ++position) {
+      const std::uint64_t index = position & mask_;
+      if (stamp_at(index) != position + 1) continue;
+      if (position - cursor_ >= capacity()) return foreign_stamp(index, position, head_);
+      // relaxed: ordered before the reader's eyes by the release store of the next reveal.
+      slots_[index].stamp.store_relaxed(position + 1 - capacity());
+      ++wiped_;
+    }
+    return {};
+  }
+
+  std::span<Slot> slots_;
+  const ReaderPage* page_ = nullptr;
+  const ParkedWord* parked_ = nullptr;
+  std::uint64_t mask_ = 0;
+  std::uint64_t head_ = 0;      // next position to claim
+  std::uint64_t revealed_ = 0;  // first position not visible; == head_ when no batch is open
+  std::uint64_t cursor_ = 0;    // the reader's, as last seen
+  std::uint64_t wiped_ = 0;
+  bool corrupt_ = false;
+};
+
+template <class Memory, std::size_t kWords>
+class SpscRing<Memory, kWords>::Reader {
+ public:
+  Reader() = default;
+
+  // Goes on where the page's cursor stands (a fresh page: 0). Corrupt: a cursor that its slot
+  // contradicts.
+  static Result<Reader> attach(std::span<const Slot> slots, ReaderPage* page) {
+    MESH_CHECK_OK(SpscRing::check(slots, page));
+    Reader reader;
+    reader.slots_ = slots;
+    reader.page_ = page;
+    reader.mask_ = slots.size() - 1;
+    reader.cursor_ =
+        page->cursor.load_relaxed();  // relaxed: our own word; no other process writes it
+    const std::uint64_t index = reader.cursor_ & reader.mask_;
+    const std::uint64_t stamp =
+        SpscRing::effective(slots[index].stamp.load_relaxed(), index,
+                            slots.size());  // relaxed: no record is read by it
+    if (stamp != reader.cursor_ + 1 && stamp != reader.cursor_ + 1 - slots.size())
+      return foreign_stamp(index, stamp - 1, reader.cursor_);
+    return reader;
+  }
+
+  // A record in its slot. read() copies it once to private memory: check and use the copy, never
+  // the slot.
+  class View {
+   public:
+    View(const Slot& slot, std::uint64_t position) noexcept : slot_(slot), position_(position) {}
+    [[nodiscard]] std::uint64_t position() const noexcept { return position_; }
+    [[nodiscard]] std::uint64_t word(std::size_t index) const noexcept(kNoThrow) {
+      return slot_.words[index].get();
+    }
+    [[nodiscard]] Record read() const noexcept(kNoThrow) {
+      Record record;
+      for (std::size_t i = 0; i < kWords; ++i) record.words[i] = slot_.words[i].get();
+      return record;
+    }
+    template <class T>
+    [[nodiscard]] T read_as() const noexcept(kNoThrow) {
+      static_assert(sizeof(T) == sizeof(Record) && std::is_trivially_copyable_v<T>);
+      return std::bit_cast<T>(read());
+    }
+
+   private:
+    const Slot& slot_;
+    std::uint64_t position_;
+  };
+
+  // Calls fn(View) for up to `limit` records in order, then frees their slots by one cursor store.
+  // fn may return bool: false leaves that record and ends the burst. Dying inside fn loses nothing:
+  // the burst is seen again.
+  template <class Fn>
+  std::size_t poll(std::size_t limit, Fn&& fn) noexcept(kNoThrow) {
+    const std::uint64_t start = cursor_;
+    std::uint64_t at = start;
+    for (; at - start != limit; ++at) {
+      const Slot& slot = slots_[at & mask_];
+      // SYNC ring.published acquire: pairs with reveal(); the record below is the one published.
+      if (slot.stamp.load_acquire() != at + 1) break;
+      MESH_POINT("spsc.poll:before_record");
+      if constexpr (std::is_void_v<std::invoke_result_t<Fn&, View>>) {
+        fn(View(slot, at));
+      } else {
+        if (!fn(View(slot, at))) break;
+      }
+    }
+    if (at == start) return 0;
+    cursor_ = at;
+    MESH_POINT("spsc.poll:before_cursor");
+    page_->cursor.store_release(at);  // SYNC ring.freed release: our reads of these slots are done
+    MESH_POINT("spsc.poll:after_cursor");
+    return static_cast<std::size_t>(at - start);
+  }
+
+  // Whether poll() would find something. One load.
+  [[nodiscard]] bool ready() const noexcept(kNoThrow) {
+    // SYNC ring.published acquire: as in poll().
+    return slots_[cursor_ & mask_].stamp.load_acquire() == cursor_ + 1;
+  }
+
+  // Says "asleep", then looks once more. True: nothing there, sleep on the eventfd; the next
+  // reveal_checked() will see the word and signal. False: a record came; do not sleep. Call
+  // unpark() after either.
+  [[nodiscard]] bool prepare_to_park() noexcept(kNoThrow) {
+    page_->parked.store_seq_cst(
+        1);  // SYNC ring.parked release: store, then look at the other side's word
+    MESH_POINT("spsc.park:before_check");
+    return still_empty();
+  }
+  // The second half, for a reader of many rings that stored its one parked word (seq_cst) itself.
+  [[nodiscard]] bool still_empty() const noexcept(kNoThrow) {
+    return slots_[cursor_ & mask_].stamp.load_seq_cst() != cursor_ + 1;  // SYNC ring.parked acquire
+  }
+  void unpark() noexcept(kNoThrow) {
+    page_->parked.store_relaxed(0);  // relaxed: a late look costs one needless signal, nothing else
+  }
+
+  [[nodiscard]] std::uint64_t cursor() const noexcept { return cursor_; }
+  [[nodiscard]] std::uint64_t capacity() const noexcept { return mask_ + 1; }
+
+ private:
+  std::span<const Slot> slots_;
+  ReaderPage* page_ = nullptr;
+  std::uint64_t mask_ = 0;
+  std::uint64_t cursor_ = 0;
+};
+
+// Builds a record of type T in its slot: T's bytes are the slot's, nothing is copied.
+template <class T>
+[[nodiscard]] T& build_in(RingSlot<HostMemory>& slot) noexcept {
+  static_assert(sizeof(T) == kRecordBytes && std::is_trivially_copyable_v<T>);
+  return *reinterpret_cast<T*>(&slot);
+}
+
+}  // namespace mesh::queues
