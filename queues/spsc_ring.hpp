@@ -365,8 +365,8 @@ class SpscRing<Memory, kWords>::Reader {
 
   // Whether poll() would find something. One load.
   [[nodiscard]] bool ready() const noexcept(kNoThrow) {
-    // SYNC ring.published acquire: as in poll().
-    return slots_[cursor_ & mask_].stamp.load_acquire() == cursor_ + 1;
+    // relaxed: poll() looks again, and its look is the ordered one.
+    return slots_[cursor_ & mask_].stamp.load_relaxed() == cursor_ + 1;
   }
 
   // Says "asleep", then looks once more. True: nothing there, sleep on the eventfd; the next
