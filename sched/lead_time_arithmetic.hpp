@@ -40,6 +40,7 @@ inline constexpr float kOneWayUnits = 31'250.0F;
 inline constexpr std::int32_t kQueueOffset = 10;
 inline constexpr std::uint32_t kQueueLimit = 1U << 30;
 inline constexpr float kLeadFinite = std::numeric_limits<float>::max();
+inline constexpr float kLeadOverflow = 2'147'483'648.0F;  // does not fit int32: far
 
 inline constexpr float kReliabilityUnits = 32'767.5F;
 inline constexpr float kDriftUnits = 19'660.5F;
