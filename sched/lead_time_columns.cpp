@@ -6,7 +6,6 @@
 #include <string>
 
 #include "sched/lead_time_arithmetic.hpp"
-#include "shm/base/assert.hpp"
 
 namespace mesh::sched {
 namespace {
@@ -220,7 +219,10 @@ std::uint32_t resolve_far(const PlanParameters& parameters, const ImpedanceColum
                                      {.weight = parameters.request.weight,
                                       .z = parameters.request.z,
                                       .available = Nanos::max()});
-    MESH_ASSERT(plan.status != PlanStatus::kSkipInvalid);
+    if (plan.status == PlanStatus::kSkipInvalid) {  // only if a column changed under the pass
+      out.key[i] = kKeyInvalid;
+      continue;
+    }
     const double lead_units = plan.lead_ms * kUnitsPerMs;
     if (lead_units > static_cast<double>(parameters.available_units)) {
       out.key[i] = kKeyLate;
