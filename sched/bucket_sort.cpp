@@ -1,0 +1,87 @@
+#include "sched/bucket_sort.hpp"
+
+#include <algorithm>
+#include <new>
+#include <string>
+#include <utility>
+
+#include "shm/base/assert.hpp"
+
+namespace mesh::sched {
+namespace {
+
+struct RowOrder {
+  std::uint32_t operator[](std::size_t i) const noexcept { return static_cast<std::uint32_t>(i); }
+};
+
+}  // namespace
+
+Result<BucketSorter> BucketSorter::create(std::uint32_t row_limit, std::uint32_t bucket_limit) {
+  if (row_limit > kMaxAgents) {
+    return fail(Errc::invalid_argument,
+                "bucket sorter: " + std::to_string(row_limit) + " rows asked for, the limit is " +
+                    std::to_string(kMaxAgents),
+                kMaxAgents);
+  }
+  if (bucket_limit == 0 || bucket_limit > kMaxBuckets) {
+    return fail(Errc::invalid_argument,
+                "bucket sorter: " + std::to_string(bucket_limit) +
+                    " buckets asked for, it must be 1 to " + std::to_string(kMaxBuckets),
+                kMaxBuckets);
+  }
+  BucketSorter sorter;
+  sorter.row_limit_ = row_limit;
+  sorter.bucket_limit_ = bucket_limit;
+  try {
+    sorter.offsets_ = std::make_unique<std::uint32_t[]>(bucket_limit + 1);
+    sorter.rows_ = std::make_unique<std::uint32_t[]>(std::max(row_limit, 1U));
+    sorter.places_ = std::make_unique<std::uint32_t[]>(kKeys);
+  } catch (const std::bad_alloc&) {
+    return fail(Errc::no_memory, "bucket sorter: no memory for " + std::to_string(row_limit) +
+                                     " rows and " + std::to_string(bucket_limit) + " buckets");
+  }
+  return sorter;
+}
+
+template <class Order>
+void BucketSorter::sort_in(std::span<const std::uint16_t> keys, const Order& order) noexcept {
+  std::uint32_t* const places = places_.get();
+  std::fill_n(places, bucket_count_, 0U);
+  std::fill(places + kKeyFirstReserved, places + kKeys, 0U);
+  for (const std::uint16_t key : keys) ++places[key];
+
+  // Counts become the places where each key's rows start.
+  std::uint32_t next = 0;
+  for (std::uint32_t key = 0; key < bucket_count_; ++key) {
+    offsets_[key] = next;
+    next += std::exchange(places[key], next);
+  }
+  offsets_[bucket_count_] = next;
+  for (std::uint32_t reason = 0; reason < kReserved; ++reason) {
+    reserved_[reason] = next;
+    next += std::exchange(places[kKeyFirstReserved + reason], next);
+  }
+  reserved_[kReserved] = next;
+  MESH_ASSERT(next == keys.size());  // else some key is neither a bucket nor a reason
+
+  std::uint32_t* const rows = rows_.get();
+  for (std::size_t i = 0; i < keys.size(); ++i) {
+    const std::uint32_t row = order[i];
+    rows[places[keys[row]]++] = row;
+  }
+}
+
+void BucketSorter::sort(std::span<const std::uint16_t> keys, std::uint32_t bucket_count,
+                        std::span<const std::uint32_t> order) noexcept {
+  MESH_ASSERT(keys.size() <= row_limit_);
+  MESH_ASSERT(bucket_count <= bucket_limit_);
+  MESH_ASSERT(order.empty() || order.size() == keys.size());
+  bucket_count_ = bucket_count;
+  if (order.empty()) {
+    sort_in(keys, RowOrder{});
+  } else {
+    sort_in(keys, order);
+  }
+}
+
+}  // namespace mesh::sched
