@@ -1,4 +1,5 @@
-// main() of every test program: prints the seed that random tests use, takes --seed=N, and hands it to RapidCheck.
+// main() of every test program: prints the seed that random tests use, takes --seed=N, and hands it
+// to RapidCheck.
 #include <cstdlib>
 #include <iostream>
 #include <random>

@@ -1,10 +1,12 @@
-// Errc: the one list of error codes, the same in every process. Append only: a number is never reused.
+// Errc: the one list of error codes, the same in every process. Append only: no number is reused.
 #pragma once
 
 #include <cstdint>
 #include <string_view>
 
-// X(name, number, sentence): the sentence is what to_string() gives; an Error adds who, what and which number.
+// X(name, number, sentence): the sentence is what to_string() gives; an Error adds who, what and
+// which number. A table: lines are added without moving the others, so not formatted.
+// clang-format off
 #define MESH_ERRC_LIST(X)                                                          \
   X(ok, 0, "no error")                                                             \
   X(invalid_argument, 1, "an argument is outside its documented range")            \
@@ -40,6 +42,8 @@
   X(timed_out, 31, "the deadline passed first")                                    \
   X(not_ready, 32, "not in the state that this call needs")
 
+// clang-format on
+
 namespace mesh {
 
 enum class Errc : std::int32_t {
@@ -52,7 +56,8 @@ enum class Errc : std::int32_t {
 constexpr std::string_view name_of(Errc code) noexcept {
   switch (code) {
 #define MESH_ERRC_NAME(name, number, sentence) \
-  case Errc::name: return #name;
+  case Errc::name:                             \
+    return #name;
     MESH_ERRC_LIST(MESH_ERRC_NAME)
 #undef MESH_ERRC_NAME
   }
@@ -62,7 +67,8 @@ constexpr std::string_view name_of(Errc code) noexcept {
 constexpr std::string_view to_string(Errc code) noexcept {
   switch (code) {
 #define MESH_ERRC_SENTENCE(name, number, sentence) \
-  case Errc::name: return sentence;
+  case Errc::name:                                 \
+    return sentence;
     MESH_ERRC_LIST(MESH_ERRC_SENTENCE)
 #undef MESH_ERRC_SENTENCE
   }

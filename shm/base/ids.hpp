@@ -1,4 +1,4 @@
-// Ids: who an agent is, to the world (AgentId) and as a row (AgentIndex). Different types on purpose.
+// Ids: who an agent is, to the world (AgentId) and as a row (AgentIndex): two types on purpose.
 #pragma once
 
 #include <compare>
@@ -8,12 +8,12 @@
 
 namespace mesh {
 
-enum class AgentIndex : std::uint32_t {};    // row of the table
-enum class Generation : std::uint64_t {};    // 44 bits: at one reuse of a row each 100 us, 55 years
-enum class AgentId : std::uint64_t {};       // bits 0-19 row, 20-63 generation
-enum class StationId : std::uint16_t {};     // never reused while the mesh's directory lives
+enum class AgentIndex : std::uint32_t {};  // row of the table
+enum class Generation : std::uint64_t {};  // 44 bits: at one reuse of a row each 100 us, 55 years
+enum class AgentId : std::uint64_t {};     // bits 0-19 row, 20-63 generation
+enum class StationId : std::uint16_t {};   // never reused while the mesh's directory lives
 enum class HostId : std::uint16_t {};
-enum class OperationId : std::uint64_t {};   // 0: none
+enum class OperationId : std::uint64_t {};  // 0: none
 
 inline constexpr unsigned kAgentIndexBits = 20;
 inline constexpr unsigned kGenerationBits = 44;

@@ -6,13 +6,13 @@
 
 namespace mesh {
 
-// Ours, never std::hardware_destructive_interference_size: that varies with compiler version and -mtune, and two
-// binaries would disagree on offsets.
+// Ours, never std::hardware_destructive_interference_size: that varies with compiler version and
+// -mtune, and two binaries would disagree on offsets.
 inline constexpr std::size_t kCacheLine = 64;
-inline constexpr std::size_t kIsolation = 128;  // two lines: the adjacent-line prefetcher pairs them
+inline constexpr std::size_t kIsolation = 128;  // two lines: fetched as a pair by prefetchers
 
 inline constexpr std::uint32_t kMaxAgents = 1U << 20;  // rows; 20 bits of an AgentId
-inline constexpr std::uint32_t kMaxStations = 65'535;  // numbers of one mesh's life; 16 bits of a message id
+inline constexpr std::uint32_t kMaxStations = 65'535;  // in a mesh's life; 16 bits of a message id
 inline constexpr std::uint32_t kMaxClasses = 16;       // A-F and ten to come; one vector look-up
 inline constexpr std::uint32_t kAgentNameBytes = 63;   // UTF-8, without a terminator
 
@@ -23,9 +23,9 @@ inline constexpr std::size_t kSlotBytes = kCacheLine;
 inline constexpr std::size_t kRecordBytes = 56;
 
 inline constexpr std::uint32_t kMaxOperations = 1'024;
-inline constexpr std::uint32_t kMaxWideOperations = 64;     // over kWideTargets targets
+inline constexpr std::uint32_t kMaxWideOperations = 64;  // over kWideTargets targets
 inline constexpr std::uint32_t kWideTargets = 1'000;
-inline constexpr std::uint32_t kMaxBuckets = 65'024;        // u16 keys, the last 512 are reserved
+inline constexpr std::uint32_t kMaxBuckets = 65'024;  // u16 keys, the last 512 are reserved
 inline constexpr std::uint32_t kIntakeRecordsPerTick = 4'096;
 inline constexpr std::uint32_t kDispatchSlotsPerTick = 4'096;
 inline constexpr std::uint32_t kUpkeepRowsPerTick = 512;

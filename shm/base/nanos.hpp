@@ -1,4 +1,5 @@
-// Nanos, HostTime, WireTime: one clock a host. In memory times are int64 nanoseconds; the API speaks chrono.
+// Nanos, HostTime, WireTime: one clock a host. In memory times are int64 nanoseconds; the API
+// speaks chrono.
 #pragma once
 
 #include <chrono>
@@ -8,8 +9,8 @@ namespace mesh {
 
 using Nanos = std::chrono::duration<std::int64_t, std::nano>;
 
-// The host's monotonic time as the engine publishes it (sched/clock). A tag: nobody calls now() deep down, a loop
-// reads the clock once a turn and passes `now`.
+// The host's monotonic time as the engine publishes it (sched/clock). A tag: nobody calls now()
+// deep down, a loop reads the clock once a turn and passes `now`.
 struct HostClock {
   using duration = Nanos;
   using rep = duration::rep;
@@ -19,8 +20,8 @@ struct HostClock {
 };
 using HostTime = HostClock::time_point;
 
-// Time that crosses hosts: wall-clock nanoseconds since 1970. Another type, because monotonic time means nothing
-// on another host.
+// Time that crosses hosts: wall-clock nanoseconds since 1970. Another type, because monotonic time
+// means nothing on another host.
 enum class WireTime : std::int64_t {};
 
 constexpr std::int64_t to_ns(HostTime time) noexcept { return time.time_since_epoch().count(); }

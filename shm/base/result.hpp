@@ -11,8 +11,9 @@
 
 namespace mesh {
 
-// Built on cold paths only. `sentence` says who, what and which number: "attach mesh0: layout_version 7, this
-// binary knows 5..6". `detail` is that number for programs: errno, a limit, a floor, retry_after_ns.
+// Built on cold paths only. `sentence` says who, what and which number: "attach mesh0:
+// layout_version 7, this binary knows 5..6". `detail` is that number for programs: errno, a limit,
+// a floor, retry_after_ns.
 struct Error {
   Errc code = Errc::ok;
   std::int64_t detail = 0;
@@ -32,16 +33,16 @@ using Status = Result<void>;
 
 #define MESH_CONCAT_INNER(a, b) a##b
 #define MESH_CONCAT(a, b) MESH_CONCAT_INNER(a, b)
-#define MESH_TRY_INNER(name, declaration, expression)                             \
-  auto name = (expression);                                                       \
-  if (!name) return tl::unexpected<::mesh::Error>(std::move(name).error());       \
+#define MESH_TRY_INNER(name, declaration, expression)                       \
+  auto name = (expression);                                                 \
+  if (!name) return tl::unexpected<::mesh::Error>(std::move(name).error()); \
   declaration = std::move(*name)
 // MESH_TRY(auto segment, Segment::attach(path)): the value, or return its error to the caller.
 #define MESH_TRY(declaration, expression) \
   MESH_TRY_INNER(MESH_CONCAT(mesh_try_, __COUNTER__), declaration, expression)
 // The same for a Status.
-#define MESH_CHECK_OK(expression)                                                          \
-  do {                                                                                     \
-    if (auto mesh_status = (expression); !mesh_status)                                     \
-      return tl::unexpected<::mesh::Error>(std::move(mesh_status).error());                \
+#define MESH_CHECK_OK(expression)                                           \
+  do {                                                                      \
+    if (auto mesh_status = (expression); !mesh_status)                      \
+      return tl::unexpected<::mesh::Error>(std::move(mesh_status).error()); \
   } while (false)

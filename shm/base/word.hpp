@@ -1,16 +1,19 @@
 // ShmWord<T>, ShmPlain<T>, HostMemory: how shared bytes are touched. Nothing else touches them.
 //
-// Algorithms on shared words are templates on a memory policy that names three things: Word<T> (one aligned word
-// that two processes share), Plain<T> (data that a Word publishes) and point(name) (a named place where tests
-// interfere). HostMemory ships; tests add CrashMemory, which kills at the k-th access, and RelacyMemory, which a
-// model checker drives. One header is shipped, crash-enumerated and model-checked.
+// Algorithms on shared words are templates on a memory policy that names three things: Word<T> (one
+// aligned word that two processes share), Plain<T> (data that a Word publishes) and point(name) (a
+// named place where tests interfere). HostMemory ships; tests add CrashMemory, which kills at the
+// k-th access, and RelacyMemory, which a model checker drives. One header is shipped,
+// crash-enumerated and model-checked.
 //
-// Ordering    stands in the method's name. There is no read-modify-write: no word is written by two processes.
-// Cost        x86: loads and store_release are mov, store_seq_cst is xchg. ARMv8: ldr, ldar, stlr; no dmb.
-// Layout      exactly T, so structs of words stay trivially copyable and free of hidden padding. Floats fail
-//             that assert: store their bits (std::bit_cast).
-// Source      atomic_ref so that the struct stays a POD (iceoryx Atomic<T> wraps instead); orders in method names
-//             after mimalloc/atomic.h.
+// Ordering    stands in the method's name. There is no read-modify-write: no word is written by two
+//             processes.
+// Cost        x86: loads and store_release are mov, store_seq_cst is xchg. ARMv8: ldr, ldar, stlr;
+//             no dmb.
+// Layout      exactly T, so structs of words stay trivially copyable and free of hidden padding.
+//             Floats fail that assert: store their bits (std::bit_cast).
+// Source      atomic_ref so that the struct stays a POD (iceoryx Atomic<T> wraps instead); orders
+//             in method names after mimalloc/atomic.h.
 #pragma once
 
 #include <atomic>
@@ -37,12 +40,13 @@ struct ShmWord {
   alignas(sizeof(T)) T raw;  // public so that the struct stays an aggregate; nobody touches it bare
 
  private:
-  // C++20's atomic_ref needs a non-const T, also to load. Loads from read-only mappings are plain movs.
+  // C++20's atomic_ref needs a non-const T, also to load. That is a mov, so read-only pages do.
   std::atomic_ref<T> ref() const noexcept { return std::atomic_ref<T>(const_cast<T&>(raw)); }
 };
 
-// Data that a Word publishes. get() is a volatile read: one fetch, so a hostile peer that flips the bytes cannot
-// make a checked value differ from the used one. TSan sees both as plain accesses and reports a missing order.
+// Data that a Word publishes. get() is a volatile read: one fetch, so a hostile peer that flips the
+// bytes cannot make a checked value differ from the used one. TSan sees both as plain accesses and
+// reports a missing order.
 template <class T>
 struct ShmPlain {
   static_assert(std::is_trivially_copyable_v<T> && sizeof(T) <= 8);

@@ -50,8 +50,8 @@ TEST(Sequence, BeforeHoldsAcrossEveryWrap) {
 TEST(Errc, EveryCodeHasItsOwnNumberNameAndSentence) {
   std::set<std::int32_t> numbers;
   std::set<std::string_view> names;
-#define MESH_ERRC_COUNT(name, number, sentence)                  \
-  EXPECT_TRUE(numbers.insert(number).second) << #name;           \
+#define MESH_ERRC_COUNT(name, number, sentence)                   \
+  EXPECT_TRUE(numbers.insert(number).second) << #name;            \
   EXPECT_TRUE(names.insert(name_of(Errc::name)).second) << #name; \
   EXPECT_EQ(to_string(Errc::name), sentence);
   MESH_ERRC_LIST(MESH_ERRC_COUNT)
