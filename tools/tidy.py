@@ -108,7 +108,7 @@ class Tree:
                 path = here / name
                 if path.suffix in TEXT_SUFFIXES and path.is_file() and name != ".git":
                     self.files.append(File(root, path))
-        self.paths = {file.path for file in self.files}
+        self.by_path = {file.path: file for file in self.files}
 
     def cpp(self, *tops: str) -> Iterator[File]:
         """C++ files of the given top folders; of all of them when none is given."""
@@ -150,7 +150,7 @@ def includes(file: File) -> Iterator[tuple[int, str]]:
 def include_from_root(tree: Tree) -> Found:
     for file in tree.cpp():
         for number, target in includes(file):
-            if target not in tree.paths:
+            if target not in tree.by_path:
                 yield file, number, f'"{target}" is no file of this tree, named from its root'
 
 
@@ -205,7 +205,7 @@ def room_files(tree: Tree) -> Found:
             f"bench/engine/coordination/{name}_bench.cpp",
             f"docs/coordination/{name}.md",
         ):
-            if path not in tree.paths:
+            if path not in tree.by_path:
                 yield file, line, f"mesh_add_service({name}) has no {path}"
 
 
@@ -244,6 +244,22 @@ def unpaired_sync(tree: Tree) -> Found:
         yield file, number, f"SYNC {tag} has no {missing} in the tree"
 
 
+ORDERED = re.compile(r"\b(?:load|store)_(?:relaxed|acquire|release|seq_cst)\s*\(|\bmemory_order_\w+")
+LINES_ABOVE = 5  # how far above its line an explanation may start
+
+
+@rule("unexplained-order")
+def unexplained_order(tree: Tree) -> Found:
+    """Each order on shared or atomic words carries a SYNC tag; each relaxed says why it suffices."""
+    for file, number, text in each_match(tree.cpp(*BOXES), ORDERED):
+        if file.path.startswith("shm/base/") and file.name == "word.hpp":
+            continue  # where the orders are defined
+        near = "\n".join(file.lines[max(0, number - 1 - LINES_ABOVE) : number + 1])
+        word = "relaxed" if "relaxed" in text else "SYNC"
+        if not re.search(rf"(?://|\*).*\b{word}\b", near):
+            yield file, number, f"{text.rstrip('( ')} without {'a reason' if word == 'relaxed' else word}"
+
+
 @rule("atomic-in-layout")
 def atomic_in_layout(tree: Tree) -> Found:
     layout = re.compile(r"(^|_)(layout|records?)\.hpp$")
@@ -256,8 +272,24 @@ CALL = re.compile(
     r"(?:\.|->)\s*(load|store|exchange|fetch_\w+|compare_exchange_\w+|test_and_set|clear)\s*\("
 )
 ALWAYS_ATOMIC = re.compile(r"exchange|fetch_\w+|compare_exchange_\w+|test_and_set")
-DECLARED_ATOMIC = re.compile(r"\bstd\s*::\s*atomic\s*<[^;{}()]*>\s+(\w+)\s*[;{=,\[]")
-DECLARED_ATOMIC_FLAG = re.compile(r"\bstd\s*::\s*atomic_flag\s+(\w+)")
+RECEIVER = re.compile(r"(\w+)\s*(?:\[[^\]]*\]\s*)?$")
+# std::atomic<int> a;  std::vector<std::atomic<int>> a;  f(std::atomic_flag& a, ...)  std::atomic_ref<int> a(b);
+DECLARED_ATOMIC = re.compile(r"\bstd\s*::\s*atomic\w*[^;(){}=]*?[\s&*>](\w+)\s*(?=[;{=(\[,)])")
+
+
+def declared_atomics(tree: Tree, file: File) -> set[str]:
+    """Names that this file, or one of the tree that it includes, declares as atomic."""
+    names: set[str] = set()
+    seen = {file.path}
+    open_files = [file]
+    while open_files:
+        current = open_files.pop()
+        names.update(DECLARED_ATOMIC.findall(current.code))
+        for _, target in includes(current):
+            if target in tree.by_path and target not in seen:
+                seen.add(target)
+                open_files.append(tree.by_path[target])
+    return names
 
 
 def arguments_after(code: str, opening: int) -> str:
@@ -270,32 +302,28 @@ def arguments_after(code: str, opening: int) -> str:
     return code[opening + 1 :]
 
 
-def has_defaulted_order(method: str, arguments: str, receiver_is_atomic: bool) -> bool:
-    if re.search(r"order|\bmo_", arguments):  # mo_: relacy's names
-        return False
-    if method == "load":
-        return not arguments.strip()
-    if method == "clear":
-        return receiver_is_atomic
-    return method == "store" or ALWAYS_ATOMIC.fullmatch(method) is not None
-
-
 @rule("defaulted-order")
 def defaulted_order(tree: Tree) -> Found:
     for file in tree.cpp():
-        flags = set(DECLARED_ATOMIC_FLAG.findall(file.code))
+        names = declared_atomics(tree, file)
         for call in CALL.finditer(file.code):
-            receiver = re.search(r"(\w+)(?:\[[^\]]*\])?$", file.code[: call.start()])
-            is_flag = receiver is not None and receiver.group(1) in flags
+            method = call.group(1)
+            before = file.code[max(0, call.start() - 200) : call.start()]
+            receiver = RECEIVER.search(before)
+            is_atomic = (
+                receiver.group(1) in names if receiver else "atomic_ref" in before.rsplit("\n", 1)[-1]
+            )
             arguments = arguments_after(file.code, call.end() - 1)
-            if has_defaulted_order(call.group(1), arguments, is_flag):
+            if re.search(r"order|\bmo_", arguments):  # mo_: relacy's names
+                continue
+            if is_atomic or ALWAYS_ATOMIC.fullmatch(method):
                 number = file.code.count("\n", 0, call.start(1)) + 1
-                yield file, number, f"{call.group(1)}() without a named memory order"
+                yield file, number, f"{method}() without a named memory order"
         yield from atomic_operators(file)
 
 
 def atomic_operators(file: File) -> Found:
-    """x++, x += 1 and x = 1 on what this file declares as std::atomic: each is seq_cst by default."""
+    """x++, x += 1 and x = 1 on what this file declares as atomic: each is seq_cst by default."""
     for name in sorted(set(DECLARED_ATOMIC.findall(file.code))):
         operator = re.compile(
             rf"(?:\+\+|--)\s*{name}\b"

@@ -4,8 +4,8 @@
 
 namespace mesh {
 
-// Prints the sentence to standard error and aborts. A dead process is recovered; a wrong one
-// is not.
+// Prints the sentence to standard error and aborts. A dead process is recovered; a wrong one is
+// not.
 [[noreturn]] void assert_failed(const char* expression, const char* file, int line) noexcept;
 
 }  // namespace mesh

@@ -1,4 +1,5 @@
-// Ids: who an agent is, to the world (AgentId) and as a row (AgentIndex): two types on purpose.
+// Ids: who an agent is, to the world (AgentId) and as a row (AgentIndex). Different types on
+// purpose.
 #pragma once
 
 #include <compare>

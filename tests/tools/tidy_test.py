@@ -27,13 +27,18 @@ GOOD = {
     ),
     "sched/records.hpp": '#pragma once\n#include "queues/ring.hpp"\nconstexpr int kLimit = 1\'000;\n',
     "sched/clock.hpp": "#pragma once\n",
+    "sched/shared.hpp": "#pragma once\nstruct S { std::atomic<int> shared{0}; };\n",
+    "sched/own_store.cpp": "struct Row { int load(); void store(int); } row;\nvoid f() { row.store(row.load()); }\n",
     "sched/count.cpp": (
+        "// relaxed: a counter.\n"
         "#include <atomic>\n// std::cout, printf( and abort( in a comment are words.\n"
         "std::atomic<int> count{0};\nstd::atomic<int> many[2];\n"
         "int f() { return count.load(std::memory_order_relaxed); }\n"
-        "void g() { count.store(1, std::memory_order_release); many[0].fetch_add(1, order); }\n"
+        "void g() { count.store(1, std::memory_order_release);\n many[0].fetch_add(1, order); }"
+        "  // SYNC count.one release\n"
+        "auto l() { return count.load(std::memory_order_acquire); }  // SYNC count.one acquire\n"
         'const char* h() { return "std::cout << abort()"; }\nvoid i(char* p) { std::snprintf(p, 1, "x"); }\n'
-        "bool j() { return a.count == 1 && name.store_release(2); }\n"
+        "bool j() { return a.count == 1 && name.store_release(2); }  // SYNC count.one release\n"
         "void k(rl::atomic<int>& x) { x.store(1, rl::mo_release); }\n"
     ),
     "engine/station/station.hpp": '#pragma once\n#include "queues/ring.hpp"\n#include "sched/records.hpp"\n',
@@ -72,12 +77,21 @@ BAD = [
     ("unpaired-sync", "queues/a.cpp", "a.load_acquire();  // SYNC a.b acquire\n"),
     ("unpaired-sync", "queues/a.cpp", "a.load_seq_cst();  // SYNC a.b seq_cst\n"),
     ("unpaired-sync", "queues/a.cpp", "// SYNC a.only_spoken_of\n"),
+    ("unexplained-order", "queues/a.cpp", "void f() { a.store_release(1); }\n"),
+    ("unexplained-order", "queues/a.cpp", "auto f() { return a.load_acquire(); }  // acquire\n"),
+    ("unexplained-order", "queues/a.cpp", "auto f() { return a.load_relaxed(); }\n"),
+    ("unexplained-order", "tools/a.cpp", "auto f() { return a.load(std::memory_order_seq_cst); }\n"),
+    ("unexplained-order", "shm/a.cpp", "// SYNC ring.parked seq_cst" + "\n" * 8 + "a.load_seq_cst();\n"),
     ("atomic-in-layout", "shm/ring_layout.hpp", H + "struct A { std::atomic<int> a; };\n"),
     ("atomic-in-layout", "shm/layout.hpp", H + "struct A { std::atomic_ref<int> a; };\n"),
     ("atomic-in-layout", "sched/records.hpp", H + "struct A { std::atomic<int> a; };\n"),
-    ("defaulted-order", "sched/a.cpp", "int f() { return a.load(); }\n"),
-    ("defaulted-order", "tests/a.cpp", "int f() { return p->load( ); }\n"),
-    ("defaulted-order", "sched/a.cpp", "void f() { a.store(g(1, 2)); }\n"),
+    ("defaulted-order", "sched/a.cpp", "std::atomic<int> a;\nint f() { return a.load(); }\n"),
+    ("defaulted-order", "tests/a.cpp", "int f(std::atomic<int>* p, int) { return p->load( ); }\n"),
+    ("defaulted-order", "sched/a.cpp", "std::atomic<int> a;\nvoid f() { a.store(g(1, 2)); }\n"),
+    ("defaulted-order", "sched/a.cpp", "std::vector<std::atomic<int>> a;\nvoid f() { a[0].store(1); }\n"),
+    ("defaulted-order", "sched/a.cpp", "std::array<std::atomic<int>, 4> a;\nvoid f() { a[0].load(); }\n"),
+    ("defaulted-order", "sched/a.cpp", "int f(int& a) { return std::atomic_ref<int>(a).load(); }\n"),
+    ("defaulted-order", "tests/a.cpp", '#include "sched/shared.hpp"\nint f() { return s.shared.load(); }\n'),
     ("defaulted-order", "sched/a.cpp", "void f() { a.fetch_add(\n  1); }\n"),
     ("defaulted-order", "sched/a.cpp", "void f() { a.compare_exchange_strong(b, c); }\n"),
     ("defaulted-order", "sched/a.cpp", "std::atomic<int> n{0};\nvoid f() { ++n; }\n"),
@@ -85,7 +99,7 @@ BAD = [
     ("defaulted-order", "sched/a.cpp", "std::atomic<int> n{0};\nvoid f() { n = 2; }\n"),
     ("defaulted-order", "sched/a.cpp", "std::atomic<int> n[2];\nvoid f() { n[0]++; }\n"),
     ("defaulted-order", "sched/a.cpp", "std::atomic_flag f;\nvoid g() { f.clear(); }\n"),
-    ("forbidden-order", "sched/a.cpp", FENCE),
+    ("forbidden-order", "tests/a.cpp", FENCE),
     ("forbidden-order", "tests/a.cpp", "a.load(std::memory_order" + "_consume);\n"),
     ("forbidden-order", "tests/a.cpp", "a.load(std::memory_order::" + "consume);\n"),
     ("print-in-library", "queues/a.cpp", 'void f() { printf("x"); }\n'),
