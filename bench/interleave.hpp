@@ -87,6 +87,12 @@ class Interleaved {
     return spread_of(std::move(ratios));
   }
 
+  // Best against best. Preemption adds to whoever runs longest, so on a crowded machine the ratios
+  // above flatter the short contender; this one is what is left of them on a quiet one.
+  [[nodiscard]] double ratio_of_min(std::size_t slower, std::size_t faster) const {
+    return ns(slower).min / ns(faster).min;
+  }
+
  private:
   std::vector<std::string> names_;
   std::vector<std::vector<double>> ns_;  // [contender][round]

@@ -12,14 +12,15 @@ namespace {
 std::atomic<std::uint64_t> allocation_count{0};
 }
 
-// Every allocation of this program is counted, so that "none" can be shown.
-void* operator new(std::size_t bytes) {
+// Every allocation of this program is counted, so that "none" can be shown. Not inlined: g++ would
+// see malloc() meet delete in half of the pairs, and warn.
+[[gnu::noinline]] void* operator new(std::size_t bytes) {
   allocation_count.fetch_add(1, std::memory_order_relaxed);  // one thread; only the sum is read
   if (void* memory = std::malloc(bytes == 0 ? 1 : bytes)) return memory;
   throw std::bad_alloc();
 }
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+[[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
+[[gnu::noinline]] void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 
 namespace mesh::sched {
 namespace {
