@@ -1,7 +1,8 @@
 // across(): runs one side in a forked process pinned to another core, the other side here.
 //
-// Why         A ring between processes is measured between processes. The two cores may be near (one L3) or
-//             far, and the host moves them within minutes: probe_round_trip_ns() says which, before each round.
+// Why         A ring between processes is measured between processes. The two cores may be near
+//             (one L3) or far, and the host moves them within minutes: probe_round_trip_ns() says
+//             which, before each round.
 // Use         SharedArea area(bytes); across(area, [&] { reader(); }, [&] { writer(); });
 //             Both start together; across() returns when both are done.
 #pragma once
@@ -111,7 +112,8 @@ inline Latency latency_of(std::vector<double> samples) {
   return {at(0.5), at(0.99), at(0.999), samples.back()};
 }
 
-// One word that both sides write in turn: what the hardware allows. With a pause in each spin, or without one.
+// One word that both sides write in turn: what the hardware allows. With a pause in each spin, or
+// without one.
 template <bool kPause>
 std::vector<double> bare_round_trips(std::uint32_t count) {
   SharedArea area(4096);
@@ -139,7 +141,8 @@ std::vector<double> bare_round_trips(std::uint32_t count) {
   return samples;
 }
 
-// Median round trip of one line, spinning with a pause: about 100 near, 200-400 far on the machines we know.
+// Median round trip of one line, spinning with a pause: about 100 near, 200-400 far on the machines
+// we know.
 inline double probe_round_trip_ns() {
   std::vector<double> samples = bare_round_trips<true>(2000);
   return latency_of(std::move(samples)).p50;

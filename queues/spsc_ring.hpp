@@ -1,39 +1,31 @@
 // SpscRing: one process publishes 56-byte records, one other process polls them.
 //
-// Callers     Writer: the process that owns the slots' page, one thread. Reader: the one reader, one
-//             thread.
+// Callers     Writer: the process that owns the slots. Reader: the one reader. One thread each.
 // Progress    claim, stage, reveal, poll: wait-free.   (words as defined in docs/GLOSSARY.md)
-// Ordering    writes to the records of a batch happen-before the poll() that returns them.
-//                                                                             SYNC ring.published
-//             reads inside poll() happen-before the claim() that hands the slot out again.
-//                                                                             SYNC ring.freed
-//             reveal_checked() and prepare_to_park() never miss each other: one of the two sees
-//             the other's store.                                              SYNC ring.parked
+// Ordering    writes to a record happen-before the poll() that returns it    (SYNC ring.published);
+//             reads in poll() happen-before the claim() of that slot again       (SYNC ring.freed);
+//             of reveal_checked() and prepare_to_park() one sees the other's store (ring.parked).
 // Cost        publish: 1 cache line a record. poll: 1 load when empty, 1 cursor store a burst. No
 //             system call, no allocation. reveal_checked drains the store buffer: once a flush,
 //             never once a message.
-// Units       positions count records from the ring's start modulo 2^64; capacity in slots (power of
-//             two).
+// Units       positions count records modulo 2^64; capacity in slots (a power of two).
 // If the      writer dies: what was not revealed is not visible, what was revealed stays; the ring
 // other side  stays usable. A new writer calls Writer::take_over before it publishes; it wipes the
 // dies,       stamps a dead batch left.
-// stalls,     reader dies in poll: its cursor stands; who takes over sees the last burst again (at
-// or lies     least once). reader stalls: claim returns kFull, never blocks.
-//             a cursor outside [its last value, revealed head] is kCorrupt: the peer's page is
-//             input. A reader whose peer writes wild stamps reads wild records or none, and never
-//             leaves the ring's bytes.
+// stalls,     reader dies in poll: its cursor stands; who takes over sees the last burst again.
+// or lies     reader stalls: claim returns kFull, never blocks. reader lies: a cursor outside [its
+//             last value, revealed head] is kCorrupt. writer lies: wild records or none are read,
+//             never bytes outside the ring.
 // Errors      claim -> kFull (normal: back off), kCorrupt. take_over, attach -> Errc::misaligned,
 //             invalid_argument, corrupt.
 // Layout      docs/SHM_LAYOUT.md, RingSlot and RingReaderPage.
-// Source      Lamport 1983 (one writer, one reader); stamps as in Vyukov's bounded queue; cached
-//             remote cursor after rigtorp/SPSCQueue; first stamp last, and the wipe:
-//             docs/decisions/0007.
+// Source      Lamport 1983; stamps as in Vyukov's bounded queue; cached remote cursor after
+//             rigtorp/SPSCQueue; first stamp last, and the wipe: docs/decisions/0007.
 //
-// A slot's stamp is the position of its record plus one, modulo 2^64. A slot never used is all zeros
-// and counts as holding position index - capacity, so a fresh mapping needs no formatting, and
-// take_over no special case. Invariant: revealed_ - cursor <= capacity; slots [cursor, revealed_)
-// carry stamps position + 1; the slot of revealed_ carries the stamp of the lap before, whatever a
-// dead or open batch left behind it.
+// A slot's stamp is the position of its record plus one, modulo 2^64. A slot never used is zeros
+// and counts as holding position index - capacity, so fresh memory needs no formatting. Invariant:
+// revealed_ - cursor <= capacity; slots [cursor, revealed_) carry stamps position + 1; the slot of
+// revealed_ carries the stamp of the lap before, whatever a dead or open batch left behind it.
 #pragma once
 
 #include <algorithm>
@@ -183,7 +175,7 @@ class SpscRing<Memory, kWords>::Writer {
     head_ += count;
   }
 
-  // Makes the open batch visible, all at once. For a reader that spins or is looked at by its own
+  // Makes the open batch visible, all at once. For a reader that spins, or looks by its own
   // schedule.
   void reveal() noexcept(kNoThrow) {
     if (head_ == revealed_) return;
@@ -193,13 +185,12 @@ class SpscRing<Memory, kWords>::Writer {
     MESH_POINT("spsc.reveal:after_stamp");
     revealed_ = head_;
   }
-
   // The same, and says whether the reader is parked: then the caller signals its eventfd, once.
   [[nodiscard]] bool reveal_checked() noexcept(kNoThrow) {
     if (head_ == revealed_) return false;
     MESH_POINT("spsc.reveal:before_stamp");
-    // SYNC ring.published release: as in reveal().
-    // SYNC ring.parked release: seq_cst store, then seq_cst load of the other side's word.
+    // SYNC ring.published release: as in reveal(). SYNC ring.parked release: the word is looked at
+    // next.
     slots_[revealed_ & mask_].stamp.store_seq_cst(revealed_ + 1);
     MESH_POINT("spsc.reveal:after_stamp");
     revealed_ = head_;

@@ -1,12 +1,14 @@
-// WaitStrategy: how a reader waits when it finds nothing: spin, then yield, then park on an eventfd.
+// WaitStrategy: how a reader waits when it finds nothing: spin, then yield, then park on an
+// eventfd.
 //
 // Callers     the reader's one thread.
-// Progress    returns when the source is ready, a signal came or the deadline passed; it looks again
-//             after every wake, so a signal too many costs one look.
+// Progress    returns when the source is ready, a signal came or the deadline passed; it looks
+//             again after every wake, so a signal too many costs one look.
 // Ordering    none of its own: the source's. No wake-up is lost: see SYNC ring.parked in
 //             spsc_ring.hpp.
-// Cost        kSpin: a core. kAdaptive: `spins` looks (some 50 ns each), `yields` system calls, then
-//             a park. A parked reader runs about 20 us after the signal, which costs the waker 6 us.
+// Cost        kSpin: a core. kAdaptive: `spins` looks (some 50 ns each), `yields` system calls,
+//             then a park. A parked reader runs about 20 us after the signal, which costs the waker
+//             6 us.
 // Units       deadlines in HostTime, read from the clock that is passed in.
 // If the      writer dies or stalls while we are parked: the wait ends at its deadline.
 // other side  signals without end: each wait ends at once and finds nothing; the caller sees it as
@@ -39,7 +41,7 @@ struct WaitOptions {
 
 enum class WaitResult : std::uint8_t {
   kReady,      // the source has something
-  kSignalled,  // the eventfd was signalled for another reason (post(), control); the source is empty
+  kSignalled,  // the eventfd was signalled for another reason (post()); the source is empty
   kTimedOut,
   kFailed,  // the eventfd is not one any more
 };

@@ -97,8 +97,8 @@ class ColumnView {
   }
   // For a column that stands alone: a counter, a state. It orders nothing else.
   [[nodiscard]] T load_relaxed(std::size_t row) const noexcept {
-    return from_stored<T>(
-        word(row).load_relaxed());  // relaxed: one value, torn never, ordered by the caller
+    // relaxed: one value, torn never, ordered by the caller
+    return from_stored<T>(word(row).load_relaxed());
   }
 
  private:

@@ -1,5 +1,5 @@
-// SpscRing between two processes: round trip beside the bare hand-over of one cache line, and throughput beside a ring
-// published by index, round by round in one run.
+// SpscRing between two processes: round trip beside the bare hand-over of one cache line, and
+// throughput beside a ring published by index, round by round in one run.
 //
 //     queues_spsc_ring_bench [--quick] [--json]
 #include <cstdlib>

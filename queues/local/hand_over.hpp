@@ -1,5 +1,5 @@
-// HandOver<T>: threads of one process give values to another thread of it. Process-private: never in
-// shared memory.
+// HandOver<T>: threads of one process give values to another. Process-private: never in shared
+// memory.
 //
 // Callers     try_push: any thread. pop: any thread, usually one. A Lane belongs to one thread.
 // Progress    lock-free.

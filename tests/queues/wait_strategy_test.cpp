@@ -95,8 +95,9 @@ TEST(WaitStrategy, NamesEveryPolicy) {
   EXPECT_EQ(name_of(WaitPolicy{9}), "unknown");
 }
 
-// Two processes; the reader parks whenever it finds nothing, and the writer publishes just then and waits for it: a
-// lost wake-up leaves both waiting, which no later publish heals. The deadline is far beyond anything a scheduler does.
+// Two processes; the reader parks whenever it finds nothing, and the writer publishes just then and
+// waits for it: a lost wake-up leaves both waiting, which no later publish heals. The deadline is
+// far beyond anything a scheduler does.
 TEST(WaitStrategy, NoWakeUpIsLostIn100000PublishesBetweenProcesses) {
   constexpr std::uint64_t kRecords = 100'000;
   SharedRing ring(64);
