@@ -62,7 +62,7 @@ inline Cores cores() {
     sched_getaffinity(0, sizeof allowed, &allowed);
     Cores both{-1, -1};
     for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
-      if (!CPU_ISSET(cpu, &allowed)) continue;
+      if (!CPU_ISSET(static_cast<std::size_t>(cpu), &allowed)) continue;
       if (both.here < 0) both.here = cpu;
       both.there = cpu;
     }
@@ -73,7 +73,7 @@ inline Cores cores() {
 inline void pin(int cpu) {
   cpu_set_t one;
   CPU_ZERO(&one);
-  CPU_SET(cpu, &one);
+  CPU_SET(static_cast<std::size_t>(cpu), &one);
   sched_setaffinity(0, sizeof one, &one);
 }
 

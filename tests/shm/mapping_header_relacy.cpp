@@ -34,6 +34,8 @@ struct HeaderTest : rl::test_suite<HeaderTest, 2> {
     }
   }
 
+  void after() { check(load_header<RelacyMemory>(words)); }  // in the end it is there
+
   void check(const MappingHeader& header) {
     RL_ASSERT(header.magic == kMappingMagic);
     RL_ASSERT(header.checksum == 11);

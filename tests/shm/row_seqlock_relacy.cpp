@@ -9,8 +9,8 @@ namespace {
 
 using testing::RelacyMemory;
 
-// One writer changes a row of two fields three times; two readers read it twice. Write k stores (k,
-// k).
+// One writer changes a row of two fields three times; two readers read it twice. Write k stores k
+// twice.
 struct RowTest : rl::test_suite<RowTest, 3> {
   RelacyMemory::Word<std::uint32_t> sequence;
   RelacyMemory::Word<std::uint32_t> left;
@@ -28,6 +28,12 @@ struct RowTest : rl::test_suite<RowTest, 3> {
     } else {
       read_rows();
     }
+  }
+
+  void after() {  // the row stands, and holds what was written last
+    RL_ASSERT(sequence.load_relaxed() == 6);
+    RL_ASSERT(left.load_relaxed() == 3);
+    RL_ASSERT(right.load_relaxed() == 3);
   }
 
   void write_rows() {
