@@ -37,13 +37,14 @@ struct Payload {
 };
 static_assert(sizeof(Payload) == kRecordBytes);
 
-inline void build(queues::RingSlot<>& slot, std::uint64_t position) {
+// Inlined, as a record's few stores are in a program: called instead, it halves the rate.
+[[gnu::always_inline]] inline void build(queues::RingSlot<>& slot, std::uint64_t position) {
   Payload& payload = queues::build_in<Payload>(slot);
   for (std::uint64_t i = 0; i < 7; ++i) payload.word[i] = position + i;
 }
 
 // The reader reads the whole record: what it skipped would not have travelled.
-inline std::uint64_t sum(const Ring::Record& record) {
+[[gnu::always_inline]] inline std::uint64_t sum(const Ring::Record& record) {
   std::uint64_t total = 0;
   for (const std::uint64_t word : record.words) total += word;
   return total;
@@ -67,9 +68,9 @@ double stamped(std::size_t slots, std::uint64_t run, std::uint64_t messages) {
         const std::int64_t start = now_ns();
         while (writer.head() != messages) {
           const auto claimed = writer.claim(std::min(run, messages - writer.head()));
-          for (std::size_t i = 0; i < claimed.slots.size(); ++i)
-            build(claimed.slots[i], claimed.position + i);
-          if (!claimed.slots.empty()) writer.publish(claimed.slots.size());
+          if (claimed.slots.empty()) continue;
+          writer.fill(claimed, [](auto& slot, std::uint64_t position) { build(slot, position); });
+          writer.reveal();
         }
         while (writer.free_slots() != slots) {
         }

@@ -50,8 +50,8 @@ class SharedRing {
  public:
   // What a child tells its parent, whatever kills it.
   struct Report {
-    volatile std::uint64_t committed;             // records whose reveal returned
-    volatile std::uint64_t seen_end;  // positions handed to a reader's callback
+    volatile std::uint64_t committed;  // records whose reveal returned
+    volatile std::uint64_t seen_end;   // positions handed to a reader's callback
     volatile std::uint64_t sites;
   };
 
@@ -96,15 +96,20 @@ class SharedRing {
   void* base_ = nullptr;
 };
 
-// Writes one batch of `count` records, in as many runs as the wrap makes, and reveals it. False:
-// not enough room.
+// Writes one batch of `count` records, in as many runs as the wrap makes, and reveals it: the odd
+// runs by fill(), the even ones built by hand and staged. False: not enough room.
 template <class Writer>
 bool write_batch(Writer& writer, std::size_t count) {
   if (writer.free_slots() < count) return false;
-  for (std::size_t left = count; left != 0;) {
+  bool by_hand = false;
+  for (std::size_t left = count; left != 0; by_hand = !by_hand) {
     const auto run = writer.claim(left);
-    for (std::size_t i = 0; i < run.slots.size(); ++i) build(run.slots[i], run.position + i);
-    writer.stage(run.slots.size());
+    if (by_hand) {
+      for (std::size_t i = 0; i < run.slots.size(); ++i) build(run.slots[i], run.position + i);
+      writer.stage(run.slots.size());
+    } else {
+      writer.fill(run, [](auto& slot, std::uint64_t position) { build(slot, position); });
+    }
     left -= run.slots.size();
   }
   writer.reveal();

@@ -218,12 +218,15 @@ TEST(SpscRingCrash, EveryNamedPointOfTheRingIsReached) {
   auto reader = ring.attach<Crash>().value();
   (void)reader.prepare_to_park();
   ASSERT_TRUE(write_batch(writer, 2));
-  EXPECT_EQ(reader.poll(2, [](auto) {}), 2U);
+  writer.stage(writer.claim(1).slots.size());
+  writer.reveal();
+  EXPECT_EQ(reader.poll(3, [](auto) {}), 3U);
   testing::crash_plan = {};
   EXPECT_EQ(names, (std::set<std::string>{"spsc.take_over:before_wipe", "spsc.stage:before_stamps",
-                                          "spsc.reveal:before_stamp", "spsc.reveal:after_stamp",
-                                          "spsc.poll:before_record", "spsc.poll:before_cursor",
-                                          "spsc.poll:after_cursor", "spsc.park:before_check"}));
+                                          "spsc.fill:before_records", "spsc.reveal:before_stamp",
+                                          "spsc.reveal:after_stamp", "spsc.poll:before_record",
+                                          "spsc.poll:before_cursor", "spsc.poll:after_cursor",
+                                          "spsc.park:before_check"}));
 }
 
 // Stopped, not dead: nothing partial is seen however long the reader looks, another ring goes round

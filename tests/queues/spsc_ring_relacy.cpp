@@ -80,12 +80,17 @@ struct RingModel : rl::test_suite<RingModel<Policy, kCapacity, kBatches, kDeaths
     const unsigned runs = 1 + rl::rand(2);
     for (unsigned i = 0; i < runs; ++i) {
       const auto run = writer.claim(1 + rl::rand(static_cast<unsigned>(kCapacity)));
-      for (std::size_t k = 0; k < run.slots.size(); ++k) {
+      const auto build = [this](auto& slot, std::uint64_t position) {
         const std::uint64_t value = ++builds;
-        value_at[(run.position + k) % kCapacity] = value;
-        run.slots[k].words[0].set(value);
+        value_at[position % kCapacity] = value;
+        slot.words[0].set(value);
+      };
+      if (rl::rand(2) == 0) {
+        writer.fill(run, build);
+      } else {
+        for (std::size_t k = 0; k < run.slots.size(); ++k) build(run.slots[k], run.position + k);
+        writer.stage(run.slots.size());
       }
-      writer.stage(run.slots.size());
     }
     if (writer.head() == writer.revealed()) return;
     revealed_end = writer.head();
