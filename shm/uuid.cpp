@@ -22,7 +22,8 @@ Result<Uuid> parse(std::string_view text) {
     if (letter == '-') continue;
     const std::size_t value = kDigits.find(letter);
     if (value == std::string_view::npos || digits == 2 * uuid.size()) break;
-    uuid[digits / 2] = static_cast<std::uint8_t>(uuid[digits / 2] << 4 | value);
+    std::uint8_t& byte = uuid[digits / 2];
+    byte = static_cast<std::uint8_t>(std::size_t{byte} << 4 | value);
     ++digits;
   }
   if (digits != 2 * uuid.size()) {

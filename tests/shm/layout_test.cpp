@@ -256,6 +256,7 @@ TEST(Offset, OutsideTheMappingIsCorruptAndNeverAnAddress) {
   EXPECT_EQ(code(~std::uint64_t{0} - 7, 1), Errc::corrupt);
   EXPECT_EQ(code(0, ~std::size_t{0}), Errc::corrupt);
   EXPECT_EQ(code(0, (~std::size_t{0} >> 3) + 2), Errc::corrupt);  // 8 * count wraps to 8
+  EXPECT_EQ(code(16, ~std::size_t{0} >> 3), Errc::corrupt);       // 16 + 8 * count wraps to 8
   for (std::uint64_t offset = 1; offset < 8; ++offset) EXPECT_EQ(code(offset, 1), Errc::misaligned);
 }
 

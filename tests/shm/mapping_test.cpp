@@ -82,9 +82,7 @@ TEST_F(MappingTest, RefusesWhatCannotBeMappedAndSaysWhy) {
 }
 
 TEST_F(MappingTest, AddressSpaceLimitIsNoMemoryNotATermination) {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-  GTEST_SKIP() << "the sanitizer itself reserves the address space";
-#endif
+  if (testing::kUnderSanitizer) GTEST_SKIP() << "the sanitizer reserves the address space itself";
   const int answer = testing::answer_of_child([this] {
     if (ftruncate(memory_.get(), off_t{1} << 40) != 0) return 1;
     const rlimit limit{std::size_t{1} << 32, std::size_t{1} << 32};

@@ -4,6 +4,7 @@
 #include <thread>
 
 #include "shm/columns.hpp"
+#include "tests/shm/processes.hpp"
 
 namespace mesh::shm {
 namespace {
@@ -153,11 +154,7 @@ TEST(RowSeqlock, SequenceWrapsFromTheLastEvenNumberToZero) {
 // One writer at its own pace over a few rows, several readers, on one mapping so that TSan sees
 // them.
 TEST(RowSeqlock, NeverShowsATornRow) {
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__) || defined(MESH_DCHECKS)
-  constexpr std::uint64_t kReads = 100'000;
-#else
-  constexpr std::uint64_t kReads = 3'000'000;
-#endif
+  constexpr std::uint64_t kReads = testing::kUnderSanitizer ? 100'000 : 3'000'000;
   constexpr unsigned kReaders = 3;
   const Rows rows;
   for (std::size_t row = 0; row < Rows::kRows; ++row) rows.write(row, row);
