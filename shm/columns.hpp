@@ -1,18 +1,15 @@
-// Column, ColumnView: one attribute of every row, side by side in shared memory (structure of
-// arrays).
+// Column, ColumnView: one attribute of every row, side by side (structure of arrays).
 //
-// Callers     Column: the one thread that writes the region. ColumnView: any thread of any process
-// that maps it. Progress    wait-free: one load or one store. Ordering    in the method's name. A
-// value alone is never torn; values of several columns that belong together
-//             are read through RowSeqlock (shm/row_seqlock.hpp).
+// Callers     Column: the one thread that writes the region. ColumnView: any thread of any process.
+// Progress    wait-free: one load or one store.
+// Ordering    in the method's name. A value alone is never torn; values of several columns that
+//             belong together are read through RowSeqlock (shm/row_seqlock.hpp).
 // Cost        one load or store; values() costs nothing and feeds vector passes.
 // Units       rows; a column takes column_bytes() bytes: its rows, padded to whole cache lines.
-// Layout      starts on a cache line and is padded to one, so that a vector pass may run past the
-// last row up to
-//             padded_rows() and two columns never share a line. Floats and enums stand as the
-//             integer of their size: a float has padding bits in the eyes of the language, and its
-//             bits are what two binaries share.
-// Errors      over() -> truncated, misaligned: where bytes become columns, and nowhere else.
+// Layout      starts on a cache line and ends on one, so that a vector pass may run on to
+//             padded_rows() and no two columns share a line. Floats and enums stand as the integer
+//             of their size, so that two binaries share bits and not an opinion.
+// Errors      over() -> truncated, misaligned: there bytes become columns, and nowhere else.
 #pragma once
 
 #include <bit>

@@ -5,37 +5,35 @@
 //
 // Callers     RowWriter: the one thread that writes the row. RowReader: any thread of any process.
 // Progress    begin, end: wait-free. read: at most kReadAttempts tries, then kBusy.
-// Ordering    field stores of a write happen-before the fields that a successful read returns. SYNC
-// row.stable
-//             a field read from a write in progress makes that write's odd number visible. SYNC
-//             row.field
-// Cost        write: two stores more than the fields. read: two loads more than the fields. No
-// fence, no system call. If the      writer dies between begin and end: readers get kBusy for that
-// row until its successor writes it again; other side  begin() on an odd row keeps it odd and end()
-// makes it even: no repair is needed beforehand. dies,       writer never stops writing: read
-// returns kBusy after kReadAttempts, it does not spin. or lies     a hostile writer can make a
-// reader see any values: they are input, and the reader checks what it uses. Source      Boehm,
-// "Can seqlocks get along with programming language memory models?" (2012), with acquire loads of
-//             the fields in place of his fence: TSan and relacy model operations, not fences.
+// Ordering    a write's field stores happen-before the fields of a read that sees its even number
+//             (tag row.stable); a field read from a write in progress makes that write's odd
+//             number visible (tag row.field).
+// Cost        write: two stores more than the fields. read: two loads more than the fields.
+//             No fence, no system call.
+// If the      writer dies between begin and end: readers get kBusy for that row until a successor
+// other side  writes it again; begin() keeps an odd row odd and end() makes it even, so nothing
+// dies,       has to be repaired beforehand. A writer that never pauses: kBusy, never a hang.
+// or lies     A hostile writer can show any values: they are input, and the reader checks them.
+// Source      Boehm, "Can seqlocks get along with programming language memory models?" (2012),
+//             with acquire loads of the fields in place of his fence: TSan and relacy model
+//             operations, not fences.
 //
-// Why it is correct, with no fence. Write n stores odd o_n (relaxed), the fields (release), even
-// e_n (release). A reader loads s1 (acquire), the fields (acquire), s2 (relaxed) and takes the
-// fields if s1 == s2 and even.
-//  * No field is older than s1. s1 == e_n was stored with release after the fields of write n; the
-//  acquire load of s1
-//    makes them happen-before the reader's field loads, so coherence forbids an older value.
-//    (row.stable)
-//  * No field is newer than s1. Were a field read from write m > n, then its release store was
-//  sequenced after o_m,
-//    and the acquire load of the field makes o_m happen-before the load of s2; coherence gives s2
-//    >= o_m > s1, so the read is thrown away. (row.field) This is why fields are acquire loads and
-//    why the last load may be relaxed: it is sequenced after acquire loads, which nothing moves
-//    above.
-//  * The sequence has 32 bits and a write adds 2: it repeats after 2^31 writes. A reader would have
-//  to be suspended
-//    inside one read for exactly that many writes of one row: 35 minutes at a million a second, to
-//    the write.
-// tests/shm/row_seqlock_relacy.cpp takes away each of these orders in turn and sees the model fail.
+// Why it is correct. Write n stores odd o_n (relaxed), the fields (release), even e_n (release). A
+// reader loads s1 (acquire), the fields (acquire), s2 (relaxed); it takes the fields if s1 == s2
+// and even.
+//
+// No field is older than s1. s1 == e_n was stored with release after the fields of write n; its
+// acquire load makes them happen-before the reader's field loads, and coherence forbids older
+// values (row.stable).
+//
+// No field is newer than s1. Were a field read from a write m > n, then its release store was
+// sequenced after o_m; the acquire load of the field makes o_m happen-before the load of s2, and
+// coherence gives s2 >= o_m > s1: the read is thrown away (row.field). So the fields need acquire,
+// and s2 may be relaxed: it is sequenced after acquire loads, which nothing overtakes.
+//
+// The sequence has 32 bits and a write adds 2: it repeats after 2^31 writes. A reader would have to
+// be suspended inside one read for exactly that many writes of one row: 35 minutes at a million a
+// second, to the write.
 #pragma once
 
 #include <cstddef>
