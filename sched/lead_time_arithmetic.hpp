@@ -1,0 +1,55 @@
+// The arithmetic of one row, as both passes of lead_time_columns.hpp do it. Internal to
+// sched/lead_time_*.
+//
+// Lead, in units of 16 ns (62,500 a millisecond), with the constants folded so that most are exact
+// in float:
+//     one_way = latency * 31250
+//     work    = work_units[class] * float(queue + 10)           base * (1 + 0.5 w) * (1 + 0.1 q) =
+//     (base ... / 10) * (10 + q) span    = one_way + work lead    = span + span * (z * drift)
+// Roundings, u = 2^-24 relative: work at most 4 (table, queue above 2^24, product; one spare), span
+// 1, so 5 u; the buffer's share 3 more (z, z * drift, product), lead 1. A buffer is at most all of
+// the lead: 8 u bounds the sum, as a half of its roundings concerns only a part.
+//
+// Bucket: with W the width and C the bucket origin (T - now, plus half a width for kCentre) in
+// units,
+//     key = floor((C - lead) / W).   With Cq = C div W, Cr = C mod W and c = Cr + 1 (1..W):
+//     key = Cq - 1 - q,  q = floor((lead - c) / W)              every term fits 32 bits, however
+//     far T is
+// q is estimated in float and corrected once. The estimate e rounds lead / W - c / W to the nearest
+// integer by adding 1.5 * 2^23, whose low mantissa bits then are the integer. For a row that is not
+// late, lead / W < kMaxBuckets + 1, so the estimate is wrong by less than 66,000 * 4 * 2^-24 =
+// 0.016 before it is rounded; nearest(v +- 0.016) is floor(v) or floor(v) + 1, never less. So r =
+// lead - c - e * W, exact modulo 2^32, is negative exactly when e is one too many: q = e + (r >>
+// 31). Of late and invalid rows the key is replaced, and nothing here can trap.
+//
+// Confidence, in 1/65535: reliability * 32767.5 - drift * 19660.5 (+ 13107 when fresh), at least 0.
+// It cannot pass 0.7 * 65535, because reliability above 1 is invalid; so no upper clamp. Rounded by
+// adding 2^23.
+//
+// Heartbeat: t = (now + 1000) - heartbeat modulo 2^32. Negative as int32: from the future, or 24.8
+// days old. Fresh: t < 11000.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+
+namespace mesh::sched::arithmetic {
+
+inline constexpr double kUnitsPerMs = 62'500;
+inline constexpr float kOneWayUnits = 31'250.0F;
+inline constexpr std::int32_t kQueueOffset = 10;
+inline constexpr std::uint32_t kQueueLimit = 1U << 30;
+inline constexpr float kLeadFinite = std::numeric_limits<float>::max();
+
+inline constexpr float kReliabilityUnits = 32'767.5F;
+inline constexpr float kDriftUnits = 19'660.5F;
+inline constexpr float kFreshUnits = 13'107.0F;
+inline constexpr float kConfidenceRounder = 8'388'608.0F;  // 2^23
+
+inline constexpr std::int32_t kHeartbeatAheadMs = 1'000;
+inline constexpr std::int32_t kHeartbeatFreshMs = 10'000 + kHeartbeatAheadMs;
+
+inline constexpr float kBucketRounder = 12'582'912.0F;  // 1.5 * 2^23
+inline constexpr std::int32_t kBucketRounderBits = 0x4B40'0000;
+
+}  // namespace mesh::sched::arithmetic

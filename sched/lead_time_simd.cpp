@@ -1,0 +1,183 @@
+// plan_columns(): plan_row() of lead_time_columns.cpp, lane for lane. Compiled once for each
+// Highway target.
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE \
+  "sched/lead_time_simd.cpp"     // found from the repository root, a bare name is not
+#include <hwy/foreach_target.h>  // must come before highway.h
+#include <hwy/highway.h>
+
+#include "sched/lead_time_arithmetic.hpp"
+#include "sched/lead_time_columns.hpp"
+
+HWY_BEFORE_NAMESPACE();
+namespace mesh::sched {
+namespace HWY_NAMESPACE {
+
+namespace hn = hwy::HWY_NAMESPACE;
+using namespace arithmetic;
+
+// Never wider than a group: rows are padded to groups, not to vectors.
+using Floats = hn::CappedTag<float, kPlanGroupRows>;
+using Ints = hn::RebindToSigned<Floats>;
+using Words = hn::RebindToUnsigned<Floats>;
+using Halves = hn::Rebind<std::uint16_t, Floats>;
+using Bytes = hn::Rebind<std::uint8_t, Floats>;
+using VF = hn::Vec<Floats>;
+using VI = hn::Vec<Ints>;
+using MF = hn::Mask<Floats>;
+
+// work_units[class]: one register look-up at 16 lanes, two at 8, a gather below.
+struct ClassTable {
+#if HWY_TARGET != HWY_SCALAR && HWY_MAX_BYTES >= 64
+  explicit ClassTable(const float* table) : all(hn::Load(Floats(), table)) {}
+  HWY_INLINE VF operator[](VI index) const {
+    return hn::TableLookupLanes(all, hn::IndicesFromVec(Floats(), index));
+  }
+  VF all;
+#elif HWY_TARGET != HWY_SCALAR && HWY_MAX_BYTES == 32
+  explicit ClassTable(const float* table)
+      : low(hn::Load(Floats(), table)), high(hn::Load(Floats(), table + 8)) {}
+  HWY_INLINE VF operator[](VI index) const {
+    const Ints di;
+    const auto lane = hn::IndicesFromVec(Floats(), hn::And(index, hn::Set(di, 7)));
+    const auto is_high = hn::RebindMask(Floats(), hn::Gt(index, hn::Set(di, 7)));
+    return hn::IfThenElse(is_high, hn::TableLookupLanes(high, lane),
+                          hn::TableLookupLanes(low, lane));
+  }
+  VF low, high;
+#else
+  explicit ClassTable(const float* first) : table(first) {}
+  HWY_INLINE VF operator[](VI index) const { return hn::GatherIndex(Floats(), table, index); }
+  const float* table;
+#endif
+};
+
+HWY_INLINE MF eligible_mask(const std::uint64_t* words, std::size_t row) {
+  const std::uint64_t bits = words[row / 64] >> (row % 64);
+  std::uint8_t bytes[8];  // LoadMaskBits may read eight
+  __builtin_memcpy(bytes, &bits, sizeof bytes);
+  return hn::LoadMaskBits(Floats(), bytes);
+}
+
+// The key of every lane, right where lead_units is a lead that is not late.
+HWY_INLINE VI bucket_of(const PlanParameters& p, VF lead_units, VI lead) {
+  const Floats df;
+  const Ints di;
+  const VF centred =
+      hn::Sub(hn::Mul(lead_units, hn::Set(df, p.width_reciprocal)), hn::Set(df, p.bucket_shift));
+  const VI bits = hn::BitCast(di, hn::Add(centred, hn::Set(df, kBucketRounder)));
+  const VI remainder = hn::Sub(hn::Add(lead, hn::Set(di, p.remainder_shift)),
+                               hn::Mul(bits, hn::Set(di, p.width_units)));
+  return hn::Sub(hn::Set(di, p.key_base), hn::Add(bits, hn::ShiftRight<31>(remainder)));
+}
+
+template <bool kAll>
+HWY_INLINE void plan_vector(const PlanParameters& p, const ClassTable& table,
+                            const ImpedanceColumns& in, const PlanColumns& out, std::size_t row) {
+  const Floats df;
+  const Ints di;
+  const Words du;
+  const VF latency = hn::Load(df, in.latency_ms + row);
+  const VF drift = hn::Load(df, in.drift + row);
+  const VF reliability = hn::Load(df, in.reliability + row);
+  const VI agent_class = hn::PromoteTo(di, hn::LoadU(Bytes(), in.agent_class + row));
+
+  const VI class_slot = hn::And(agent_class, hn::Set(di, kMaxClasses - 1));
+  const auto queue = hn::Min(hn::Load(du, in.queue_depth + row), hn::Set(du, kQueueLimit));
+  const VI busy = hn::Add(hn::BitCast(di, queue), hn::Set(di, kQueueOffset));
+  const VF work = hn::Mul(table[class_slot], hn::ConvertTo(df, busy));
+  const VF span = hn::Add(hn::Mul(latency, hn::Set(df, kOneWayUnits)), work);
+  const VF raw_units = hn::Add(span, hn::Mul(span, hn::Mul(drift, hn::Set(df, p.z))));
+
+  // Min may lose a NaN, yet a NaN in latency or drift also shows in raw_units, one in reliability
+  // in `<= 1`.
+  const VI beat_age = hn::BitCast(
+      di, hn::Sub(hn::Set(du, p.heartbeat_origin_ms), hn::Load(du, in.heartbeat_ms + row)));
+  const VF smallest = hn::Min(hn::Min(latency, drift), reliability);
+  const MF in_range = hn::And(hn::Ge(smallest, hn::Zero(df)), hn::Le(reliability, hn::Set(df, 1)));
+  const MF finite = hn::Le(raw_units, hn::Set(df, kLeadFinite));
+  const auto beat_known = hn::Gt(beat_age, hn::Set(di, -1));
+  const auto class_known = hn::Lt(agent_class, hn::Set(di, kMaxClasses));
+  const MF valid =
+      hn::And(hn::And(in_range, finite), hn::RebindMask(df, hn::And(beat_known, class_known)));
+
+  const VF lead_units = hn::IfThenElseZero(valid, raw_units);
+  const VI lead = hn::NearestInt(lead_units);
+  hn::Store(lead, di, out.lead + row);
+
+  const MF fresh = hn::RebindMask(df, hn::Lt(beat_age, hn::Set(di, kHeartbeatFreshMs)));
+  const VF share = hn::Add(hn::Sub(hn::Mul(reliability, hn::Set(df, kReliabilityUnits)),
+                                   hn::Mul(drift, hn::Set(df, kDriftUnits))),
+                           hn::IfThenElseZero(fresh, hn::Set(df, kFreshUnits)));
+  const VF share_valid = hn::IfThenElseZero(valid, hn::Max(share, hn::Zero(df)));
+  const auto confidence = hn::BitCast(du, hn::Add(share_valid, hn::Set(df, kConfidenceRounder)));
+  hn::StoreU(hn::TruncateTo(Halves(), confidence), Halves(), out.confidence + row);
+
+  const auto late = hn::Gt(lead, hn::Set(di, p.lead_limit));
+  VI key = hn::IfThenElse(late, hn::Set(di, p.late_key), bucket_of(p, lead_units, lead));
+  key = hn::IfThenElse(hn::RebindMask(di, valid), key, hn::Set(di, kKeyInvalid));
+  if constexpr (!kAll) {
+    const auto eligible = hn::RebindMask(di, eligible_mask(in.eligible, row));
+    key = hn::IfThenElse(eligible, key, hn::Set(di, kKeyNotTargeted));
+  }
+  hn::StoreU(hn::TruncateTo(Halves(), hn::BitCast(du, key)), Halves(), out.key + row);
+}
+
+template <bool kAll>
+HWY_INLINE void plan_all(const PlanParameters& parameters, const ImpedanceColumns& columns,
+                         const PlanColumns& outputs) {
+  // Locals: the stores below could otherwise alias the pointers and constants, and reload them.
+  const PlanParameters p = parameters;
+  const ImpedanceColumns in = columns;
+  const PlanColumns out = outputs;
+  const ClassTable table(p.work_units.data());
+  const std::size_t padded = (in.rows + kPlanGroupRows - 1) / kPlanGroupRows * kPlanGroupRows;
+  for (std::size_t row = 0; row < padded; row += hn::Lanes(Floats())) {
+    plan_vector<kAll>(p, table, in, out, row);
+  }
+}
+
+void PlanColumnsTarget(const PlanParameters& parameters, const ImpedanceColumns& in,
+                       const PlanColumns& out) {
+  if (in.eligible == nullptr) {
+    plan_all<true>(parameters, in, out);
+  } else {
+    plan_all<false>(parameters, in, out);
+  }
+}
+
+const char* TargetName() { return hwy::TargetName(HWY_TARGET); }
+
+}  // namespace HWY_NAMESPACE
+}  // namespace mesh::sched
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+
+#include "shm/base/assert.hpp"
+
+namespace mesh::sched {
+namespace {
+
+HWY_EXPORT(PlanColumnsTarget);
+HWY_EXPORT(TargetName);
+
+bool is_aligned(const void* pointer) noexcept {
+  return reinterpret_cast<std::uintptr_t>(pointer) % kPlanAlignment == 0;
+}
+
+}  // namespace
+
+void plan_columns(const PlanParameters& parameters, const ImpedanceColumns& in,
+                  const PlanColumns& out) noexcept {
+  MESH_ASSERT(is_aligned(in.latency_ms) && is_aligned(in.drift) && is_aligned(in.reliability));
+  MESH_ASSERT(is_aligned(in.queue_depth) && is_aligned(in.heartbeat_ms));
+  MESH_ASSERT(is_aligned(in.agent_class) && is_aligned(in.eligible));
+  MESH_ASSERT(is_aligned(out.lead) && is_aligned(out.confidence) && is_aligned(out.key));
+  HWY_DYNAMIC_DISPATCH(PlanColumnsTarget)(parameters, in, out);
+}
+
+const char* chosen_target() noexcept { return HWY_DYNAMIC_DISPATCH(TargetName)(); }
+
+}  // namespace mesh::sched
+#endif  // HWY_ONCE
