@@ -37,7 +37,7 @@ Examples:
   mesh plan --help
 )";
 
-std::vector<Verb> verbs() { return {plan_verb()}; }
+std::vector<Verb> verbs() { return {plan_verb(), size_verb(), layout_verb()}; }
 
 // The terminal says what it takes in the first of these that is set, as setlocale() would look.
 bool terminal_takes_utf8() {

@@ -23,7 +23,8 @@ The file's first line is exactly
   agent,class,latency_ms,queue_depth,drift,reliability,heartbeat_age_s
 and each further line one agent: a unique name (UTF-8, 1 to 63 bytes), a class A-F,
 five numbers. A negative, infinite or nan value, a queue that is no whole number and
-a reliability above 1 are SKIP with reason invalid_impedance; an agent whose lead is longer than the window is SKIP with insufficient_lead_time.
+a reliability above 1 are SKIP with reason invalid_impedance; an agent whose lead is
+longer than the window is SKIP with reason insufficient_lead_time.
 Anything else that cannot be read is named by line and column, with exit code 2 and
 nothing on standard output. Quoted fields (RFC 4180), CRLF line ends, a byte order
 mark, blanks around numbers and blank last lines are accepted.

@@ -45,10 +45,8 @@ void append_agent(const AgentLine& agent, const PlannedAgent& planned, double wi
                      planned.send_in_ms, planned.lead_ms, planned.confidence);
       return;
     case PlanOutcome::insufficient_lead_time:
-      fmt::format_to(
-          end,
-          R"(,"status":"SKIP","reason":"insufficient_lead_time","needed_ms":{},"available_ms":{}}})",
-          planned.lead_ms, window_ms);
+      text += R"(,"status":"SKIP","reason":"insufficient_lead_time")";
+      fmt::format_to(end, R"(,"needed_ms":{},"available_ms":{}}})", planned.lead_ms, window_ms);
       return;
     case PlanOutcome::invalid_impedance:
       break;

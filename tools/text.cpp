@@ -126,6 +126,15 @@ std::optional<double> parse_number(std::string_view text) noexcept {
   return value;
 }
 
+std::optional<std::uint64_t> parse_count(std::string_view text) noexcept {
+  std::uint64_t value = 0;
+  const char* const end = text.data() + text.size();
+  const auto [stopped, error] = std::from_chars(text.data(), end, value);
+  if (stopped != end || error == std::errc::invalid_argument) return std::nullopt;
+  if (error == std::errc::result_out_of_range) return std::numeric_limits<std::uint64_t>::max();
+  return value;
+}
+
 std::string in_quotes(std::string_view text) { return '"' + escape(text, 40, true) + '"'; }
 
 std::string printable(std::string_view text) { return escape(text, text.size(), false); }

@@ -1,6 +1,7 @@
 // Text that came from outside: is it UTF-8, is it a number, and how is it shown on a terminal.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -14,6 +15,9 @@ namespace mesh::tools {
 // sign, decimals, an exponent; "inf" and "nan" are numbers, and what no double can hold is inf
 // (1e999) or 0 (1e-999). Hexadecimal, thousands separators and a decimal comma are not.
 [[nodiscard]] std::optional<double> parse_number(std::string_view text) noexcept;
+
+// A whole number in decimal digits alone; more than 64 bits hold is the largest of them.
+[[nodiscard]] std::optional<std::uint64_t> parse_count(std::string_view text) noexcept;
 
 // In double quotes, at most 40 bytes, and harmless: control characters, quotes and bytes that are
 // not UTF-8 are escaped, so that a file cannot drive the terminal of whoever reads the message.
