@@ -1,24 +1,21 @@
 // interleave(): runs contenders A B C D in turn, many rounds in one process, and compares them
 // round by round.
 //
-// Why         The host moves our cores and other programs share them, so two figures taken a second
-// apart cannot be
-//             compared. Within one round the contenders run within a few milliseconds of each
-//             other: the ratio of a round is sound even where its absolute figures are not. We
-//             report the median of those ratios and their p10..p90, never a ratio of two medians of
-//             different moments.
-// Use         const Interleaved result = interleave({{"ours", [&] { plan(); }}, {"loop", [&] {
-// loop(); }}},
-//                                                   {.rounds = 101, .warm_calls = 1, .timed_calls =
-//                                                   4});
+// Why         The host moves our cores and other programs share them, so two figures taken a
+//             second apart cannot be compared. Within one round the contenders run within
+//             milliseconds of each other: the ratio of a round is sound even where its absolute
+//             figures are not. Reported are the median of those ratios and their p10..p90,
+//             never a ratio of two medians of different moments.
+// Use         const Interleaved result =
+//                 interleave({{"ours", [&] { plan(); }}, {"loop", [&] { loop(); }}},
+//                            {.rounds = 101, .warm_calls = 1, .timed_calls = 4});
 //             result.ratio(1, 0).median   // how many times longer "loop" takes than "ours"
-// Fairness    The round's order rotates, so that nobody always runs behind the same neighbour.
-// warm_calls are run
-//             before the timed ones, untimed: each contender finds its own data where its own calls
-//             leave it.
-// Cost        two clock reads a contender and round (about 50 ns): give it at least some
-// microseconds of work. Units       nanoseconds a call, as double. Errors      none: nonsense
-// options are asserted.
+// Fairness    The order rotates every round, so that nobody always runs behind the same
+//             neighbour. warm_calls run untimed before the timed ones: each contender finds its
+//             data where its own calls leave it.
+// Cost        two clock reads a contender and round, about 50 ns: give it microseconds of work.
+// Units       nanoseconds a call, as double.
+// Errors      none: nonsense options are asserted.
 #pragma once
 
 #include <algorithm>

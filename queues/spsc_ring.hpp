@@ -1,37 +1,39 @@
 // SpscRing: one process publishes 56-byte records, one other process polls them.
 //
-// Callers     Writer: the process that owns the slots' page, one thread. Reader: the one reader,
-// one thread. Progress    claim, stage, reveal, poll: wait-free.   (words as defined in
-// docs/GLOSSARY.md) Ordering    writes to the records of a batch happen-before the poll() that
-// returns them.     SYNC ring.published
-//             reads inside poll() happen-before the claim() that hands the slot out again.     SYNC
-//             ring.freed reveal_checked() and the reader's prepare_to_park() never miss each other:
-//             one of the two sees the other's store. SYNC ring.parked
+// Callers     Writer: the process that owns the slots' page, one thread. Reader: the one reader, one
+//             thread.
+// Progress    claim, stage, reveal, poll: wait-free.   (words as defined in docs/GLOSSARY.md)
+// Ordering    writes to the records of a batch happen-before the poll() that returns them.
+//                                                                             SYNC ring.published
+//             reads inside poll() happen-before the claim() that hands the slot out again.
+//                                                                             SYNC ring.freed
+//             reveal_checked() and prepare_to_park() never miss each other: one of the two sees
+//             the other's store.                                              SYNC ring.parked
 // Cost        publish: 1 cache line a record. poll: 1 load when empty, 1 cursor store a burst. No
-// system call, no
-//             allocation. reveal_checked drains the store buffer: once a flush, never once a
-//             message.
-// Units       positions count records from the ring's start modulo 2^64; capacity in slots (power
-// of two). If the      writer dies: what was not revealed is not visible, what was revealed stays;
-// the ring stays usable. other side  A new writer calls Writer::take_over before it publishes; it
-// wipes the stamps a dead batch left. dies,       reader dies in poll: its cursor stands; who takes
-// over sees the last burst again (at least once). stalls,     reader stalls: claim returns kFull,
-// never blocks. or lies     a cursor outside [its last value, revealed head] is kCorrupt: the
-// peer's page is input. A reader
-//             whose peer writes wild stamps reads wild records or none, and never leaves the ring's
-//             bytes.
-// Errors      claim -> kFull (normal: back off), kCorrupt. create, take_over -> Errc::misaligned,
+//             system call, no allocation. reveal_checked drains the store buffer: once a flush,
+//             never once a message.
+// Units       positions count records from the ring's start modulo 2^64; capacity in slots (power of
+//             two).
+// If the      writer dies: what was not revealed is not visible, what was revealed stays; the ring
+// other side  stays usable. A new writer calls Writer::take_over before it publishes; it wipes the
+// dies,       stamps a dead batch left.
+// stalls,     reader dies in poll: its cursor stands; who takes over sees the last burst again (at
+// or lies     least once). reader stalls: claim returns kFull, never blocks.
+//             a cursor outside [its last value, revealed head] is kCorrupt: the peer's page is
+//             input. A reader whose peer writes wild stamps reads wild records or none, and never
+//             leaves the ring's bytes.
+// Errors      claim -> kFull (normal: back off), kCorrupt. take_over, attach -> Errc::misaligned,
 //             invalid_argument, corrupt.
 // Layout      docs/SHM_LAYOUT.md, RingSlot and RingReaderPage.
 // Source      Lamport 1983 (one writer, one reader); stamps as in Vyukov's bounded queue; cached
-// remote cursor after
-//             rigtorp/SPSCQueue; first stamp last and the wipe: docs/decisions/0007-ring-stamps.md.
+//             remote cursor after rigtorp/SPSCQueue; first stamp last, and the wipe:
+//             docs/decisions/0007.
 //
-// A slot's stamp is the position of its record plus one, modulo 2^64. A slot never used is all
-// zeros and counts as holding position index - capacity, so a fresh mapping needs no formatting,
-// and take_over needs no special case. Invariant: revealed_ - cursor <= capacity; slots [cursor,
-// revealed_) carry stamps position + 1; the slot of revealed_ carries the stamp of the lap before,
-// whatever a dead or open batch left behind it.
+// A slot's stamp is the position of its record plus one, modulo 2^64. A slot never used is all zeros
+// and counts as holding position index - capacity, so a fresh mapping needs no formatting, and
+// take_over no special case. Invariant: revealed_ - cursor <= capacity; slots [cursor, revealed_)
+// carry stamps position + 1; the slot of revealed_ carries the stamp of the lap before, whatever a
+// dead or open batch left behind it.
 #pragma once
 
 #include <algorithm>
@@ -365,8 +367,8 @@ class SpscRing<Memory, kWords>::Reader {
 
   // Whether poll() would find something. One load.
   [[nodiscard]] bool ready() const noexcept(kNoThrow) {
-    // SYNC ring.published acquire: as in poll().
-    return slots_[cursor_ & mask_].stamp.load_acquire() == cursor_ + 1;
+    // relaxed: poll() looks again, and its look is the ordered one.
+    return slots_[cursor_ & mask_].stamp.load_relaxed() == cursor_ + 1;
   }
 
   // Says "asleep", then looks once more. True: nothing there, sleep on the eventfd; the next

@@ -1,10 +1,9 @@
 // AgentClass: what kind of work an agent does, and the two tables that depend on it alone.
 //
 // Units       milliseconds.
-// Layout      one byte of the `class` column. Sixteen slots, because one vector look-up holds
-// sixteen floats: A-F
-//             are given out, ten are free. A byte that names no class makes its row
-//             invalid_impedance.
+// Layout      One byte of the `class` column. Sixteen slots, because one vector look-up holds
+//             sixteen floats: A-F are given out, ten are free. A byte that names no class makes
+//             its row invalid_impedance.
 #pragma once
 
 #include <array>

@@ -25,10 +25,9 @@
 // whatever
 //             the words say. Two readers agree except while the publisher is suspended inside a
 //             publication: then by the slew over that time (4 us for 4 ms).
-// Errors      none: ClockReport says which counter is used and why not ticks.
-// Layout      ClockWords, 128 bytes, pinned below.
-// Source      seqlock without fences: Boehm, "Can seqlocks get along with programming language
-// memory
+// Layout      ClockWords, 128 bytes, pinned below. ClockReport says which counter, and why not
+// ticks. Source      seqlock without fences: Boehm, "Can seqlocks get along with programming
+// language memory
 //             models?", 2012; calibration and its jitter: firedancer src/tango/tempo/fd_tempo.h.
 #pragma once
 
@@ -122,7 +121,7 @@ struct ClockOptions {
 };
 
 enum class ClockFallback : std::uint8_t {
-  none = 0,       // ticks are used
+  none,           // ticks are used
   not_allowed,    // by option
   not_invariant,  // the processor does not promise one rate
   disagrees,      // ticks and CLOCK_MONOTONIC measured two rates
@@ -154,7 +153,7 @@ class ClockDiscipline {
     MESH_ASSERT(slew_ppm_max <= 100'000);  // a line must rise
   }
 
-  // Rates of [a, b] and [b, c] agree: then that of [a, c] is the counter's.
+  // If the rates of [a, b] and [b, c] agree, that of [a, c] is the counter's.
   [[nodiscard]] bool calibrate(const Sample& a, const Sample& b, const Sample& c) noexcept;
   // CLOCK_MONOTONIC is the counter: exactly one nanosecond a tick.
   void use_monotonic() noexcept;
@@ -393,7 +392,7 @@ class ClockReader {
   const Words* words_;
   Source source_;
   ClockLine line_;
-  std::uint64_t sequence_ = 1;  // odd: no line was ever copied
+  std::uint64_t sequence_ = 1;  // odd: no line was copied yet
   std::uint64_t stuck_ = 0;     // even: no publication was found unfinished
   std::int64_t last_ns_ = 0;
 };

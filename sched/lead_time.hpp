@@ -5,23 +5,21 @@
 //     buffer     = z * drift * (one_way + processing)
 //     lead       = one_way + processing + buffer
 //     send_at    = T - lead; skipped when that is before now
-//     confidence = clamp(0.5 reliability - 0.3 drift + (heartbeat younger than 10 s ? 0.2 : 0), 0,
-//     1)
+//     confidence = 0.5 reliability - 0.3 drift + (heartbeat younger than 10 s ? 0.2 : 0),
+//                  clamped to 0..1
 //
 // This is the golden reference: `mesh plan` prints it, and lead_time_columns.hpp, which computes
-// the same for a whole mesh in float, is measured against it. Row by row it is too slow for that (a
-// mesh is planned in one pass).
+// the same for a whole mesh in float, is measured against it.
 //
-// Callers     anyone; pure functions.
-// Cost        about 5 ns; no allocation.
+// Callers     anyone; pure functions, no allocation.
 // Units       milliseconds as double; available and heartbeat age in Nanos.
-// Errors      in the result: kSkipLate (insufficient_lead_time: needed = lead_ms, available = the
-// request's) and
-//             kSkipInvalid (invalid_impedance). Invalid is: latency, drift or reliability negative
-//             or non-finite; reliability above 1 (it is a share: a larger one is a broken writer,
-//             and clamping it would hide that); a byte that names no class; a heartbeat more than
-//             kHeartbeatAheadNs in the future; weight or z negative or non-finite; a lead that is
-//             not finite.
+// Errors      in the result. kSkipLate is insufficient_lead_time: needed is lead_ms, available is
+//             the request's. kSkipInvalid is invalid_impedance:
+//             latency, drift or reliability negative or not finite;
+//             reliability above 1: it is a share, so a larger one is a broken writer, which a
+//             clamp would hide;
+//             a byte that names no class; a heartbeat more than kHeartbeatAheadNs in the future;
+//             weight or z negative or not finite; a lead that is not finite.
 #pragma once
 
 #include <cstdint>

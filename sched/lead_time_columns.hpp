@@ -1,37 +1,38 @@
-// The nominal model of lead_time.hpp for a whole mesh: one pass over columns gives lead, confidence
-// and bucket.
+// The nominal model of lead_time.hpp for a whole mesh: one pass over columns gives every row's
+// lead, confidence and bucket.
 //
-// plan_columns() is vectorised by Highway with the best target of this CPU; plan_columns_scalar()
+// plan_columns() is vectorised by Highway for the best target of this CPU. plan_columns_scalar()
 // is the same float operations in the same order, row by row. They agree BIT FOR BIT on every
 // target and any input: no fused multiply-add, no reciprocal estimate, and every float is rounded
 // to an integer before it is used.
 //
-// Callers     any thread that may read the columns and owns the outputs. In the engine: the
-// scheduler thread, which is
-//             the one writer of the table's columns, so nothing changes under the pass.
-// Progress    bounded by rows; no system call, lock, allocation or exception after
-// PlanParameters::make(). Cost        bench/sched/plan_bench.cpp. Units       leads in units of 16
-// ns (kLeadUnitNs) as int32, so up to 34.4 s: send_at = T - 16 * lead, exactly.
-//             Confidence in 1/65535. Heartbeats in milliseconds of mesh time, modulo 2^32.
-//             Lead against nominal(): at most 8 * 2^-24 (4.8e-7) of the lead and half a unit: 64 ns
-//             up to 0.11 s, 490 ns at 1 s (lead_time_arithmetic.hpp counts the roundings).
-//             Confidence: 1/65535.
-// Inputs      any bit pattern. Invalid as in lead_time.hpp (lead 0, confidence 0, key kKeyInvalid);
-// a lead beyond a float's range
-//             counts as not finite; an age beyond 2^31 ms (24.8 days) reads as a heartbeat from the
-//             future, so the row is invalid until it is heard of again. A queue above 2^30 counts
-//             as 2^30: 34 s are long past there.
-// Far         a lead that does not fit (34.4 s and more) is INT32_MAX, kLeadFar. While T is nearer
-// than that the row is
-//             simply late; when T is further the pass cannot know, gives kKeyFar, and resolve_far()
-//             decides those rows in double. Their send_at is their bucket's.
-// Bucket      key k is the send time now + k * width. kCentre: the nearest to send_at; kByT: the
-// last not after
-//             send_at. Exact in integers. A row is late by its send_at, never by its bucket.
-// Errors      PlanParameters::make -> invalid_argument, capacity (more than kMaxBuckets buckets up
-// to T). Layout      every pointer aligned to 64 bytes, every column padded to a multiple of 64
-// bytes: the pass reads and writes
-//             whole groups of kPlanGroupRows, so also rows beyond `rows` within the last group.
+// Callers     any thread that may read the columns and owns the outputs. In the engine that is
+//             the scheduler thread, the one writer of the table's columns: nothing changes under
+//             the pass.
+// Progress    bounded by rows. After PlanParameters::make() no allocation, lock or system call.
+// Units       Leads in units of 16 ns (kLeadUnitNs) as int32, so up to 34.4 s; send_at is
+//             exactly T - 16 * lead. Confidence in 1/65535. Heartbeats in milliseconds of mesh
+//             time, modulo 2^32.
+// Error       of a lead against nominal(): at most 8 * 2^-24 (4.8e-7) of it and half a unit, so
+//             64 ns up to 0.11 s and 490 ns at 1 s; lead_time_arithmetic.hpp counts the
+//             roundings. Of a confidence: 1/65535.
+// Inputs      any bit pattern. Invalid as in lead_time.hpp: lead 0, confidence 0, kKeyInvalid.
+//             A lead beyond a float's range counts as not finite. An age beyond 2^31 ms (24.8
+//             days) reads as a heartbeat from the future: invalid until it is heard of again. A
+//             queue above 2^30 counts as 2^30, which is long past 34 s.
+// Far         A lead that does not fit, from 34.4 s, is kLeadFar (INT32_MAX). While T is nearer
+//             than that the row is simply late. When T is further the pass cannot know and gives
+//             kKeyFar; resolve_far() decides those rows in double. Their send_at is that of
+//             their bucket.
+// Bucket      Key k is the send time now + k * width. kCentre takes the nearest to send_at (a tie
+//             goes up), kByT the last that is not after send_at; both exact in integers. A row is
+//             late by its send_at, never by its bucket.
+// Errors      PlanParameters::make -> invalid_argument; capacity when there are more than
+//             kMaxBuckets buckets up to T.
+// Layout      Every pointer aligned to 64 bytes, every column padded to a multiple of 64 bytes.
+//             The pass reads and writes whole groups of kPlanGroupRows, so also the rows beyond
+//             `rows` in the last group.
+// Cost        bench/sched/plan_bench.cpp.
 #pragma once
 
 #include <array>

@@ -26,11 +26,16 @@ using VF = hn::Vec<Floats>;
 using VI = hn::Vec<Ints>;
 using MF = hn::Mask<Floats>;
 
-// work_units[class]: one register look-up at 16 lanes, two at 8, a gather below.
+// work_units[class % 16], whatever the byte: one register look-up at 16 lanes, two at 8, a gather
+// below.
 struct ClassTable {
 #if HWY_TARGET != HWY_SCALAR && HWY_MAX_BYTES >= 64
   explicit ClassTable(const float* table) : all(hn::Load(Floats(), table)) {}
   HWY_INLINE VF operator[](VI index) const {
+#if HWY_IS_DEBUG_BUILD  // which asserts what the instruction does by itself: only four bits of an
+                        // index count
+    index = hn::And(index, hn::Set(Ints(), kMaxClasses - 1));
+#endif
     return hn::TableLookupLanes(all, hn::IndicesFromVec(Floats(), index));
   }
   VF all;
@@ -47,7 +52,9 @@ struct ClassTable {
   VF low, high;
 #else
   explicit ClassTable(const float* first) : table(first) {}
-  HWY_INLINE VF operator[](VI index) const { return hn::GatherIndex(Floats(), table, index); }
+  HWY_INLINE VF operator[](VI index) const {
+    return hn::GatherIndex(Floats(), table, hn::And(index, hn::Set(Ints(), kMaxClasses - 1)));
+  }
   const float* table;
 #endif
 };
@@ -57,6 +64,23 @@ HWY_INLINE MF eligible_mask(const std::uint64_t* words, std::size_t row) {
   std::uint8_t bytes[8];  // LoadMaskBits may read eight
   __builtin_memcpy(bytes, &bits, sizeof bytes);
   return hn::LoadMaskBits(Floats(), bytes);
+}
+
+// Rounded to nearest, INT32_MAX when it does not fit. NearestInt spends four operations on overflow
+// of either sign; no lane is negative or NaN here, so x86's "indefinite" 0x80000000 is the only
+// case.
+HWY_INLINE VI round_saturated(VF amount) {
+#if HWY_TARGET == HWY_AVX3
+  const VI rounded{_mm512_cvtps_epi32(amount.raw)};
+#elif HWY_TARGET == HWY_AVX2
+  const VI rounded{_mm256_cvtps_epi32(amount.raw)};
+#else
+  return hn::NearestInt(amount);
+#endif
+#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX2
+  const Words du;
+  return hn::BitCast(Ints(), hn::Min(hn::BitCast(du, rounded), hn::Set(du, kLeadFar)));
+#endif
 }
 
 // The key of every lane, right where lead_units is a lead that is not late.
@@ -82,10 +106,9 @@ HWY_INLINE void plan_vector(const PlanParameters& p, const ClassTable& table,
   const VF reliability = hn::Load(df, in.reliability + row);
   const VI agent_class = hn::PromoteTo(di, hn::LoadU(Bytes(), in.agent_class + row));
 
-  const VI class_slot = hn::And(agent_class, hn::Set(di, kMaxClasses - 1));
   const auto queue = hn::Min(hn::Load(du, in.queue_depth + row), hn::Set(du, kQueueLimit));
   const VI busy = hn::Add(hn::BitCast(di, queue), hn::Set(di, kQueueOffset));
-  const VF work = hn::Mul(table[class_slot], hn::ConvertTo(df, busy));
+  const VF work = hn::Mul(table[agent_class], hn::ConvertTo(df, busy));
   const VF span = hn::Add(hn::Mul(latency, hn::Set(df, kOneWayUnits)), work);
   const VF raw_units = hn::Add(span, hn::Mul(span, hn::Mul(drift, hn::Set(df, p.z))));
 
@@ -96,13 +119,13 @@ HWY_INLINE void plan_vector(const PlanParameters& p, const ClassTable& table,
   const VF smallest = hn::Min(hn::Min(latency, drift), reliability);
   const MF in_range = hn::And(hn::Ge(smallest, hn::Zero(df)), hn::Le(reliability, hn::Set(df, 1)));
   const MF finite = hn::Le(raw_units, hn::Set(df, kLeadFinite));
-  const auto beat_known = hn::Gt(beat_age, hn::Set(di, -1));
-  const auto class_known = hn::Lt(agent_class, hn::Set(di, kMaxClasses));
+  // One sign for both: a heartbeat from the future, a class beyond the table.
+  const VI known = hn::Or(beat_age, hn::Sub(hn::Set(di, kMaxClasses - 1), agent_class));
   const MF valid =
-      hn::And(hn::And(in_range, finite), hn::RebindMask(df, hn::And(beat_known, class_known)));
+      hn::And(hn::And(in_range, finite), hn::RebindMask(df, hn::Gt(known, hn::Set(di, -1))));
 
   const VF lead_units = hn::IfThenElseZero(valid, raw_units);
-  const VI lead = hn::NearestInt(lead_units);
+  const VI lead = round_saturated(lead_units);
   hn::Store(lead, di, out.lead + row);
 
   const MF fresh = hn::RebindMask(df, hn::Lt(beat_age, hn::Set(di, kHeartbeatFreshMs)));

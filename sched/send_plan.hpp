@@ -1,15 +1,15 @@
-// SendPlanner: everything a new operation needs to be sent, for all rows of a mesh, in memory taken
+// SendPlanner: all that a new operation needs to be sent, for all rows of a mesh, in memory taken
 // beforehand.
 //
 // plan() runs plan_columns(), decides far rows exactly, and sorts the rows by bucket. Its results
 // stand until the next plan() of the same planner.
 //
 // Callers     one thread at a time; it owns the planner.
-// Progress    bounded by rows and buckets; plan() makes no allocation, lock, log or system call.
-// Cost        bench/sched/plan_bench.cpp. Memory: 12 bytes a row, 4 a bucket, 512 KiB of counts.
-// Errors      create -> invalid_argument, no_memory. plan -> capacity as a status: the columns or
-// the buckets are
-//             more than the planner was made for; nothing is changed then.
+// Progress    bounded by rows and buckets. plan() makes no allocation, lock or system call.
+// Errors      create -> invalid_argument, no_memory. plan -> kTooManyRows, kTooManyBuckets when
+//             the columns or buckets are more than the planner was made for; its last results
+//             stand then.
+// Cost        bench/sched/plan_bench.cpp. Memory: 12 bytes a row, 4 a bucket, 256 KiB of counts.
 #pragma once
 
 #include <cstddef>

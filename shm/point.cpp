@@ -19,6 +19,7 @@ std::atomic<unsigned> reached_count{0};
 
 void arm(const char* name, unsigned at_count, Act act, void* context) noexcept {
   armed = Armed{name, at_count, act, context};
+  // relaxed: points are armed before the threads start.
   reached_count.store(0, std::memory_order_relaxed);
 }
 

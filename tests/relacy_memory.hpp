@@ -42,29 +42,44 @@ struct OrderSite {
   }
 };
 
-// The lines that ordered accesses were seen on, and the one that is weakened. relacy runs fibres of
-// one thread.
+// What a mutation does to one line: one step is seq_cst to acquire or release; dropped is a store
+// left out.
+enum class Weakening : std::uint8_t { kNone, kOneStep, kRelaxed, kDropped };
+
+enum class Access : std::uint8_t { kLoad, kRelaxedStore, kStore, kSeqCstLoad, kSeqCstStore };
+
+// The lines that words were accessed on (relaxed loads aside), and the one that is weakened. relacy
+// runs fibres of one thread.
 class OrderSites {
  public:
   static constexpr std::size_t kNone = ~std::size_t{0};
 
-  // True: this access keeps its order. Fixed storage: `new` belongs to relacy while a model runs.
-  bool keeps_order(const std::source_location& at) {
+  // What this access keeps of its order. Fixed storage: `new` belongs to relacy while a model runs.
+  Weakening weakening_of(const std::source_location& at, Access access) {
     const OrderSite site{at.file_name(), at.line(), at.column()};
     const auto end = sites_.begin() + static_cast<std::ptrdiff_t>(count_);
     const auto found = std::find(sites_.begin(), end, site);
     const auto index = static_cast<std::size_t>(found - sites_.begin());
-    if (found == end && count_ < sites_.size()) sites_[count_++] = site;
-    return index != weakened_;
+    if (found == end && count_ < sites_.size()) {
+      accesses_[count_] = access;
+      sites_[count_++] = site;
+    }
+    return index == weakened_ ? how_ : Weakening::kNone;
   }
-  void weaken(std::size_t index) { weakened_ = index; }
+  void weaken(std::size_t index, Weakening how) {
+    weakened_ = index;
+    how_ = how;
+  }
   std::size_t count() const { return count_; }
+  Access access(std::size_t index) const { return accesses_[index]; }
   const OrderSite& at(std::size_t index) const { return sites_[index]; }
 
  private:
   std::array<OrderSite, 64> sites_{};
+  std::array<Access, 64> accesses_{};
   std::size_t count_ = 0;
   std::size_t weakened_ = kNone;
+  Weakening how_ = Weakening::kNone;
 };
 
 // Shared with the children that run the models. The file names in it are constants of this program:
@@ -96,20 +111,18 @@ struct RelacyMemory {
     using At = std::source_location;
 
     T load_relaxed(At at = At::current()) const { return raw.load(rl::mo_relaxed, info(at)); }
-    T load_acquire(At at = At::current()) const {
-      return raw.load(order(at, rl::mo_acquire), info(at));
-    }
+    T load_acquire(At at = At::current()) const { return load(Access::kLoad, rl::mo_acquire, at); }
     T load_seq_cst(At at = At::current()) const {
-      return raw.load(order(at, rl::mo_seq_cst), info(at));
+      return load(Access::kSeqCstLoad, rl::mo_seq_cst, at);
     }
     void store_relaxed(T value, At at = At::current()) {
-      raw.store(value, rl::mo_relaxed, info(at));
+      store(value, Access::kRelaxedStore, rl::mo_relaxed, at);
     }
     void store_release(T value, At at = At::current()) {
-      raw.store(value, order(at, rl::mo_release), info(at));
+      store(value, Access::kStore, rl::mo_release, at);
     }
     void store_seq_cst(T value, At at = At::current()) {
-      raw.store(value, order(at, rl::mo_seq_cst), info(at));
+      store(value, Access::kSeqCstStore, rl::mo_seq_cst, at);
     }
 
     rl::atomic<T> raw;
@@ -118,8 +131,34 @@ struct RelacyMemory {
     static rl::debug_info info(const At& at) {
       return rl::debug_info(at.function_name(), at.file_name(), at.line());
     }
-    static rl::memory_order order(const At& at, rl::memory_order wanted) {
-      return order_sites().keeps_order(at) ? wanted : rl::mo_relaxed;
+    T load(Access access, rl::memory_order order, const At& at) const {
+      switch (order_sites().weakening_of(at, access)) {
+        case Weakening::kNone:
+        case Weakening::kDropped:
+          break;
+        case Weakening::kOneStep:
+          order = rl::mo_acquire;
+          break;
+        case Weakening::kRelaxed:
+          order = rl::mo_relaxed;
+          break;
+      }
+      return raw.load(order, info(at));
+    }
+    void store(T value, Access access, rl::memory_order order, const At& at) {
+      switch (order_sites().weakening_of(at, access)) {
+        case Weakening::kNone:
+          break;
+        case Weakening::kOneStep:
+          order = rl::mo_release;
+          break;
+        case Weakening::kRelaxed:
+          order = rl::mo_relaxed;
+          break;
+        case Weakening::kDropped:
+          return;
+      }
+      raw.store(value, order, info(at));
     }
   };
 
@@ -139,14 +178,20 @@ struct RelacyMemory {
     rl::var<T> raw;
   };
 
+  static constexpr bool kNoThrow = true;
   static void point(const char*) noexcept {}
+};
+
+struct Search {
+  unsigned iterations = 20'000;  // random schedules; with a context bound: at most so many
+  unsigned context_bound = 0;    // 0: random; n: every schedule with n preemptions, to the end
 };
 
 // Runs one model in a process of its own: relacy replaces operator new and never frees its fibres'
 // stacks. The sites are shared with the child. True when relacy found nothing; anything but an
 // answer ends the program.
 template <class Test>
-bool model_holds(unsigned iterations, bool quiet) {
+bool model_holds(Search search, bool quiet) {
   std::fflush(stdout);
   const pid_t child = fork();
   if (child == 0) {
@@ -155,8 +200,12 @@ bool model_holds(unsigned iterations, bool quiet) {
       dup2(nowhere, STDOUT_FILENO);
     }
     rl::test_params parameters;
-    parameters.iteration_count = iterations;
+    parameters.iteration_count = search.iterations;
     parameters.search_type = rl::random_scheduler_type;
+    if (search.context_bound != 0) {
+      parameters.search_type = rl::fair_context_bound_scheduler_type;
+      parameters.context_bound = search.context_bound;
+    }
     const bool holds = rl::simulate<Test>(parameters);
     std::cout.flush();
     _exit(holds ? kModelHolds : kModelFails);
@@ -170,16 +219,17 @@ bool model_holds(unsigned iterations, bool quiet) {
   return WEXITSTATUS(status) == kModelHolds;
 }
 
-// The model holds as written, and fails with any one of its orders taken away. Sites whose file
-// name ends with one of `seen_elsewhere` belong to another header, which has its own model. Returns
-// the exit status of main().
-template <class Test>
-int check_every_order(unsigned iterations,
+// Every model holds as written over `schedules` random ones, and with any one order taken away at
+// least one of them fails within as many: to relaxed, and a seq_cst one also to acquire or release.
+// Sites whose file name ends with one of `seen_elsewhere` belong to another header, which has its
+// own models. Returns the exit status of main().
+template <class... Models>
+int check_every_order(unsigned schedules,
                       std::initializer_list<std::string_view> seen_elsewhere = {}) {
   OrderSites& sites = order_sites();
-  sites.weaken(OrderSites::kNone);
-  if (!model_holds<Test>(iterations, false)) {
-    std::printf("FAILED: the model does not hold as written\n");
+  sites.weaken(OrderSites::kNone, Weakening::kNone);
+  if (!(model_holds<Models>({schedules}, false) && ...)) {
+    std::printf("FAILED: a model does not hold as written\n");
     return 1;
   }
   if (sites.count() == 0) {
@@ -187,22 +237,39 @@ int check_every_order(unsigned iterations,
     return 1;
   }
   int missed = 0;
-  for (std::size_t site = 0; site < sites.count(); ++site) {
+  const auto try_weaker = [&](std::size_t site, Weakening how, const char* name) {
     const OrderSite& at = sites.at(site);
-    const auto ends = [&](std::string_view end) {
-      return std::string_view(at.file).ends_with(end);
-    };
-    if (std::any_of(seen_elsewhere.begin(), seen_elsewhere.end(), ends)) continue;
-    sites.weaken(site);
-    const bool caught = !model_holds<Test>(iterations, true);
-    std::printf("%s:%u:%u relaxed: %s\n", at.file, at.line, at.column,
+    sites.weaken(site, how);
+    const bool caught = !(model_holds<Models>({schedules}, true) && ...);
+    std::printf("%s:%u:%u %s: %s\n", at.file, at.line, at.column, name,
                 caught ? "caught" : "NOT CAUGHT");
     if (!caught) ++missed;
+  };
+  for (std::size_t site = 0; site < sites.count(); ++site) {
+    const auto ends = [&](std::string_view end) {
+      return std::string_view(sites.at(site).file).ends_with(end);
+    };
+    if (std::any_of(seen_elsewhere.begin(), seen_elsewhere.end(), ends)) continue;
+    const Access access = sites.access(site);
+    const bool seq_cst = access == Access::kSeqCstLoad || access == Access::kSeqCstStore;
+    const bool load = access == Access::kLoad || access == Access::kSeqCstLoad;
+    if (access != Access::kRelaxedStore) try_weaker(site, Weakening::kRelaxed, "relaxed");
+    if (seq_cst) try_weaker(site, Weakening::kOneStep, "acquire or release");
+    if (!load) try_weaker(site, Weakening::kDropped, "left out");
   }
-  sites.weaken(OrderSites::kNone);
-  std::printf("%zu ordered accesses, %d not caught, %u iterations each\n", sites.count(), missed,
-              iterations);
+  sites.weaken(OrderSites::kNone, Weakening::kNone);
+  std::printf("%zu accesses, %d not caught, %u schedules each\n", sites.count(), missed, schedules);
   return missed == 0 ? 0 : 1;
+}
+
+// Every schedule with `bound` preemptions, to the end. Returns the exit status of main().
+template <class Test>
+int search_to_the_end(unsigned bound) {
+  order_sites().weaken(OrderSites::kNone, Weakening::kNone);
+  const bool holds = model_holds<Test>({4'000'000'000U, bound}, false);
+  std::printf("every schedule with at most %u preemptions: %s\n", bound,
+              holds ? "holds" : "FAILED");
+  return holds ? 0 : 1;
 }
 
 }  // namespace mesh::testing

@@ -35,6 +35,7 @@ inline constexpr std::uint32_t kPendingPerPriority = 65'536;
 inline constexpr std::uint32_t kPriorities = 4;
 inline constexpr std::uint32_t kCapabilities = 256;
 inline constexpr std::uint32_t kBareBodyBytes = 16;
+inline constexpr std::uint32_t kMaxWheelEntries = 1U << 20;  // 48 bytes each, and 24 in the heap
 
 static_assert(kIsolation % kCacheLine == 0);
 static_assert(kRecordBytes + sizeof(std::uint64_t) == kSlotBytes);

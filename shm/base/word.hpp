@@ -7,13 +7,13 @@
 // crash-enumerated and model-checked.
 //
 // Ordering    stands in the method's name. There is no read-modify-write: no word is written by two
-// processes. Cost        x86: loads and store_release are mov, store_seq_cst is xchg. ARMv8: ldr,
-// ldar, stlr; no dmb. Layout      exactly T, so structs of words stay trivially copyable and free
-// of hidden padding. Floats fail
-//             that assert: store their bits (std::bit_cast).
+//             processes.
+// Cost        x86: loads and store_release are mov, store_seq_cst is xchg. ARMv8: ldr, ldar, stlr;
+//             no dmb.
+// Layout      exactly T, so structs of words stay trivially copyable and free of hidden padding.
+//             Floats fail that assert: store their bits (std::bit_cast).
 // Source      atomic_ref so that the struct stays a POD (iceoryx Atomic<T> wraps instead); orders
-// in method names
-//             after mimalloc/atomic.h.
+//             in method names after mimalloc/atomic.h.
 #pragma once
 
 #include <atomic>
@@ -40,8 +40,7 @@ struct ShmWord {
   alignas(sizeof(T)) T raw;  // public so that the struct stays an aggregate; nobody touches it bare
 
  private:
-  // C++20's atomic_ref needs a non-const T, also to load. Loads from read-only mappings are plain
-  // movs.
+  // C++20's atomic_ref needs a non-const T, also to load. That is a mov, so read-only pages do.
   std::atomic_ref<T> ref() const noexcept { return std::atomic_ref<T>(const_cast<T&>(raw)); }
 };
 

@@ -325,6 +325,29 @@ TEST(PlanColumns, BucketAndLatenessAreExactInIntegers) {
   });
 }
 
+// Every nanosecond around the middle and the end of a bucket: widths of an odd number of units have
+// their middle inside one.
+TEST(PlanColumns, NearestTurnsAtExactlyHalfABucketAlsoForOddWidths) {
+  TestMesh mesh(1);
+  mesh.set(0, {.agent_class = AgentClass::gpu, .latency_ms = 350, .heartbeat_ms = kNowMs});
+  const std::int64_t lead_ns = 325 * kNsPerMs;  // exact
+  for (const std::int64_t width_ns : {6'250 * 16, 6'251 * 16, 62'501 * 16}) {
+    for (const std::int64_t edge : {width_ns / 2, width_ns, 7 * width_ns + width_ns / 2}) {
+      for (std::int64_t send_at = edge - 40; send_at <= edge + 40; ++send_at) {
+        PlanRequest request = request_for(lead_ns + send_at);
+        request.bucket_width = Nanos{width_ns};
+        TestPlan plan(1);
+        plan_columns(parameters_for(request), mesh.columns(), plan.columns());
+        ASSERT_EQ(plan.key[0], (2 * send_at + width_ns) / (2 * width_ns))
+            << width_ns << ' ' << send_at;
+        request.aim = Aim::kByT;
+        plan_columns(parameters_for(request), mesh.columns(), plan.columns());
+        ASSERT_EQ(plan.key[0], send_at / width_ns) << width_ns << ' ' << send_at;
+      }
+    }
+  }
+}
+
 // Each lead in turn, so that both sides of every bucket edge are met.
 TEST(PlanColumns, BucketIsExactOnBothSidesOfEveryEdge) {
   std::mt19937_64 random(mesh::testing::seed() + 2);

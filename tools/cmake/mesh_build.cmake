@@ -11,8 +11,11 @@ set(CMAKE_CXX_FLAGS_RELEASE "-O3 -DNDEBUG -g1")
 
 find_program(MESH_CCACHE ccache)
 if(MESH_CCACHE)
-  # pch_defines and time_macros: ccache refuses precompiled headers without them.
-  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime ${MESH_CCACHE})
+  # pch_defines and time_macros: ccache refuses precompiled headers without them. BASEDIR and NOHASHDIR: clones of the
+  # tree in other folders share what one of them has compiled.
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env
+      CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime
+      CCACHE_BASEDIR=${PROJECT_SOURCE_DIR} CCACHE_NOHASHDIR=1 ${MESH_CCACHE})
 endif()
 
 find_package(Threads REQUIRED)

@@ -1,0 +1,72 @@
+#include "queues/local/hand_over.hpp"
+
+#include <thread>
+
+namespace mesh::queues::local {
+namespace {
+
+TEST(HandOver, EmptyGivesNothing) {
+  HandOver<int> queue(64, 1, 1);
+  int room[4];
+  EXPECT_EQ(queue.pop(room), 0U);
+}
+
+TEST(HandOver, RefusesWhenTheRoomIsUsedUpAndLosesNothingItTook) {
+  HandOver<int> queue(64, 1, 0);
+  auto lane = queue.lane();
+  int pushed = 0;
+  while (lane.try_push(pushed)) ++pushed;
+  EXPECT_EQ(pushed, 64);
+  std::vector<int> room(1000);
+  ASSERT_EQ(queue.pop(room), static_cast<std::size_t>(pushed));
+  for (int i = 0; i < pushed; ++i) EXPECT_EQ(room[static_cast<std::size_t>(i)], i);
+}
+
+TEST(HandOver, ABulkGoesInWholeOrNotAtAll) {
+  HandOver<int> queue(64, 1, 0);
+  auto lane = queue.lane();
+  std::vector<int> many(10'000);
+  EXPECT_FALSE(lane.try_push(many));
+  EXPECT_EQ(queue.size_hint(), 0U);
+  many.resize(32);
+  EXPECT_TRUE(lane.try_push(many));
+}
+
+TEST(HandOver, MovesValuesThatCannotBeCopied) {
+  HandOver<std::unique_ptr<int>> queue(64, 1, 1);
+  ASSERT_TRUE(queue.try_push(std::make_unique<int>(7)));
+  std::unique_ptr<int> room[1];
+  ASSERT_EQ(queue.pop(room), 1U);
+  EXPECT_EQ(*room[0], 7);
+}
+
+TEST(HandOver, KeepsTheOrderOfEachOfFourThreadsLosesNothingAndStarvesNone) {
+  constexpr std::uint64_t kThreads = 4;
+  constexpr std::uint64_t kEach = 20'000;
+  HandOver<std::uint64_t> queue(1024, kThreads, 0);
+  std::vector<std::thread> threads;
+  for (std::uint64_t who = 0; who < kThreads; ++who) {
+    threads.emplace_back([&queue, who] {
+      auto lane = queue.lane();
+      for (std::uint64_t i = 0; i < kEach; ++i)
+        while (!lane.try_push(who << 32 | i)) std::this_thread::yield();
+    });
+  }
+  std::array<std::uint64_t, kThreads> next{};
+  std::uint64_t taken = 0;
+  std::array<std::uint64_t, 64> room{};
+  while (taken < kThreads * kEach) {
+    const std::size_t count = queue.pop(room);
+    if (count == 0) std::this_thread::yield();
+    for (std::size_t i = 0; i < count; ++i) {
+      const std::uint64_t who = room[i] >> 32;
+      EXPECT_EQ(room[i] & 0xFFFF'FFFF, next[who]++);
+    }
+    taken += count;
+  }
+  for (auto& thread : threads) thread.join();
+  EXPECT_EQ(queue.pop(room), 0U);
+}
+
+}  // namespace
+}  // namespace mesh::queues::local

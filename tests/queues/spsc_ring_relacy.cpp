@@ -1,0 +1,212 @@
+// The shipped ring under a model checker: every schedule relacy draws, with the writer dying at any
+// access, every acquire, release and seq_cst weakened one at a time. Usage: spsc_ring_relacy
+// [--bound N] [--schedules N]
+#include <cstdlib>
+#include <string_view>
+#include <utility>
+
+#include "queues/spsc_ring.hpp"
+#include "tests/relacy_memory.hpp"
+
+namespace mesh::testing {
+namespace {
+
+struct Died {};
+int deaths_left = 0;
+
+// Dies, as an exception, before any access of the writer's that relacy's dice choose.
+struct DyingMemory : RelacyMemory {
+  static constexpr bool kNoThrow = false;
+  static bool armed;
+  static void perhaps_die() {
+    if (!armed || deaths_left == 0 || rl::rand(8) != 0) return;
+    --deaths_left;
+    throw Died{};
+  }
+  static void point(const char*) { perhaps_die(); }
+
+  template <class T>
+  struct Word : RelacyMemory::Word<T> {
+    using At = std::source_location;
+    using Base = RelacyMemory::Word<T>;
+    void store_relaxed(T value, At at = At::current()) {
+      perhaps_die();
+      Base::store_relaxed(value, at);
+    }
+    void store_release(T value, At at = At::current()) {
+      perhaps_die();
+      Base::store_release(value, at);
+    }
+    void store_seq_cst(T value, At at = At::current()) {
+      perhaps_die();
+      Base::store_seq_cst(value, at);
+    }
+  };
+};
+bool DyingMemory::armed = false;
+
+// One writer that may die and be taken over, one reader. Ghost variables say what may be seen when.
+template <class Policy, std::uint64_t kCapacity, int kBatches, int kDeaths>
+struct RingModel : rl::test_suite<RingModel<Policy, kCapacity, kBatches, kDeaths>, 2> {
+  using Ring = queues::SpscRing<Policy, 1>;
+  using ReaderRing = queues::SpscRing<RelacyMemory, 1>;  // the same bytes; only the writer dies
+  static_assert(sizeof(typename Ring::Slot) == sizeof(ReaderRing::Slot));
+  static constexpr std::uint64_t kStart = std::uint64_t{0} - 1;  // the first batch crosses 2^64
+
+  typename Ring::Slot slots[kCapacity];
+  typename Ring::ReaderPage page;
+  std::uint64_t revealed_end = kStart;  // ghost: set just before the reveal
+  std::uint64_t value_at[kCapacity] = {};
+  std::uint64_t builds = 0;
+  std::uint64_t expected = kStart;
+
+  void before() {
+    DyingMemory::armed = false;
+    deaths_left = kDeaths;
+    revealed_end = expected = kStart;
+    builds = 0;
+    Ring::format(slots, page, kStart);
+    for (auto& slot : slots) slot.words[0].set(0);
+  }
+
+  void thread(unsigned id) {
+    if (id == 0)
+      write();
+    else
+      read();
+  }
+
+  void publish_one_batch(typename Ring::Writer& writer) {
+    const unsigned runs = 1 + rl::rand(2);
+    for (unsigned i = 0; i < runs; ++i) {
+      const auto run = writer.claim(1 + rl::rand(static_cast<unsigned>(kCapacity)));
+      for (std::size_t k = 0; k < run.slots.size(); ++k) {
+        const std::uint64_t value = ++builds;
+        value_at[(run.position + k) % kCapacity] = value;
+        run.slots[k].words[0].set(value);
+      }
+      writer.stage(run.slots.size());
+    }
+    if (writer.head() == writer.revealed()) return;
+    revealed_end = writer.head();
+    writer.reveal();
+  }
+
+  void write() {
+    bool taken_over = false;
+    typename Ring::Writer writer;
+    for (int batch = 0; batch < kBatches;) {
+      const std::uint64_t end_before = revealed_end;
+      bool died = false;
+      DyingMemory::armed = true;
+      try {
+        if (!taken_over) {
+          auto taken = Ring::Writer::take_over(slots, &page);
+          RL_ASSERT(taken.has_value());
+          writer = *taken;
+          taken_over = true;
+        }
+        ++batch;
+        publish_one_batch(writer);
+      } catch (const Died&) {
+        died = true;
+      }
+      DyingMemory::armed = false;
+      if (!died) continue;
+      // What the dead one revealed is for its successor to find: all of its batch, or nothing.
+      taken_over = false;
+      auto found = Ring::Writer::take_over(slots, &page);
+      RL_ASSERT(found.has_value());
+      RL_ASSERT(found->head() == end_before || found->head() == revealed_end);
+      revealed_end = found->head();
+    }
+  }
+
+  auto attach() {
+    return ReaderRing::Reader::attach({reinterpret_cast<ReaderRing::Slot*>(slots), kCapacity},
+                                      reinterpret_cast<ReaderRing::ReaderPage*>(&page));
+  }
+  void poll_once(ReaderRing::Reader& reader) {
+    reader.poll(kCapacity, [&](auto view) {
+      RL_ASSERT(view.position() == expected);
+      RL_ASSERT(before_or_at_end(view.position()));
+      RL_ASSERT(view.word(0) == value_at[view.position() % kCapacity]);
+      ++expected;
+    });
+  }
+  bool before_or_at_end(std::uint64_t position) const {
+    return mesh::before(position, revealed_end);
+  }
+
+  void read() {
+    auto reader = attach();
+    RL_ASSERT(reader.has_value());
+    for (int look = 0; look < kBatches + 1; ++look) poll_once(*reader);
+  }
+
+  void after() {
+    auto reader = attach();
+    RL_ASSERT(reader.has_value());
+    poll_once(*reader);
+    RL_ASSERT(expected == revealed_end);
+  }
+};
+
+// Either the parking reader sees the record or the revealing writer sees it parked.
+struct ParkingModel : rl::test_suite<ParkingModel, 2> {
+  using Ring = queues::SpscRing<RelacyMemory, 1>;
+  Ring::Slot slots[2];
+  Ring::ReaderPage page;
+  bool sleeps = false;
+  bool signalled = false;
+
+  void before() {
+    sleeps = signalled = false;
+    Ring::format(slots, page, 5);
+    for (auto& slot : slots) slot.words[0].set(0);
+  }
+  void thread(unsigned id) {
+    if (id == 0) {
+      auto writer = Ring::Writer::take_over(slots, &page);
+      RL_ASSERT(writer.has_value());
+      const auto run = writer->claim(2);
+      for (std::size_t i = 0; i < run.slots.size(); ++i) run.slots[i].words[0].set(i);
+      signalled = writer->publish_checked(run.slots.size());
+    } else {
+      auto reader = Ring::Reader::attach(slots, &page);
+      RL_ASSERT(reader.has_value());
+      sleeps = reader->prepare_to_park();
+      if (sleeps) return;
+      std::uint64_t sum = 0;
+      reader->poll(2, [&](auto view) { sum += view.word(0); });
+      reader->unpark();
+    }
+  }
+  void after() {
+    RL_ASSERT(!sleeps || signalled);
+    RL_ASSERT(page.parked.load_relaxed() == (sleeps ? 1U : 0U));
+  }
+};
+
+using SmallRing = RingModel<RelacyMemory, 2, 2, 0>;
+using FourSlots = RingModel<RelacyMemory, 4, 3, 0>;
+using DyingRing = RingModel<DyingMemory, 4, 3, 2>;
+using SmallDyingRing = RingModel<DyingMemory, 2, 2, 1>;
+
+}  // namespace
+}  // namespace mesh::testing
+
+int main(int argc, char** argv) {
+  using namespace mesh::testing;
+  unsigned bound = 0;
+  unsigned schedules = 100'000;
+  for (int i = 1; i + 1 < argc; i += 2) {
+    const unsigned value = static_cast<unsigned>(std::strtoul(argv[i + 1], nullptr, 10));
+    if (std::string_view(argv[i]) == "--bound") bound = value;
+    if (std::string_view(argv[i]) == "--schedules") schedules = value;
+  }
+  if (bound != 0)
+    return search_to_the_end<SmallRing>(bound) | search_to_the_end<SmallDyingRing>(bound) |
+           search_to_the_end<ParkingModel>(bound);
+  return check_every_order<FourSlots, DyingRing, ParkingModel>(schedules);
+}

@@ -1,0 +1,68 @@
+"""The door itself: ./dev says what it can do, refuses what it cannot, and its package list is whole."""
+
+import pathlib
+import re
+import subprocess
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+VERBS = "setup build demo test asan tsan arm64 fuzz stress bench lint fmt cover help".split()
+
+
+def dev(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([str(ROOT / "dev"), *arguments], capture_output=True, text=True, check=False)
+
+
+def sections() -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    name = ""
+    for line in (ROOT / "tools" / "packages.txt").read_text(encoding="utf-8").splitlines():
+        if match := re.fullmatch(r"\[([\w-]+)\]", line):
+            name = match.group(1)
+            found[name] = []
+        elif line and not line.startswith("#"):
+            found[name].append(line)
+    return found
+
+
+class DevTest(unittest.TestCase):
+    def test_help_prints_each_verb_with_a_sentence(self) -> None:
+        for arguments in (["help"], ["--help"], []):
+            ended = dev(*arguments)
+            self.assertEqual(ended.returncode, 0)
+            said = dict(re.findall(r"^  (\w+) +(\S.*)$", ended.stdout, re.MULTILINE))
+            self.assertEqual(set(said), set(VERBS))
+            self.assertTrue(all(len(sentence.split()) > 2 for sentence in said.values()))
+
+    def test_unknown_verb_is_bad_input_and_shows_the_help(self) -> None:
+        for verb in ("tset", "verb_test", "need", "-x", "a b", ""):
+            ended = dev(verb)
+            self.assertEqual(ended.returncode, 2, verb)
+            self.assertIn(f"no verb '{verb}'", ended.stderr)
+            self.assertIn("usage", ended.stderr)
+
+    def test_every_section_that_a_verb_names_lists_packages(self) -> None:
+        script = (ROOT / "dev").read_text(encoding="utf-8")
+        named = set(" ".join(re.findall(r"^  need ([\w -]+)$", script, re.MULTILINE)).split())
+        self.assertGreater(len(named), 5)
+        self.assertLessEqual(named | {"arm64-sysroot"}, set(sections()))
+        for name, packages in sections().items():
+            self.assertTrue(packages, name)
+            self.assertEqual(len(packages), len(set(packages)), name)
+            for package in packages:
+                self.assertRegex(package, r"^[a-z0-9][a-z0-9.+-]+$")
+
+    def test_setup_covers_every_section(self) -> None:
+        script = (ROOT / "dev").read_text(encoding="utf-8")
+        setup = re.search(r"^verb_setup\(\).*?^  need ([\w -]+)$", script, re.MULTILINE | re.DOTALL)
+        self.assertIsNotNone(setup)
+        self.assertEqual(set(setup.group(1).split()), set(sections()) - {"arm64-sysroot"})
+
+    def test_ci_runs_the_test_verb_and_nothing_else(self) -> None:
+        lines = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+        self.assertEqual(len(lines), 2)
+        self.assertTrue(lines[1].endswith('/../dev" test'))
+
+
+if __name__ == "__main__":
+    unittest.main()

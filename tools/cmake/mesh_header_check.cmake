@@ -1,0 +1,20 @@
+# mesh_header_check(ROOT dir BOXES shm queues ... USES libraries): an object library of one file a header, which
+# includes that header alone and twice: what needs an include before it, or lacks its guard, does not compile.
+# Part of `all`, so that `./dev test` fails on it; the objects hold no code.
+function(mesh_header_check)
+  cmake_parse_arguments(CHECK "" "ROOT" "BOXES;USES" ${ARGN})
+  set(sources "")
+  foreach(box IN LISTS CHECK_BOXES)
+    file(GLOB_RECURSE headers CONFIGURE_DEPENDS RELATIVE "${CHECK_ROOT}" "${CHECK_ROOT}/${box}/*.hpp")
+    foreach(header IN LISTS headers)
+      set(source "${CMAKE_BINARY_DIR}/header_check/${header}.cpp")
+      file(CONFIGURE OUTPUT "${source}" CONTENT "#include \"@header@\"\n#include \"@header@\"\n" @ONLY)
+      list(APPEND sources "${source}")
+    endforeach()
+  endforeach()
+  if(sources)
+    add_library(mesh_header_check OBJECT ${sources})
+    target_link_libraries(mesh_header_check PRIVATE ${CHECK_USES})
+    target_compile_options(mesh_header_check PRIVATE -O0 -g0)
+  endif()
+endfunction()
