@@ -1,6 +1,9 @@
-#include "queues/spsc_ring.hpp"
+#include "queues/ring_checks.hpp"
 
+#include <bit>
 #include <string>
+
+#include "shm/base/limits.hpp"
 
 namespace mesh::queues {
 
