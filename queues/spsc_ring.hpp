@@ -17,7 +17,7 @@
 //             last value, revealed head] is kCorrupt. writer lies: wild records or none are read.
 // Errors      claim -> kFull, kCorrupt. take_over, attach -> invalid_argument, misaligned, corrupt.
 // Layout      docs/SHM_LAYOUT.md, RingSlot and RingReaderPage.
-// Source      Lamport 1983; stamps: Vyukov's bounded queue; cached remote cursor: rigtorp/SPSCQueue;
+//             last value, revealed head] is kCorrupt. writer lies: wild records or none.
 //             first stamp last, and the wipe: docs/decisions/0007.
 //
 // A slot's stamp is the position of its record plus one, modulo 2^64. A slot never used is zeros
