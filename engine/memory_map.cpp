@@ -1,0 +1,257 @@
+#include "engine/memory_map.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <span>
+#include <string>
+#include <utility>
+
+#include "engine/agent_columns.hpp"
+#include "queues/ring_description.hpp"
+#include "sched/clock_layout.hpp"
+#include "shm/hash.hpp"
+
+namespace mesh::engine {
+namespace {
+
+constexpr const char* kScheduler = "engine, scheduler thread";
+constexpr const char* kService = "engine, service thread";
+constexpr const char* kControl = "engine, control thread";
+constexpr const char* kPump = "station N, its pump";
+
+constexpr std::uint64_t ceil_div(std::uint64_t value, std::uint64_t by) noexcept {
+  return (value + by - 1) / by;
+}
+
+shm::RegionOptions meaning(shm::RegionOptions region, std::string text) {
+  region.meaning = std::move(text);
+  return region;
+}
+// Rows of a struct that only its owner names: so many bytes each.
+shm::RegionOptions rows_of(std::size_t row_bytes, std::string name, std::size_t count,
+                           std::string writer) {
+  shm::RegionOptions region;
+  region.name = std::move(name);
+  region.type.append("u8[").append(std::to_string(row_bytes)).append("]");
+  region.element_bytes = row_bytes;
+  region.count = count;
+  region.writer = std::move(writer);
+  return region;
+}
+// A store of bodies, in cache lines.
+shm::RegionOptions bytes_of(std::size_t bytes, std::string name, std::string writer) {
+  return rows_of(kCacheLine, std::move(name), bytes / kCacheLine, std::move(writer));
+}
+
+void add_columns(shm::LayoutBuilder& builder, std::span<const ColumnDescription> columns,
+                 const std::string& prefix, std::pair<std::uint64_t, const char*> rows_and_writer) {
+  for (const ColumnDescription& column : columns) {
+    shm::RegionOptions region;
+    region.name = prefix + std::string(column.name);
+    region.type = std::string(column.type);
+    if (column.values_per_row > 1) {
+      region.type.append("[").append(std::to_string(column.values_per_row)).append("]");
+    }
+    region.element_bytes = column.row_bytes();
+    region.count = rows_and_writer.first;
+    region.writer = rows_and_writer.second;
+    region.meaning = std::string(column.meaning);
+    builder.add(std::move(region));
+  }
+}
+
+shm::LayoutBuilder builder_of(MemoryKind kind) {
+  std::string name(kMemories[static_cast<std::size_t>(kind) - 1].name);
+  if (kind == MemoryKind::station_in) name = "station.in";  // one layout for every N
+  if (kind == MemoryKind::station_out) name = "station.out";
+  return shm::LayoutBuilder({.name = std::move(name), .kind = static_cast<std::uint32_t>(kind)});
+}
+
+std::uint64_t cluster_rows(std::uint64_t agents) noexcept {
+  return kTopologySpare * ceil_div(agents, kAgentsPerCluster);
+}
+std::uint64_t sector_rows(std::uint64_t agents) noexcept {
+  return kTopologySpare * ceil_div(agents, std::uint64_t{kAgentsPerCluster} * kClustersPerSector);
+}
+
+std::size_t payload_bytes(std::uint64_t agents) noexcept {
+  return std::clamp<std::size_t>(std::bit_ceil(agents * kBodyBytesPerAgent), kPayloadBytesMin,
+                                 kPayloadBytesMax);
+}
+std::size_t station_body_bytes(std::uint64_t agents) noexcept {
+  return std::clamp<std::size_t>(std::bit_ceil(agents * kBodyBytesPerAgent), kStationBodyBytesMin,
+                                 kStationBodyBytesMax);
+}
+
+Status check_count(std::uint64_t count, std::uint64_t most, const std::string& what) {
+  if (count >= 1 && count <= most) return {};
+  return fail(Errc::invalid_argument,
+              std::to_string(count) + " " + what + ": a mesh has 1 to " + std::to_string(most),
+              static_cast<std::int64_t>(most));
+}
+
+Status check(const MeshSize& size) {
+  MESH_CHECK_OK(check_count(size.agents, kMaxAgents, "agents"));
+  MESH_CHECK_OK(check_count(size.stations, kMaxStations, "stations"));
+  return {};
+}
+
+// An operation's targets in the order of their buckets, and a bit for each: wide ones by row of the
+// table, narrow ones by place in `rows`.
+void add_operations(shm::LayoutBuilder& builder, const std::string& prefix, std::size_t operations,
+                    std::uint64_t targets) {
+  const std::uint64_t words = operations * ceil_div(targets, 64);
+  for (const char* const set : {"scheduled", "ready", "conflict"}) {
+    builder.add(meaning(shm::region_of<std::uint64_t>(prefix + set, words, kScheduler),
+                        "a bit for each target"));
+  }
+  builder
+      .add(meaning(shm::region_of<std::uint32_t>(prefix + "rows", operations * targets, kScheduler),
+                   "targets, sorted by bucket"))
+      .add(meaning(
+          shm::region_of<std::uint16_t>(prefix + "buckets", operations * targets, kScheduler),
+          "their buckets"));
+}
+
+}  // namespace
+
+Result<shm::Layout> station_in_layout(std::uint64_t agents) {
+  MESH_CHECK_OK(check_count(agents, kMaxAgents, "agents of a station"));
+  const auto slots = queues::ring_slots_for(static_cast<std::uint32_t>(agents));
+  return builder_of(MemoryKind::station_in)
+      .add(meaning(
+          shm::region_of(queues::kRingReaderPageDescription, "outbox_reader", 1, kScheduler),
+          "the engine's cursor into station N's outbox"))
+      .add(meaning(shm::region_of(queues::kRingSlotDescription, "inbox", slots, kScheduler),
+                   "deliveries"))
+      .add(meaning(bytes_of(station_body_bytes(agents), "bodies", kScheduler),
+                   "headers and bodies for station N alone"))
+      .build();
+}
+
+Result<shm::Layout> station_out_layout(std::uint64_t agents) {
+  MESH_CHECK_OK(check_count(agents, kMaxAgents, "agents of a station"));
+  const auto slots = queues::ring_slots_for(static_cast<std::uint32_t>(agents));
+  shm::LayoutBuilder builder = builder_of(MemoryKind::station_out);
+  builder
+      .add(meaning(shm::region_of(queues::kRingReaderPageDescription, "inbox_reader", 1, kPump),
+                   "station N's cursor into its inbox"))
+      .add(meaning(shm::region_of(queues::kRingSlotDescription, "outbox", slots, kPump),
+                   "answers, sends and commands"))
+      .add(meaning(bytes_of(station_body_bytes(agents), "bodies", kPump),
+                   "headers and bodies of what station N sends"));
+  add_columns(builder, kStationColumns, "self.", {agents, kPump});
+  return builder.build();
+}
+
+Result<shm::Layout> table_layout(const MeshSize& size) {
+  MESH_CHECK_OK(check(size));
+  const std::uint64_t clusters = cluster_rows(size.agents);
+  const std::uint64_t sectors = sector_rows(size.agents);
+  shm::LayoutBuilder builder = builder_of(MemoryKind::table);
+  builder
+      .add(meaning(shm::region_of(sched::kClockWordsDescription, "clock", 1, kScheduler),
+                   "the time of this host"))
+      .add(meaning(shm::region_of<ShmWord<std::uint64_t>>("mode", 1, kScheduler), "operating mode"))
+      .add(meaning(
+          shm::region_of<ShmWord<std::uint64_t>>("breakers", 1 + sectors + clusters, kScheduler),
+          "mesh, sectors, clusters: closed, open or half-open"))
+      .add(meaning(rows_of(64, "sectors", sectors, kScheduler), "coordinator and summary"))
+      .add(meaning(rows_of(64, "clusters", clusters, kScheduler), "lead and summary"));
+  add_columns(builder, kAgentColumns, "agent.", {size.agents, kScheduler});
+  builder
+      .add(meaning(rows_of(64, "capability_names", kCapabilities, kControl),
+                   "name of each capability bit"))
+      .add(meaning(rows_of(64, "stations", size.stations, kControl), "who is attached"))
+      .add(meaning(rows_of(64, "views", kServiceViews, kService),
+                   "state that coordination services publish"));
+  for (const auto& [thread, writer] :
+       {std::pair{"scheduler", kScheduler}, {"service", kService}, {"control", kControl}}) {
+    builder.add(meaning(shm::region_of<ShmWord<std::uint64_t>>(std::string("counters.") + thread,
+                                                               kCountersPerThread, writer),
+                        "counters of one thread"));
+  }
+  return builder
+      .add(meaning(rows_of(256, "errors", kDistinctErrors, kControl),
+                   "distinct errors with count, first and last time"))
+      .add(meaning(rows_of(64, "events", kEventSlots, kScheduler), "what happened, for observers"))
+      .build();
+}
+
+Result<shm::Layout> payload_layout(const MeshSize& size) {
+  MESH_CHECK_OK(check(size));
+  return builder_of(MemoryKind::payload)
+      .add(meaning(bytes_of(payload_bytes(size.agents), "log", kScheduler),
+                   "headers and bodies, written once however many recipients"))
+      .build();
+}
+
+Result<shm::Layout> engine_layout(const MeshSize& size) {
+  MESH_CHECK_OK(check(size));
+  const std::size_t parked_bytes = payload_bytes(size.agents) / 2;
+  // The pool that all pending lists share; any one of them may be full.
+  const auto pending = std::max<std::uint64_t>(kPendingPerPriority, std::bit_ceil(2 * size.agents));
+  shm::LayoutBuilder builder = builder_of(MemoryKind::engine);
+  builder
+      .add(meaning(rows_of(128, "stations", size.stations, kScheduler),
+                   "uid, attach token and identity of each station-N.out"))
+      .add(meaning(rows_of(256, "operations", kMaxOperations, kScheduler), "operations in flight"));
+  add_operations(builder, "wide.", kMaxWideOperations, size.agents);
+  add_operations(builder, "narrow.", kMaxOperations - kMaxWideOperations,
+                 std::min<std::uint64_t>(kWideTargets, size.agents));
+  return builder
+      .add(meaning(rows_of(16, "pending.lists", size.stations * kPriorities, kScheduler),
+                   "a list for each station and priority"))
+      .add(meaning(rows_of(kSlotBytes, "pending.records", pending, kScheduler),
+                   "records that wait for room in an inbox; the lists share them"))
+      .add(meaning(rows_of(16, "runs", size.stations * kRunsPerStation, kScheduler),
+                   "log position of each run not yet polled"))
+      .add(meaning(
+          rows_of(32, "unanswered", std::bit_ceil(kUnansweredPerAgent * size.agents), kScheduler),
+          "delivered and not answered: what is redelivered"))
+      .add(meaning(
+          rows_of(kCacheLine, "parked.index", parked_bytes / kBodyBytesPerAgent, kScheduler),
+          "where parked bodies stand"))
+      .add(meaning(bytes_of(parked_bytes, "parked.bodies", kScheduler),
+                   "bodies that the payload log had to give up"))
+      .add(meaning(
+          shm::region_of<std::int32_t>("residuals", kResidualsPerAgent * size.agents, kScheduler),
+          "observed - predicted of each agent's last answers, in us"))
+      .add(meaning(bytes_of(kJournalBytes, "journal", kService),
+                   "commands of durable services, until the store has them"))
+      .build();
+}
+
+std::uint64_t MemoryMap::total_bytes() const noexcept {
+  std::uint64_t bytes = 0;
+  for (const MemoryPlan& memory : memories) bytes += memory.bytes();
+  return bytes;
+}
+
+std::uint64_t MemoryMap::hash() const {
+  std::string text;
+  for (const MemoryPlan& memory : memories) text += memory.layout.canonical_text();
+  return shm::hash64(text);
+}
+
+Result<MemoryMap> memory_map(const MeshSize& size) {
+  MESH_CHECK_OK(check(size));
+  MemoryMap map;
+  map.size = size;
+  if (size.agents_per_station == 0) {
+    map.size.agents_per_station = ceil_div(size.agents, size.stations);
+  }
+  MESH_TRY(shm::Layout table, table_layout(size));
+  MESH_TRY(shm::Layout payload, payload_layout(size));
+  MESH_TRY(shm::Layout station_in, station_in_layout(map.size.agents_per_station));
+  MESH_TRY(shm::Layout station_out, station_out_layout(map.size.agents_per_station));
+  MESH_TRY(shm::Layout engine, engine_layout(size));
+  map.memories.push_back({&kMemories[0], std::move(table), 1});
+  map.memories.push_back({&kMemories[1], std::move(payload), 1});
+  map.memories.push_back({&kMemories[2], std::move(station_in), size.stations});
+  map.memories.push_back({&kMemories[3], std::move(station_out), size.stations});
+  map.memories.push_back({&kMemories[4], std::move(engine), 1});
+  return map;
+}
+
+}  // namespace mesh::engine

@@ -1,0 +1,89 @@
+// mesh layout: what stands where in shared memory. Needs no mesh.
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <memory>
+#include <ostream>
+#include <sstream>
+#include <string>
+
+#include <fmt/format.h>
+
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+
+#include "tools/layout_report.hpp"
+#include "tools/text.hpp"
+#include "tools/verb.hpp"
+
+namespace mesh::tools {
+namespace {
+
+constexpr const char* kFooter = R"(
+The tables come from the descriptions that the code itself is compiled from. The part
+of docs/SHM_LAYOUT.md between its two markers is this verb's --markdown output; after
+a change of a layout bring it up to date with --write, and review the difference.
+
+Examples:
+  mesh layout
+  mesh layout --json
+  mesh layout --write docs/SHM_LAYOUT.md
+)";
+
+struct Options {
+  bool markdown = false;
+  bool json = false;
+  std::string document;
+};
+
+Status update(const std::string& path) {
+  std::ifstream input(path, std::ios::binary);
+  std::stringstream document;
+  document << input.rdbuf();
+  if (!input || !document) {
+    return fail(Errc::bad_input, fmt::format("{}: cannot be read", printable(path)));
+  }
+  std::ostringstream generated;
+  MESH_CHECK_OK(write_layout_markdown(generated));
+  MESH_TRY(const std::string updated, replace_generated(document.str(), generated.str()));
+  std::ofstream output(path, std::ios::binary | std::ios::trunc);
+  output << updated;
+  output.close();
+  if (output) return {};
+  return fail(Errc::io_error,
+              fmt::format("{}: cannot be written: {}", printable(path), std::strerror(errno)));
+}
+
+Result<ExitCode> run(const Options& options, Console& console) {
+  if (!options.document.empty()) {
+    MESH_CHECK_OK(update(options.document));
+  } else if (options.markdown) {
+    MESH_CHECK_OK(write_layout_markdown(console.out));
+  } else if (options.json) {
+    MESH_CHECK_OK(write_layout_json(console.out));
+  } else {
+    MESH_CHECK_OK(write_layout_text(console.out));
+  }
+  return ExitCode::done;
+}
+
+RunVerb declare(CLI::App& command) {
+  const auto options = std::make_shared<Options>();
+  CLI::Option* const markdown =
+      command.add_flag("--markdown", options->markdown, "as docs/SHM_LAYOUT.md has it");
+  CLI::Option* const json =
+      command.add_flag("--json", options->json, "one JSON object")->excludes(markdown);
+  command.add_option("--write", options->document, "replace the generated part of this document")
+      ->type_name("FILE")
+      ->excludes(markdown)
+      ->excludes(json);
+  command.footer(kFooter);
+  return [options](Console& console) { return run(*options, console); };
+}
+
+}  // namespace
+
+Verb layout_verb() { return {"layout", "what stands where in shared memory", &declare}; }
+
+}  // namespace mesh::tools

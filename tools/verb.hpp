@@ -1,0 +1,41 @@
+// Verb: one word after `mesh`. A verb is a file: it declares its options and says what runs once
+// they are parsed.
+//
+// Callers     main() alone, once. A verb writes to the Console's streams only.
+// Errors      the Result's Errc becomes the exit code (tools/exit_code.hpp), its sentence one line
+//             on `err`. A verb that fails with bad input has written nothing to `out`.
+#pragma once
+
+#include <functional>
+#include <iosfwd>
+#include <string_view>
+
+#include "shm/base/result.hpp"
+#include "tools/exit_code.hpp"
+
+namespace CLI {
+class App;
+}
+
+namespace mesh::tools {
+
+struct Console {
+  std::istream& in;
+  std::ostream& out;
+  std::ostream& err;
+  bool unicode = false;  // `out` is a terminal that shows UTF-8
+};
+
+using RunVerb = std::function<Result<ExitCode>(Console&)>;
+
+struct Verb {
+  std::string_view name;
+  std::string_view summary;
+  RunVerb (*declare)(CLI::App& command) = nullptr;
+};
+
+Verb plan_verb();
+Verb layout_verb();
+Verb size_verb();
+
+}  // namespace mesh::tools
