@@ -199,6 +199,7 @@ Result<shm::Layout> engine_layout(const MeshSize& size) {
   add_operations(builder, "wide.", kMaxWideOperations, size.agents);
   add_operations(builder, "narrow.", kMaxOperations - kMaxWideOperations,
                  std::min<std::uint64_t>(kWideTargets, size.agents));
+  add_columns(builder, kOwnerColumns, "agent.", {size.agents, kScheduler});
   return builder
       .add(meaning(rows_of(16, "pending.lists", size.stations * kPriorities, kScheduler),
                    "a list for each station and priority"))
