@@ -8,8 +8,7 @@
 //             the entry's words happen-before the copy() of that position.
 //             whoever loads a word sees the tail that made room for it.       SYNC payload.word
 //             a tail is never seen without the head that it may equal.        SYNC payload.tail
-//             entries up to the head happen-before a verify() or take_over() that finds that
-//             head.                                                           SYNC payload.head
+//             entries up to the head happen-before a verify() that finds it.  SYNC payload.head
 // Cost        append: a store for each 8 bytes and three more, no load. copy: a load for each 8
 //             bytes, two of the entry, two of the tail; it never looks at the head, which changes
 //             with each append. No system call, no allocation. On ARM the words are stlr and ldar.
@@ -131,10 +130,9 @@ class PayloadLog<Memory>::Writer {
     writer.words_ = words;
     writer.header_ = header;
     writer.mask_ = words.size() * sizeof(std::uint64_t) - 1;
-    // SYNC payload.head acquire: every entry up to this head.
-    writer.head_ = header->head.load_acquire();
-    // relaxed: a dead predecessor's end was learned from the kernel.
-    writer.tail_ = header->tail.load_relaxed();
+    // relaxed: a dead predecessor's end was learned from the kernel, which orders all it stored.
+    writer.head_ = header->head.load_relaxed();
+    writer.tail_ = header->tail.load_relaxed();  // relaxed: as above
     MESH_CHECK_OK(check_payload_bounds({writer.tail_, writer.head_, writer.capacity()}));
     return writer;
   }
