@@ -68,7 +68,7 @@ struct StationMemory {
 
 struct AgentSpec {
   std::string_view name;
-  sched::AgentClass agent_class = sched::AgentClass::A;
+  sched::AgentClass agent_class = sched::AgentClass::edge;
 };
 
 // Scatter-gather or broadcast, by the engine itself (console, embedding program) or for a station.
