@@ -1,6 +1,6 @@
 // Real deaths: fork, then SIGKILL, exit or SIGSEGV at every access of append, walk, advance_tail
-// and take_over, in every geometry, from positions near every wrap. Survivors must find what was told
-// whole, what was freed gone, nothing half-written, and a log that goes on.
+// and take_over, in every geometry, from positions near every wrap. Survivors must find what was
+// told whole, what was freed gone, nothing half-written, and a log that goes on.
 #include <random>
 
 #include "tests/queues/payload_log_fixture.hpp"
