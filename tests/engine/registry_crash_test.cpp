@@ -43,12 +43,13 @@ struct Seen {
   StationId station = kNoStation;
   AgentState state = AgentState::free;
   std::uint32_t uid = 0;
+  std::int64_t offline_since_ns = 0;  // of those offline
   friend bool operator==(const Seen&, const Seen&) = default;
 };
 std::ostream& operator<<(std::ostream& out, const Seen& seen) {
   return out << '"' << seen.name << "\" generation " << seen.generation << " station "
              << static_cast<unsigned>(seen.station) << " state " << static_cast<int>(seen.state)
-             << " uid " << seen.uid;
+             << " uid " << seen.uid << " offline since " << seen.offline_since_ns;
 }
 
 using Rows = RegistryRows<CrashMemory>;
@@ -79,6 +80,9 @@ class RowCrash : public ::testing::Test {
     found.station = registry.station_of(row);
     found.state = static_cast<AgentState>(rows.state.load_relaxed(1));
     found.uid = table_.owners().uid.load_relaxed(1);
+    if (found.station == kNoStation) {
+      found.offline_since_ns = table_.owners().offline_since_ns.load_relaxed(1);
+    }
     EXPECT_EQ(rows.latency_ms.load_relaxed(1), 12.0F);
     const AgentNames<> names(rows.sequence.view(), rows.id.view(), rows.name.view());
     EXPECT_EQ(names.read(row).status, shm::ReadStatus::kRead);  // even again
@@ -130,7 +134,7 @@ class RowCrash : public ::testing::Test {
 
 const Seen kFree{};
 const Seen kAttached{kName, 1, kStation, AgentState::active, kUid};
-const Seen kOffline{kName, 1, kNoStation, AgentState::offline, kUid};
+const Seen kOffline{kName, 1, kNoStation, AgentState::offline, kUid, 77};
 
 void enrolled(Registry& registry) {
   ASSERT_TRUE(registry.enrol({kName, kUid, {.station = kStation}}).has_value());
@@ -175,8 +179,8 @@ TEST_F(RowCrash, KilledWhileAnAgentMovesLeavesItWithOneStation) {
             {kAttached, moved});
 }
 TEST_F(RowCrash, KilledWhileAnAgentIsDetachedLeavesItAttachedOrOffline) {
-  const auto points =
-      enumerate(enrolled, [](const Rows& rows) { rows.detach(1, 123); }, {kAttached, kOffline});
+  const auto points = enumerate(enrolled, [](const Rows& rows) { rows.detach(1, to_ns(kNow)); },
+                                {kAttached, kOffline});
   EXPECT_THAT(points, ::testing::IsSupersetOf(
                           {"registry.detach:before_station", "registry.detach:after_station"}));
 }
