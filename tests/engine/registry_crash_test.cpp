@@ -64,7 +64,7 @@ class RowCrash : public ::testing::Test {
   Registry restarted() const {
     auto registry = Registry::create(table_.agents(), table_.owners(), {});
     EXPECT_TRUE(registry.has_value()) << registry.error().sentence;
-    return std::move(*registry);
+    return std::move(registry).value();
   }
   Seen seen() const {
     Registry registry = restarted();
