@@ -1,4 +1,5 @@
-// The cold half of Gather: what it does once an operation or once a restart. Included by gather.hpp.
+// The cold half of Gather: what it does once an operation, or once a restart. Only gather.hpp
+// includes it.
 #pragma once
 
 #include <algorithm>
@@ -21,8 +22,9 @@ void Gather<Memory>::store_options(const GatherOptions& options) noexcept {
   put(words_->timeout_end_ns, to_ns(options.started + options.timeout));
   put(words_->tolerance_ns, std::int64_t{options.tolerance.count()});
   put(words_->ended_ns, std::int64_t{0});
-  for (Counter* counter : {&words_->early_ns_max, &words_->late_ns_max, &words_->duplicate,
-                           &words_->contradiction, &words_->not_scheduled, &words_->invalid}) {
+  for (Counter* counter :
+       {&words_->distance_ns_max[0], &words_->distance_ns_max[1], &words_->duplicate,
+        &words_->contradiction, &words_->not_scheduled, &words_->invalid}) {
     put(*counter, std::uint64_t{0});
   }
   put(words_->rows, rows_);
@@ -116,8 +118,8 @@ ErrorTally Gather<Memory>::tally() const noexcept {
   ErrorTally tally;
   tally.scale = scale_;
   // relaxed, all: asked by the only writer.
-  tally.early_ns_max = words_->early_ns_max.load_relaxed();
-  tally.late_ns_max = words_->late_ns_max.load_relaxed();
+  tally.early_ns_max = words_->distance_ns_max[0].load_relaxed();
+  tally.late_ns_max = words_->distance_ns_max[1].load_relaxed();
   for (std::uint32_t slot = 0; slot < kErrorSlots; ++slot) {
     tally.counts[slot] = words_->errors.counts[slot].load_relaxed();
   }
@@ -127,27 +129,28 @@ ErrorTally Gather<Memory>::tally() const noexcept {
 template <class Memory>
 GatherResult Gather<Memory>::result(HostTime now) const noexcept {
   const bool is_ended = state_ == GatherState::kEnded;
+  const auto get = [](const auto& word) {
+    return word.load_relaxed();  // relaxed: asked by the only writer
+  };
   GatherResult result;
-  // relaxed, all: asked by the only writer.
-  result.end = static_cast<GatherEnd>(words_->state_and_end.load_relaxed() >> 32);
-  result.minima = {Share{words_->ready_min_ppm.load_relaxed()},
-                   Share{words_->coverage_min_ppm.load_relaxed()}};
+  result.end = static_cast<GatherEnd>(get(words_->state_and_end) >> 32);
+  result.minima = {Share{get(words_->ready_min_ppm)}, Share{get(words_->coverage_min_ppm)}};
   GatherCounts& counts = result.counts;
   counts.sent = scheduled_;
   counts.ready = ready_rows_.count();
   counts.conflict = answered_ - counts.ready;
-  counts.declined = is_ended ? words_->declined.load_relaxed() : spent_count_;
+  counts.declined = is_ended ? get(words_->declined) : spent_count_;
   counts.late = spent_count_ - counts.declined;
-  counts.skipped = {words_->skipped[0].load_relaxed(), words_->skipped[1].load_relaxed(),
-                    words_->skipped[2].load_relaxed(), words_->skipped[3].load_relaxed()};
-  counts.duplicate = words_->duplicate.load_relaxed();
-  counts.contradiction = words_->contradiction.load_relaxed();
-  counts.not_scheduled = words_->not_scheduled.load_relaxed();
-  counts.invalid = words_->invalid.load_relaxed();
+  counts.skipped = {get(words_->skipped[0]), get(words_->skipped[1]), get(words_->skipped[2]),
+                    get(words_->skipped[3])};
+  counts.duplicate = get(words_->duplicate);
+  counts.contradiction = get(words_->contradiction);
+  counts.not_scheduled = get(words_->not_scheduled);
+  counts.invalid = get(words_->invalid);
   result.judgement = judge(counts, result.minima);
   result.errors = summarize(tally());
-  result.took_ns = saturating_difference(is_ended ? words_->ended_ns.load_relaxed() : to_ns(now),
-                                         words_->started_ns.load_relaxed());
+  result.took_ns =
+      saturating_difference(is_ended ? get(words_->ended_ns) : to_ns(now), get(words_->started_ns));
   return result;
 }
 
@@ -178,15 +181,16 @@ Status Gather<Memory>::verify() const {
   std::uint64_t counted = 0;
   for (const std::uint32_t count : tally().counts) counted += count;
   if (counted != answered) return broken("the histogram does not count the rows that arrived");
-  // relaxed, all: asked by the only writer, or its writer is dead.
-  if (state_ == GatherState::kEnded && words_->declined.load_relaxed() > spent_count_) {
+  const auto get = [](const auto& word) {
+    return word.load_relaxed();  // relaxed: asked by the only writer, or its writer is dead
+  };
+  if (state_ == GatherState::kEnded && get(words_->declined) > spent_count_) {
     return broken("more rows had declined when it ended than are spent");
   }
-  if (std::max(words_->ready_min_ppm.load_relaxed(), words_->coverage_min_ppm.load_relaxed()) >
-      kShareOne) {
+  if (std::max(get(words_->ready_min_ppm), get(words_->coverage_min_ppm)) > kShareOne) {
     return broken("a minimum is above 1");
   }
-  if (words_->tolerance_ns.load_relaxed() < 0) return broken("a negative tolerance");
+  if (get(words_->tolerance_ns) < 0) return broken("a negative tolerance");
   return {};
 }
 
