@@ -153,6 +153,8 @@ class Gather {
   void store_options(const GatherOptions& options) noexcept;
   void count_bitmaps() noexcept;
   [[nodiscard]] Status undo_half_an_arrival();
+  [[nodiscard]] const char* broken_bitmaps() const noexcept;
+  [[nodiscard]] const char* broken_words() const noexcept;
   void count_arrival(std::uint32_t row, std::int64_t error_ns) noexcept;
   AnswerEffect repeated(const GatherAnswer& answer) noexcept;
   [[nodiscard]] static AnswerEffect unchanged(Counter& counter, AnswerOutcome outcome) noexcept;

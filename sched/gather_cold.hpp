@@ -154,44 +154,55 @@ GatherResult Gather<Memory>::result(HostTime now) const noexcept {
   return result;
 }
 
+// What is wrong with the bitmaps, or null.
 template <class Memory>
-Status Gather<Memory>::verify() const {
-  if (state_ == GatherState::kFree) return {};
-  const auto broken = [](const char* what) {
-    return fail(Errc::corrupt, std::string("gather: ") + what);
-  };
+const char* Gather<Memory>::broken_bitmaps() const noexcept {
   for (const RowBitmap<Memory>* map :
        {&scheduled_rows_, &ready_rows_, &conflict_rows_, &spent_rows_}) {
-    if (map->has_tail()) return broken("a bitmap has a bit where no row is");
+    if (map->has_tail()) return "a bitmap has a bit where no row is";
   }
-  const std::uint32_t answered = ready_rows_.count() + conflict_rows_.count();
   if (!ready_rows_.is_disjoint_from(conflict_rows_) || !spent_rows_.is_disjoint_from(ready_rows_) ||
       !spent_rows_.is_disjoint_from(conflict_rows_)) {
-    return broken("a row stands in two of ready, conflict and spent");
+    return "a row stands in two of ready, conflict and spent";
   }
-  if (ready_rows_.count_without(scheduled_rows_) != 0 ||
-      conflict_rows_.count_without(scheduled_rows_) != 0 ||
-      spent_rows_.count_without(scheduled_rows_) != 0) {
-    return broken("a row has answered that was not scheduled");
+  for (const RowBitmap<Memory>* map : {&ready_rows_, &conflict_rows_, &spent_rows_}) {
+    if (map->count_without(scheduled_rows_) != 0) {
+      return "a row has answered that was not scheduled";
+    }
   }
-  if (scheduled_ != scheduled_rows_.count() || answered_ != answered ||
-      spent_count_ != spent_rows_.count()) {
-    return broken("the counts kept are not those of the bitmaps");
+  if (scheduled_ != scheduled_rows_.count() || spent_count_ != spent_rows_.count() ||
+      answered_ != ready_rows_.count() + conflict_rows_.count()) {
+    return "the counts kept are not those of the bitmaps";
   }
-  std::uint64_t counted = 0;
-  for (const std::uint32_t count : tally().counts) counted += count;
-  if (counted != answered) return broken("the histogram does not count the rows that arrived");
+  return nullptr;
+}
+
+// What is wrong with the words beside them, or null.
+template <class Memory>
+const char* Gather<Memory>::broken_words() const noexcept {
   const auto get = [](const auto& word) {
     return word.load_relaxed();  // relaxed: asked by the only writer, or its writer is dead
   };
+  std::uint64_t counted = 0;
+  for (const auto& count : words_->errors.counts) counted += get(count);
+  if (counted != answered_) return "the histogram does not count the rows that arrived";
   if (state_ == GatherState::kEnded && get(words_->declined) > spent_count_) {
-    return broken("more rows had declined when it ended than are spent");
+    return "more rows had declined when it ended than are spent";
   }
   if (std::max(get(words_->ready_min_ppm), get(words_->coverage_min_ppm)) > kShareOne) {
-    return broken("a minimum is above 1");
+    return "a minimum is above 1";
   }
-  if (get(words_->tolerance_ns) < 0) return broken("a negative tolerance");
-  return {};
+  if (get(words_->tolerance_ns) < 0) return "a negative tolerance";
+  return nullptr;
+}
+
+template <class Memory>
+Status Gather<Memory>::verify() const {
+  if (state_ == GatherState::kFree) return {};
+  const char* broken = broken_bitmaps();
+  if (broken == nullptr) broken = broken_words();
+  if (broken == nullptr) return {};
+  return fail(Errc::corrupt, std::string("gather: ") + broken);
 }
 
 }  // namespace mesh::sched

@@ -47,8 +47,8 @@ void die_at(std::uint64_t site, const std::function<void()>& work) {
   ASSERT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) << "site " << site;
 }
 
-// Every site but those inside the loops over 1,794 counters and eight words a bitmap, of which every
-// 89th stands for the rest: a death between two rounds of a loop is as good as another.
+// Every site but those inside the loops over 1,794 counters and eight words a bitmap, of which
+// every 89th stands for the rest: a death between two rounds of a loop is as good as another.
 std::uint64_t next_site(std::uint64_t site, std::uint64_t sites) {
   constexpr std::uint64_t kEnds = 150;
   return site + (site > kEnds && site + kEnds + 89 < sites ? 89 : 1);
