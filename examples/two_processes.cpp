@@ -1,5 +1,5 @@
-// Two processes, one ring: the child polls what the parent publishes. No lock, no system call on the
-// way, and a parent killed at any instruction would leave nothing half-done to see.
+// Two processes, one ring: the child polls what the parent publishes. No lock, no system call on
+// the way, and a parent killed at any instruction would leave nothing half-done to see.
 #include <cstdio>
 
 #include <sched.h>
