@@ -257,7 +257,7 @@ void StationCore::upkeep_if_due() {
 void StationCore::upkeep(std::size_t limit) {
   if (worked_.empty()) return;
   const shm::RowWriter<HostMemory> rows(options_.side.self.sequence);
-  const SelfColumns& self = options_.side.self;
+  const OwnColumns& self = options_.side.self;
   const auto mesh_ms =
       static_cast<std::uint32_t>((now_ns() - options_.mesh_start_ns) / kNsPerMs);  // modulo 2^32
   for (; limit != 0 && !worked_.empty(); --limit) {
