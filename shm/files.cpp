@@ -23,7 +23,9 @@ namespace {
 static_assert(sizeof(void*) == 8 && sizeof(off_t) == 8, "a 32-bit process cannot map a mesh");
 static_assert(kAgreedSeals == (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW));
 
-std::string in_quotes(std::string_view name) { return std::string(1, '\'').append(name).append("'"); }
+std::string in_quotes(std::string_view name) {
+  return std::string(1, '\'').append(name).append("'");
+}
 
 std::string octal(mode_t mode) {
   char text[16];
@@ -34,7 +36,8 @@ std::string octal(mode_t mode) {
 Status check_name(const std::string& name) {
   if (name.empty() || name == "." || name == ".." || name.size() > 255 ||
       name.find('/') != std::string::npos || name.find('\0') != std::string::npos) {
-    return fail(Errc::invalid_argument, "file name " + in_quotes(name) + " is not one path component");
+    return fail(Errc::invalid_argument,
+                "file name " + in_quotes(name) + " is not one path component");
   }
   return {};
 }
@@ -86,19 +89,22 @@ Result<Descriptor> open_directory(const std::string& path) {
   if (!directory) {
     const int error = errno;
     if (error == ENOTDIR || error == ELOOP) {
-      return fail(Errc::not_yours, "directory " + in_quotes(path) + ": not a directory itself", error);
+      return fail(Errc::not_yours, "directory " + in_quotes(path) + ": not a directory itself",
+                  error);
     }
     return system_failure("open directory " + in_quotes(path), error);
   }
   struct stat status {};
-  if (fstat(directory.get(), &status) != 0) return system_failure("fstat " + in_quotes(path), errno);
+  if (fstat(directory.get(), &status) != 0)
+    return system_failure("fstat " + in_quotes(path), errno);
   if (status.st_uid != geteuid()) {
     return fail(Errc::not_yours, "directory " + in_quotes(path) + ": owned by uid " +
                                      std::to_string(status.st_uid) + ", expected uid " +
                                      std::to_string(geteuid()));
   }
   if ((status.st_mode & (S_IWGRP | S_IWOTH)) != 0) {
-    return fail(Errc::not_yours, "directory " + in_quotes(path) + ": mode " + octal(status.st_mode) +
+    return fail(Errc::not_yours, "directory " + in_quotes(path) + ": mode " +
+                                     octal(status.st_mode) +
                                      " lets others write, expected at most 0755");
   }
   return directory;
@@ -133,7 +139,8 @@ Result<Descriptor> open_file(int directory, const std::string& name, Access acce
   if (!file) {
     const int error = errno;
     if (error == ELOOP) {
-      return fail(Errc::not_yours, "open " + in_quotes(name) + ": a symbolic link, expected a file");
+      return fail(Errc::not_yours,
+                  "open " + in_quotes(name) + ": a symbolic link, expected a file");
     }
     if (error == EISDIR || error == ENXIO) {
       return fail(Errc::not_yours, "open " + in_quotes(name) + ": not a regular file");
@@ -143,7 +150,8 @@ Result<Descriptor> open_file(int directory, const std::string& name, Access acce
   struct stat status {};
   if (fstat(file.get(), &status) != 0) return system_failure("fstat " + in_quotes(name), errno);
   const auto refuse = [&name](const std::string& found, const std::string& expected) {
-    return fail(Errc::not_yours, "open " + in_quotes(name) + ": " + found + ", expected " + expected);
+    return fail(Errc::not_yours,
+                "open " + in_quotes(name) + ": " + found + ", expected " + expected);
   };
   if (!S_ISREG(status.st_mode)) return refuse(kind_of(status.st_mode), "a regular file");
   if (status.st_uid != geteuid()) {
@@ -177,7 +185,8 @@ Result<SealedMemory> create_sealed_memory(const std::string& name, std::size_t s
   if (!memory) return system_failure("create memfd " + in_quotes(name), errno);
   MESH_CHECK_OK(allocate(memory.get(), name, size_bytes));
   // A memfd is born open to all: whoever holds it read-only could reopen it for writing.
-  if (fchmod(memory.get(), 0600) != 0) return system_failure("fchmod memfd " + in_quotes(name), errno);
+  if (fchmod(memory.get(), 0600) != 0)
+    return system_failure("fchmod memfd " + in_quotes(name), errno);
   if (fcntl(memory.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
     return system_failure("seal memfd " + in_quotes(name), errno);
   }
