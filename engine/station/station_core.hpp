@@ -154,6 +154,7 @@ class StationCore {
   void remember_sample(const AnswerTicket& ticket, std::int64_t finished_ns);
 
   [[nodiscard]] bool is_open(AgentId target) const noexcept;
+  [[nodiscard]] bool has_slot();
   SendStatus stage_send(const sched::SendRecord& record, bool has_body);
   SendStatus refuse(SendStatus why) noexcept {
     ++counters_.send_refused;

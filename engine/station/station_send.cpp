@@ -40,7 +40,7 @@ sched::AnswerRecord record_of(const AnswerTicket& ticket, const Answer& answer,
 // Answers.
 
 void StationCore::answer(const AnswerTicket& ticket, const Answer& answer) {
-  if (try_answer(ticket, answer)) return;
+  if (unwritten_.empty() && try_answer(ticket, answer)) return;
   unwritten_.push_back({ticket, answer, {answer.body.begin(), answer.body.end()}});
   unwritten_.back().answer.body = {};
 }
@@ -129,7 +129,7 @@ SendStatus StationCore::send(const SendOptions& options, std::span<const std::by
     if (is_open(options.target)) return refuse(SendStatus::open);
   }
   // Answers first: bodies are freed in the order of their records.
-  if (!stage_answers()) return refuse(SendStatus::full);
+  if (!unwritten_.empty() || !stage_answers()) return refuse(SendStatus::full);
 
   sched::SendRecord record{};
   record.source = options.source;
@@ -149,7 +149,7 @@ SendStatus StationCore::send(const SendOptions& options, std::span<const std::by
   }
   record.operation = options.operation;
   record.arrive_ns = to_ns(options.arrive);
-  if (writer_.free_slots() == 0) return refuse(SendStatus::full);  // before a body is written
+  if (!has_slot()) return refuse(SendStatus::full);  // before a body is written
   const sched::MessageHeader header = header_of(options, record, body);
   const std::array<std::span<const std::byte>, 2> parts{std::as_bytes(std::span(&header, 1)), body};
   switch (append(parts, record.body_offset)) {
@@ -180,6 +180,13 @@ sched::MessageHeader StationCore::header_of(const SendOptions& options,
   header.priority = options.priority;
   header.expectation = options.expectation;
   return header;
+}
+
+bool StationCore::has_slot() {
+  // Looks at the engine's cursor only when the one known leaves no room: its line is the engine's.
+  const queues::ClaimStatus status = writer_.claim(1).status;
+  broken_ |= status == queues::ClaimStatus::kCorrupt;
+  return status == queues::ClaimStatus::kOk;
 }
 
 SendStatus StationCore::stage_send(const sched::SendRecord& record, bool has_body) {
