@@ -50,8 +50,8 @@ struct NameBytes {
 // `what` begins the sentence: "enrol an agent".
 Status check_name(std::string_view what, std::string_view name);
 
-// Of a name that check_name() accepted, or to look one up: a length that no name has gives the empty
-// NameBytes, which equals none.
+// Of a name that check_name() accepted, or to look one up: a length that no name has gives the
+// empty NameBytes, which equals none.
 [[nodiscard]] inline NameBytes encode(std::string_view name) noexcept {
   NameBytes bytes;
   if (name.empty() || name.size() > kAgentNameBytes) return bytes;

@@ -211,9 +211,8 @@ std::optional<AgentId> Registry::find(std::string_view name) const noexcept {
 }
 
 std::uint32_t Registry::find_row(std::string_view name, std::uint32_t key) const noexcept {
-  const NameBytes wanted = encode(name);
-  if (wanted.length() == 0) return NameIndex::kNone;
-  return index_.find(key, [&](std::uint32_t row) { return rows_.name_of(row) == wanted; });
+  if (name.empty() || name.size() > kAgentNameBytes) return NameIndex::kNone;
+  return index_.find(key, [&](std::uint32_t row) { return rows_.has_name(row, name); });
 }
 
 // Those offline stand in the order of their times; a clock that went back must not break it.

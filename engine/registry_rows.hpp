@@ -8,8 +8,8 @@
 //    └──────────────────────────────────────────────────┘
 //                             release
 //
-// Each change is one write of the row's sequence, so readers see it whole. For a restart it hangs on
-// one store besides: take and release on word 0 of the name, which holds its length; attach and
+// Each change is one write of the row's sequence, so readers see it whole. For a restart it hangs
+// on one store besides: take and release on word 0 of the name, which holds its length; attach and
 // detach on the station. What stands before that store is overwritten by whoever comes next, what
 // stands behind it recover() finishes.
 //
@@ -23,13 +23,15 @@
 // Errors      recover -> corrupt: what no death leaves behind.
 // Layout      column `name` governs who has the row; `id` keeps the generation of the last tenant
 //             while the row is free; generation 0 is never given, so AgentId 0 names nobody.
-//             44 bits of generations last 55 years at one tenant each 100 us, then start at 1 again.
+//             44 bits of generations last 55 years at one tenant each 100 us, then come 1, 2 ...
 //             `incarnation` has 32 bits: 136 years at one attachment a second, then 0.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <string>
+#include <string_view>
 
 #include "engine/agent_name.hpp"
 #include "engine/agent_rows.hpp"
@@ -180,6 +182,13 @@ class RegistryRows {
       name.words[i] = agents_.name.load_relaxed(row * kNameWords + i);  // relaxed: as above
     }
     return name;
+  }
+  // Whether that is the row's name: its bytes compared in place, because nobody else writes them.
+  [[nodiscard]] bool has_name(std::size_t row, std::string_view name) const noexcept {
+    const char* const bytes =
+        reinterpret_cast<const char*>(&agents_.name.values()[row * kNameWords]);
+    return static_cast<unsigned char>(bytes[0]) == name.size() &&
+           std::memcmp(bytes + 1, name.data(), name.size()) == 0;
   }
   [[nodiscard]] AgentState state_of(std::size_t row) const noexcept {
     return static_cast<AgentState>(agents_.state.load_relaxed(row));  // relaxed: as above

@@ -30,9 +30,11 @@ static_assert(std::has_unique_object_representations_v<RingSlot<>>);
 // In the reader's own memory, which the writer maps read-only.
 template <class Memory = HostMemory>
 struct RingReaderPage {
-  typename Memory::template Word<std::uint64_t>
-      cursor;  // next position to read; for flow control alone
-  typename Memory::template Word<std::uint32_t> parked;  // 1: asleep on its eventfd, or about to be
+  template <class T>
+  using Word = typename Memory::template Word<T>;
+
+  Word<std::uint64_t> cursor;  // next position to read; for flow control alone
+  Word<std::uint32_t> parked;  // 1: asleep on its eventfd, or about to be
   std::uint32_t reserved_0;
   std::byte reserved_1[kIsolation - 16];
 };

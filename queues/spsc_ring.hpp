@@ -60,8 +60,8 @@ class SpscRing {
   struct Record {
     std::uint64_t words[kWords];
   };
-  static constexpr bool kNoThrow =
-      Memory::kNoThrow;  // false only where a test injects a death as an exception
+  // False only where a test injects a death as an exception.
+  static constexpr bool kNoThrow = Memory::kNoThrow;
 
   // Slots that the writer may fill, contiguous in memory. Valid until the next claim, stage or
   // reveal.
@@ -205,12 +205,12 @@ class SpscRing<Memory, kWords>::Writer {
   }
 
   [[nodiscard]] std::uint64_t capacity() const noexcept { return mask_ + 1; }
-  [[nodiscard]] std::uint64_t head() const noexcept { return head_; }  // next position to claim
-  [[nodiscard]] std::uint64_t revealed() const noexcept {
-    return revealed_;
-  }  // next position to reveal
-  [[nodiscard]] std::uint64_t cursor() const noexcept { return cursor_; }  // last known
-  [[nodiscard]] std::uint64_t wiped() const noexcept { return wiped_; }    // by take_over
+  // The next positions to claim and to reveal; the reader's cursor as last known; stamps wiped by
+  // take_over.
+  [[nodiscard]] std::uint64_t head() const noexcept { return head_; }
+  [[nodiscard]] std::uint64_t revealed() const noexcept { return revealed_; }
+  [[nodiscard]] std::uint64_t cursor() const noexcept { return cursor_; }
+  [[nodiscard]] std::uint64_t wiped() const noexcept { return wiped_; }
 
  private:
   // The batch's very first stamp is left for reveal(): the reader waits there, and sees no further.
@@ -290,12 +290,10 @@ class SpscRing<Memory, kWords>::Reader {
     reader.slots_ = slots;
     reader.page_ = page;
     reader.mask_ = slots.size() - 1;
-    reader.cursor_ =
-        page->cursor.load_relaxed();  // relaxed: our own word; no other process writes it
+    reader.cursor_ = page->cursor.load_relaxed();  // relaxed: our own word; nobody else writes it
     const std::uint64_t index = reader.cursor_ & reader.mask_;
-    const std::uint64_t stamp =
-        SpscRing::effective(slots[index].stamp.load_relaxed(), index,
-                            slots.size());  // relaxed: no record is read by it
+    const std::uint64_t seen = slots[index].stamp.load_relaxed();  // relaxed: reads no record by it
+    const std::uint64_t stamp = SpscRing::effective(seen, index, slots.size());
     if (stamp != reader.cursor_ + 1 && stamp != reader.cursor_ + 1 - slots.size())
       return foreign_stamp(index, stamp - 1, reader.cursor_);
     return reader;
@@ -367,8 +365,8 @@ class SpscRing<Memory, kWords>::Reader {
   // reveal_checked() will see the word and signal. False: a record came; do not sleep. Call
   // unpark() after either.
   [[nodiscard]] bool prepare_to_park() noexcept(kNoThrow) {
-    page_->parked.store_seq_cst(
-        1);  // SYNC ring.parked release: store, then look at the other side's word
+    // SYNC ring.parked release: store, then look at the other side's word.
+    page_->parked.store_seq_cst(1);
     MESH_POINT("spsc.park:before_check");
     return still_empty();
   }

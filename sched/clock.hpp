@@ -9,26 +9,24 @@
 // line falls.
 //
 // Callers     publish: the engine, one thread, about once a second. now: one reader object a
-// thread,
-//             any process, on read-only words.
+//             thread, any process, on read-only words.
 // Progress    publish: wait-free. now: wait-free (64 tries, then the last good line).
 // Ordering    fields stored before the even sequence happen-before the now() that loads it.
 //             SYNC clock.published, clock.fields. No fences: TSan models this.
 // Cost        now: 2 loads of one line and one read of the counter. No system call where the
-// counter
-//             is ticks.
+//             counter is ticks.
 // Units       nanoseconds of CLOCK_MONOTONIC, slewed by at most ClockOptions::slew_ppm_max.
 // If the      is away: readers go on with the last line (rate known to about 0.1 ppm after two
 // other side  publications, 5 ppm before). died within a publication: the same; its successor takes
 // dies,       the published time over. Words that cannot be (mult 0, shift over 63, a rate no
-// counter or lies     has) are input: CLOCK_MONOTONIC is read instead. One reader never steps back,
-// whatever
-//             the words say. Two readers agree except while the publisher is suspended inside a
-//             publication: then by the slew over that time (4 us for 4 ms).
+// or lies     counter has) are input: CLOCK_MONOTONIC is read instead. One reader never steps back,
+//             whatever the words say. Two readers agree except while the publisher is suspended
+//             inside a publication: then by the slew over that time (4 us for 4 ms).
 // Layout      ClockWords, 128 bytes, pinned below. ClockReport says which counter, and why not
-// ticks. Source      seqlock without fences: Boehm, "Can seqlocks get along with programming
-// language memory
-//             models?", 2012; calibration and its jitter: firedancer src/tango/tempo/fd_tempo.h.
+//             ticks.
+// Source      seqlock without fences: Boehm, "Can seqlocks get along with programming language
+//             memory models?", 2012; calibration and its jitter: firedancer
+//             src/tango/tempo/fd_tempo.h.
 #pragma once
 
 #include <algorithm>

@@ -61,8 +61,13 @@ constexpr std::int64_t saturating_difference(std::int64_t a, std::int64_t b) noe
   return a < b ? INT64_MIN : INT64_MAX;
 }
 constexpr std::uint64_t magnitude(std::int64_t value) noexcept {
-  const auto bits = static_cast<std::uint64_t>(value);
-  return value < 0 ? std::uint64_t{0} - bits : bits;
+  const auto sign = static_cast<std::uint64_t>(value >> 63);  // no bit or all
+  return (static_cast<std::uint64_t>(value) ^ sign) - sign;
+}
+// 0 early, 1 late. Arithmetic, as magnitude() is: which side an answer arrives on cannot be
+// predicted, and a branch on it cost as much as all the rest of an answer.
+constexpr std::uint32_t side_of(std::int64_t error_ns) noexcept {
+  return 1U - static_cast<std::uint32_t>(static_cast<std::uint64_t>(error_ns) >> 63);
 }
 
 // Where an error is counted.
@@ -78,7 +83,7 @@ struct ErrorScale {
     const std::uint64_t distance = magnitude(error_ns);
     std::uint32_t bucket = error_bucket_of(distance);
     if (bucket == cut_bucket && distance > tolerance_ns) bucket = kErrorBuckets;
-    return (error_ns < 0 ? 0 : kErrorSideSlots) + bucket;
+    return side_of(error_ns) * kErrorSideSlots + bucket;
   }
 };
 

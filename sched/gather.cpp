@@ -1,5 +1,7 @@
 #include "sched/gather.hpp"
 
+#include <utility>
+
 namespace mesh::sched {
 namespace {
 
@@ -21,11 +23,12 @@ Status check_minimum(const char* name, Share share) {
 }  // namespace
 
 Status validate(const GatherOptions& options) {
-  MESH_CHECK_OK(check_span("started", options.started.time_since_epoch()));
-  MESH_CHECK_OK(check_span("target", options.target.time_since_epoch()));
-  MESH_CHECK_OK(check_span("window", options.window));
-  MESH_CHECK_OK(check_span("timeout", options.timeout));
-  MESH_CHECK_OK(check_span("tolerance", options.tolerance));
+  const std::pair<const char*, Nanos> spans[] = {{"started", options.started.time_since_epoch()},
+                                                 {"target", options.target.time_since_epoch()},
+                                                 {"window", options.window},
+                                                 {"timeout", options.timeout},
+                                                 {"tolerance", options.tolerance}};
+  for (const auto& [name, span] : spans) MESH_CHECK_OK(check_span(name, span));
   MESH_CHECK_OK(check_minimum("ready_min", options.minima.ready_min));
   return check_minimum("coverage_min", options.minima.coverage_min);
 }

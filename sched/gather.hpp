@@ -153,6 +153,8 @@ class Gather {
   void store_options(const GatherOptions& options) noexcept;
   void count_bitmaps() noexcept;
   [[nodiscard]] Status undo_half_an_arrival();
+  [[nodiscard]] const char* broken_bitmaps() const noexcept;
+  [[nodiscard]] const char* broken_words() const noexcept;
   void count_arrival(std::uint32_t row, std::int64_t error_ns) noexcept;
   AnswerEffect repeated(const GatherAnswer& answer) noexcept;
   [[nodiscard]] static AnswerEffect unchanged(Counter& counter, AnswerOutcome outcome) noexcept;
@@ -290,7 +292,7 @@ void Gather<Memory>::count_arrival(std::uint32_t row, std::int64_t error_ns) noe
   words_->undo.store_release(kUndoValid | std::uint64_t{row} << kUndoRowShift |
                              std::uint64_t{slot} << kUndoSlotShift | before);
   // Before the bit, and needing no undo: the burst read again stores the same or more.
-  auto& largest = error_ns < 0 ? words_->early_ns_max : words_->late_ns_max;
+  auto& largest = words_->distance_ns_max[side_of(error_ns)];
   if (magnitude(error_ns) > largest.load_relaxed()) {  // relaxed: as above
     largest.store_relaxed(magnitude(error_ns));        // relaxed: orders nothing
   }

@@ -1,4 +1,5 @@
-// The cold half of Gather: what it does once an operation or once a restart. Included by gather.hpp.
+// The cold half of Gather: what it does once an operation, or once a restart. Only gather.hpp
+// includes it.
 #pragma once
 
 #include <algorithm>
@@ -21,8 +22,9 @@ void Gather<Memory>::store_options(const GatherOptions& options) noexcept {
   put(words_->timeout_end_ns, to_ns(options.started + options.timeout));
   put(words_->tolerance_ns, std::int64_t{options.tolerance.count()});
   put(words_->ended_ns, std::int64_t{0});
-  for (Counter* counter : {&words_->early_ns_max, &words_->late_ns_max, &words_->duplicate,
-                           &words_->contradiction, &words_->not_scheduled, &words_->invalid}) {
+  for (Counter* counter :
+       {&words_->distance_ns_max[0], &words_->distance_ns_max[1], &words_->duplicate,
+        &words_->contradiction, &words_->not_scheduled, &words_->invalid}) {
     put(*counter, std::uint64_t{0});
   }
   put(words_->rows, rows_);
@@ -116,8 +118,8 @@ ErrorTally Gather<Memory>::tally() const noexcept {
   ErrorTally tally;
   tally.scale = scale_;
   // relaxed, all: asked by the only writer.
-  tally.early_ns_max = words_->early_ns_max.load_relaxed();
-  tally.late_ns_max = words_->late_ns_max.load_relaxed();
+  tally.early_ns_max = words_->distance_ns_max[0].load_relaxed();
+  tally.late_ns_max = words_->distance_ns_max[1].load_relaxed();
   for (std::uint32_t slot = 0; slot < kErrorSlots; ++slot) {
     tally.counts[slot] = words_->errors.counts[slot].load_relaxed();
   }
@@ -127,67 +129,80 @@ ErrorTally Gather<Memory>::tally() const noexcept {
 template <class Memory>
 GatherResult Gather<Memory>::result(HostTime now) const noexcept {
   const bool is_ended = state_ == GatherState::kEnded;
+  const auto get = [](const auto& word) {
+    return word.load_relaxed();  // relaxed: asked by the only writer
+  };
   GatherResult result;
-  // relaxed, all: asked by the only writer.
-  result.end = static_cast<GatherEnd>(words_->state_and_end.load_relaxed() >> 32);
-  result.minima = {Share{words_->ready_min_ppm.load_relaxed()},
-                   Share{words_->coverage_min_ppm.load_relaxed()}};
+  result.end = static_cast<GatherEnd>(get(words_->state_and_end) >> 32);
+  result.minima = {Share{get(words_->ready_min_ppm)}, Share{get(words_->coverage_min_ppm)}};
   GatherCounts& counts = result.counts;
   counts.sent = scheduled_;
   counts.ready = ready_rows_.count();
   counts.conflict = answered_ - counts.ready;
-  counts.declined = is_ended ? words_->declined.load_relaxed() : spent_count_;
+  counts.declined = is_ended ? get(words_->declined) : spent_count_;
   counts.late = spent_count_ - counts.declined;
-  counts.skipped = {words_->skipped[0].load_relaxed(), words_->skipped[1].load_relaxed(),
-                    words_->skipped[2].load_relaxed(), words_->skipped[3].load_relaxed()};
-  counts.duplicate = words_->duplicate.load_relaxed();
-  counts.contradiction = words_->contradiction.load_relaxed();
-  counts.not_scheduled = words_->not_scheduled.load_relaxed();
-  counts.invalid = words_->invalid.load_relaxed();
+  counts.skipped = {get(words_->skipped[0]), get(words_->skipped[1]), get(words_->skipped[2]),
+                    get(words_->skipped[3])};
+  counts.duplicate = get(words_->duplicate);
+  counts.contradiction = get(words_->contradiction);
+  counts.not_scheduled = get(words_->not_scheduled);
+  counts.invalid = get(words_->invalid);
   result.judgement = judge(counts, result.minima);
   result.errors = summarize(tally());
-  result.took_ns = saturating_difference(is_ended ? words_->ended_ns.load_relaxed() : to_ns(now),
-                                         words_->started_ns.load_relaxed());
+  result.took_ns =
+      saturating_difference(is_ended ? get(words_->ended_ns) : to_ns(now), get(words_->started_ns));
   return result;
+}
+
+// What is wrong with the bitmaps, or null.
+template <class Memory>
+const char* Gather<Memory>::broken_bitmaps() const noexcept {
+  for (const RowBitmap<Memory>* map :
+       {&scheduled_rows_, &ready_rows_, &conflict_rows_, &spent_rows_}) {
+    if (map->has_tail()) return "a bitmap has a bit where no row is";
+  }
+  if (!ready_rows_.is_disjoint_from(conflict_rows_) || !spent_rows_.is_disjoint_from(ready_rows_) ||
+      !spent_rows_.is_disjoint_from(conflict_rows_)) {
+    return "a row stands in two of ready, conflict and spent";
+  }
+  for (const RowBitmap<Memory>* map : {&ready_rows_, &conflict_rows_, &spent_rows_}) {
+    if (map->count_without(scheduled_rows_) != 0) {
+      return "a row has answered that was not scheduled";
+    }
+  }
+  if (scheduled_ != scheduled_rows_.count() || spent_count_ != spent_rows_.count() ||
+      answered_ != ready_rows_.count() + conflict_rows_.count()) {
+    return "the counts kept are not those of the bitmaps";
+  }
+  return nullptr;
+}
+
+// What is wrong with the words beside them, or null.
+template <class Memory>
+const char* Gather<Memory>::broken_words() const noexcept {
+  const auto get = [](const auto& word) {
+    return word.load_relaxed();  // relaxed: asked by the only writer, or its writer is dead
+  };
+  std::uint64_t counted = 0;
+  for (const auto& count : words_->errors.counts) counted += get(count);
+  if (counted != answered_) return "the histogram does not count the rows that arrived";
+  if (state_ == GatherState::kEnded && get(words_->declined) > spent_count_) {
+    return "more rows had declined when it ended than are spent";
+  }
+  if (std::max(get(words_->ready_min_ppm), get(words_->coverage_min_ppm)) > kShareOne) {
+    return "a minimum is above 1";
+  }
+  if (get(words_->tolerance_ns) < 0) return "a negative tolerance";
+  return nullptr;
 }
 
 template <class Memory>
 Status Gather<Memory>::verify() const {
   if (state_ == GatherState::kFree) return {};
-  const auto broken = [](const char* what) {
-    return fail(Errc::corrupt, std::string("gather: ") + what);
-  };
-  for (const RowBitmap<Memory>* map :
-       {&scheduled_rows_, &ready_rows_, &conflict_rows_, &spent_rows_}) {
-    if (map->has_tail()) return broken("a bitmap has a bit where no row is");
-  }
-  const std::uint32_t answered = ready_rows_.count() + conflict_rows_.count();
-  if (!ready_rows_.is_disjoint_from(conflict_rows_) || !spent_rows_.is_disjoint_from(ready_rows_) ||
-      !spent_rows_.is_disjoint_from(conflict_rows_)) {
-    return broken("a row stands in two of ready, conflict and spent");
-  }
-  if (ready_rows_.count_without(scheduled_rows_) != 0 ||
-      conflict_rows_.count_without(scheduled_rows_) != 0 ||
-      spent_rows_.count_without(scheduled_rows_) != 0) {
-    return broken("a row has answered that was not scheduled");
-  }
-  if (scheduled_ != scheduled_rows_.count() || answered_ != answered ||
-      spent_count_ != spent_rows_.count()) {
-    return broken("the counts kept are not those of the bitmaps");
-  }
-  std::uint64_t counted = 0;
-  for (const std::uint32_t count : tally().counts) counted += count;
-  if (counted != answered) return broken("the histogram does not count the rows that arrived");
-  // relaxed, all: asked by the only writer, or its writer is dead.
-  if (state_ == GatherState::kEnded && words_->declined.load_relaxed() > spent_count_) {
-    return broken("more rows had declined when it ended than are spent");
-  }
-  if (std::max(words_->ready_min_ppm.load_relaxed(), words_->coverage_min_ppm.load_relaxed()) >
-      kShareOne) {
-    return broken("a minimum is above 1");
-  }
-  if (words_->tolerance_ns.load_relaxed() < 0) return broken("a negative tolerance");
-  return {};
+  const char* broken = broken_bitmaps();
+  if (broken == nullptr) broken = broken_words();
+  if (broken == nullptr) return {};
+  return fail(Errc::corrupt, std::string("gather: ") + broken);
 }
 
 }  // namespace mesh::sched

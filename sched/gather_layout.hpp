@@ -36,8 +36,7 @@ struct alignas(kCacheLine) GatherWords {
   Word<std::int64_t> timeout_end_ns;
   Word<std::int64_t> tolerance_ns;
   Word<std::int64_t> ended_ns;
-  Word<std::uint64_t> early_ns_max;
-  Word<std::uint64_t> late_ns_max;
+  Word<std::uint64_t> distance_ns_max[2];  // early, late
   Word<std::uint64_t> duplicate;
   Word<std::uint64_t> contradiction;
   Word<std::uint64_t> not_scheduled;

@@ -7,8 +7,7 @@
 // Callers     the thread that it is for, once at its start: slack and affinity belong to a thread.
 // Cost        four system calls; allocates.
 // Errors      invalid_argument (a cpu that this thread may not use, a priority that does not
-// exist),
-//             permission_denied (require_all, and something is missing), system_error.
+//             exist), permission_denied (require_all, and something is missing), system_error.
 // Source      sched_setaffinity(2), sched_setscheduler(2), PR_SET_TIMERSLACK of prctl(2).
 #pragma once
 

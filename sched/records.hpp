@@ -12,14 +12,12 @@
 //             arguments.
 // Units       times in nanoseconds of HostClock; 0 = none where a field says so.
 // If the      writes anything at all: validate() names the first field that cannot be. It checks
-// form; other side  whether handle, operation or capability exist is the engine's table to say.
-// Times that lies        are merely odd (created in the future, finished before received) are
-// clamped by who uses
-//             them, not refused: a late answer still counts.
+// other side  form; whether handle, operation or capability exist is the engine's table to say.
+// lies        Times that are merely odd (created in the future, finished before received) are
+//             clamped by who uses them, not refused: a late answer still counts.
 // Errors      RecordRefusal, an enum: refusals are counted, not raised.
 // Layout      native byte order, pinned below; sched/records_layout.hpp describes it for documents.
-// Any
-//             change is an ABI change.
+//             Any change is an ABI change.
 #pragma once
 
 #include <bit>
@@ -102,8 +100,7 @@ struct MessageOrigin {
 };
 struct MessageId {
   std::uint64_t high;  // unix_ms << 16 | host
-  std::uint64_t
-      low;  // station << 48 | outbox position: all that tells two of one host and ms apart
+  std::uint64_t low;   // station << 48 | outbox position: what tells two of one host and ms apart
   friend constexpr auto operator<=>(const MessageId&, const MessageId&) = default;
 };
 inline constexpr std::uint64_t kLow48 = (std::uint64_t{1} << 48) - 1;

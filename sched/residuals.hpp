@@ -87,6 +87,7 @@ class Residuals {
   // `residual_ns` as gather returns it.
   void store(std::uint32_t row, std::int64_t residual_ns) noexcept {
     const Mark mark = mark_of(row);
+    // relaxed: the mark publishes it.
     samples_[mark.next].store_relaxed(row, residual_us(residual_ns));
     MESH_POINT("residuals.store:before_mark");
     put(row, {(mark.next + 1) % kResidualsKept, std::min(mark.size + 1, kResidualsKept)});
@@ -97,6 +98,7 @@ class Residuals {
   [[nodiscard]] std::int32_t newest_us(std::uint32_t row, std::uint32_t age) const noexcept {
     const Mark mark = mark_of(row);
     MESH_DCHECK(age < mark.size);
+    // relaxed: asked by the only writer.
     return samples_[(mark.next + kResidualsKept - 1 - age) % kResidualsKept].load_relaxed(row);
   }
   // Element ceil(share * n) of the n sorted samples, counted from 1; nothing without samples.
@@ -149,7 +151,7 @@ class Residuals {
 
   Residuals() = default;
   [[nodiscard]] Mark mark_of(std::uint32_t row) const noexcept {
-    const std::uint32_t raw = marks_.load_relaxed(row);
+    const std::uint32_t raw = marks_.load_relaxed(row);  // relaxed: asked by the only writer
     MESH_DCHECK((raw & 0xFF) < kResidualsKept);
     return {raw & 0xFF, raw >> 8};
   }

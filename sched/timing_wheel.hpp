@@ -14,13 +14,13 @@
 // Callers     one thread. The function given to advance() may schedule and cancel.
 // Progress    wait-free; no allocation after create().
 // Cost        schedule, cancel: O(1), O(log k) if due within the current slot, k entries of that
-// slot.
+//             slot.
 //             next_due: O(levels). advance: O(fired * log k + moved), both at most `limit`.
 // Units       int64 nanoseconds of HostClock, within [-2^62, 2^62].
 // Errors      ScheduleStatus. create -> Errc::invalid_argument, no_memory.
 // Source      Varghese & Lauck, "Hashed and Hierarchical Timing Wheels", SOSP 1987; level by XOR,
-// so
-//             that no level wraps, after tokio/src/runtime/time/wheel. Ours: the heap at the front.
+//             so that no level wraps, after tokio/src/runtime/time/wheel. Ours: the heap at the
+//             front.
 #pragma once
 
 #include <algorithm>

@@ -7,8 +7,8 @@
 // Cost        one system call each. Signal only a reader that says it sleeps.
 // If the      dies: signals go nowhere, waits end at their deadline.
 // other side  lies: it can signal without end (a wait then ends at once, and finds nothing new),
-// and dies,       it shares the open file: it can make it blocking and fill the counter, so that
-// signal() or lies     blocks until drained. A signal handler without SA_RESTART ends that with
+// dies,       and it shares the open file: it can make it blocking and fill the counter, so that
+// or lies     signal() blocks until drained. A signal handler without SA_RESTART ends that with
 //             kInterrupted; a watchdog of the signalling thread needs one.
 // Errors      create() -> system_error, no_memory. adopt() -> not_yours.
 #pragma once

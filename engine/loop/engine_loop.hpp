@@ -83,7 +83,7 @@ struct OperationRequest {
   double coverage_min = 0.5;
   float weight = 1;
   sched::Verb verb = sched::Verb::act;
-  std::span<const std::byte> body;
+  std::span<const std::byte> body{};
 };
 
 // Where an operation's time went in the engine, and what it took.
@@ -167,8 +167,9 @@ class EngineLoop {
   [[nodiscard]] std::size_t agents_enrolled() const noexcept;
   [[nodiscard]] std::optional<AgentId> find(std::string_view name) const noexcept;
 
+  struct State;  // engine/loop/state.hpp, for the phases
+
  private:
-  struct State;
   explicit EngineLoop(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };

@@ -22,7 +22,7 @@ namespace mesh::engine {
 
 class AnswerOutlet {
  public:
-  AnswerOutlet(std::size_t capacity, shm::EventFd signal)
+  AnswerOutlet(std::size_t capacity, std::shared_ptr<const shm::EventFd> signal)
       : bell_(std::move(signal)), waiting_(capacity, 0, kThreadsExpected) {}
 
   void push(LateAnswer answer, bool dropped);

@@ -11,6 +11,8 @@
 #pragma once
 
 #include <atomic>
+#include <memory>
+#include <utility>
 
 #include "shm/event_fd.hpp"
 
@@ -18,12 +20,12 @@ namespace mesh::engine {
 
 class Bell {
  public:
-  explicit Bell(shm::EventFd signal) : signal_(std::move(signal)) {}
+  explicit Bell(std::shared_ptr<const shm::EventFd> signal) : signal_(std::move(signal)) {}
 
   void ring() noexcept {
     // SYNC bell.raised release: the push before it. Whoever finds it raised leaves the signal to
     // who raised it: the pump takes it down before it looks.
-    if (!raised_.exchange(true, std::memory_order_acq_rel)) static_cast<void>(signal_.signal());
+    if (!raised_.exchange(true, std::memory_order_acq_rel)) static_cast<void>(signal_->signal());
   }
   // SYNC bell.raised acquire: pairs with ring().
   bool take() noexcept { return raised_.exchange(false, std::memory_order_acq_rel); }
@@ -35,7 +37,7 @@ class Bell {
   }
 
  private:
-  shm::EventFd signal_;
+  std::shared_ptr<const shm::EventFd> signal_;
   std::atomic<bool> raised_{false};
 };
 

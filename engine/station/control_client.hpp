@@ -21,7 +21,7 @@
 namespace mesh::engine {
 
 struct ConnectOptions {
-  Nanos patience{0};                      // how long to try again while no engine answers
+  Nanos patience{0};                 // how long to try again while no engine answers
   Nanos timeout{30 * kNsPerSecond};  // of each request
 };
 

@@ -24,7 +24,14 @@ inline constexpr const char* kSocketFolder = "sock";
 inline constexpr const char* kSocketName = "control.sock";
 
 // In the order in which they are passed. What the engine writes is open for reading alone.
-enum class StationDescriptor : std::size_t { table = 0, payload, in, out, station_wake, engine_wake };
+enum class StationDescriptor : std::size_t {
+  table = 0,
+  payload,
+  in,
+  out,
+  station_wake,
+  engine_wake
+};
 inline constexpr std::size_t kStationDescriptors = 6;
 
 // MappingHeader::parameters of every memory of a mesh.

@@ -92,6 +92,7 @@ struct AnswerTicket {
   sched::MessageWord word{};
   AgentId agent{};
   OperationId operation{};
+  std::int64_t sent_ns = 0;
   std::int64_t received_ns = 0;
   std::uint32_t place = 0;  // the agent's, in the order of enrolment
 };
@@ -150,7 +151,8 @@ struct SendOptions {
   std::uint32_t ttl_ms = 0;
   sched::MessageId correlation{};
   sched::MessageId causation{};
-  bool bare = false;  // no header, and so no verb for the target: at most 16 bytes, to one agent, now
+  bool bare =
+      false;  // no header, and so no verb for the target: at most 16 bytes, to one agent, now
   bool confidential = false;
 };
 

@@ -83,31 +83,38 @@ class Station {
 
   // For an event loop of the caller's: readable when there is something. Between arm() (false: do
   // not sleep, poll) and disarm() the loop may sleep.
-  [[nodiscard]] int fd() const noexcept { return wake_.fd(); }
-  [[nodiscard]] bool arm() noexcept { return core_->prepare_to_park(); }
+  [[nodiscard]] int fd() const noexcept;
+  [[nodiscard]] bool arm() noexcept;
   void disarm() noexcept;
 
   [[nodiscard]] HostTime now() noexcept { return clock_.now(); }
-  [[nodiscard]] StationId id() const noexcept { return id_; }
+  [[nodiscard]] StationId id() const noexcept;
   [[nodiscard]] bool is_lost() const noexcept { return lost_ || core_->is_broken(); }
   [[nodiscard]] StationCore& core() noexcept { return *core_; }
-  [[nodiscard]] const MeshSize& mesh() const noexcept { return size_; }
+  [[nodiscard]] const MeshSize& mesh() const noexcept;
 
  private:
   struct Memories;
-  Station(ControlClient control, std::unique_ptr<Memories> memories, const StationOptions& options);
-  Result<std::vector<AgentId>> enrol_packet(std::span<const AgentDeclaration> agents);
+  struct Made {
+    const StationOptions& options;
+    const sched::ClockWords* clock;
+  };
+  Station(ControlClient control, std::unique_ptr<Memories> memories, const Made& made);
+  static Result<std::unique_ptr<Station>> attach_once(const std::string& directory,
+                                                      const StationOptions& options,
+                                                      const std::string& request);
+  Status make_core(const TableView& table);
+  Result<std::vector<AgentId>> enrol_packet(const std::string& request, std::size_t count);
   void run_posted();
+  struct Source;  // what wait() looks at: the inbox, late answers, what was posted
+  [[nodiscard]] bool look_for_engine() noexcept;
 
   StationOptions options_;
   ControlClient control_;
   std::unique_ptr<Memories> memories_;
-  StationId id_{};
-  MeshSize size_;
-  shm::EventFd wake_;
-  shm::EventFd engine_wake_;
   sched::ClockReader<> clock_;
   queues::local::HandOver<std::function<void()>> posted_;
+  Bell posted_bell_;
   std::unique_ptr<StationCore> core_;
   bool lost_ = false;
 };

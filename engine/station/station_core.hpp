@@ -19,6 +19,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <span>
 #include <type_traits>
@@ -44,7 +45,7 @@ struct CoreOptions {
   std::int64_t mesh_start_ns = 0;  // heartbeats count from it
   std::int64_t (*read_clock)(void* context) noexcept = nullptr;
   void* clock_context = nullptr;
-  const shm::EventFd* wake = nullptr;  // signalled when another thread answers
+  std::shared_ptr<const shm::EventFd> wake{};  // signalled when another thread answers; or none
   std::uint32_t burst = 256;
 };
 
@@ -63,6 +64,8 @@ struct StationCounters {
   std::uint64_t sent = 0;          // staged
   std::uint64_t send_refused = 0;
 };
+
+inline constexpr Nanos kUpkeepEvery{500 * kNsPerMs};
 
 class StationCore {
  public:
@@ -93,8 +96,13 @@ class StationCore {
   [[nodiscard]] bool prepare_to_park() noexcept;
   void unpark() noexcept { reader_.unpark(); }
 
-  // Stores medians and heartbeats of up to `limit` agents that worked since the last time.
+  // Stores medians and heartbeats of up to `limit` agents that worked since the last time. poll()
+  // does so each kUpkeepEvery, a few rows at once: medians cost microseconds, and the engine looks
+  // once a second. Who sleeps instead of polling wakes at upkeep_due().
   void upkeep(std::size_t limit);
+  [[nodiscard]] HostTime upkeep_due() const noexcept {
+    return worked_.empty() ? HostTime::max() : from_ns(upkeep_due_ns_);
+  }
 
   [[nodiscard]] std::span<const AgentId> agents() const noexcept { return agents_; }
   [[nodiscard]] const StationCounters& counters() const noexcept { return counters_; }
@@ -114,7 +122,8 @@ class StationCore {
   };
   struct Staged {
     sched::AnswerRecord record;
-    std::uint64_t body_end = 0;  // 0: no body
+    std::uint64_t body_end = 0;
+    bool has_body = false;
   };
   struct Loaded {  // the body of the delivery before, which the next one often shares
     sched::MessageWord word{};
@@ -130,7 +139,10 @@ class StationCore {
   void take(std::size_t limit);
   bool accept(const sched::DeliveryRecord& record, std::int64_t now_ns);
   BodyFound load_body(const sched::DeliveryRecord& record, std::size_t& offset);
-  bool describe(const sched::DeliveryRecord& record, std::size_t offset, Delivery& delivery);
+  static void describe(const sched::DeliveryRecord& record, const sched::MessageHeader& header,
+                       Delivery& delivery) noexcept;
+  static sched::MessageHeader header_of(const SendOptions& options, const sched::SendRecord& record,
+                                        std::span<const std::byte> body) noexcept;
   [[nodiscard]] std::uint32_t place_of(AgentId agent) const noexcept;
   [[nodiscard]] AnswerTicket ticket_of(const Delivery& delivery) const noexcept;
 
@@ -138,12 +150,18 @@ class StationCore {
   [[nodiscard]] bool try_answer(const AnswerTicket& ticket, const Answer& answer);
   bool stage_answers();
   bool stage_late_answers();
-  void remember_sample(const Delivery& delivery);
+  void upkeep_if_due();
+  void remember_sample(const AnswerTicket& ticket, std::int64_t finished_ns);
 
   [[nodiscard]] bool is_open(AgentId target) const noexcept;
-  SendStatus stage_send(sched::SendRecord& record, std::uint64_t body_end);
-  queues::AppendStatus append(std::span<const std::span<const std::byte>> parts,
-                              std::uint64_t& position);
+  SendStatus stage_send(const sched::SendRecord& record, bool has_body);
+  SendStatus refuse(SendStatus why) noexcept {
+    ++counters_.send_refused;
+    return why;
+  }
+  // The low half of the body's position.
+  using Parts = std::span<const std::span<const std::byte>>;
+  queues::AppendStatus append(Parts parts, std::uint32_t& offset);
   void free_bodies();
   void note_body(std::uint64_t record, std::uint64_t end);
 
@@ -159,19 +177,20 @@ class StationCore {
   std::vector<AgentId> agents_;
   std::vector<std::uint32_t> place_of_row_;  // by the row of an AgentId
   std::vector<AgentSamples> samples_;
-  std::vector<float> latency_ms_;    // of each agent's last delivery, until it is answered
   std::vector<std::uint32_t> worked_;  // places whose columns are behind
   std::vector<bool> has_worked_;
+
+  std::int64_t upkeep_due_ns_ = 0;
 
   std::vector<Delivery> burst_;
   std::vector<std::byte> arena_;
   std::size_t arena_used_ = 0;
   Loaded loaded_;
 
-  std::vector<Staged> answers_;         // wait for slots of the outbox
-  std::vector<LateAnswer> unwritten_;   // wait for room in the log
-  std::vector<LateAnswer> late_;        // taken from the outlet
-  std::vector<BodyEnd> body_ends_;      // a circle: one for each record that names a body
+  std::vector<Staged> answers_;        // wait for slots of the outbox
+  std::vector<LateAnswer> unwritten_;  // wait for room in the log
+  std::vector<LateAnswer> late_;       // taken from the outlet
+  std::vector<BodyEnd> body_ends_;     // a circle: one for each record that names a body
   std::uint64_t body_first_ = 0, body_next_ = 0;
   std::shared_ptr<AnswerOutlet> outlet_;
   DedupWindow window_;
@@ -205,7 +224,7 @@ std::size_t StationCore::poll(std::size_t limit, Handler&& handler) {
   polling_ = false;
   stage_late_answers();
   stage_answers();
-  upkeep(burst_.size() / 8 + 1);
+  if (!worked_.empty()) upkeep_if_due();
   return static_cast<std::size_t>(counters_.taken - taken);
 }
 

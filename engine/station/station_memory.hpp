@@ -34,10 +34,10 @@ using BodyWord = ShmWord<std::uint64_t>;
 #define MESH_SELF_MEMBER(name, T, values, meaning) shm::Column<HostMemory, T> name;
 #define MESH_SELF_VIEW_MEMBER(name, T, values, meaning) shm::ColumnView<HostMemory, T> name;
 // One row for each agent, in the order in which the station enrolled them.
-struct SelfColumns {
+struct OwnColumns {
   MESH_STATION_COLUMNS(MESH_SELF_MEMBER)
 };
-struct SelfColumnsView {
+struct OwnColumnsView {
   MESH_STATION_COLUMNS(MESH_SELF_VIEW_MEMBER)
 };
 #undef MESH_SELF_VIEW_MEMBER
@@ -54,7 +54,7 @@ struct StationSide {
   std::span<Ring::Slot> outbox;
   std::span<BodyWord> out_bodies;
   BodyLog::Header* out_bodies_header = nullptr;
-  SelfColumns self;
+  OwnColumns self;
 
   static Result<StationSide> over(std::uint32_t agents, std::span<const std::byte> in,
                                   std::span<std::byte> out);
@@ -71,7 +71,7 @@ struct EngineSide {
   std::span<const Ring::Slot> outbox;
   std::span<const BodyWord> out_bodies;
   const BodyLog::Header* out_bodies_header = nullptr;
-  SelfColumnsView self;
+  OwnColumnsView self;
 
   static Result<EngineSide> over(std::uint32_t agents, std::span<std::byte> in,
                                  std::span<const std::byte> out);

@@ -9,12 +9,11 @@ namespace mesh {
 // Ours, never std::hardware_destructive_interference_size: that varies with compiler version and
 // -mtune, and two binaries would disagree on offsets.
 inline constexpr std::size_t kCacheLine = 64;
-inline constexpr std::size_t kIsolation =
-    128;  // two lines: the adjacent-line prefetcher pairs them
+inline constexpr std::size_t kIsolation = 128;  // two lines: the prefetcher pairs neighbours
 
 inline constexpr std::uint32_t kMaxAgents = 1U << 20;  // rows; 20 bits of an AgentId
-inline constexpr std::uint32_t kMaxStations =
-    65'535;  // numbers of one mesh's life; 16 bits of a message id
+// Numbers of one mesh's life; 16 bits of a message id.
+inline constexpr std::uint32_t kMaxStations = 65'535;
 inline constexpr std::uint32_t kMaxClasses = 16;      // A-F and ten to come; one vector look-up
 inline constexpr std::uint32_t kAgentNameBytes = 63;  // UTF-8, without a terminator
 

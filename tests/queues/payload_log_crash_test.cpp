@@ -1,6 +1,6 @@
-// Real deaths: fork, then SIGKILL, exit or SIGSEGV at every access of append, walk, advance_tail and
-// take_over, in every geometry, from positions near every wrap. Survivors must find what was told
-// whole, what was freed gone, nothing half-written, and a log that goes on.
+// Real deaths: fork, then SIGKILL, exit or SIGSEGV at every access of append, walk, advance_tail
+// and take_over, in every geometry, from positions near every wrap. Survivors must find what was
+// told whole, what was freed gone, nothing half-written, and a log that goes on.
 #include <random>
 
 #include "tests/queues/payload_log_fixture.hpp"
@@ -147,58 +147,75 @@ TEST(PayloadLogCrash, EveryNamedPointOfTheLogIsReached) {
                                    "payload.copy:before_tail"}));
 }
 
+// How the writer of another process tells its reader a position, and waits until it was read.
+struct Telling {
+  ShmWord<std::uint64_t> count;  // odd: told, not yet read
+  Told told;
+};
+
+[[noreturn]] void write_for_ever(SharedLog& log, Telling& telling, std::uint64_t seed) {
+  std::mt19937_64 random(seed);
+  auto writer = log.take_over();
+  if (!writer) ::_exit(3);
+  for (std::uint32_t number = 1;; ++number) {
+    const auto body = testing::make_body(number, static_cast<std::uint32_t>(random() % 400));
+    auto done = writer->append(body, number);
+    if (done.status == AppendStatus::kFull) {
+      const auto walked = writer->walk(writer->tail() + done.bytes_short, [](const auto&) {});
+      if (!writer->advance_tail(walked.position)) ::_exit(4);
+      done = writer->append(body, number);
+    }
+    if (done.status != AppendStatus::kOk) ::_exit(5);
+    if (number % 16 != 1) continue;
+    if (telling.count.load_acquire() % 2 == 1) {
+      ::sched_yield();  // and then goes on: a slow reader is lapped
+      continue;
+    }
+    telling.told = {done.position, static_cast<std::uint32_t>(body.size()), number};
+    telling.count.store_release(telling.count.load_relaxed() + 1);
+  }
+}
+
+// Reads what is told, `wanted` times, while the child lives.
+void read_told(const HostLog::Reader& reader, Telling& telling, std::uint64_t wanted, pid_t child) {
+  std::vector<std::byte> out(512);
+  for (std::uint64_t taken = 0; taken <= wanted;) {
+    if (telling.count.load_acquire() % 2 == 0) {
+      ASSERT_EQ(::waitpid(child, nullptr, WNOHANG), 0) << "the writer has ended";
+      ::sched_yield();
+      continue;
+    }
+    const Told told = telling.told;
+    const auto copied = reader.copy(told.position, out);
+    if (copied.status != BodyStatus::kGone) {
+      ASSERT_EQ(copied.status, BodyStatus::kRead);
+      ASSERT_EQ(copied.length, told.length);
+      ASSERT_TRUE(testing::is_body(std::span(out).first(copied.length), told.number));
+    }
+    telling.count.store_release(telling.count.load_relaxed() + 1);
+    ++taken;
+  }
+}
+
 // Random moments under load, while a reader of another process reads what it is told.
 TEST(PayloadLogCrash, FiveHundredRandomKillsUnderLoad) {
   std::mt19937_64 random(testing::seed());
   SharedLog log(1024, std::uint64_t{0} - 64 * 1024);
-  auto& told = *const_cast<Told*>(&log.report().told[0]);
-  auto* ready = reinterpret_cast<ShmWord<std::uint64_t>*>(&log.report().told[1]);
+  auto& telling = *reinterpret_cast<Telling*>(&log.report());
   const auto reader = log.attach().value();
-  std::vector<std::byte> out(512);
   for (int kill = 0; kill < 500; ++kill) {
-    const std::uint64_t child_seed = random();
-    ready->store_relaxed(0);
+    SCOPED_TRACE(kill);
+    const std::uint64_t seed = random();
+    telling.count.store_relaxed(0);
     const pid_t child = ::fork();
     ASSERT_GE(child, 0);
-    if (child == 0) {
-      std::mt19937_64 own(child_seed);
-      auto writer = log.take_over();
-      if (!writer) ::_exit(3);
-      for (std::uint32_t number = 1;; ++number) {
-        const auto body = testing::make_body(number, static_cast<std::uint32_t>(own() % 400));
-        auto done = writer->append(body, number);
-        if (done.status == AppendStatus::kFull) {
-          const auto walked = writer->walk(writer->tail() + done.bytes_short, [](const auto&) {});
-          if (!writer->advance_tail(walked.position)) ::_exit(4);
-          done = writer->append(body, number);
-        }
-        if (done.status != AppendStatus::kOk) ::_exit(5);
-        if (number % 16 != 1) continue;
-        while (ready->load_acquire() % 2 == 1) ::sched_yield();
-        told = {done.position, static_cast<std::uint32_t>(body.size()), number};
-        ready->store_release(ready->load_relaxed() + 1);
-      }
-    }
-    const std::uint64_t wanted = random() % 20;
-    for (std::uint64_t taken = 0; taken <= wanted;) {
-      if (ready->load_acquire() % 2 == 0) {
-        ::sched_yield();
-        continue;
-      }
-      const Told copy = told;
-      const auto result = reader.copy(copy.position, out);
-      ASSERT_TRUE(result.status == BodyStatus::kRead || result.status == BodyStatus::kGone);
-      if (result.status == BodyStatus::kRead) {
-        ASSERT_EQ(result.length, copy.length);
-        ASSERT_TRUE(testing::is_body(std::span(out).first(result.length), copy.number));
-      }
-      ready->store_release(ready->load_relaxed() + 1);
-      ++taken;
-    }
+    if (child == 0) write_for_ever(log, telling, seed);
+    read_told(reader, telling, random() % 20, child);
     ::kill(child, SIGKILL);
     int status = 0;
-    ASSERT_EQ(::waitpid(child, &status, 0), child);
-    ASSERT_TRUE(WIFSIGNALED(status)) << WEXITSTATUS(status);
+    ::waitpid(child, &status, 0);
+    if (HasFatalFailure()) return;
+    ASSERT_TRUE(WIFSIGNALED(status));
     const auto counts = reader.verify();
     ASSERT_TRUE(counts) << counts.error().sentence;
     auto writer = log.take_over().value();

@@ -8,8 +8,8 @@
 #include "queues/payload_log.hpp"
 #include "tests/relacy_memory.hpp"
 
-// relacy replaces operator delete, not the sized one that strings call: without this the sentence of
-// an Error made inside a model would be freed by another heap than it came from.
+// relacy replaces operator delete, not the sized one that strings call: without this the sentence
+// of an Error made inside a model would be freed by another heap than it came from.
 #undef delete
 void operator delete(void* memory, std::size_t) noexcept { ::operator delete(memory); }
 

@@ -12,20 +12,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-namespace mesh::testing {
+#include "tests/sanitizers.hpp"
 
-// gcc defines the macros, clang answers __has_feature.
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-inline constexpr bool kUnderSanitizer = true;
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
-inline constexpr bool kUnderSanitizer = true;
-#else
-inline constexpr bool kUnderSanitizer = false;
-#endif
-#else
-inline constexpr bool kUnderSanitizer = false;
-#endif
+namespace mesh::testing {
 
 inline std::size_t count_open_descriptors() {
   const std::filesystem::directory_iterator entries("/proc/self/fd");

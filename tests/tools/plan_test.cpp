@@ -209,12 +209,13 @@ TEST(Plan, FailsWhenStandardOutputIsFull) {
 // By hand, weight 1, z 1.645, T in 500 ms:
 //   edge   one_way 6, processing 10 * 1.5 * 1 = 15, buffer 1.645 * 0.1 * 21 = 3.4545, lead 24.4545
 //          confidence 0.5 * 1 - 0.3 * 0.1 + 0.2 = 0.67
-//   deep   one_way 100, processing 200 * 1.5 * 1.2 = 360, buffer 1.645 * 0.2 * 460 = 151.34, lead
-//   611.34: too late gpu    one_way 175, processing 100 * 1.5 * 1.3 = 195, buffer 0, lead 370
+//   deep   one_way 100, processing 200 * 1.5 * 1.2 = 360, buffer 1.645 * 0.2 * 460 = 151.34,
+//          lead 611.34: too late
+//   gpu    one_way 175, processing 100 * 1.5 * 1.3 = 195, buffer 0, lead 370
 //          confidence 0.5 * 0.8 - 0 + 0 (heartbeat of exactly 10 s is not young) = 0.4
 //   human  one_way 30000, processing 60000 * 1.5 = 90000, lead 120000: too late
-//   shaky  one_way 50, processing 50 * 1.5 = 75, buffer 1.645 * 2 * 125 = 411.25, lead 536.25: too
-//   late
+//   shaky  one_way 50, processing 50 * 1.5 = 75, buffer 1.645 * 2 * 125 = 411.25,
+//          lead 536.25: too late
 constexpr const char* kWorked =
     "edge,A,12,0,0.1,1,1\n"
     "deep,C,200,2,0.2,0.9,1\n"
