@@ -34,6 +34,10 @@ struct Verb {
   RunVerb (*declare)(CLI::App& command) = nullptr;
 };
 
+Verb up_verb();
+Verb swarm_verb();
+Verb agent_verb();
+Verb demo_verb();
 Verb plan_verb();
 Verb layout_verb();
 Verb size_verb();
