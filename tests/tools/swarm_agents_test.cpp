@@ -1,6 +1,7 @@
 // The agents of a swarm process, on virtual time.
-#include "tests/seed.hpp"
 #include "tools/swarm_agents.hpp"
+
+#include "tests/seed.hpp"
 
 namespace mesh::testing {
 namespace {
