@@ -262,6 +262,15 @@ int check_every_order(unsigned schedules,
   return missed == 0 ? 0 : 1;
 }
 
+// So many random schedules of the model as it is written. Returns the exit status of main().
+template <class Test>
+int draw(unsigned schedules) {
+  order_sites().weaken(OrderSites::kNone, Weakening::kNone);
+  const bool holds = model_holds<Test>({schedules}, false);
+  std::printf("%u random schedules: %s\n", schedules, holds ? "hold" : "FAILED");
+  return holds ? 0 : 1;
+}
+
 // Every schedule with `bound` preemptions, to the end. Returns the exit status of main().
 template <class Test>
 int search_to_the_end(unsigned bound) {

@@ -345,6 +345,20 @@ def forbidden_order(tree: Tree) -> Found:
         yield file, number, f"{text}: TSan and the model checker do not model it"
 
 
+POINT = re.compile(r'\bMESH_POINT\(\s*"([^"]+)"')
+
+
+@rule("unreached-point")
+def unreached_point(tree: Tree) -> Found:
+    """Each named point, a place where a death would hurt, is named by a test that goes there."""
+    tests = "\n".join(file.text for file in tree.cpp("tests"))
+    for file in tree.cpp(*BOXES):
+        for number, line in enumerate(file.lines, 1):
+            for name in POINT.findall(line):
+                if "MESH_POINT" in file.code_lines[number - 1] and f'"{name}"' not in tests:
+                    yield file, number, f'no test names the point "{name}": tests/points_test.cpp kills at each'
+
+
 # --- what libraries and tests may not call -------------------------------------------------------------------------
 
 

@@ -57,7 +57,7 @@ sched::DeliveryRecord EngineLoop::State::delivery_of(const Operation& operation,
           .lead_us = us_of(operation.lead[row]),
           .expected_us = us_of(operation.lead[row]),
           .body_bytes = operation.body_bytes,
-          .confidence = agents.confidence.load_relaxed(row),
+          .confidence = own(agents.confidence, row),
           .kind = sched::RecordKind::message,
           .flags = sched::RecordFlags::none};
 }
@@ -80,7 +80,7 @@ void EngineLoop::State::send_run(std::uint32_t slot, StationLink& link,
       record = delivery_of(operation, slot, *row);
       record.sent_ns = sent_ns;
       operation.sent[*row] = sent_units;
-      agents.queue_depth.store_relaxed(*row, agents.queue_depth.load_relaxed(*row) + 1);
+      put(agents.queue_depth, *row, own(agents.queue_depth, *row) + 1);
       ++row;
     });
     const auto count = static_cast<std::uint32_t>(run.slots.size());
@@ -128,7 +128,7 @@ bool EngineLoop::State::empty_pending() noexcept {
               (record.arrive_ns - record.sent_ns) / sched::kLeadUnitNs, INT32_MIN + 1, INT32_MAX));
         }
         const auto row = static_cast<std::uint32_t>(index_of(record.target));
-        agents.queue_depth.store_relaxed(row, agents.queue_depth.load_relaxed(row) + 1);
+        put(agents.queue_depth, row, own(agents.queue_depth, row) + 1);
         link->inbox.fill(run, [&](Ring::Slot& cell, std::uint64_t) {
           queues::build_in<sched::DeliveryRecord>(cell) = record;
         });
@@ -205,12 +205,12 @@ Errc EngineLoop::State::deliver_body(Message& message,
                                          .expected_us = 0,
                                          .body_bytes = static_cast<std::uint32_t>(
                                              header_and_body.size() - sched::kMessageHeaderBytes),
-                                         .confidence = agents.confidence.load_relaxed(row),
+                                         .confidence = own(agents.confidence, row),
                                          .kind = message.kind,
                                          .flags = message.flags});
   if (!delivered) return Errc::target_full;
   if (message.kind == sched::RecordKind::message) {
-    agents.queue_depth.store_relaxed(row, agents.queue_depth.load_relaxed(row) + 1);
+    put(agents.queue_depth, row, own(agents.queue_depth, row) + 1);
     remember_route(message.message, message.target, message.source);
   }
   return Errc::ok;

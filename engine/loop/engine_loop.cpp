@@ -185,7 +185,8 @@ Result<std::vector<AgentId>> EngineLoop::enrol(StationId station,
     MESH_TRY(const Enrolled enrolled, state.registry->enrol({agent.name, link->uid, attachment}));
     const auto row = static_cast<std::uint32_t>(index_of(enrolled.id));
     if (state.topology->place_of(index_of(enrolled.id)).cluster == kNoPlace) {
-      // A mesh larger than its topology has agents without a cluster; they are reached all the same.
+      // A mesh larger than its topology has agents without a cluster; they are reached all the
+      // same.
       if (const auto place = state.topology->place(index_of(enrolled.id));
           !place && place.error().code != Errc::capacity)
         return tl::unexpected<Error>(place.error());

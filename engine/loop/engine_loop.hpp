@@ -1,19 +1,19 @@
 // EngineLoop: one mesh as a deterministic function of time. tick(now) takes in what stations wrote,
 // plans what is to be sent, sends what is due and gathers what came back.
 //
-// Callers     one thread, the scheduler's. It calls tick() with the real clock; tests call it with a
-//             virtual one, so that every behaviour can be replayed. Everything else here is called
-//             between two ticks, by the same thread.
+// Callers     one thread, the scheduler's. It calls tick() with the real clock; tests call it with
+//             a virtual one, so that every behaviour can be replayed. Everything else here is
+//             called between two ticks, by the same thread.
 // Progress    each phase is bounded by counts (limits.hpp). tick() makes no allocation, takes no
 //             lock, logs nothing, and makes no system call but through Wakes.
 // Ordering    per station: its outbox in order. Between stations: none.
 // Cost        bench/engine/engine_loop_bench.cpp.
 // Units       HostTime, not going back from call to call.
-// If the      station dies: what it published is taken in by the next ticks; detach() then marks its
-// other side  agents and keeps nothing of its memory. It stalls: its inbox fills, what does not fit
-// dies,       waits in its pending list, then is refused to the sender as target_full. It lies: a
-// stalls,     record that cannot be is counted and dropped; a ring that cannot be is dropped with
-// or lies     its station (Station::is_corrupt).
+// If the      station dies: what it published is taken in by the next ticks; detach() then marks
+// other side  its agents offline and keeps nothing of its memory. It stalls: its inbox fills, what
+// dies,       does not fit waits in its pending list, then is refused to the sender as target_full.
+// stalls,     It lies: a record that cannot be is counted and dropped; a ring that cannot be is
+// or lies     dropped with its station (is_corrupt).
 // Errors      create -> invalid_argument, truncated. attach -> capacity, corrupt. enrol, open: see
 //             there.
 // Layout      docs/SHM_LAYOUT.md: table, payload, station.in, station.out, engine.

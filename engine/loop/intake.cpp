@@ -78,8 +78,8 @@ void EngineLoop::State::take_answer(StationLink& link, const sched::AnswerRecord
     return;
   }
   const auto row = static_cast<std::uint32_t>(index);
-  const std::uint32_t depth = agents.queue_depth.load_relaxed(row);
-  if (depth != 0) agents.queue_depth.store_relaxed(row, depth - 1);
+  const std::uint32_t depth = own(agents.queue_depth, row);
+  if (depth != 0) put(agents.queue_depth, row, depth - 1);
   if (answer.operation == OperationId{0}) {
     const auto message = static_cast<std::uint64_t>(answer.message);
     const auto source = take_route(message, answer.agent);

@@ -1,9 +1,10 @@
-// PendingPool: deliveries that found no room in their inbox, one list for each station and priority.
+// PendingPool: deliveries that found no room in their inbox, one list for each station and
+// priority.
 //
 // Callers     the scheduler thread.
 // Progress    wait-free; no allocation after create(). All lists share one pool.
-// Errors      push -> false: the pool or the station's share (kPendingPerPriority a list) is full; the
-//             sender is told target_full.
+// Errors      push -> false: the pool or the station's share (kPendingPerPriority a list) is full;
+//             the sender is told target_full.
 #pragma once
 
 #include <cstdint>

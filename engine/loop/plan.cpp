@@ -59,13 +59,13 @@ std::uint32_t EngineLoop::State::mark_eligible(Operation& operation) noexcept {
         is_meant = true;
         break;
       case sched::SelectorKind::agent_class:
-        is_meant = agents.agent_class.load_relaxed(row) == wanted;
+        is_meant = own(agents.agent_class, row) == wanted;
         break;
       case sched::SelectorKind::sector:
-        is_meant = agents.sector.load_relaxed(row) == wanted;
+        is_meant = own(agents.sector, row) == wanted;
         break;
       case sched::SelectorKind::cluster:
-        is_meant = agents.cluster.load_relaxed(row) == wanted;
+        is_meant = own(agents.cluster, row) == wanted;
         break;
       case sched::SelectorKind::list:
         break;

@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <type_traits>
 #include <vector>
 
 #include "engine/agent_rows.hpp"
@@ -186,6 +187,22 @@ struct EngineLoop::State {
   void close_body(std::uint32_t body) noexcept;
   void free_bodies() noexcept;
 };
+
+// Columns of the table: this thread is their one writer.
+template <class T>
+T own(const shm::Column<HostMemory, T>& column, std::size_t row) noexcept {
+  return column.load_relaxed(row);  // relaxed: our own past store
+}
+template <class T>
+void put(const shm::Column<HostMemory, T>& column, std::size_t row,
+         std::type_identity_t<T> value) noexcept {
+  column.store_relaxed(row, value);  // relaxed: a value that stands alone
+}
+// A station's own columns: input, each word loaded once.
+template <class T>
+T peer(const shm::ColumnView<HostMemory, T>& column, std::size_t at) noexcept {
+  return column.load_relaxed(at);  // relaxed: a median orders nothing
+}
 
 // An operation's id names its slot and which tenant of it.
 constexpr OperationId operation_id(std::uint32_t slot, std::uint32_t serial) noexcept {

@@ -1,4 +1,5 @@
-// StationLink: the engine's side of one station. Its two rings, its bodies, and what waits for room.
+// StationLink: the engine's side of one station. Its two rings, its bodies, and what waits for
+// room.
 //
 // Callers     the scheduler thread.
 // Progress    wait-free; no allocation after open().

@@ -36,36 +36,36 @@ void EngineLoop::State::copy_self(std::uint32_t row) noexcept {
   if (link == nullptr || place[row] >= link->self.samples.rows()) return;
   const std::size_t at = place[row];
   // Each word is loaded once; that they belong to one moment does not matter to a median.
-  const std::uint32_t heartbeat = link->self.heartbeat_mesh_ms.load_relaxed(at);
-  const float latency = link->self.latency_ms.load_relaxed(at);
-  const float processing = link->self.processing_ms.load_relaxed(at);
-  const float drift = link->self.drift.load_relaxed(at);
-  const std::uint32_t samples = std::min(link->self.samples.load_relaxed(at), 100U);
+  const std::uint32_t heartbeat = peer(link->self.heartbeat_mesh_ms, at);
+  const float latency = peer(link->self.latency_ms, at);
+  const float processing = peer(link->self.processing_ms, at);
+  const float drift = peer(link->self.drift, at);
+  const std::uint32_t samples = std::min(peer(link->self.samples, at), 100U);
   // Not from the future: that would be invalid to the planner.
   const std::uint32_t age = mesh_ms() - heartbeat;
-  if (age < 1U << 31) agents.heartbeat_mesh_ms.store_relaxed(row, heartbeat);
+  if (age < 1U << 31) put(agents.heartbeat_mesh_ms, row, heartbeat);
   if (samples == 0 || !is_delay(latency) || !is_delay(processing) || !is_delay(drift)) return;
-  const auto agent_class = static_cast<sched::AgentClass>(agents.agent_class.load_relaxed(row));
+  const auto agent_class = static_cast<sched::AgentClass>(own(agents.agent_class, row));
   const AgentPriors priors = priors_of(agent_class);
   const auto weight = static_cast<float>(samples);
   const auto shrink = [&](float own, float prior) {
     return (weight * own + kPriorSamples * prior) / (weight + kPriorSamples);
   };
-  agents.latency_ms.store_relaxed(row, shrink(latency, priors.latency_ms));
-  agents.processing_ms.store_relaxed(row, shrink(processing, priors.processing_ms));
-  agents.drift.store_relaxed(row, shrink(drift, 0.1F));
+  put(agents.latency_ms, row, shrink(latency, priors.latency_ms));
+  put(agents.processing_ms, row, shrink(processing, priors.processing_ms));
+  put(agents.drift, row, shrink(drift, 0.1F));
   const sched::NominalPlan plan = sched::nominal(
       {.agent_class = agent_class,
-       .latency_ms = agents.latency_ms.load_relaxed(row),
-       .drift = agents.drift.load_relaxed(row),
-       .reliability = agents.reliability.load_relaxed(row),
-       .queue_depth = agents.queue_depth.load_relaxed(row),
+       .latency_ms = own(agents.latency_ms, row),
+       .drift = own(agents.drift, row),
+       .reliability = own(agents.reliability, row),
+       .queue_depth = own(agents.queue_depth, row),
        .heartbeat_age =
-           Nanos{std::int64_t{mesh_ms() - agents.heartbeat_mesh_ms.load_relaxed(row)} * kNsPerMs}},
+           Nanos{std::int64_t{mesh_ms() - own(agents.heartbeat_mesh_ms, row)} * kNsPerMs}},
       {.weight = 1, .z = options.z, .available = Nanos::max()});
   const double score = std::clamp(std::nearbyint(plan.lead_ms), 0.0, 1000.0);
-  agents.score.store_relaxed(row, static_cast<std::uint16_t>(score));
-  agents.confidence.store_relaxed(row, sched::confidence_bits(plan.confidence));
+  put(agents.score, row, static_cast<std::uint16_t>(score));
+  put(agents.confidence, row, sched::confidence_bits(plan.confidence));
 }
 
 }  // namespace mesh::engine

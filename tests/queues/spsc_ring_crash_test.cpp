@@ -4,6 +4,7 @@
 #include <random>
 
 #include "tests/queues/ring_fixture.hpp"
+#include "tests/repeats.hpp"
 #include "tests/seed.hpp"
 
 namespace mesh::queues {
@@ -286,14 +287,14 @@ TEST_P(SpscRingCrash, AWriterStoppedForThreeLapsGoesOnAsIfNothingHappened) {
   }
 }
 
-// Random moments under load: each victim is killed after the reader has taken a random number of
-// its records.
-void random_kills(int kills) {
+// Random moments: each victim is killed after the reader has taken a random number of its records.
+TEST(SpscRingCrash, WritersKilledAtRandomMomentsUnderLoadLoseNothing) {
+  const std::uint64_t kills = testing::repeats(1'000);
   std::mt19937_64 random(testing::seed());
   SharedRing ring(64, std::uint64_t{0} - 1000);
   auto reader = ring.attach().value();
   std::uint64_t expected = std::uint64_t{0} - 1000;
-  for (int i = 0; i < kills; ++i) {
+  for (std::uint64_t i = 0; i < kills; ++i) {
     const std::uint64_t child_seed = random();
     ring.report().committed = 0;
     const pid_t child = ::fork();
@@ -323,8 +324,6 @@ void random_kills(int kills) {
     ASSERT_FALSE(::testing::Test::HasFailure()) << "kill " << i;
   }
 }
-
-TEST(SpscRingCrash, OneThousandRandomKillsUnderLoad) { random_kills(1000); }
 
 }  // namespace
 }  // namespace mesh::queues

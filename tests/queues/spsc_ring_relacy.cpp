@@ -1,6 +1,9 @@
 // The shipped ring under a model checker: every schedule relacy draws, with the writer dying at any
-// access, every acquire, release and seq_cst weakened one at a time. Usage: spsc_ring_relacy
-// [--bound N] [--schedules N]
+// access, every acquire, release and seq_cst weakened one at a time.
+//
+//   spsc_ring_relacy [--schedules N]   N schedules, then N for every order taken away (100,000)
+//   spsc_ring_relacy --random N        N schedules of the dying ring as it is, N / 10 of the others
+//   spsc_ring_relacy --bound N         every schedule with at most N preemptions, to the end
 #include <cstdlib>
 #include <string_view>
 #include <utility>
@@ -13,13 +16,15 @@ namespace {
 
 struct Died {};
 int deaths_left = 0;
+bool armed = false;
 
-// Dies, as an exception, before any access of the writer's that relacy's dice choose.
+// Dies, as an exception, before any store of the writer's that relacy's dice choose: one in kOdds.
+// A search to the end takes 2, the fewest branches that have both outcomes.
+template <unsigned kOdds>
 struct DyingMemory : RelacyMemory {
   static constexpr bool kNoThrow = false;
-  static bool armed;
   static void perhaps_die() {
-    if (!armed || deaths_left == 0 || rl::rand(8) != 0) return;
+    if (!armed || deaths_left == 0 || rl::rand(kOdds) != 0) return;
     --deaths_left;
     throw Died{};
   }
@@ -43,11 +48,19 @@ struct DyingMemory : RelacyMemory {
     }
   };
 };
-bool DyingMemory::armed = false;
+
+struct ModelSize {
+  std::uint64_t capacity;
+  int batches;
+  int deaths = 0;
+  int looks = batches + 1;  // polls of the reader while the writer runs
+  bool dice = true;         // batches of any size, built either way; else each fills the ring
+};
 
 // One writer that may die and be taken over, one reader. Ghost variables say what may be seen when.
-template <class Policy, std::uint64_t kCapacity, int kBatches, int kDeaths>
-struct RingModel : rl::test_suite<RingModel<Policy, kCapacity, kBatches, kDeaths>, 2> {
+template <class Policy, ModelSize kSize>
+struct RingModel : rl::test_suite<RingModel<Policy, kSize>, 2> {
+  static constexpr std::uint64_t kCapacity = kSize.capacity;
   using Ring = queues::SpscRing<Policy, 1>;
   using ReaderRing = queues::SpscRing<RelacyMemory, 1>;  // the same bytes; only the writer dies
   static_assert(sizeof(typename Ring::Slot) == sizeof(ReaderRing::Slot));
@@ -61,8 +74,8 @@ struct RingModel : rl::test_suite<RingModel<Policy, kCapacity, kBatches, kDeaths
   std::uint64_t expected = kStart;
 
   void before() {
-    DyingMemory::armed = false;
-    deaths_left = kDeaths;
+    armed = false;
+    deaths_left = kSize.deaths;
     revealed_end = expected = kStart;
     builds = 0;
     Ring::format(slots, page, kStart);
@@ -76,16 +89,18 @@ struct RingModel : rl::test_suite<RingModel<Policy, kCapacity, kBatches, kDeaths
       read();
   }
 
+  static unsigned roll(unsigned sides) { return kSize.dice ? rl::rand(sides) : 0; }
+
   void publish_one_batch(typename Ring::Writer& writer) {
-    const unsigned runs = 1 + rl::rand(2);
+    const unsigned runs = 1 + roll(2);
     for (unsigned i = 0; i < runs; ++i) {
-      const auto run = writer.claim(1 + rl::rand(static_cast<unsigned>(kCapacity)));
+      const auto run = writer.claim(kCapacity - roll(static_cast<unsigned>(kCapacity)));
       const auto build = [this](auto& slot, std::uint64_t position) {
         const std::uint64_t value = ++builds;
         value_at[position % kCapacity] = value;
         slot.words[0].set(value);
       };
-      if (rl::rand(2) == 0) {
+      if (roll(2) == 0) {
         writer.fill(run, build);
       } else {
         for (std::size_t k = 0; k < run.slots.size(); ++k) build(run.slots[k], run.position + k);
@@ -100,10 +115,10 @@ struct RingModel : rl::test_suite<RingModel<Policy, kCapacity, kBatches, kDeaths
   void write() {
     bool taken_over = false;
     typename Ring::Writer writer;
-    for (int batch = 0; batch < kBatches;) {
+    for (int batch = 0; batch < kSize.batches;) {
       const std::uint64_t end_before = revealed_end;
       bool died = false;
-      DyingMemory::armed = true;
+      armed = true;
       try {
         if (!taken_over) {
           auto taken = Ring::Writer::take_over(slots, &page);
@@ -116,7 +131,7 @@ struct RingModel : rl::test_suite<RingModel<Policy, kCapacity, kBatches, kDeaths
       } catch (const Died&) {
         died = true;
       }
-      DyingMemory::armed = false;
+      armed = false;
       if (!died) continue;
       // What the dead one revealed is for its successor to find: all of its batch, or nothing.
       taken_over = false;
@@ -146,7 +161,7 @@ struct RingModel : rl::test_suite<RingModel<Policy, kCapacity, kBatches, kDeaths
   void read() {
     auto reader = attach();
     RL_ASSERT(reader.has_value());
-    for (int look = 0; look < kBatches + 1; ++look) poll_once(*reader);
+    for (int look = 0; look < kSize.looks; ++look) poll_once(*reader);
   }
 
   void after() {
@@ -193,25 +208,32 @@ struct ParkingModel : rl::test_suite<ParkingModel, 2> {
   }
 };
 
-using SmallRing = RingModel<RelacyMemory, 2, 2, 0>;
-using FourSlots = RingModel<RelacyMemory, 4, 3, 0>;
-using DyingRing = RingModel<DyingMemory, 4, 3, 2>;
-using SmallDyingRing = RingModel<DyingMemory, 2, 2, 1>;
+using FourSlots = RingModel<RelacyMemory, ModelSize{.capacity = 4, .batches = 3}>;
+using DyingRing = RingModel<DyingMemory<8>, ModelSize{.capacity = 4, .batches = 3, .deaths = 2}>;
+// Small enough to be searched to the end.
+using SmallRing = RingModel<RelacyMemory, ModelSize{.capacity = 2, .batches = 2}>;
+using SmallDyingRing =
+    RingModel<DyingMemory<2>, ModelSize{.capacity = 2, .batches = 2, .deaths = 1, .looks = 2}>;
+using TwoDeaths =
+    RingModel<DyingMemory<2>,
+              ModelSize{.capacity = 2, .batches = 3, .deaths = 2, .looks = 2, .dice = false}>;
 
 }  // namespace
 }  // namespace mesh::testing
 
 int main(int argc, char** argv) {
   using namespace mesh::testing;
-  unsigned bound = 0;
-  unsigned schedules = 100'000;
-  for (int i = 1; i + 1 < argc; i += 2) {
-    const unsigned value = static_cast<unsigned>(std::strtoul(argv[i + 1], nullptr, 10));
-    if (std::string_view(argv[i]) == "--bound") bound = value;
-    if (std::string_view(argv[i]) == "--schedules") schedules = value;
+  const std::string_view how = argc == 3 ? argv[1] : "";
+  const unsigned count = argc == 3 ? static_cast<unsigned>(std::strtoul(argv[2], nullptr, 10)) : 0;
+  if (how == "--bound" && count != 0)
+    return search_to_the_end<SmallRing>(count) | search_to_the_end<SmallDyingRing>(count) |
+           search_to_the_end<TwoDeaths>(count) | search_to_the_end<ParkingModel>(count);
+  if (how == "--random" && count != 0)
+    return draw<DyingRing>(count) | draw<FourSlots>(count / 10 + 1) |
+           draw<ParkingModel>(count / 10 + 1);
+  if (argc != 1 && (how != "--schedules" || count == 0)) {
+    std::printf("usage: spsc_ring_relacy [--schedules N | --random N | --bound N]\n");
+    return 2;
   }
-  if (bound != 0)
-    return search_to_the_end<SmallRing>(bound) | search_to_the_end<SmallDyingRing>(bound) |
-           search_to_the_end<ParkingModel>(bound);
-  return check_every_order<FourSlots, DyingRing, ParkingModel>(schedules);
+  return check_every_order<FourSlots, DyingRing, ParkingModel>(count != 0 ? count : 100'000);
 }

@@ -4,6 +4,7 @@
 #include <random>
 
 #include "tests/queues/ring_fixture.hpp"
+#include "tests/repeats.hpp"
 #include "tests/seed.hpp"
 
 namespace mesh::queues {
@@ -98,8 +99,8 @@ TEST(WaitStrategy, NamesEveryPolicy) {
 // Two processes; the reader parks whenever it finds nothing, and the writer publishes just then and
 // waits for it: a lost wake-up leaves both waiting, which no later publish heals. The deadline is
 // far beyond anything a scheduler does.
-TEST(WaitStrategy, NoWakeUpIsLostIn100000PublishesBetweenProcesses) {
-  constexpr std::uint64_t kRecords = 100'000;
+TEST(WaitStrategy, NoWakeUpIsLostBetweenProcesses) {
+  const std::uint64_t records = testing::repeats(100'000);
   SharedRing ring(64);
   auto wake = shm::EventFd::create().value();
   const std::uint64_t child_seed = testing::seed();
@@ -108,7 +109,7 @@ TEST(WaitStrategy, NoWakeUpIsLostIn100000PublishesBetweenProcesses) {
   if (child == 0) {
     std::mt19937_64 random(child_seed);
     auto writer = ring.take_over().value();
-    while (writer.head() < kRecords) {
+    while (writer.head() < records) {
       const auto run = writer.claim(1);
       testing::build(run.slots[0], run.position);
       if (writer.publish_checked(1)) (void)wake.signal();
@@ -120,7 +121,7 @@ TEST(WaitStrategy, NoWakeUpIsLostIn100000PublishesBetweenProcesses) {
   auto reader = ring.attach().value();
   std::uint64_t expected = 0;
   bool lost = false;
-  while (expected < kRecords && !lost) {
+  while (expected < records && !lost) {
     const HostTime deadline = host_now() + std::chrono::seconds(20);
     (void)wait_until(reader, wake, deadline, {.policy = WaitPolicy::kPark}, host_now);
     lost = host_now() >= deadline;  // whatever it then found

@@ -44,11 +44,17 @@ GOOD = {
     "engine/station/station.hpp": '#pragma once\n#include "queues/ring.hpp"\n#include "sched/records.hpp"\n',
     "engine/coordination/CMakeLists.txt": "mesh_add_service(lease)\nmesh_add_service(queue USES lease)\n",
     "engine/coordination/lease.hpp": '#pragma once\n#include "shm/base/word.hpp"\n',
-    "engine/coordination/lease.cpp": '#include "engine/coordination/lease.hpp"\n',
+    "engine/coordination/lease.cpp": (
+        '#include "engine/coordination/lease.hpp"\n'
+        '// As MESH_POINT("lease.apply:in_a_comment").\nvoid f() { MESH_POINT("lease.apply:between"); }\n'
+    ),
     "engine/coordination/queue.hpp": '#pragma once\n#include "engine/coordination/lease.hpp"\n',
     "engine/coordination/queue.cpp": '#include "engine/coordination/queue.hpp"\n',
     "tools/main.cpp": '#include "engine/station/station.hpp"\nint main() { std::cout << 1; }\n',
-    "tests/base_test.cpp": '#include "shm/base/word.hpp"\n// no sleep_for(1) here\nint sleepless();\n',
+    "tests/base_test.cpp": (
+        '#include "shm/base/word.hpp"\n// no sleep_for(1) here\nint sleepless();\n'
+        'const char* point = "lease.apply:between";\n'
+    ),
     "docs/a.md": "Directories are `$XDG_RUNTIME_DIR/mesh` and `/dev/shm/x`; see docs/work/plan.\n",
 }
 for room in ("lease", "queue"):
@@ -102,6 +108,7 @@ BAD = [
     ("forbidden-order", "tests/a.cpp", FENCE),
     ("forbidden-order", "tests/a.cpp", "a.load(std::memory_order" + "_consume);\n"),
     ("forbidden-order", "tests/a.cpp", "a.load(std::memory_order::" + "consume);\n"),
+    ("unreached-point", "queues/a.cpp", 'void f() { MESH_POINT("a.b:nobody_comes_here"); }\n'),
     ("print-in-library", "queues/a.cpp", 'void f() { printf("x"); }\n'),
     ("print-in-library", "engine/a.cpp", "void f() { std::cerr << 1; }\n"),
     ("print-in-library", "sched/a.cpp", "void f() { std::cout << 1'000; }\n"),

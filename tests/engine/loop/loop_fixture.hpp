@@ -1,4 +1,5 @@
-// A mesh in plain memory: an EngineLoop on virtual time, and stations that do what a test tells them.
+// A mesh in plain memory: an EngineLoop on virtual time, and stations that do what a test tells
+// them.
 #pragma once
 
 #include <cstdlib>

@@ -1,0 +1,226 @@
+// A real SIGKILL at every named point, in the code that ships (HostMemory), and what the survivors
+// then find. Needs a build with MESH_FAULTS; tools/tidy.py sees to it that no point is left out.
+#include <functional>
+
+#include "sched/clock.hpp"
+#include "shm/attach.hpp"
+#include "shm/columns.hpp"
+#include "shm/row_seqlock.hpp"
+#include "tests/queues/ring_fixture.hpp"
+#include "tests/sched/manual_counters.hpp"
+
+namespace mesh {
+namespace {
+
+#ifdef MESH_FAULTS
+constexpr bool kHasPoints = true;
+#else
+constexpr bool kHasPoints = false;
+#endif
+
+using testing::Host;
+using testing::SharedRing;
+
+// Runs `work` in a child that kills itself the at_count-th time it comes to the point. False, and a
+// failure, if it never does.
+bool killed_at(const char* point, unsigned at_count, const std::function<void()>& work) {
+  const int status = testing::status_of_child([&] {
+    points::arm(
+        point, at_count, [](void*) { ::kill(::getpid(), SIGKILL); }, nullptr);
+    work();
+  });
+  const bool killed = testing::died_as(status, testing::Death::kKill);
+  EXPECT_TRUE(killed) << point << " was not reached " << at_count << " times";
+  return killed;
+}
+
+// Memory that a forked child shares.
+class SharedPage {
+ public:
+  static constexpr std::size_t kBytes = 4096;
+  SharedPage()
+      : base_(::mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0)) {
+    if (base_ == MAP_FAILED) throw std::runtime_error("mmap");
+  }
+  ~SharedPage() { ::munmap(base_, kBytes); }
+  SharedPage(const SharedPage&) = delete;
+  SharedPage& operator=(const SharedPage&) = delete;
+
+  [[nodiscard]] std::span<std::byte> bytes() const {
+    return {static_cast<std::byte*>(base_), kBytes};
+  }
+  template <class T>
+  [[nodiscard]] T& as() const {
+    return *static_cast<T*>(base_);
+  }
+
+ private:
+  void* base_;
+};
+
+class Points : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (!kHasPoints) GTEST_SKIP() << "built without MESH_FAULTS";
+  }
+};
+
+TEST_F(Points, ACreatorKilledWithinFormatLeavesNothingThatAttaches) {
+  const shm::Layout layout =
+      shm::LayoutBuilder({.name = "sample", .kind = 7, .version = 1, .page_bytes = 4096})
+          .add(shm::region_of<std::uint32_t>("state", 100, "engine"))
+          .build()
+          .value();
+  const struct {
+    const char* point;
+    unsigned at_count;
+  } deaths[] = {{"header.format:word", 1},
+                {"header.format:word", shm::kHeaderWords - 1},
+                {"header.format:before_magic", 1}};
+  for (const auto& death : deaths) {
+    const SharedPage page;
+    ASSERT_TRUE(killed_at(death.point, death.at_count,
+                          [&] { static_cast<void>(shm::format(page.bytes(), layout, {})); }));
+    const auto attached = shm::attach(page.bytes(), layout, {});
+    ASSERT_FALSE(attached) << death.point;
+    EXPECT_EQ(attached.error().code, Errc::bad_magic);
+  }
+}
+
+TEST_F(Points, AWriterKilledWithinARowLeavesItBusyUntilItsSuccessorWritesIt) {
+  for (const char* const point : {"row_seqlock.write:odd", "row_seqlock.write:before_even"}) {
+    const SharedPage page;
+    const auto sequence =
+        shm::Column<HostMemory, std::uint32_t>::over(page.bytes().first(64), 8).value();
+    const auto value =
+        shm::Column<HostMemory, std::uint64_t>::over(page.bytes().subspan(64, 64), 8).value();
+    const shm::RowWriter<HostMemory> writer(sequence);
+    const auto write = [&](std::uint64_t number) {
+      writer.write(3, [&](const auto& stores) { stores.store(value, number); });
+    };
+    std::uint64_t read = 0;
+    const auto read_row = [&] {
+      return shm::RowReader<HostMemory>(sequence.view()).read(3, [&](const auto& loads) {
+        read = loads.load(value.view());
+      });
+    };
+    write(1);
+    ASSERT_TRUE(killed_at(point, 1, [&] { write(2); }));
+    EXPECT_EQ(read_row(), shm::ReadStatus::kBusy) << point;
+    EXPECT_TRUE(writer.is_half_written(3));
+    write(3);
+    ASSERT_EQ(read_row(), shm::ReadStatus::kRead) << point;
+    EXPECT_EQ(read, 3U);
+  }
+}
+
+TEST_F(Points, APublisherKilledWithinALineStopsNoClock) {
+  using testing::ManualCounters;
+  using testing::ManualTime;
+  for (const char* const point : {"clock.publish:odd", "clock.publish:before_even"}) {
+    const SharedPage page;
+    auto& words = page.as<sched::ClockWords>();
+    ManualTime time;
+    sched::ClockPublisher<ManualCounters> publisher(words, {}, ManualCounters{&time});
+    sched::ClockReader<ManualCounters> reader(words, ManualCounters{&time});
+    const std::int64_t at_first = reader.now_ns();
+    ASSERT_TRUE(killed_at(point, 1, [&] {
+      time.advance(kNsPerSecond);
+      publisher.publish();
+    }));
+    EXPECT_EQ(words.sequence.load_relaxed() % 2, 1U) << point;
+    time.advance(2 * kNsPerSecond);
+    const std::int64_t without_engine = reader.now_ns();
+    EXPECT_NEAR(static_cast<double>(without_engine - at_first), 2e9, 1e5) << point;
+    const sched::ClockPublisher<ManualCounters> successor(words, {}, ManualCounters{&time});
+    EXPECT_EQ(words.sequence.load_relaxed() % 2, 0U);
+    EXPECT_GE(reader.now_ns(), without_engine) << point;
+  }
+}
+
+constexpr std::uint64_t kSlots = 8;
+constexpr std::uint64_t kWritten = 5;  // and read, before anybody dies
+constexpr std::uint64_t kBatch = 4;    // what the victim writes or reads: crosses the wrap
+
+struct RingDeath {
+  const char* point;
+  bool visible;  // the whole batch is there afterwards, or nothing of it
+};
+
+void write_and_read_on(SharedRing& ring, std::uint64_t head, std::uint64_t cursor) {
+  auto writer = ring.take_over();
+  ASSERT_TRUE(writer) << writer.error().sentence;
+  ASSERT_EQ(writer->head(), head);
+  auto reader = ring.attach().value();
+  ASSERT_EQ(reader.cursor(), cursor);
+  for (std::uint64_t lap = 0; lap < 3 * kSlots; ++lap) {
+    std::uint64_t at = reader.cursor();
+    const std::uint64_t there = writer->head() - at;
+    EXPECT_EQ(reader.poll(kSlots,
+                          [&](auto view) {
+                            EXPECT_EQ(view.position(), at++);
+                            EXPECT_TRUE(testing::is_whole(view));
+                          }),
+              there);
+    ASSERT_TRUE(testing::write_batch(*writer, 3));
+  }
+}
+
+void write_some(SharedRing& ring) {
+  auto writer = ring.take_over().value();
+  auto reader = ring.attach().value();
+  ASSERT_TRUE(testing::write_batch(writer, kWritten));
+  ASSERT_EQ(reader.poll(kSlots, [](auto) {}), kWritten);
+}
+
+TEST_F(Points, AWriterKilledInTheRingShowsAllOfItsBatchOrNothing) {
+  for (const RingDeath& death : {RingDeath{"spsc.take_over:before_wipe", false},
+                                 {"spsc.fill:before_records", false},
+                                 {"spsc.stage:before_stamps", false},
+                                 {"spsc.reveal:before_stamp", false},
+                                 {"spsc.reveal:after_stamp", true}}) {
+    SCOPED_TRACE(death.point);
+    SharedRing ring(kSlots);
+    write_some(ring);
+    if (HasFatalFailure()) return;
+    ASSERT_TRUE(killed_at(death.point, 1, [&] {
+      auto writer = ring.take_over().value();
+      testing::write_batch(writer, kBatch);
+    }));
+    write_and_read_on(ring, kWritten + (death.visible ? kBatch : 0), kWritten);
+  }
+}
+
+TEST_F(Points, AReaderKilledInTheRingLeavesItsBurstToTheNext) {
+  for (const RingDeath& death : {RingDeath{"spsc.poll:before_record", true},
+                                 {"spsc.poll:before_cursor", true},
+                                 {"spsc.poll:after_cursor", false}}) {
+    SCOPED_TRACE(death.point);
+    SharedRing ring(kSlots);
+    write_some(ring);
+    auto writer = ring.take_over().value();
+    ASSERT_TRUE(testing::write_batch(writer, kBatch));
+    ASSERT_TRUE(killed_at(death.point, 1, [&] {
+      auto reader = ring.attach().value();
+      reader.poll(kBatch, [](auto) {});
+    }));
+    write_and_read_on(ring, kWritten + kBatch, kWritten + (death.visible ? 0 : kBatch));
+  }
+}
+
+TEST_F(Points, AReaderKilledWhileItParksIsSeenAsAsleepAndHarmsNobody) {
+  SharedRing ring(kSlots);
+  write_some(ring);
+  ASSERT_TRUE(killed_at("spsc.park:before_check", 1, [&] {
+    auto reader = ring.attach().value();
+    static_cast<void>(reader.prepare_to_park());
+  }));
+  auto writer = ring.take_over().value();
+  writer.fill(writer.claim(1), [](auto& slot, std::uint64_t at) { testing::build(slot, at); });
+  EXPECT_TRUE(writer.reveal_checked()) << "a signal too many, to nobody";
+  ring.attach().value().unpark();
+  write_and_read_on(ring, kWritten + 1, kWritten);
+}
+
+}  // namespace
+}  // namespace mesh
