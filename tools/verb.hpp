@@ -35,6 +35,11 @@ struct Verb {
 };
 
 Verb up_verb();
+Verb down_verb();
+Verb status_verb();
+Verb send_verb();
+Verb broadcast_verb();
+Verb scatter_verb();
 Verb swarm_verb();
 Verb agent_verb();
 Verb demo_verb();
