@@ -119,6 +119,11 @@ class Reply {
 
   // Answers, and is empty afterwards. Answering with an empty Reply does nothing.
   void answer(const Answer& answer);
+  // For a station that passes messages on, or acts a slow way there: when the agent itself had the
+  // message. Never before it was polled.
+  void received_at(HostTime when) noexcept {
+    if (to_ns(when) > ticket_.received_ns) ticket_.received_ns = to_ns(when);
+  }
   [[nodiscard]] explicit operator bool() const noexcept { return outlet_ != nullptr; }
 
  private:
