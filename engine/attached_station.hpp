@@ -1,8 +1,8 @@
 // AttachedStation: what the engine's process holds of one station: its two memories, the eventfd
 // that wakes it, and the descriptors that it is given.
 //
-// Callers     the control thread. The scheduler thread uses the memories from SchedulerThread::attach
-//             to detach; they outlive that time.
+// Callers     the control thread. The scheduler thread uses the memories between its attach and
+//             its detach; they outlive that time.
 // Cost        create: allocates both memories in full.
 // If the      dies: the memories go with this object; they are never given to another station.
 // other side  lies: `out` is sealed against shrinking and growing before it is passed.

@@ -4,8 +4,8 @@
 //     connected ──attach──▶ attaching ──▶ attached ──connection closed, or pidfd──▶ gone
 //                                 ╲__________ client gone meanwhile ______________▲
 //
-// It is an epoll loop of its own and not Boost.Asio: its descriptors are seqpacket sockets that pass
-// descriptors, pidfds and eventfds, of which Asio 1.74 knows none.
+// It is an epoll loop of its own and not Boost.Asio: its descriptors are seqpacket sockets that
+// pass descriptors, pidfds and eventfds, of which Asio 1.74 knows none.
 //
 // Callers     start, stop: one at a time. on_down runs on the control thread.
 // Progress    one request a connection at a time; a connection whose socket is full is closed.

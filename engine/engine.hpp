@@ -1,10 +1,10 @@
-// Engine: a mesh, run inside this process: its directory, its memories, its scheduler thread and its
-// control thread.
+// Engine: a mesh, run inside this process: its directory, its memories, its scheduler thread and
+// its control thread.
 //
 // Callers     any thread; start and stop one at a time.
 // Progress    set-up and console calls: they wait for the scheduler thread.
-// If the      process dies: the kernel frees the lock; stations see their connection close. The next
-// other side  start() in that directory makes the mesh anew and says what it dropped (Report).
+// If the      process dies: the kernel frees the lock; stations see their connection close. The
+// other side  next start() in that directory makes the mesh anew and says what it dropped (Report).
 // dies        A station dies: its connection closes or its pidfd becomes readable; its agents go
 //             offline and its memory goes.
 // Errors      start -> already_exists (another engine runs there: its process), no_space,

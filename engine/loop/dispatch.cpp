@@ -239,7 +239,7 @@ std::uint32_t EngineLoop::State::open_body(std::span<const std::byte> header_and
   if (body_head - body_tail == kBodies) return kNoBody;
   const auto appended = log.append(header_and_body);
   if (appended.status != queues::AppendStatus::kOk) return kNoBody;
-  const auto body = static_cast<std::uint32_t>(body_head % kNoBody);
+  const auto body = static_cast<std::uint32_t>(body_head % kBodies);
   bodies[body_head % kBodies] = {appended.position, 0, true};
   ++body_head;
   return body;

@@ -98,7 +98,7 @@ Result<std::unique_ptr<EngineLoop>> EngineLoop::create(const LoopMemory& memory,
 
 TickResult EngineLoop::tick(HostTime now) noexcept {
   State& state = *state_;
-  if (state.mesh_epoch_ns == 0) state.mesh_epoch_ns = to_ns(now);
+  if (state.mesh_epoch_ns == 0) state.mesh_epoch_ns = state.upkeep_ns = to_ns(now);
   state.now_ns = std::max(state.now_ns, to_ns(now));
   state.dispatched = 0;
   ++state.counters.ticks;

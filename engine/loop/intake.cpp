@@ -85,10 +85,11 @@ void EngineLoop::State::take_answer(StationLink& link, const sched::AnswerRecord
     const auto source = take_route(message, answer.agent);
     if (!source || *source == AgentId{0}) return;
     Message reply{.source = answer.agent, .target = *source, .kind = sched::RecordKind::reply};
-    const sched::MessageHeader header = header_of(answer.agent, {});
-    std::memcpy(scratch.data(), &header, sizeof header);
     // The state of the answer is the reply's one byte of body.
-    scratch[sizeof header] = static_cast<std::byte>(answer.state);
+    const auto state = static_cast<std::byte>(answer.state);
+    const sched::MessageHeader header = header_of(answer.agent, std::span(&state, 1));
+    std::memcpy(scratch.data(), &header, sizeof header);
+    scratch[sizeof header] = state;
     (void)deliver_body(reply, std::span(scratch).first(sizeof header + 1));
     return;
   }

@@ -19,7 +19,8 @@ bool is_delay(float ms) noexcept { return std::isfinite(ms) && ms >= 0 && ms <= 
 void EngineLoop::State::upkeep() noexcept {
   const std::uint32_t count = std::min(kUpkeepRowsPerTick, row_count);
   // Every row within options.upkeep, and no more often: a share of the rows for the time passed.
-  const std::int64_t due_rows = (now_ns - upkeep_ns) * row_count / options.upkeep.count();
+  const std::int64_t elapsed = std::min(now_ns - upkeep_ns, options.upkeep.count());
+  const std::int64_t due_rows = elapsed * row_count / options.upkeep.count();
   const auto turn = static_cast<std::uint32_t>(std::clamp<std::int64_t>(due_rows, 0, count));
   if (turn == 0) return;
   upkeep_ns += turn * options.upkeep.count() / row_count;

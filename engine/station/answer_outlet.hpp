@@ -28,7 +28,7 @@ class AnswerOutlet {
   void push(LateAnswer answer, bool dropped);
   // Fills `room`; 0: none waits.
   std::size_t take(std::span<LateAnswer> room);
-  // relaxed: an answer on its way now may be dropped or not, as if it came a moment earlier or later.
+  // relaxed: an answer on its way now is dropped or not, as if it came a moment sooner or later.
   void close() noexcept { closed_.store(true, std::memory_order_relaxed); }
 
   [[nodiscard]] Bell& bell() noexcept { return bell_; }

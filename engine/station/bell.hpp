@@ -1,7 +1,7 @@
-// Bell: threads of this process tell the pump that they have left something for it. Rung while it is
-// already raised it costs no system call.
+// Bell: threads of this process tell the pump that they have left something for it. Rung while it
+// is already raised it costs no system call.
 //
-// Callers     ring: any thread, after it has pushed. take: the pump, before it looks what was pushed.
+// Callers     ring: any thread, after it has pushed. take: the pump, before it looks what there is.
 // Progress    lock-free; at most one eventfd signal for each take().
 // Ordering    what was pushed before ring() is seen by who looks after take().     SYNC bell.raised
 // If the      pump is gone: the signal goes nowhere.

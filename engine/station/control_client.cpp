@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstring>
 #include <span>
+#include <utility>
 
 #include <poll.h>
 #include <sys/socket.h>
@@ -95,11 +96,17 @@ Result<std::string> ControlClient::request(const std::string& json) {
   do {
     moved = ::send(fd(), json.data(), json.size(), MSG_NOSIGNAL);
   } while (moved < 0 && errno == EINTR);
-  if (moved < 0) return shm::system_failure(who + "send", errno);
+  // Who is not admitted is told so and let go, perhaps before it has asked: the reason is read all
+  // the same. A reset is reported once, then what had arrived.
+  if (moved < 0 && errno != EPIPE && errno != ECONNRESET) {
+    return shm::system_failure(who + "send", errno);
+  }
   std::string answer(kControlPacketBytes, '\0');
+  bool was_reset = false;
   do {
     moved = ::recv(fd(), answer.data(), answer.size(), 0);
-  } while (moved < 0 && errno == EINTR);
+  } while (moved < 0 &&
+           (errno == EINTR || (errno == ECONNRESET && !std::exchange(was_reset, true))));
   if (moved < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
     return fail(Errc::timed_out, who + "the engine did not answer in time");
   }

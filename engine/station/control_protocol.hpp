@@ -6,7 +6,7 @@
 //               station's number) that carries kStationDescriptors descriptors
 //     request   {"op": "enrol", "agents": [{"name": "...", "class": "A"}, ...]}   at most 500
 //     answer    {"ok": true, "ids": [1048576, ...]}
-//     request   {"op": "status"} {"op": "send"} {"op": "broadcast"} {"op": "scatter"} {"op": "down"}
+//     request   {"op": "status"}, "send", "broadcast", "scatter", "down"
 //     refusal   {"error": {"code": "layout_mismatch", "detail": 0, "sentence": "..."}}
 //
 // A connection asks one thing at a time. That of a station stays open as long as the station lives.

@@ -7,7 +7,7 @@
 // Progress    insert: one store; while an index stands, a few more. contains: a look-up; the first
 //             after every kDedupWindow deliveries makes the index anew, half a millisecond.
 // Cost        24 bytes a delivery, touched as they are used; the index only once it is needed.
-// Invariant   contains(k) is true for each k among the last kDedupWindow inserted, and for no other.
+// Invariant   contains(k) is true for each k among the last kDedupWindow inserted, for no other.
 #pragma once
 
 #include <cstddef>

@@ -1,7 +1,7 @@
 // Delivery, Answer, Reply, SendOptions: what a handler is given, and what it gives back.
 //
-// Callers     Delivery, Answer: the station's pump. Reply: any thread, one at a time; it may outlive
-//             the station, and then goes nowhere.
+// Callers     Delivery, Answer: the station's pump. Reply: any thread, one at a time; it may
+//             outlive the station, and then goes nowhere.
 // Progress    Reply: a push to queues/local and at most one eventfd signal. Where more answers wait
 //             than the queue holds it yields until the pump has taken some.
 // Units       HostTime; processing is counted from `received` to the answer.

@@ -1,5 +1,5 @@
-// ForkGuard: a descriptor that a forked child of this process closes at once, so that the child does
-// not keep a dead station's connection open.
+// ForkGuard: a descriptor that a forked child of this process closes at once, so that the child
+// does not keep a dead station's connection open.
 //
 // Callers     any thread. The child's handler runs before fork() returns there.
 // Cost        a lock, at set-up and at fork().

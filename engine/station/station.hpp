@@ -9,8 +9,8 @@
 // If the      engine dies: is_lost() once wait() has looked; nothing new comes. Sends go on until
 // other side  the outbox is full.
 // dies        This process dies: the engine marks the agents offline and keeps what waits for them.
-//             It forks: the child closes the connection and has none of the memory; a Station is not
-//             to be used there.
+//             It forks: the child closes the connection and has none of the memory; a Station is
+//             not to be used there.
 // Errors      attach -> no_mesh, permission_denied, layout_mismatch, version_skew,
 //             page_size_mismatch, capacity, no_space, closed, timed_out. enrol -> name_taken,
 //             capacity, invalid_argument.

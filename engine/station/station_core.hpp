@@ -2,8 +2,8 @@
 //
 // Callers     the pump: one thread. Other threads answer through a Reply.
 // Progress    poll, answer, send, flush: wait-free, apart from the handlers.
-// Ordering    answers and sends reach the engine in the order in which they were staged, all at once
-//             with flush(). What a handler is given stands in private memory.
+// Ordering    answers and sends reach the engine in the order in which they were staged, all at
+//             once with flush(). What a handler is given stands in private memory.
 // Cost        poll: a copy of each body once a burst, however many of our agents it is for. send,
 //             answer: one line, and the body. No system call, no lock, no allocation once warm; a
 //             body larger than any before makes the private memory grow.

@@ -1,14 +1,15 @@
 // StationSide, EngineSide, TableView, PayloadView: what the two processes see in the memories that
 // they share, with types, bounds and alignment checked once.
 //
-// Positions. A body is named by the position of its entry in a log (queues/payload_log.hpp): by
-// all 64 bits in a delivery (MessageWord), by the low 32 in an answer or a send (body_offset), which
+// Positions. A body is named by the position of its entry in a log (queues/payload_log.hpp): by all
+// 64 bits in a delivery (MessageWord), by the low 32 in an answer or a send (body_offset), which
 // Reader::widen() makes whole. An entry holds a MessageHeader and the body behind it; of an answer,
 // the body alone.
 //
 // Callers     set-up, on either side.
-// If the      lies: sizes come from what was agreed at attach and from the file, never from bytes of
-// other side  the mapping. What stands in the regions is checked where it is read.
+// If the      lies: sizes come from what was agreed at attach and from the file, never from bytes
+// other side  of the mapping. What stands in the regions is checked where it is read.
+// lies
 // Errors      truncated, misaligned, layout_mismatch, not_found, with the region's name.
 // Layout      docs/SHM_LAYOUT.md: station.in, station.out, table, payload.
 #pragma once
