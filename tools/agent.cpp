@@ -178,11 +178,12 @@ Result<ExitCode> run(const Options& options, Console& console) {
                                              in_quotes(options.agent), kAgentNameBytes));
   }
   MESH_TRY(const std::string directory, mesh_directory(options.directory, options.name));
-  MESH_TRY(const StopSignals stop, StopSignals::create());
   std::signal(SIGPIPE, SIG_IGN);  // a command may end before it has read its message
   MESH_TRY(const auto station,
            engine::Station::attach(
                directory, {.name = options.agent, .connect = {.patience = kAttachPatience}}));
+  // Not before: until it has attached a signal may end it at once.
+  MESH_TRY(const StopSignals stop, StopSignals::create());
   MESH_CHECK_OK(station->enrol(
       std::vector<engine::AgentDeclaration>{{.name = options.agent, .agent_class = agent_class}}));
   console.err << fmt::format("mesh agent: {} is in the mesh at {}\n", printable(options.agent),

@@ -281,7 +281,8 @@ void write_trace(std::uint64_t operation, const DemoOperation& of, std::ostream&
     fmt::format_to(std::back_inserter(text), "{},{},{},{},{},{},{},{},{},{},{}\n", operation,
                    target.index,
                    sched::kAgentClasses[static_cast<std::size_t>(target.drawn.agent_class)].letter,
-                   target.drawn.rtt_mean_ms, target.drawn.cv, target.bias, trace.lead_us,
+                   target.drawn.rtt_mean_ms, target.drawn.cv, target.bias,
+                   trace.sent_ns == 0 ? std::string() : fmt::format("{}", trace.lead_us),
                    number_or_nothing(trace.sent_ns), number_or_nothing(trace.finished_ns),
                    target_ns, static_cast<int>(trace.state));
     if (text.size() < kFlushBytes) continue;

@@ -107,7 +107,7 @@ class DemoReport {
   SkippedByClass skipped_{};  // of the last operation
 };
 
-// One line a target; finished_ns empty: no answer, sent_ns empty: nothing was sent.
+// One line a target; finished_ns empty: no answer; lead and sent_ns empty: nothing was sent.
 void write_trace_header(std::ostream& out);
 void write_trace(std::uint64_t operation, const DemoOperation& of, std::ostream& out);
 

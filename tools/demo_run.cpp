@@ -155,14 +155,23 @@ DemoOperation Demo::describe(engine::OperationReport report) {
   operation.agents = options_.swarm.agents;
   operation.processes = options_.swarm.processes;
   operation.finished = std::move(report.finished);
-  operation.targets.reserve(report.trace.size());
+  operation.targets.reserve(deliveries_.size());
+  std::vector<bool> is_sent(deliveries_.size());
   for (const engine::TargetTrace& trace : report.trace) {
     const auto found = index_of_.find(trace.agent);
     if (found == index_of_.end()) continue;  // none but ours can be in this mesh
     const std::uint32_t index = found->second;
     const double bias = population_.bias_at(index, deliveries_[index]);
-    if (trace.sent_ns != 0) ++deliveries_[index];
+    if (trace.sent_ns == 0) continue;
+    ++deliveries_[index];
+    is_sent[index] = true;
     operation.targets.push_back({index, drawn_[index], bias, trace});
+  }
+  // Who was not sent to stands in the trace all the same.
+  for (std::uint32_t index = 0; index < is_sent.size(); ++index) {
+    if (is_sent[index]) continue;
+    const double bias = population_.bias_at(index, deliveries_[index]);
+    operation.targets.push_back({index, drawn_[index], bias, {}});
   }
   return operation;
 }
@@ -177,7 +186,9 @@ Status Demo::run_operations(ProgressBar& progress) {
     MESH_TRY(engine::OperationReport report, engine_->scatter(request, true));
     const DemoOperation operation = describe(std::move(report));
     outcome_.report.add(operation);
-    if (options_.trace != nullptr) write_trace(i + 1, operation, *options_.trace);
+    if (options_.trace == nullptr) continue;
+    write_trace(i + 1, operation, *options_.trace);
+    options_.trace->flush();  // who follows the file sees whole operations
   }
   return {};
 }

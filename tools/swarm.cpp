@@ -97,7 +97,6 @@ Status write_ids(const std::vector<AgentId>& ids) {
 
 // This process is one share of a swarm.
 Result<ExitCode> run_share(const Options& options, Request request) {
-  MESH_TRY(const StopSignals stop, StopSignals::create());
   MESH_TRY(const std::uint64_t parent, whole_number({"--parent", 1, INT32_MAX}, options.parent));
   MESH_CHECK_OK(end_with_parent(static_cast<pid_t>(parent)));
   const std::uint32_t processes = request.command.processes;
@@ -110,6 +109,8 @@ Result<ExitCode> run_share(const Options& options, Request request) {
     MESH_CHECK_OK(stay_on(cpus));
   }
   MESH_TRY(const auto process, SwarmProcess::start(request.process));
+  // Not before: until it has attached a signal may end it at once.
+  MESH_TRY(const StopSignals stop, StopSignals::create());
   MESH_CHECK_OK(write_ids(process->ids()));
   MESH_CHECK_OK(process->run(stop));
   return ExitCode::done;
