@@ -49,7 +49,12 @@ namespace mesh::engine {
   X(context_hash, std::uint64_t, 1, "of the agent's context; 0: none given")                   \
   X(capabilities, std::uint64_t, kCapabilities / 64,                                           \
     "a bit for each name of the capability table")                                             \
-  X(name, std::uint8_t, kAgentNameBytes + 1, "UTF-8, the rest zero")
+  X(name, std::uint8_t, kAgentNameBytes + 1, "length, UTF-8, zeros; length 0: the row is free")
+
+// What only the engine needs to know of a row, in `engine`: a restart goes on from it.
+#define MESH_OWNER_COLUMNS(X)                                \
+  X(uid, std::uint32_t, 1, "user that the name is bound to") \
+  X(offline_since_ns, std::int64_t, 1, "agent_ttl counts from then: its station was lost")
 
 // One row for each agent that the station declared, in the order of its declaration.
 #define MESH_STATION_COLUMNS(X)                                                    \
@@ -86,6 +91,8 @@ constexpr std::string_view column_type() {
                     meaning},
 inline constexpr auto kAgentColumns =
     std::to_array<ColumnDescription>({MESH_AGENT_COLUMNS(MESH_COLUMN_DESCRIPTION)});
+inline constexpr auto kOwnerColumns =
+    std::to_array<ColumnDescription>({MESH_OWNER_COLUMNS(MESH_COLUMN_DESCRIPTION)});
 inline constexpr auto kStationColumns =
     std::to_array<ColumnDescription>({MESH_STATION_COLUMNS(MESH_COLUMN_DESCRIPTION)});
 #undef MESH_COLUMN_DESCRIPTION

@@ -7,8 +7,10 @@
 #include <utility>
 
 #include "engine/agent_columns.hpp"
+#include "queues/payload_log_layout.hpp"
 #include "queues/ring_description.hpp"
 #include "sched/clock_layout.hpp"
+#include "sched/gather_layout.hpp"
 #include "shm/hash.hpp"
 
 namespace mesh::engine {
@@ -100,17 +102,16 @@ Status check(const MeshSize& size) {
 // table, narrow ones by place in `rows`.
 void add_operations(shm::LayoutBuilder& builder, const std::string& prefix, std::size_t operations,
                     std::uint64_t targets) {
-  const std::uint64_t words = operations * ceil_div(targets, 64);
-  for (const char* const set : {"scheduled", "ready", "conflict"}) {
-    builder.add(meaning(shm::region_of<std::uint64_t>(prefix + set, words, kScheduler),
-                        "a bit for each target"));
-  }
   builder
+      .add(meaning(rows_of(sched::gather_bytes(static_cast<std::uint32_t>(targets)),
+                           prefix + "gather", operations, kScheduler),
+                   "scheduled, ready, conflict, spent: a bit for each target; arrival errors"))
       .add(meaning(shm::region_of<std::uint32_t>(prefix + "rows", operations * targets, kScheduler),
                    "targets, sorted by bucket"))
-      .add(meaning(
-          shm::region_of<std::uint16_t>(prefix + "buckets", operations * targets, kScheduler),
-          "their buckets"));
+      .add(meaning(shm::region_of<std::int32_t>(prefix + "lead", operations * targets, kScheduler),
+                   "lead of each target, in 16 ns"))
+      .add(meaning(shm::region_of<std::int32_t>(prefix + "sent", operations * targets, kScheduler),
+                   "T - sent of each target, in 16 ns; 0: not sent"));
 }
 
 }  // namespace
@@ -124,6 +125,9 @@ Result<shm::Layout> station_in_layout(std::uint64_t agents) {
           "the engine's cursor into station N's outbox"))
       .add(meaning(shm::region_of(queues::kRingSlotDescription, "inbox", slots, kScheduler),
                    "deliveries"))
+      .add(meaning(
+          shm::region_of(queues::kPayloadLogHeaderDescription, "bodies.header", 1, kScheduler),
+          "tail and head of the bodies"))
       .add(meaning(bytes_of(station_body_bytes(agents), "bodies", kScheduler),
                    "headers and bodies for station N alone"))
       .build();
@@ -138,6 +142,8 @@ Result<shm::Layout> station_out_layout(std::uint64_t agents) {
                    "station N's cursor into its inbox"))
       .add(meaning(shm::region_of(queues::kRingSlotDescription, "outbox", slots, kPump),
                    "answers, sends and commands"))
+      .add(meaning(shm::region_of(queues::kPayloadLogHeaderDescription, "bodies.header", 1, kPump),
+                   "tail and head of the bodies"))
       .add(meaning(bytes_of(station_body_bytes(agents), "bodies", kPump),
                    "headers and bodies of what station N sends"));
   add_columns(builder, kStationColumns, "self.", {agents, kPump});
@@ -181,6 +187,9 @@ Result<shm::Layout> table_layout(const MeshSize& size) {
 Result<shm::Layout> payload_layout(const MeshSize& size) {
   MESH_CHECK_OK(check(size));
   return builder_of(MemoryKind::payload)
+      .add(
+          meaning(shm::region_of(queues::kPayloadLogHeaderDescription, "log.header", 1, kScheduler),
+                  "tail and head of the log"))
       .add(meaning(bytes_of(payload_bytes(size.agents), "log", kScheduler),
                    "headers and bodies, written once however many recipients"))
       .build();
@@ -199,6 +208,7 @@ Result<shm::Layout> engine_layout(const MeshSize& size) {
   add_operations(builder, "wide.", kMaxWideOperations, size.agents);
   add_operations(builder, "narrow.", kMaxOperations - kMaxWideOperations,
                  std::min<std::uint64_t>(kWideTargets, size.agents));
+  add_columns(builder, kOwnerColumns, "agent.", {size.agents, kScheduler});
   return builder
       .add(meaning(rows_of(16, "pending.lists", size.stations * kPriorities, kScheduler),
                    "a list for each station and priority"))

@@ -14,12 +14,11 @@
 // dies,       stamps a dead batch left.
 // stalls,     reader dies in poll: its cursor stands; who takes over sees the last burst again.
 // or lies     reader stalls: claim returns kFull, never blocks. reader lies: a cursor outside [its
-//             last value, revealed head] is kCorrupt. writer lies: wild records or none are read,
-//             never bytes outside the ring.
+//             last value, revealed head] is kCorrupt. writer lies: wild records or none are read.
 // Errors      claim -> kFull, kCorrupt. take_over, attach -> invalid_argument, misaligned, corrupt.
 // Layout      docs/SHM_LAYOUT.md, RingSlot and RingReaderPage.
-// Source      Lamport 1983; stamps as in Vyukov's bounded queue; cached remote cursor after
-//             rigtorp/SPSCQueue; first stamp last, and the wipe: docs/decisions/0007.
+//             last value, revealed head] is kCorrupt. writer lies: wild records or none.
+//             first stamp last, and the wipe: docs/decisions/0007.
 //
 // A slot's stamp is the position of its record plus one, modulo 2^64. A slot never used is zeros
 // and counts as holding position index - capacity, so fresh memory needs no formatting. Invariant:

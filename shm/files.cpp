@@ -23,7 +23,9 @@ namespace {
 static_assert(sizeof(void*) == 8 && sizeof(off_t) == 8, "a 32-bit process cannot map a mesh");
 static_assert(kAgreedSeals == (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW));
 
-std::string quoted(std::string_view name) { return std::string(1, '\'').append(name).append("'"); }
+std::string in_quotes(std::string_view name) {
+  return std::string(1, '\'').append(name).append("'");
+}
 
 std::string octal(mode_t mode) {
   char text[16];
@@ -34,7 +36,8 @@ std::string octal(mode_t mode) {
 Status check_name(const std::string& name) {
   if (name.empty() || name == "." || name == ".." || name.size() > 255 ||
       name.find('/') != std::string::npos || name.find('\0') != std::string::npos) {
-    return fail(Errc::invalid_argument, "file name " + quoted(name) + " is not one path component");
+    return fail(Errc::invalid_argument,
+                "file name " + in_quotes(name) + " is not one path component");
   }
   return {};
 }
@@ -52,7 +55,7 @@ tl::unexpected<Error> no_space(int fd, std::string_view name, std::size_t needed
   struct statvfs room {};
   const bool known = fstatvfs(fd, &room) == 0;
   const std::uint64_t free_bytes = known ? std::uint64_t{room.f_bavail} * room.f_frsize : 0;
-  std::string sentence = "allocate " + quoted(name) + ": " + std::to_string(needed) +
+  std::string sentence = "allocate " + in_quotes(name) + ": " + std::to_string(needed) +
                          " bytes are needed, " + std::to_string(free_bytes) + " are free";
   sentence += error == EFBIG
                   ? "; the file size limit of this process is lower: raise it (ulimit -f)"
@@ -66,7 +69,7 @@ tl::unexpected<Error> no_space(int fd, std::string_view name, std::size_t needed
 Status allocate(int fd, std::string_view name, std::size_t size_bytes) {
   if (size_bytes == 0 || size_bytes > static_cast<std::size_t>(INT64_MAX)) {
     return fail(Errc::invalid_argument,
-                "allocate " + quoted(name) + ": " + std::to_string(size_bytes) + " bytes");
+                "allocate " + in_quotes(name) + ": " + std::to_string(size_bytes) + " bytes");
   }
   int error = 0;
   do {  // returns the error, leaves errno alone
@@ -75,7 +78,7 @@ Status allocate(int fd, std::string_view name, std::size_t size_bytes) {
   if (error == ENOSPC || error == EDQUOT || error == EFBIG) {
     return no_space(fd, name, size_bytes, error);
   }
-  if (error != 0) return system_failure("allocate " + quoted(name), error);
+  if (error != 0) return system_failure("allocate " + in_quotes(name), error);
   return {};
 }
 
@@ -86,19 +89,22 @@ Result<Descriptor> open_directory(const std::string& path) {
   if (!directory) {
     const int error = errno;
     if (error == ENOTDIR || error == ELOOP) {
-      return fail(Errc::not_yours, "directory " + quoted(path) + ": not a directory itself", error);
+      return fail(Errc::not_yours, "directory " + in_quotes(path) + ": not a directory itself",
+                  error);
     }
-    return system_failure("open directory " + quoted(path), error);
+    return system_failure("open directory " + in_quotes(path), error);
   }
   struct stat status {};
-  if (fstat(directory.get(), &status) != 0) return system_failure("fstat " + quoted(path), errno);
+  if (fstat(directory.get(), &status) != 0)
+    return system_failure("fstat " + in_quotes(path), errno);
   if (status.st_uid != geteuid()) {
-    return fail(Errc::not_yours, "directory " + quoted(path) + ": owned by uid " +
+    return fail(Errc::not_yours, "directory " + in_quotes(path) + ": owned by uid " +
                                      std::to_string(status.st_uid) + ", expected uid " +
                                      std::to_string(geteuid()));
   }
   if ((status.st_mode & (S_IWGRP | S_IWOTH)) != 0) {
-    return fail(Errc::not_yours, "directory " + quoted(path) + ": mode " + octal(status.st_mode) +
+    return fail(Errc::not_yours, "directory " + in_quotes(path) + ": mode " +
+                                     octal(status.st_mode) +
                                      " lets others write, expected at most 0755");
   }
   return directory;
@@ -111,12 +117,12 @@ Result<Descriptor> create_file(const FileOptions& options) {
   if (!file) {
     if (errno == ENOSPC)
       return no_space(options.directory, options.name, options.size_bytes, errno);
-    return system_failure("create " + quoted(options.name), errno);
+    return system_failure("create " + in_quotes(options.name), errno);
   }
   auto made = allocate(file.get(), options.name, options.size_bytes);
   // The umask may have taken bits from 0600; open_file() insists on exactly these.
   if (made && fchmod(file.get(), 0600) != 0) {
-    made = system_failure("fchmod " + quoted(options.name), errno);
+    made = system_failure("fchmod " + in_quotes(options.name), errno);
   }
   if (!made) {
     unlinkat(options.directory, options.name.c_str(), 0);
@@ -133,17 +139,19 @@ Result<Descriptor> open_file(int directory, const std::string& name, Access acce
   if (!file) {
     const int error = errno;
     if (error == ELOOP) {
-      return fail(Errc::not_yours, "open " + quoted(name) + ": a symbolic link, expected a file");
+      return fail(Errc::not_yours,
+                  "open " + in_quotes(name) + ": a symbolic link, expected a file");
     }
     if (error == EISDIR || error == ENXIO) {
-      return fail(Errc::not_yours, "open " + quoted(name) + ": not a regular file");
+      return fail(Errc::not_yours, "open " + in_quotes(name) + ": not a regular file");
     }
-    return system_failure("open " + quoted(name), error);
+    return system_failure("open " + in_quotes(name), error);
   }
   struct stat status {};
-  if (fstat(file.get(), &status) != 0) return system_failure("fstat " + quoted(name), errno);
+  if (fstat(file.get(), &status) != 0) return system_failure("fstat " + in_quotes(name), errno);
   const auto refuse = [&name](const std::string& found, const std::string& expected) {
-    return fail(Errc::not_yours, "open " + quoted(name) + ": " + found + ", expected " + expected);
+    return fail(Errc::not_yours,
+                "open " + in_quotes(name) + ": " + found + ", expected " + expected);
   };
   if (!S_ISREG(status.st_mode)) return refuse(kind_of(status.st_mode), "a regular file");
   if (status.st_uid != geteuid()) {
@@ -158,14 +166,14 @@ Result<Descriptor> open_file(int directory, const std::string& name, Access acce
 Status remove_file(int directory, const std::string& name) {
   MESH_CHECK_OK(check_name(name));
   if (unlinkat(directory, name.c_str(), 0) != 0) {
-    return system_failure("remove " + quoted(name), errno);
+    return system_failure("remove " + in_quotes(name), errno);
   }
   return {};
 }
 
 Result<MemoryIdentity> identity_of(int fd, std::string_view name) {
   struct stat status {};
-  if (fstat(fd, &status) != 0) return system_failure("fstat " + quoted(name), errno);
+  if (fstat(fd, &status) != 0) return system_failure("fstat " + in_quotes(name), errno);
   return MemoryIdentity{status.st_dev, status.st_ino, static_cast<std::uint64_t>(status.st_size)};
 }
 
@@ -174,19 +182,20 @@ Result<SealedMemory> create_sealed_memory(const std::string& name, std::size_t s
   if (!memory && errno == EINVAL) {  // a kernel before 6.3
     memory = Descriptor(memfd_create(name.c_str(), MFD_CLOEXEC | MFD_ALLOW_SEALING));
   }
-  if (!memory) return system_failure("create memfd " + quoted(name), errno);
+  if (!memory) return system_failure("create memfd " + in_quotes(name), errno);
   MESH_CHECK_OK(allocate(memory.get(), name, size_bytes));
   // A memfd is born open to all: whoever holds it read-only could reopen it for writing.
-  if (fchmod(memory.get(), 0600) != 0) return system_failure("fchmod memfd " + quoted(name), errno);
+  if (fchmod(memory.get(), 0600) != 0)
+    return system_failure("fchmod memfd " + in_quotes(name), errno);
   if (fcntl(memory.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
-    return system_failure("seal memfd " + quoted(name), errno);
+    return system_failure("seal memfd " + in_quotes(name), errno);
   }
   MESH_TRY(const MemoryIdentity identity, identity_of(memory.get(), name));
   return SealedMemory{std::move(memory), identity};
 }
 
 Status accept_memfd(int fd, const MemoryIdentity& agreed, std::string_view name) {
-  const std::string who = "accept memory " + quoted(name) + ": ";
+  const std::string who = "accept memory " + in_quotes(name) + ": ";
   MESH_TRY(const MemoryIdentity found, identity_of(fd, name));
   if (found.device != agreed.device || found.inode != agreed.inode) {
     return fail(Errc::not_yours, who + "device " + std::to_string(found.device) + " inode " +
@@ -223,7 +232,7 @@ Status check_size(int fd, std::size_t wanted_bytes, std::string_view name) {
   if (found.size_bytes == wanted_bytes) return {};
   const Errc code = found.size_bytes < wanted_bytes ? Errc::truncated : Errc::not_yours;
   return fail(code,
-              "map " + quoted(name) + ": it has " + std::to_string(found.size_bytes) +
+              "map " + in_quotes(name) + ": it has " + std::to_string(found.size_bytes) +
                   " bytes, expected " + std::to_string(wanted_bytes),
               static_cast<std::int64_t>(found.size_bytes));
 }

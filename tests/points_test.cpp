@@ -2,7 +2,9 @@
 // then find. Needs a build with MESH_FAULTS; tools/tidy.py sees to it that no point is left out.
 #include <functional>
 
+#include "engine/capabilities.hpp"
 #include "sched/clock.hpp"
+#include "sched/residuals.hpp"
 #include "shm/attach.hpp"
 #include "shm/columns.hpp"
 #include "shm/row_seqlock.hpp"
@@ -35,16 +37,17 @@ bool killed_at(const char* point, unsigned at_count, const std::function<void()>
 }
 
 // Memory that a forked child shares.
-class SharedPage {
+template <std::size_t kWanted>
+class SharedMemory {
  public:
-  static constexpr std::size_t kBytes = 4096;
-  SharedPage()
+  static constexpr std::size_t kBytes = (kWanted + 4095) / 4096 * 4096;
+  SharedMemory()
       : base_(::mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0)) {
     if (base_ == MAP_FAILED) throw std::runtime_error("mmap");
   }
-  ~SharedPage() { ::munmap(base_, kBytes); }
-  SharedPage(const SharedPage&) = delete;
-  SharedPage& operator=(const SharedPage&) = delete;
+  ~SharedMemory() { ::munmap(base_, kBytes); }
+  SharedMemory(const SharedMemory&) = delete;
+  SharedMemory& operator=(const SharedMemory&) = delete;
 
   [[nodiscard]] std::span<std::byte> bytes() const {
     return {static_cast<std::byte*>(base_), kBytes};
@@ -57,6 +60,7 @@ class SharedPage {
  private:
   void* base_;
 };
+using SharedPage = SharedMemory<4096>;
 
 class Points : public ::testing::Test {
  protected:
@@ -112,6 +116,32 @@ TEST_F(Points, AWriterKilledWithinARowLeavesItBusyUntilItsSuccessorWritesIt) {
     ASSERT_EQ(read_row(), shm::ReadStatus::kRead) << point;
     EXPECT_EQ(read, 3U);
   }
+}
+
+TEST_F(Points, ACapabilityKilledBeforeItsLengthIsNotGiven) {
+  const SharedPage page;
+  const auto names =
+      shm::Column<HostMemory, std::uint64_t>::over(page.bytes(), 2 * engine::kNameWords).value();
+  const engine::CapabilityBit bit{1};
+  const engine::NameBytes name = engine::encode("a capability with a name of several words");
+  ASSERT_TRUE(killed_at("capabilities.intern:before_length", 1,
+                        [&] { engine::store_capability_name(names, bit, name); }));
+  const auto seen = engine::capability_name_at(names.view(), bit);
+  EXPECT_EQ(engine::NameBytes::length_of(seen[0]), 0U);
+  engine::store_capability_name(names, bit, name);
+  EXPECT_EQ(engine::capability_name_at(names.view(), bit), name.words);
+}
+
+TEST_F(Points, AResidualKilledBeforeItsMarkDoesNotCount) {
+  const SharedMemory<sched::residuals_bytes(8)> memory;
+  auto residuals = sched::Residuals<>::over(memory.bytes(), 8).value();
+  residuals.store(3, 5 * kNsPerUs);
+  ASSERT_TRUE(
+      killed_at("residuals.store:before_mark", 1, [&] { residuals.store(3, 9 * kNsPerUs); }));
+  EXPECT_EQ(residuals.size(3), 1U);
+  EXPECT_EQ(residuals.newest_us(3, 0), 5);
+  residuals.store(3, 7 * kNsPerUs);
+  EXPECT_EQ(residuals.newest_us(3, 0), 7);
 }
 
 TEST_F(Points, APublisherKilledWithinALineStopsNoClock) {

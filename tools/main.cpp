@@ -31,13 +31,17 @@ Exit codes: 0 done, 1 the operation did not succeed, 2 bad input, 3 no mesh or
 cannot attach, 4 refused, 70 a defect of mesh itself.
 
 Examples:
+  mesh demo
   mesh plan --input agents.csv --window-ms 500 --weight 1
   mesh size --agents 30000 --stations 128
   mesh layout --markdown
   mesh plan --help
 )";
 
-std::vector<Verb> verbs() { return {plan_verb(), size_verb(), layout_verb()}; }
+std::vector<Verb> verbs() {
+  return {demo_verb(),    up_verb(),    down_verb(),  status_verb(), send_verb(), broadcast_verb(),
+          scatter_verb(), swarm_verb(), agent_verb(), plan_verb(),   size_verb(), layout_verb()};
+}
 
 // The terminal says what it takes in the first of these that is set, as setlocale() would look.
 bool terminal_takes_utf8() {

@@ -1,6 +1,5 @@
 // mesh size: what a mesh would need, before it is created. Needs no mesh.
 #include <memory>
-#include <optional>
 #include <ostream>
 #include <string>
 
@@ -13,6 +12,7 @@
 
 #include "engine/memory_map.hpp"
 #include "tools/mesh_directory.hpp"
+#include "tools/option_values.hpp"
 #include "tools/text.hpp"
 #include "tools/verb.hpp"
 
@@ -49,27 +49,13 @@ struct Report {
   [[nodiscard]] bool fits() const noexcept { return directory_bytes <= free; }
 };
 
-struct Bound {
-  const char* option;
-  std::uint64_t most;
-};
-
-Result<std::uint64_t> count_of(const std::string& text, Bound bound) {
-  const std::optional<std::uint64_t> value = parse_count(text);
-  if (value && *value >= 1 && *value <= bound.most) return *value;
-  return fail(Errc::bad_input,
-              fmt::format("{} {}: must be a whole number from 1 to {}", bound.option,
-                          in_quotes(text), bound.most),
-              static_cast<std::int64_t>(bound.most));
-}
-
 Result<Report> measure(const Options& options) {
   engine::MeshSize size;
-  MESH_TRY(size.agents, count_of(options.agents, {"--agents", kMaxAgents}));
-  MESH_TRY(size.stations, count_of(options.stations, {"--stations", kMaxStations}));
+  MESH_TRY(size.agents, whole_number({"--agents", 1, kMaxAgents}, options.agents));
+  MESH_TRY(size.stations, whole_number({"--stations", 1, kMaxStations}, options.stations));
   if (!options.agents_per_station.empty()) {
     MESH_TRY(size.agents_per_station,
-             count_of(options.agents_per_station, {"--agents-per-station", size.agents}));
+             whole_number({"--agents-per-station", 1, size.agents}, options.agents_per_station));
   }
   MESH_TRY(engine::MemoryMap map, engine::memory_map(size));
   Report report{std::move(map), {}, 0, 0};

@@ -34,6 +34,15 @@ struct Verb {
   RunVerb (*declare)(CLI::App& command) = nullptr;
 };
 
+Verb up_verb();
+Verb down_verb();
+Verb status_verb();
+Verb send_verb();
+Verb broadcast_verb();
+Verb scatter_verb();
+Verb swarm_verb();
+Verb agent_verb();
+Verb demo_verb();
 Verb plan_verb();
 Verb layout_verb();
 Verb size_verb();

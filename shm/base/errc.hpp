@@ -40,7 +40,9 @@
   X(expired, 29, "the time to live has passed")                                  \
   X(no_mesh, 30, "no engine runs in this directory")                             \
   X(timed_out, 31, "the deadline passed first")                                  \
-  X(not_ready, 32, "not in the state that this call needs")
+  X(not_ready, 32, "not in the state that this call needs")                      \
+  X(no_schedulable_agents, 33, "of all the targets none could be sent anything") \
+  X(no_responses, 34, "there is no response to judge by")
 
 namespace mesh {
 

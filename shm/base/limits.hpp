@@ -23,6 +23,9 @@ inline constexpr std::uint32_t kRunSlotsMax = 1'024;  // one publish
 inline constexpr std::size_t kSlotBytes = kCacheLine;
 inline constexpr std::size_t kRecordBytes = 56;
 
+inline constexpr std::uint64_t kPayloadLogBytesMin = 64;
+inline constexpr std::uint64_t kPayloadLogBytesMax = std::uint64_t{1} << 32;
+
 inline constexpr std::uint32_t kMaxOperations = 1'024;
 inline constexpr std::uint32_t kMaxWideOperations = 64;  // over kWideTargets targets
 inline constexpr std::uint32_t kWideTargets = 1'000;
@@ -41,6 +44,9 @@ static_assert(kRecordBytes + sizeof(std::uint64_t) == kSlotBytes);
 static_assert((kRingSlotsMin & (kRingSlotsMin - 1)) == 0);
 static_assert((kRingSlotsMax & (kRingSlotsMax - 1)) == 0);
 static_assert(kRunSlotsMax <= kRingSlotsMin);
+static_assert((kPayloadLogBytesMin & (kPayloadLogBytesMin - 1)) == 0);
+static_assert((kPayloadLogBytesMax & (kPayloadLogBytesMax - 1)) == 0);
+static_assert(kPayloadLogBytesMax / 2 <= 0xFFFF'FFFF, "the length of an entry is a u32");
 static_assert(kDispatchSlotsPerTick <= kRingSlotsMax);
 static_assert(kMaxWideOperations <= kMaxOperations);
 

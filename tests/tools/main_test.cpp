@@ -25,7 +25,8 @@ TEST(Mesh, RefusesAnUnknownVerbWithTheNearestOne) {
 TEST(Mesh, ListsTheVerbsWhereNoneIsNear) {
   const Ran ran = run_mesh({"xylophone"});
   EXPECT_EQ(ran.exit_code, 2);
-  EXPECT_THAT(ran.err, HasSubstr("the verbs are: plan, size, layout"));
+  EXPECT_THAT(ran.err, HasSubstr("the verbs are: demo, up, down, status, send, broadcast, "
+                                 "scatter, swarm, agent, plan, size, layout"));
   EXPECT_THAT(ran.err, Not(HasSubstr("did you mean")));
 }
 TEST(Mesh, RefusesToRunWithoutAVerbAndShowsTheHelp) {
@@ -47,7 +48,8 @@ TEST(Mesh, SaysItsVersionLayoutTargetAndCompiler) {
 }
 TEST(Mesh, HelpsWithExamplesForEveryVerb) {
   EXPECT_THAT(run_mesh({"--help"}).out, HasSubstr("Exit codes: 0 done, 1"));
-  for (const char* const verb : {"plan", "size", "layout"}) {
+  for (const char* const verb : {"demo", "up", "down", "status", "send", "broadcast", "scatter",
+                                 "swarm", "agent", "plan", "size", "layout"}) {
     const Ran ran = run_mesh({verb, "--help"});
     EXPECT_EQ(ran.exit_code, 0);
     EXPECT_THAT(ran.out, HasSubstr("Examples:\n  mesh " + std::string(verb)));

@@ -1,8 +1,10 @@
 #include "tests/tools/run_mesh.hpp"
 
+#include <csignal>
 #include <cstdlib>
 #include <sstream>
 #include <stdexcept>
+#include <utility>
 
 #include <fcntl.h>
 #include <spawn.h>
@@ -87,6 +89,63 @@ Ran run_mesh(const std::vector<std::string>& arguments, const std::string& stand
   if (waitpid(child, &status, 0) != child) throw std::runtime_error("waitpid failed");
   return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), out.read_whole(),
           err.read_whole()};
+}
+
+StartedMesh::StartedMesh(const std::vector<std::string>& arguments) {
+  int ends[2] = {-1, -1};
+  if (pipe2(ends, O_CLOEXEC) != 0) throw std::runtime_error("pipe2 failed");
+  out_ = ends[0];
+  err_ = memfd_create("started_mesh", MFD_CLOEXEC);
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+  posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
+  posix_spawn_file_actions_adddup2(&actions, err_, STDERR_FILENO);
+  std::vector<std::string> words = command_line(arguments);
+  std::vector<char*> argv;
+  for (std::string& word : words) argv.push_back(word.data());
+  argv.push_back(nullptr);
+  const int error = posix_spawnp(&pid_, argv[0], &actions, nullptr, argv.data(), environ);
+  posix_spawn_file_actions_destroy(&actions);
+  close(ends[1]);
+  if (error != 0) throw std::runtime_error("cannot start " + words[0]);
+}
+
+StartedMesh::~StartedMesh() {
+  if (pid_ != 0) {
+    kill(pid_, SIGKILL);
+    waitpid(pid_, nullptr, 0);
+  }
+  close(out_);
+  close(err_);
+}
+
+std::string StartedMesh::line() {
+  for (;;) {
+    if (const auto end = read_.find('\n'); end != std::string::npos) {
+      std::string line = read_.substr(0, end);
+      read_.erase(0, end + 1);
+      return line;
+    }
+    char room[4'096];
+    const ssize_t got = read(out_, room, sizeof room);
+    if (got <= 0) return {};
+    read_.append(room, static_cast<std::size_t>(got));
+  }
+}
+
+void StartedMesh::signal(int number) const { kill(pid_, number); }
+
+Ran StartedMesh::wait() {
+  std::string rest;
+  for (std::string next = line(); !next.empty(); next = line()) rest += next + '\n';
+  int status = 0;
+  if (waitpid(std::exchange(pid_, 0), &status, 0) < 0) throw std::runtime_error("waitpid failed");
+  std::string error(static_cast<std::size_t>(lseek(err_, 0, SEEK_END)), '\0');
+  if (pread(err_, error.data(), error.size(), 0) != static_cast<ssize_t>(error.size())) {
+    throw std::runtime_error("reading the output failed");
+  }
+  return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), rest + read_, error};
 }
 
 TemporaryFile::TemporaryFile(const std::string& content) {

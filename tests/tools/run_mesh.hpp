@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include <sys/types.h>
+
 namespace mesh::testing {
 
 struct Ran {
@@ -15,6 +17,28 @@ struct Ran {
 // `stdout_path`: a file to write to in place of the captured output.
 Ran run_mesh(const std::vector<std::string>& arguments, const std::string& standard_input = "",
              const std::string& stdout_path = "");
+
+// A `mesh` that goes on running beside the test; killed with the object.
+class StartedMesh {
+ public:
+  explicit StartedMesh(const std::vector<std::string>& arguments);
+  ~StartedMesh();
+  StartedMesh(const StartedMesh&) = delete;
+  StartedMesh& operator=(const StartedMesh&) = delete;
+
+  // The next line of its standard output, waited for; empty at its end.
+  std::string line();
+  void signal(int number) const;
+  // Waits for its end. `out` is what line() has not given.
+  Ran wait();
+  [[nodiscard]] pid_t pid() const noexcept { return pid_; }
+
+ private:
+  pid_t pid_ = 0;
+  int out_ = -1;  // of a pipe
+  int err_ = -1;  // a file
+  std::string read_;
+};
 
 // Removed with the object.
 class TemporaryFile {

@@ -1,0 +1,206 @@
+#include "engine/control_jobs.hpp"
+
+#include <utility>
+
+#include <nlohmann/json.hpp>
+
+namespace mesh::engine {
+namespace {
+
+constexpr std::size_t kStationsListed = 256;  // a packet holds so many
+
+}  // namespace
+
+std::optional<OperationId> ControlServer::AttachJob::run(SchedulerThread& scheduler,
+                                                         HostTime /*now*/) {
+  const NewStation& about = station_.about();
+  status_ = scheduler.attach({static_cast<StationId>(about.number),
+                              {about.agents, station_.in(), station_.out()},
+                              about.uid,
+                              &station_.wake()});
+  return std::nullopt;
+}
+
+void ControlServer::AttachJob::done() {
+  server_.on_attached(connection_, station_.about().number, status_);
+}
+
+std::optional<OperationId> ControlServer::DetachJob::run(SchedulerThread& scheduler, HostTime now) {
+  scheduler.detach(static_cast<StationId>(station_), now);
+  return std::nullopt;
+}
+
+void ControlServer::DetachJob::done() {
+  server_.stations_.erase(station_);
+  server_.owners_.erase(station_);
+}
+
+void ControlServer::RequestJob::done() {
+  Connection* const connection = server_.find(connection_);
+  if (connection == nullptr) return;
+  if (error_) {
+    server_.refuse(*connection, *error_);
+  } else {
+    server_.answer(*connection, result());
+  }
+  if (connection->is_broken) server_.drop(connection_);
+}
+
+std::optional<OperationId> ControlServer::EnrolJob::run(SchedulerThread& scheduler,
+                                                        HostTime /*now*/) {
+  std::vector<AgentSpec> specs;
+  specs.reserve(agents_.size());
+  for (const NamedAgent& agent : agents_) specs.push_back({agent.name, agent.agent_class});
+  auto enrolled = scheduler.loop().enrol(static_cast<StationId>(station_), specs);
+  if (enrolled) {
+    enrolled_ = std::move(*enrolled);
+  } else {
+    fail_with(enrolled.error());
+  }
+  return std::nullopt;
+}
+
+std::string ControlServer::EnrolJob::result() const {
+  nlohmann::json ids = nlohmann::json::array();
+  for (const AgentId id : enrolled_) ids.push_back(static_cast<std::uint64_t>(id));
+  return dump({{"ok", true}, {"ids", std::move(ids)}});
+}
+
+// The console's.
+
+class ControlServer::StatusJob final : public RequestJob {
+ public:
+  using RequestJob::RequestJob;
+  std::optional<OperationId> run(SchedulerThread& scheduler, HostTime /*now*/) override {
+    status_ = status_of(scheduler);
+    return std::nullopt;
+  }
+
+ private:
+  [[nodiscard]] std::string result() const override {
+    EngineStatus status = status_;
+    server().add_counts(status);
+    nlohmann::json object = status_json(status);
+    object["attached"] = server().stations_json();
+    return dump(object);
+  }
+  EngineStatus status_;
+};
+
+class ControlServer::SendJob final : public RequestJob {
+ public:
+  struct To {
+    std::string name;
+    std::string text;
+  };
+  SendJob(ControlServer& server, std::uint64_t connection, To to)
+      : RequestJob(server, connection), to_(std::move(to)) {}
+  std::optional<OperationId> run(SchedulerThread& scheduler, HostTime now) override {
+    const auto target = scheduler.loop().find(to_.name);
+    if (!target) {
+      fail_with({Errc::no_such_agent, 0, "send: no agent is called '" + to_.name + "'"});
+      return std::nullopt;
+    }
+    target_ = *target;
+    const Status sent =
+        scheduler.loop().send(AgentId{}, target_, std::as_bytes(std::span(to_.text)), now);
+    if (!sent) fail_with(sent.error());
+    return std::nullopt;
+  }
+
+ private:
+  [[nodiscard]] std::string result() const override {
+    return dump({{"ok", true}, {"target", static_cast<std::uint64_t>(target_)}});
+  }
+  To to_;
+  AgentId target_{};
+};
+
+class ControlServer::OperationJob final : public RequestJob {
+ public:
+  OperationJob(ControlServer& server, const ConsoleRequest& request)
+      : RequestJob(server, request.connection), waits_(request.op == "scatter") {}
+  Status read(const nlohmann::json& object) {
+    MESH_TRY(request_, operation_of(object, body_));
+    return {};
+  }
+  std::optional<OperationId> run(SchedulerThread& scheduler, HostTime now) override {
+    const auto opened = scheduler.loop().open(request_, now);
+    if (!opened) {
+      fail_with(opened.error());
+      return std::nullopt;
+    }
+    finished_.id = *opened;
+    return waits_ ? std::optional(*opened) : std::nullopt;
+  }
+  void on_finished(SchedulerThread& /*scheduler*/, const FinishedOperation& finished) override {
+    finished_ = finished;
+  }
+
+ private:
+  [[nodiscard]] std::string result() const override {
+    if (waits_) return dump(result_json(finished_));
+    return dump({{"ok", true}, {"operation", static_cast<std::uint64_t>(finished_.id)}});
+  }
+  bool waits_;
+  std::string body_;
+  OperationRequest request_;
+  FinishedOperation finished_;
+};
+
+Result<std::unique_ptr<Job>> ControlServer::console_job(const ConsoleRequest& request,
+                                                        const nlohmann::json& object) {
+  if (request.op == "status") return std::make_unique<StatusJob>(*this, request.connection);
+  if (request.op == "send") {
+    MESH_TRY(std::string name, text_field(object, "to"));
+    MESH_TRY(std::string text, text_field(object, "text"));
+    return std::make_unique<SendJob>(*this, request.connection,
+                                     SendJob::To{std::move(name), std::move(text)});
+  }
+  if (request.op == "scatter" || request.op == "broadcast") {
+    auto job = std::make_unique<OperationJob>(*this, request);
+    MESH_CHECK_OK(job->read(object));
+    return job;
+  }
+  return fail(Errc::bad_input, "request: op '" + request.op +
+                                   "' is none of attach, enrol, status, send, broadcast, scatter, "
+                                   "down");
+}
+
+nlohmann::json ControlServer::stations_json() const {
+  nlohmann::json list = nlohmann::json::array();
+  for (const auto& [number, station] : stations_) {
+    const auto owner = owners_.find(number);
+    const auto found =
+        owner == owners_.end() ? connections_.end() : connections_.find(owner->second);
+    nlohmann::json one = {{"station", number},
+                          {"name", station->about().name},
+                          {"agents", station->about().agents},
+                          {"uid", station->about().uid}};
+    if (found != connections_.end()) {
+      one["process"] = found->second->peer.process;
+      one["death_known_by"] = found->second->process ? "socket, pidfd" : "socket";
+    }
+    list.push_back(std::move(one));
+    if (list.size() == kStationsListed) break;
+  }
+  return list;
+}
+
+void ControlServer::add_counts(EngineStatus& status) const noexcept {
+  status.stations = stations();
+  status.connections = connections();
+  status.stations_ever = stations_ever();
+}
+
+EngineStatus status_of(SchedulerThread& scheduler) {
+  EngineStatus status;
+  status.counters = scheduler.loop().counters();
+  status.agents_active = scheduler.loop().agents_active();
+  status.agents_enrolled = scheduler.loop().agents_enrolled();
+  status.turns = scheduler.counters().turns;
+  status.parks = scheduler.counters().parks;
+  return status;
+}
+
+}  // namespace mesh::engine

@@ -1,0 +1,87 @@
+// Jobs of the control thread: what a request has the scheduler thread do, and the answer.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json_fwd.hpp>
+
+#include "engine/control_json.hpp"
+#include "engine/control_server.hpp"
+#include "shm/descriptor_passing.hpp"
+
+namespace mesh::engine {
+
+struct ControlServer::Connection {
+  std::uint64_t number = 0;
+  shm::Descriptor socket;
+  shm::Descriptor process;  // pidfd; none where the process cannot be seen
+  shm::PeerCredentials peer;
+  std::uint16_t station = 0;
+  bool is_attached = false;
+  bool is_busy = false;    // a request is with the scheduler thread
+  bool is_broken = false;  // an answer did not fit into its socket
+};
+
+class ControlServer::AttachJob final : public Job {
+ public:
+  AttachJob(ControlServer& server, std::uint64_t connection, const AttachedStation& station)
+      : server_(server), connection_(connection), station_(station) {}
+  std::optional<OperationId> run(SchedulerThread& scheduler, HostTime now) override;
+  void done() override;
+
+ private:
+  ControlServer& server_;
+  std::uint64_t connection_;
+  const AttachedStation& station_;
+  Status status_;
+};
+
+class ControlServer::DetachJob final : public Job {
+ public:
+  DetachJob(ControlServer& server, std::uint16_t station) : server_(server), station_(station) {}
+  std::optional<OperationId> run(SchedulerThread& scheduler, HostTime now) override;
+  void done() override;
+
+ private:
+  ControlServer& server_;
+  std::uint16_t station_;
+};
+
+// Ends with one answer to the connection that asked, if it is still there.
+class ControlServer::RequestJob : public Job {
+ public:
+  RequestJob(ControlServer& server, std::uint64_t connection)
+      : server_(server), connection_(connection) {}
+  void done() final;
+
+ protected:
+  [[nodiscard]] virtual std::string result() const = 0;
+  void fail_with(const Error& error) { error_ = error; }
+  [[nodiscard]] ControlServer& server() const noexcept { return server_; }
+
+ private:
+  ControlServer& server_;
+  std::uint64_t connection_;
+  std::optional<Error> error_;
+};
+
+class ControlServer::EnrolJob final : public RequestJob {
+ public:
+  struct Of {
+    std::uint64_t connection = 0;
+    std::uint16_t station = 0;
+  };
+  EnrolJob(ControlServer& server, Of of, std::vector<NamedAgent> agents)
+      : RequestJob(server, of.connection), station_(of.station), agents_(std::move(agents)) {}
+  std::optional<OperationId> run(SchedulerThread& scheduler, HostTime now) override;
+
+ private:
+  [[nodiscard]] std::string result() const override;
+  std::uint16_t station_;
+  std::vector<NamedAgent> agents_;
+  std::vector<AgentId> enrolled_;
+};
+
+}  // namespace mesh::engine

@@ -1,0 +1,200 @@
+#include "engine/control_json.hpp"
+
+#include <array>
+#include <cmath>
+#include <cstdio>
+#include <span>
+
+#include <nlohmann/json.hpp>
+
+#include "engine/station/control_protocol.hpp"
+
+namespace mesh::engine {
+namespace {
+
+using nlohmann::json;
+
+constexpr double kMsMax = 86'400'000;  // a day
+constexpr std::array<std::string_view, 6> kVerbs = {"observe", "orient", "decide",
+                                                    "act",     "record", "sync"};
+
+tl::unexpected<Error> bad_field(const char* key, const std::string& expected) {
+  return fail(Errc::bad_input, std::string("field '") + key + "': " + expected);
+}
+
+}  // namespace
+
+Result<std::string> text_field(const json& object, const char* key) {
+  const auto found = object.find(key);
+  if (found == object.end() || !found->is_string()) return bad_field(key, "a text is expected");
+  return found->get<std::string>();
+}
+
+Result<std::uint64_t> count_field(const json& object, const char* key) {
+  const auto found = object.find(key);
+  if (found == object.end() || !found->is_number_unsigned()) {
+    return bad_field(key, "a whole number from 0 is expected");
+  }
+  return found->get<std::uint64_t>();
+}
+
+Result<double> number_field(const json& object, const char* key, double otherwise) {
+  const auto found = object.find(key);
+  if (found == object.end()) return otherwise;
+  if (!found->is_number() || !std::isfinite(found->get<double>())) {
+    return bad_field(key, "a number is expected");
+  }
+  return found->get<double>();
+}
+
+Result<Nanos> ms_field(const json& object, const char* key, Nanos otherwise) {
+  const double default_ms = static_cast<double>(otherwise.count()) / static_cast<double>(kNsPerMs);
+  MESH_TRY(const double ms, number_field(object, key, default_ms));
+  if (ms < 0 || ms > kMsMax) return bad_field(key, "0 to a day of milliseconds is expected");
+  return Nanos{static_cast<std::int64_t>(ms * static_cast<double>(kNsPerMs))};
+}
+
+Result<sched::AgentClass> class_field(const json& object) {
+  const auto found = object.find("class");
+  if (found == object.end()) return sched::AgentClass::edge;
+  if (found->is_number_unsigned() && found->get<std::uint64_t>() < sched::kAgentClassCount) {
+    return static_cast<sched::AgentClass>(found->get<std::uint64_t>());
+  }
+  if (found->is_string()) {
+    const auto text = found->get<std::string>();
+    for (std::size_t i = 0; i < sched::kAgentClassCount; ++i) {
+      if (text.size() == 1 && text[0] == sched::kAgentClasses[i].letter) {
+        return static_cast<sched::AgentClass>(i);
+      }
+    }
+  }
+  return bad_field("class", "a letter from A to F, or 0 to 5, is expected");
+}
+
+Result<std::vector<NamedAgent>> agents_field(const json& object) {
+  const auto found = object.find("agents");
+  if (found == object.end() || !found->is_array() || found->empty() ||
+      found->size() > kEnrolAgentsMax) {
+    return bad_field("agents",
+                     "a list of 1 to " + std::to_string(kEnrolAgentsMax) + " agents is expected");
+  }
+  std::vector<NamedAgent> agents;
+  for (const json& one : *found) {
+    if (!one.is_object()) return bad_field("agents", "each is an object with a name");
+    MESH_TRY(std::string name, text_field(one, "name"));
+    MESH_TRY(const sched::AgentClass agent_class, class_field(one));
+    agents.push_back({std::move(name), agent_class});
+  }
+  return agents;
+}
+
+Result<OperationRequest> operation_of(const json& object, std::string& body) {
+  OperationRequest request;
+  MESH_TRY(request.horizon, ms_field(object, "horizon_ms", request.horizon));
+  MESH_TRY(request.window, ms_field(object, "window_ms", request.window));
+  MESH_TRY(request.timeout, ms_field(object, "timeout_ms", request.timeout));
+  MESH_TRY(request.ready_min, number_field(object, "ready_min", request.ready_min));
+  MESH_TRY(request.coverage_min, number_field(object, "coverage_min", request.coverage_min));
+  MESH_TRY(const double weight, number_field(object, "weight", request.weight));
+  request.weight = static_cast<float>(weight);
+  if (object.contains("verb")) {
+    MESH_TRY(const std::string verb, text_field(object, "verb"));
+    const auto* const found = std::find(kVerbs.begin(), kVerbs.end(), verb);
+    if (found == kVerbs.end())
+      return bad_field("verb", "observe, orient, decide, act, record, sync");
+    request.verb = static_cast<sched::Verb>(found - kVerbs.begin() + 1);
+  }
+  if (object.contains("text")) {
+    MESH_TRY(body, text_field(object, "text"));
+    request.body = std::as_bytes(std::span(body));
+  }
+  return request;
+}
+
+std::string dump(const json& object) {
+  return object.dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
+std::string error_json(const Error& error) {
+  return dump({{"error",
+                {{"code", std::string(name_of(error.code))},
+                 {"detail", error.detail},
+                 {"sentence", error.sentence}}}});
+}
+
+json result_json(const FinishedOperation& finished) {
+  const sched::GatherResult& result = finished.result;
+  const sched::GatherCounts& counts = result.counts;
+  return {
+      {"ok", true},
+      {"operation", static_cast<std::uint64_t>(finished.id)},
+      {"target_ns", to_ns(finished.target)},
+      {"verdict", std::string(sched::name_of(result.judgement.verdict))},
+      {"advice", std::string(sched::name_of(result.judgement.advice))},
+      {"end", std::string(sched::name_of(result.end))},
+      {"sentence", sched::sentence_of(result)},
+      {"targeted", counts.targeted()},
+      {"sent", counts.sent},
+      {"ready", counts.ready},
+      {"conflict", counts.conflict},
+      {"straggler", counts.straggler()},
+      {"declined", counts.declined},
+      {"late", counts.late},
+      {"duplicate", counts.duplicate},
+      {"skipped",
+       {{"insufficient_lead_time", counts.skipped.insufficient_lead_time},
+        {"invalid_impedance", counts.skipped.invalid_impedance},
+        {"capability_mismatch", counts.skipped.capability_mismatch},
+        {"not_routable", counts.skipped.not_routable}}},
+      {"ready_rate", result.ready_rate()},
+      {"coverage", result.coverage()},
+      {"errors",
+       {{"count", result.errors.count},
+        {"inside", result.errors.inside},
+        {"p50_ns", result.errors.p50_ns},
+        {"p90_ns", result.errors.p90_ns},
+        {"p99_ns", result.errors.p99_ns},
+        {"max_ns", result.errors.max_ns},
+        {"median_ns", result.errors.median_ns}}},
+      {"took_ns", result.took_ns},
+      {"cost",
+       {{"plan_ns", finished.cost.plan_ns},
+        {"dispatch_ns", finished.cost.dispatch_ns},
+        {"gather_ns", finished.cost.gather_ns},
+        {"wake_ns", finished.cost.wake_ns},
+        {"wakes", finished.cost.wakes}}},
+  };
+}
+
+json status_json(const EngineStatus& status) {
+  const LoopCounters& loop = status.counters;
+  return {{"ok", true},
+          {"agents_active", status.agents_active},
+          {"agents_enrolled", status.agents_enrolled},
+          {"stations", status.stations},
+          {"stations_ever", status.stations_ever},
+          {"connections", status.connections},
+          {"counters",
+           {{"turns", status.turns},
+            {"parks", status.parks},
+            {"ticks", loop.ticks},
+            {"records_in", loop.records_in},
+            {"deliveries", loop.deliveries},
+            {"answers", loop.answers},
+            {"sends", loop.sends},
+            {"wakes", loop.wakes},
+            {"refused_records", loop.refused_records},
+            {"target_full", loop.target_full},
+            {"expired", loop.expired},
+            {"no_such_agent", loop.no_such_agent},
+            {"pending", loop.pending}}}};
+}
+
+std::string hex_of(std::uint64_t value) {
+  std::array<char, 24> text{};
+  const int size =
+      std::snprintf(text.data(), text.size(), "0x%016llx", static_cast<unsigned long long>(value));
+  return {text.data(), static_cast<std::size_t>(size)};
+}
+
+}  // namespace mesh::engine

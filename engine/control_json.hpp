@@ -1,0 +1,39 @@
+// What the control thread reads from packets and writes into them.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json_fwd.hpp>
+
+#include "engine/engine.hpp"
+#include "sched/agent_class.hpp"
+#include "shm/base/result.hpp"
+
+namespace mesh::engine {
+
+// Any bytes are input: a field of another type, or none, is an error that names it.
+Result<std::string> text_field(const nlohmann::json& object, const char* key);
+Result<std::uint64_t> count_field(const nlohmann::json& object, const char* key);
+// `otherwise` where the field is missing.
+Result<double> number_field(const nlohmann::json& object, const char* key, double otherwise);
+Result<Nanos> ms_field(const nlohmann::json& object, const char* key, Nanos otherwise);
+
+// "A" to "F", or the class's number.
+Result<sched::AgentClass> class_field(const nlohmann::json& object);
+struct NamedAgent {
+  std::string name;
+  sched::AgentClass agent_class;
+};
+Result<std::vector<NamedAgent>> agents_field(const nlohmann::json& object);
+// `body` receives the text; it has to outlive the request.
+Result<OperationRequest> operation_of(const nlohmann::json& object, std::string& body);
+
+[[nodiscard]] std::string dump(const nlohmann::json& object);
+[[nodiscard]] std::string error_json(const Error& error);
+[[nodiscard]] nlohmann::json result_json(const FinishedOperation& finished);
+[[nodiscard]] nlohmann::json status_json(const EngineStatus& status);
+[[nodiscard]] std::string hex_of(std::uint64_t value);
+
+}  // namespace mesh::engine

@@ -1,0 +1,391 @@
+#include "engine/control_server.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <string_view>
+
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <nlohmann/json.hpp>
+
+#include "engine/control_jobs.hpp"
+#include "engine/control_json.hpp"
+#include "shm/descriptor_passing.hpp"
+#include "shm/system_error.hpp"
+
+namespace mesh::engine {
+namespace {
+
+// What an epoll event is about: a connection's number, and which of its descriptors.
+constexpr std::uint64_t kListenerEvent = 0;
+constexpr std::uint64_t kWakeEvent = 1;
+constexpr std::uint64_t kFirstConnection = 2;
+constexpr std::uint64_t kProcessBit = std::uint64_t{1} << 63;
+constexpr std::size_t kConsolesMax = 64;
+
+Status watch(int epoll, int fd, std::uint64_t event) {
+  epoll_event wanted{};
+  wanted.events = EPOLLIN;
+  wanted.data.u64 = event;
+  if (::epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &wanted) != 0) {
+    return shm::system_failure("watch a descriptor", errno);
+  }
+  return {};
+}
+
+}  // namespace
+
+ControlServer::ControlServer(const ControlOptions& options, MeshFiles& files,
+                             SchedulerThread& scheduler)
+    : options_(options),
+      files_(files),
+      scheduler_(scheduler),
+      next_connection_(kFirstConnection),
+      evicted_(kMaxStations, 0, 1),
+      packet_(kControlPacketBytes) {}
+
+Result<std::unique_ptr<ControlServer>> ControlServer::create(const ControlOptions& options,
+                                                             MeshFiles& files,
+                                                             SchedulerThread& scheduler) {
+  std::unique_ptr<ControlServer> made(new ControlServer(options, files, scheduler));
+  MESH_CHECK_OK(made->open());
+  return made;
+}
+
+ControlServer::~ControlServer() { stop(); }
+
+Status ControlServer::open() {
+  epoll_ = shm::Descriptor(::epoll_create1(EPOLL_CLOEXEC));
+  if (!epoll_) return shm::system_failure("epoll_create", errno);
+  MESH_TRY(table_to_pass_, files_.open_to_pass("table"));
+  MESH_TRY(payload_to_pass_, files_.open_to_pass("payload"));
+  MESH_TRY(listener_, files_.listen());
+  MESH_CHECK_OK(watch(epoll_.get(), listener_.get(), kListenerEvent));
+  return watch(epoll_.get(), options_.wake->fd(), kWakeEvent);
+}
+
+void ControlServer::start() {
+  thread_ = std::thread([this] { run(); });
+}
+
+void ControlServer::stop() {
+  stopping_.store(true, std::memory_order_relaxed);  // relaxed: the join orders what follows
+  static_cast<void>(options_.wake->signal());
+  if (thread_.joinable()) thread_.join();
+  connections_.clear();
+  listener_.close();
+}
+
+void ControlServer::evict(StationId station) noexcept {
+  static_cast<void>(evicted_.try_push(station));  // as many as there can be: it fits
+  static_cast<void>(options_.wake->signal());
+}
+
+void ControlServer::run() {
+  std::array<epoll_event, 64> events{};
+  // relaxed: stop() joins.
+  while (!stopping_.load(std::memory_order_relaxed)) {
+    const int count =
+        ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), -1);
+    for (int i = 0; i < std::max(count, 0); ++i) {
+      const std::uint64_t about = events[static_cast<std::size_t>(i)].data.u64;
+      if (about == kListenerEvent) {
+        accept_all();
+      } else if (about == kWakeEvent) {
+        options_.wake->drain();
+      } else if ((about & kProcessBit) != 0) {
+        drop(about & ~kProcessBit);  // its process is gone, whoever else holds the socket
+      } else if (Connection* const connection = find(about)) {
+        read(*connection);
+      }
+    }
+    take_done();
+    update_counts();
+  }
+}
+
+void ControlServer::take_done() {
+  while (const std::unique_ptr<Job> job = scheduler_.take_done()) job->done();
+  for (StationId station{}; evicted_.pop(std::span(&station, 1)) != 0;) {
+    const auto owner = owners_.find(static_cast<std::uint16_t>(station));
+    if (owner != owners_.end()) drop(owner->second);
+  }
+  for (; !unposted_.empty(); unposted_.pop_front()) {
+    unposted_.front() = scheduler_.post(std::move(unposted_.front()));
+    if (unposted_.front() != nullptr) break;
+  }
+}
+
+void ControlServer::post(std::unique_ptr<Job> job) {
+  unposted_.push_back(std::move(job));  // in order: a station's detach comes after its enrolments
+}
+
+ControlServer::Connection* ControlServer::find(std::uint64_t connection) {
+  const auto found = connections_.find(connection);
+  return found == connections_.end() ? nullptr : found->second.get();
+}
+
+// Connections.
+
+void ControlServer::accept_all() {
+  for (;;) {
+    shm::Descriptor socket(
+        ::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    if (socket) {
+      admit(std::move(socket));
+    } else if (errno != EINTR && errno != ECONNABORTED) {
+      return;  // EAGAIN; or out of descriptors: the next death frees some
+    }
+  }
+}
+
+void ControlServer::admit(shm::Descriptor socket) {
+  auto connection = std::make_unique<Connection>();
+  connection->number = next_connection_++;
+  connection->socket = std::move(socket);
+  const auto peer = shm::peer_credentials(connection->socket.get());
+  if (!peer) return;
+  connection->peer = *peer;
+  if (!is_admitted(peer->user)) {
+    refuse(*connection,
+           {Errc::permission_denied, peer->user,
+            "attach: uid " + std::to_string(peer->user) + " is not admitted; this mesh is uid " +
+                std::to_string(::geteuid()) + "'s"});
+    return;
+  }
+  if (connections_.size() >= options_.size.stations + kConsolesMax) {
+    refuse(*connection, {Errc::capacity, static_cast<std::int64_t>(connections_.size()),
+                         "connect: " + std::to_string(connections_.size()) +
+                             " connections are open, as many as this mesh has"});
+    return;
+  }
+  // Opened at once, while the process that connected most surely is still the one of this number.
+  // Where pid namespaces hide it the socket alone tells its death.
+  if (peer->process > 0) {
+    connection->process = shm::Descriptor(
+        static_cast<int>(::syscall(SYS_pidfd_open, peer->process, 0)));  // close-on-exec by itself
+  }
+  if (!watch(epoll_.get(), connection->socket.get(), connection->number)) return;
+  if (connection->process) {
+    static_cast<void>(
+        watch(epoll_.get(), connection->process.get(), connection->number | kProcessBit));
+  }
+  connections_.emplace(connection->number, std::move(connection));
+}
+
+bool ControlServer::is_admitted(std::uint32_t uid) const {
+  const AttachPolicy& policy = options_.policy;
+  if (policy.anyone || uid == ::geteuid()) return true;
+  return std::find(policy.uids.begin(), policy.uids.end(), uid) != policy.uids.end();
+}
+
+void ControlServer::read(Connection& connection) {
+  const ssize_t size = ::recv(connection.socket.get(), packet_.data(), packet_.size(), MSG_TRUNC);
+  if (size < 0 && (errno == EAGAIN || errno == EINTR)) return;
+  if (size <= 0 || static_cast<std::size_t>(size) > packet_.size()) return drop(connection.number);
+  const std::string packet(packet_.data(), static_cast<std::size_t>(size));
+  if (connection.is_busy) {
+    return refuse(connection, {Errc::busy, 0, "request: the one before it is not answered yet"});
+  }
+  handle(connection, packet);
+}
+
+void ControlServer::answer(Connection& connection, const std::string& json) {
+  connection.is_busy = false;
+  if (json.size() > kControlPacketBytes) {
+    return refuse(connection,
+                  {Errc::truncated, static_cast<std::int64_t>(json.size()),
+                   "answer: it has " + std::to_string(json.size()) + " bytes, a packet at most " +
+                       std::to_string(kControlPacketBytes)});
+  }
+  const ssize_t sent =
+      ::send(connection.socket.get(), json.data(), json.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+  if (sent != static_cast<ssize_t>(json.size())) connection.is_broken = true;
+}
+
+void ControlServer::refuse(Connection& connection, const Error& error) {
+  answer(connection, error_json(error));
+}
+
+void ControlServer::drop(std::uint64_t number) {
+  const auto found = connections_.find(number);
+  if (found == connections_.end()) return;
+  const std::uint16_t station = found->second->station;
+  const bool is_attached = found->second->is_attached;
+  connections_.erase(found);
+  if (station != 0 && is_attached) detach(station);  // else its AttachJob finds the owner gone
+}
+
+void ControlServer::detach(std::uint16_t station) {
+  post(std::make_unique<DetachJob>(*this, station));
+}
+
+void ControlServer::update_counts() noexcept {
+  // relaxed: as at their accessors.
+  station_count_.store(stations_.size(), std::memory_order_relaxed);
+  connection_count_.store(connections_.size(), std::memory_order_relaxed);  // relaxed: as above
+}
+
+// Requests.
+
+void ControlServer::handle(Connection& connection, const std::string& packet) {
+  const nlohmann::json object = nlohmann::json::parse(packet, nullptr, false);
+  if (!object.is_object()) {
+    return refuse(connection, {Errc::bad_input, 0, "request: it is no JSON object"});
+  }
+  const auto op = text_field(object, "op");
+  if (!op) return refuse(connection, op.error());
+  if (*op == "attach") return handle_attach(connection, object);
+  if (*op == "enrol") return handle_enrol(connection, object);
+  handle_console(connection, *op, object);
+}
+
+Status ControlServer::check_attach(const Connection& connection,
+                                   const nlohmann::json& request) const {
+  if (connection.station != 0) {
+    return fail(Errc::already_exists, "attach: this connection is station " +
+                                          std::to_string(connection.station) + " already");
+  }
+  MESH_TRY(const std::uint64_t version, count_field(request, "version"));
+  if (version != kControlVersion) {
+    return fail(Errc::version_skew,
+                "attach: the station speaks version " + std::to_string(version) +
+                    " of the control protocol, this engine " + std::to_string(kControlVersion),
+                kControlVersion);
+  }
+  MESH_TRY(const std::uint64_t page_bytes, count_field(request, "page_bytes"));
+  if (page_bytes != shm::system_page_bytes()) {
+    return fail(Errc::page_size_mismatch,
+                "attach: the station has pages of " + std::to_string(page_bytes) +
+                    " bytes, this engine of " + std::to_string(shm::system_page_bytes()),
+                static_cast<std::int64_t>(shm::system_page_bytes()));
+  }
+  MESH_TRY(const std::string hash, text_field(request, "layout_hash"));
+  MESH_TRY(const MemoryMap reference, memory_map(kReferenceMesh));
+  if (hash != hex_of(reference.hash())) {
+    return fail(Errc::layout_mismatch, "attach: the station's layouts have the hash " + hash +
+                                           ", this engine's " + hex_of(reference.hash()) +
+                                           ": built from other definitions");
+  }
+  return {};
+}
+
+void ControlServer::handle_attach(Connection& connection, const nlohmann::json& request) {
+  const auto checked = check_attach(connection, request);
+  if (!checked) return refuse(connection, checked.error());
+  const auto agents = count_field(request, "agents");
+  if (!agents) return refuse(connection, agents.error());
+  if (*agents == 0 || *agents > options_.size.agents) {
+    return refuse(connection,
+                  {Errc::capacity, static_cast<std::int64_t>(options_.size.agents),
+                   "attach: " + std::to_string(*agents) + " agents, this mesh has room for 1 to " +
+                       std::to_string(options_.size.agents)});
+  }
+  const auto number = free_number();
+  if (!number) return refuse(connection, number.error());
+  NewStation wanted;
+  wanted.number = *number;
+  wanted.agents = static_cast<std::uint32_t>(*agents);
+  wanted.uid = connection.peer.user;
+  wanted.name = text_field(request, "name").value_or("station");
+  wanted.format = options_.format;
+  auto station = AttachedStation::create(files_, wanted);
+  if (!station) return refuse(connection, station.error());
+  last_number_ = *number;
+  connection.station = *number;
+  connection.is_busy = true;
+  owners_[*number] = connection.number;
+  const AttachedStation& made = *stations_.emplace(*number, std::move(*station)).first->second;
+  // relaxed: as at its accessor.
+  stations_ever_.fetch_add(1, std::memory_order_relaxed);
+  post(std::make_unique<AttachJob>(*this, connection.number, made));
+}
+
+// Round and round, so that a number comes again as late as it can.
+Result<std::uint16_t> ControlServer::free_number() const {
+  const auto most = static_cast<std::uint32_t>(options_.size.stations);
+  for (std::uint32_t step = 0; step < most; ++step) {
+    const auto number = static_cast<std::uint16_t>((last_number_ + step) % most + 1);
+    if (!stations_.contains(number)) return number;
+  }
+  return fail(
+      Errc::capacity,
+      "attach: " + std::to_string(most) + " stations are attached, as many as this mesh has", most);
+}
+
+void ControlServer::on_attached(std::uint64_t number, std::uint16_t station, const Status& status) {
+  Connection* const connection = find(number);
+  if (!status) {
+    stations_.erase(station);
+    owners_.erase(station);
+    if (connection == nullptr) return;
+    connection->station = 0;
+    return refuse(*connection, status.error());
+  }
+  if (connection == nullptr) return detach(station);  // gone meanwhile
+  connection->is_attached = true;
+  AttachedStation& attached = *stations_.at(station);
+  const shm::MappingIdentity& identity = options_.format.identity;
+  answer(*connection, dump({{"ok", true},
+                            {"station", station},
+                            {"mesh_agents", options_.size.agents},
+                            {"mesh_stations", options_.size.stations},
+                            {"agents_per_station", options_.size.agents_per_station},
+                            {"mesh_uuid", identity.mesh_uuid},
+                            {"boot_id", identity.boot_id}}));
+  const Status passed = pass_memories(*connection, attached);
+  attached.forget_descriptors();
+  if (!passed || connection->is_broken) drop(number);
+}
+
+Status ControlServer::pass_memories(Connection& connection, const AttachedStation& station) {
+  const std::uint64_t number = station.about().number;
+  std::array<int, kStationDescriptors> descriptors{};
+  const auto put = [&](StationDescriptor which, int fd) {
+    descriptors[static_cast<std::size_t>(which)] = fd;
+  };
+  put(StationDescriptor::table, table_to_pass_.get());
+  put(StationDescriptor::payload, payload_to_pass_.get());
+  put(StationDescriptor::in, station.in_to_pass());
+  put(StationDescriptor::out, station.out_to_pass());
+  put(StationDescriptor::station_wake, station.wake().fd());
+  put(StationDescriptor::engine_wake, options_.engine_wake->fd());
+  return shm::send_descriptors(connection.socket.get(), std::as_bytes(std::span(&number, 1)),
+                               descriptors);
+}
+
+void ControlServer::handle_enrol(Connection& connection, const nlohmann::json& request) {
+  if (!connection.is_attached) {
+    return refuse(connection, {Errc::not_ready, 0, "enrol: this connection has not attached"});
+  }
+  auto agents = agents_field(request);
+  if (!agents) return refuse(connection, agents.error());
+  connection.is_busy = true;
+  post(std::make_unique<EnrolJob>(*this, EnrolJob::Of{connection.number, connection.station},
+                                  std::move(*agents)));
+}
+
+void ControlServer::handle_console(Connection& connection, const std::string& op,
+                                   const nlohmann::json& request) {
+  // Those who may attach see how the mesh does; to move it is its owner's.
+  if (op != "status" && connection.peer.user != ::geteuid()) {
+    return refuse(connection,
+                  {Errc::permission_denied, connection.peer.user,
+                   op + ": uid " + std::to_string(connection.peer.user) +
+                       " is not this mesh's owner, uid " + std::to_string(::geteuid())});
+  }
+  if (op == "down") {
+    answer(connection, dump({{"ok", true}}));
+    return options_.on_down();
+  }
+  auto job = console_job({connection.number, op}, request);
+  if (!job) return refuse(connection, job.error());
+  connection.is_busy = true;
+  post(std::move(*job));
+}
+
+}  // namespace mesh::engine

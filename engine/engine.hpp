@@ -1,0 +1,96 @@
+// Engine: a mesh, run inside this process: its directory, its memories, its scheduler thread and
+// its control thread.
+//
+// Callers     any thread; start and stop one at a time.
+// Progress    set-up and console calls: they wait for the scheduler thread.
+// If the      process dies: the kernel frees the lock; stations see their connection close. The
+// other side  next start() in that directory makes the mesh anew and says what it dropped (Report).
+// dies        A station dies: its connection closes or its pidfd becomes readable; its agents go
+//             offline and its memory goes.
+// Errors      start -> already_exists (another engine runs there: its process), no_space,
+//             not_yours, invalid_argument, system_error. Calls -> as EngineLoop's; closed.
+// Units       HostTime of the mesh's clock.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/loop/engine_loop.hpp"
+#include "engine/memory_map.hpp"
+#include "queues/wait_strategy.hpp"
+#include "shm/base/result.hpp"
+
+namespace mesh::engine {
+
+// Who may attach: uids, as the kernel names them. Empty: the engine's own alone.
+struct AttachPolicy {
+  bool anyone = false;
+  std::vector<std::uint32_t> uids{};
+};
+
+struct EngineOptions {
+  std::string directory{};  // made if it is not there; ours, on a tmpfs
+  MeshSize size{.agents = 1'000, .stations = 16};
+  LoopOptions loop{};
+  queues::WaitPolicy wait = queues::WaitPolicy::kAdaptive;
+  std::optional<int> cpu{};  // of the scheduler thread
+  int fifo_priority = 0;     // 0: do not ask
+  AttachPolicy policy{};
+};
+
+struct EngineStatus {
+  LoopCounters counters;
+  std::size_t agents_active = 0;
+  std::size_t agents_enrolled = 0;
+  std::size_t stations = 0;
+  std::size_t connections = 0;
+  std::uint64_t stations_ever = 0;
+  std::uint64_t turns = 0;  // of the scheduler thread
+  std::uint64_t parks = 0;
+};
+
+struct OperationReport {
+  FinishedOperation finished;
+  std::vector<TargetTrace> trace;
+};
+
+class Engine {
+ public:
+  struct Report {
+    std::vector<std::string> dropped;  // what a dead engine had left in the directory
+    std::vector<std::string> threads;  // what the scheduler thread was granted, and what not
+  };
+
+  static Result<std::unique_ptr<Engine>> start(const EngineOptions& options);
+  // stop(), and takes the mesh's files away.
+  ~Engine();
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  // Waits for a `down` over the control socket, or stop(). False: `patience` passed first.
+  bool wait_for_down(Nanos patience);
+  // Ends both threads and closes all connections. Calls that wait get `closed`.
+  void stop();
+
+  // Opens the operation and waits until it has finished. The trace costs a pass over the targets.
+  Result<OperationReport> scatter(const OperationRequest& request, bool with_trace);
+  Status send(AgentId target, std::span<const std::byte> body);
+  Result<EngineStatus> status();
+  Result<AgentId> find(const std::string& name);
+
+  [[nodiscard]] HostTime now() const;
+  [[nodiscard]] const std::string& directory() const noexcept;
+  [[nodiscard]] const Report& report() const noexcept;
+
+ private:
+  struct State;
+  explicit Engine(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace mesh::engine

@@ -1,0 +1,85 @@
+// StationLink: the engine's side of one station. Its two rings, its bodies, and what waits for
+// room.
+//
+// Callers     the scheduler thread.
+// Progress    wait-free; no allocation after open().
+// Invariant   a body in `.in` or the payload log is freed when the station's cursor has passed the
+//             last delivery that names it: `marks` holds, for each reveal, the inbox position it
+//             ended at and what it referred to.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <type_traits>
+#include <vector>
+
+#include "engine/loop/engine_loop.hpp"
+#include "queues/payload_log.hpp"
+#include "queues/spsc_ring.hpp"
+#include "sched/records.hpp"
+#include "shm/columns.hpp"
+
+namespace mesh::engine {
+
+using Ring = queues::SpscRing<>;
+using BodyLog = queues::PayloadLog<>;
+
+inline constexpr std::uint32_t kNoBody = ~std::uint32_t{0};
+
+// Deliveries [.., inbox_end) are in the ring; `count` of them name body `body` of the payload log.
+struct InboxMark {
+  std::uint64_t inbox_end = 0;
+  std::uint64_t own_tail = 0;  // `.in` bodies before this are free once the mark is passed
+  std::uint32_t body = kNoBody;
+  std::uint32_t count = 0;
+};
+
+// What a station measured of its own agents: input.
+struct SelfColumns {
+  shm::ColumnView<HostMemory, std::uint32_t> heartbeat_mesh_ms;
+  shm::ColumnView<HostMemory, float> latency_ms;
+  shm::ColumnView<HostMemory, float> processing_ms;
+  shm::ColumnView<HostMemory, float> drift;
+  shm::ColumnView<HostMemory, std::uint32_t> samples;
+};
+
+struct StationLink {
+  StationId number{};
+  std::uint32_t uid = 0;
+  std::uint32_t agents_declared = 0;
+  bool is_attached = false;
+  bool is_corrupt = false;
+  bool is_staged = false;     // deliveries wait for the reveal at the end of the tick
+  std::int64_t heard_ns = 0;  // when its outbox last held something
+  Ring::Writer inbox;
+  Ring::Reader outbox;
+  BodyLog::Writer own_bodies;   // `.in`
+  BodyLog::Reader sent_bodies;  // `.out`: input
+  SelfColumns self;
+  std::vector<std::uint32_t> rows;  // of its agents, in the order they enrolled
+  std::uint32_t next_place = 0;     // in its self columns
+  std::vector<InboxMark> marks;     // a ring of kRunsPerStation
+  std::uint64_t mark_head = 0;
+  std::uint64_t mark_tail = 0;
+  std::uint32_t pending_first[kPriorities]{};
+  std::uint32_t pending_last[kPriorities]{};
+  std::uint32_t pending_count = 0;
+
+  static Result<StationLink> open(StationId number, const StationMemory& memory, std::uint32_t uid);
+  [[nodiscard]] bool has_mark_room() const noexcept { return mark_head - mark_tail < marks.size(); }
+  // Deliveries of one batch that name the same body share a mark.
+  void push_mark(const InboxMark& mark) noexcept {
+    if (is_staged && mark_head != mark_tail) {
+      InboxMark& last = marks[(mark_head - 1) % marks.size()];
+      if (last.body == mark.body) {
+        last.inbox_end = mark.inbox_end;
+        last.own_tail = mark.own_tail;
+        last.count += mark.count;
+        return;
+      }
+    }
+    marks[mark_head++ % marks.size()] = mark;
+  }
+};
+
+}  // namespace mesh::engine

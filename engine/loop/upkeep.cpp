@@ -1,0 +1,72 @@
+// Phase 6, upkeep: what stations measured of their own agents goes, clamped, into the table.
+#include <algorithm>
+#include <cmath>
+
+#include "engine/loop/state.hpp"
+#include "sched/lead_time.hpp"
+
+namespace mesh::engine {
+namespace {
+
+constexpr float kLatencyMsMax = 86'400'000.0F;  // a day
+constexpr float kPriorSamples = 8;              // mesh.md part 4: (n own + 8 prior) / (n + 8)
+
+// A station's number is input: what is not a delay is not taken.
+bool is_delay(float ms) noexcept { return std::isfinite(ms) && ms >= 0 && ms <= kLatencyMsMax; }
+
+}  // namespace
+
+void EngineLoop::State::upkeep() noexcept {
+  const std::uint32_t count = std::min(kUpkeepRowsPerTick, row_count);
+  // Every row within options.upkeep, and no more often: a share of the rows for the time passed.
+  const std::int64_t elapsed = std::min(now_ns - upkeep_ns, options.upkeep.count());
+  const std::int64_t due_rows = elapsed * row_count / options.upkeep.count();
+  const auto turn = static_cast<std::uint32_t>(std::clamp<std::int64_t>(due_rows, 0, count));
+  if (turn == 0) return;
+  upkeep_ns += turn * options.upkeep.count() / row_count;
+  if (due_rows > count) upkeep_ns = now_ns;
+  for (std::uint32_t i = 0; i < turn; ++i) {
+    copy_self(upkeep_row);
+    upkeep_row = upkeep_row + 1 == row_count ? 0 : upkeep_row + 1;
+  }
+}
+
+void EngineLoop::State::copy_self(std::uint32_t row) noexcept {
+  if (!is_active(row)) return;
+  const StationLink* const link = link_of(registry->station_of(agent_index(row)));
+  if (link == nullptr || place[row] >= link->self.samples.rows()) return;
+  const std::size_t at = place[row];
+  // Each word is loaded once; that they belong to one moment does not matter to a median.
+  const std::uint32_t heartbeat = peer(link->self.heartbeat_mesh_ms, at);
+  const float latency = peer(link->self.latency_ms, at);
+  const float processing = peer(link->self.processing_ms, at);
+  const float drift = peer(link->self.drift, at);
+  const std::uint32_t samples = std::min(peer(link->self.samples, at), 100U);
+  // Not from the future: that would be invalid to the planner.
+  const std::uint32_t age = mesh_ms() - heartbeat;
+  if (age < 1U << 31) put(agents.heartbeat_mesh_ms, row, heartbeat);
+  if (samples == 0 || !is_delay(latency) || !is_delay(processing) || !is_delay(drift)) return;
+  const auto agent_class = static_cast<sched::AgentClass>(own(agents.agent_class, row));
+  const AgentPriors priors = priors_of(agent_class);
+  const auto weight = static_cast<float>(samples);
+  const auto shrink = [&](float own, float prior) {
+    return (weight * own + kPriorSamples * prior) / (weight + kPriorSamples);
+  };
+  put(agents.latency_ms, row, shrink(latency, priors.latency_ms));
+  put(agents.processing_ms, row, shrink(processing, priors.processing_ms));
+  put(agents.drift, row, shrink(drift, 0.1F));
+  const sched::NominalPlan plan = sched::nominal(
+      {.agent_class = agent_class,
+       .latency_ms = own(agents.latency_ms, row),
+       .drift = own(agents.drift, row),
+       .reliability = own(agents.reliability, row),
+       .queue_depth = own(agents.queue_depth, row),
+       .heartbeat_age =
+           Nanos{std::int64_t{mesh_ms() - own(agents.heartbeat_mesh_ms, row)} * kNsPerMs}},
+      {.weight = 1, .z = options.z, .available = Nanos::max()});
+  const double score = std::clamp(std::nearbyint(plan.lead_ms), 0.0, 1000.0);
+  put(agents.score, row, static_cast<std::uint16_t>(score));
+  put(agents.confidence, row, sched::confidence_bits(plan.confidence));
+}
+
+}  // namespace mesh::engine

@@ -1,0 +1,244 @@
+#include "engine/scheduler_thread.hpp"
+
+#include <algorithm>
+#include <array>
+#include <future>
+#include <utility>
+
+#include <sched.h>
+
+#include "engine/station/station_memory.hpp"
+
+namespace mesh::engine {
+namespace {
+
+constexpr Nanos kPublishEvery{kNsPerSecond};
+constexpr Nanos kIdleLookMax{100 * kNsPerMs};
+constexpr Nanos kIdleLookMin{kNsPerMs};
+// A station that frees its inbox does not say so: while deliveries wait for room we look again.
+constexpr Nanos kPendingLook{200 * kNsPerUs};
+constexpr Nanos kPendingFor{100 * kNsPerMs};
+constexpr std::uint64_t kCorruptEvery = 1'024;  // turns
+
+std::int64_t read_clock(void* clock) noexcept {
+  return static_cast<sched::ClockReader<>*>(clock)->now_ns();
+}
+
+}  // namespace
+
+void Job::on_finished(SchedulerThread& /*scheduler*/, const FinishedOperation& /*finished*/) {}
+
+SchedulerThread::SchedulerThread(const Options& options, sched::ClockWords& clock)
+    : options_(options),
+      publisher_(clock),
+      clock_(clock),
+      bell_(options.wake),
+      jobs_(kJobsMax, 0, 16),
+      done_(kJobsMax, 0, 1),
+      done_bell_(options.done) {
+  const auto rows = static_cast<std::int64_t>(options.memory.size.agents);
+  // Upkeep moves so many rows a tick; all of them are due within options.loop.upkeep.
+  const Nanos a_turn{options.loop.upkeep.count() * kUpkeepRowsPerTick /
+                     std::max<std::int64_t>(rows, 1)};
+  idle_look_ = std::clamp(a_turn, kIdleLookMin, kIdleLookMax);
+}
+
+Result<std::unique_ptr<SchedulerThread>> SchedulerThread::create(const Options& options,
+                                                                 sched::ClockWords& clock) {
+  std::unique_ptr<SchedulerThread> made(new SchedulerThread(options, clock));
+  MESH_TRY(made->loop_, EngineLoop::create(options.memory, options.loop,
+                                           {made.get(), &read_clock, &made->clock_}));
+  made->outboxes_.reserve(options.memory.size.stations);
+  return made;
+}
+
+SchedulerThread::~SchedulerThread() { stop(); }
+
+Result<std::vector<std::string>> SchedulerThread::start() {
+  std::promise<Result<sched::ThreadReport>> prepared;
+  auto report = prepared.get_future();
+  thread_ = std::thread([this, &prepared] {
+    auto granted = sched::prepare_thread(options_.thread);
+    const bool go_on = granted.has_value();
+    prepared.set_value(std::move(granted));  // `prepared` is gone from here on
+    if (go_on) run();
+  });
+  MESH_TRY(const sched::ThreadReport granted, report.get());
+  std::vector<std::string> sentences;
+  for (const sched::RightReport& right : granted.rights) sentences.push_back(right.sentence);
+  return sentences;
+}
+
+void SchedulerThread::stop() {
+  stopping_.store(true, std::memory_order_relaxed);  // relaxed: the join orders what follows
+  bell_.ring();
+  if (!thread_.joinable()) return;
+  thread_.join();
+  for (Job* left = nullptr; jobs_.pop(std::span(&left, 1)) != 0;)
+    std::unique_ptr<Job>(left).reset();
+  waiting_.clear();
+  while (take_done() != nullptr) {
+  }
+}
+
+std::unique_ptr<Job> SchedulerThread::post(std::unique_ptr<Job> job) {
+  // relaxed: a job that slips in is destroyed by stop().
+  if (stopping_.load(std::memory_order_relaxed)) return job;
+  if (!jobs_.try_push(job.get())) return job;
+  static_cast<void>(job.release());
+  bell_.ring();
+  return nullptr;
+}
+
+std::unique_ptr<Job> SchedulerThread::take_done() {
+  done_bell_.take();
+  Job* job = nullptr;
+  static_cast<void>(done_.pop(std::span(&job, 1)));
+  return std::unique_ptr<Job>(job);
+}
+
+Status SchedulerThread::attach(const Attachment& attachment) {
+  MESH_TRY(const EngineSide side,
+           EngineSide::over(attachment.memory.agents, attachment.memory.in, attachment.memory.out));
+  MESH_CHECK_OK(loop_->attach(attachment.station, attachment.memory, attachment.uid));
+  outboxes_.push_back(
+      {attachment.station, attachment.wake, side.outbox_reader, side.outbox, false});
+  return {};
+}
+
+void SchedulerThread::detach(StationId station, HostTime now) {
+  loop_->detach(station, now);
+  std::erase_if(outboxes_, [&](const Outbox& outbox) { return outbox.station == station; });
+}
+
+void SchedulerThread::wake(StationId station) noexcept {
+  const auto found = std::find_if(outboxes_.begin(), outboxes_.end(),
+                                  [&](const Outbox& outbox) { return outbox.station == station; });
+  if (found != outboxes_.end()) static_cast<void>(found->wake->signal());
+}
+
+void SchedulerThread::run() {
+  publish_due_ = clock_.now() + kPublishEvery;
+  // relaxed: stop() joins.
+  while (!stopping_.load(std::memory_order_relaxed)) {
+    ++counters_.turns;
+    const HostTime now = clock_.now();
+    if (bell_.take()) run_jobs(now);
+    const TickResult result = loop_->tick(now);
+    finish_operations();
+    if (now >= publish_due_) {
+      publisher_.publish();
+      publish_due_ = now + kPublishEvery;
+    }
+    if (counters_.turns % kCorruptEvery == 0) look_for_corrupt();
+    if (result.worked) {
+      idle_ = 0;
+    } else {
+      pause(result);
+    }
+  }
+}
+
+void SchedulerThread::run_jobs(HostTime now) {
+  std::array<Job*, 16> taken{};
+  const std::size_t count = jobs_.pop(taken);
+  if (count == taken.size()) bell_.ring();  // perhaps more: after the next tick
+  for (std::size_t i = 0; i < count; ++i) {
+    std::unique_ptr<Job> job(taken[i]);
+    const auto operation = job->run(*this, now);
+    if (operation) {
+      waiting_.insert_or_assign(static_cast<std::uint64_t>(*operation), std::move(job));
+    } else {
+      give_back(std::move(job));
+    }
+  }
+  idle_ = 0;
+}
+
+void SchedulerThread::finish_operations() {
+  while (const auto finished = loop_->take_finished()) {
+    const auto found = waiting_.find(static_cast<std::uint64_t>(finished->id));
+    if (found == waiting_.end()) continue;
+    found->second->on_finished(*this, *finished);
+    give_back(std::move(found->second));
+    waiting_.erase(found);
+  }
+  if (!backlog_.empty()) give_back(nullptr);
+}
+
+void SchedulerThread::give_back(std::unique_ptr<Job> job) {
+  if (job != nullptr) backlog_.push_back(std::move(job));
+  while (!backlog_.empty()) {
+    if (!done_.try_push(backlog_.front().get())) break;
+    static_cast<void>(backlog_.front().release());
+    backlog_.pop_front();
+  }
+  done_bell_.ring();
+}
+
+// Nothing was found. Spins before what is due, else follows the wait policy.
+void SchedulerThread::pause(const TickResult& result) {
+  const queues::WaitOptions& wait = options_.wait;
+  if (wait.policy == queues::WaitPolicy::kSpin) return queues::relax_cpu();
+  const HostTime now = clock_.now();
+  HostTime until = std::min(
+      {publish_due_, now + idle_look_,
+       result.next_due == HostTime::max() ? result.next_due : result.next_due - kSpinBefore});
+  if (const std::uint64_t pending = loop_->counters().pending; pending != pending_seen_) {
+    pending_seen_ = pending;
+    pending_until_ = now + kPendingFor;
+  }
+  if (now < pending_until_) until = std::min(until, now + kPendingLook);
+  if (now >= until) return queues::relax_cpu();
+  const bool adaptive = wait.policy == queues::WaitPolicy::kAdaptive;
+  if (adaptive && idle_ < wait.spins + wait.yields) {
+    if (idle_++ < wait.spins) {
+      queues::relax_cpu();
+    } else {
+      ::sched_yield();
+    }
+    return;
+  }
+  park(until);
+}
+
+void SchedulerThread::park(HostTime until) {
+  look_for_corrupt();
+  if (prepare_to_park()) {
+    ++counters_.parks;
+    if (options_.wake->wait_until(until, clock_.now()) == shm::WaitStatus::kSignalled) {
+      options_.wake->drain();
+      idle_ = 0;
+    }
+  }
+  unpark();
+}
+
+// Says "asleep" in the page of every station, then looks at every outbox once more.
+bool SchedulerThread::prepare_to_park() noexcept {
+  // SYNC ring.parked release: as SpscRing::Reader::prepare_to_park, for many rings.
+  for (const Outbox& outbox : outboxes_) outbox.page->parked.store_seq_cst(1);
+  for (const Outbox& outbox : outboxes_) {
+    if (outbox.is_corrupt) continue;  // nothing of it is taken in any more
+    // relaxed: our own word; this thread alone writes it.
+    const std::uint64_t cursor = outbox.page->cursor.load_relaxed();
+    const Ring::Slot& next = outbox.slots[cursor & (outbox.slots.size() - 1)];
+    if (next.stamp.load_seq_cst() == cursor + 1) return false;  // SYNC ring.parked acquire
+  }
+  return !bell_.raised_ordered();
+}
+
+void SchedulerThread::unpark() noexcept {
+  // relaxed: a late look costs a station one needless signal, nothing else.
+  for (const Outbox& outbox : outboxes_) outbox.page->parked.store_relaxed(0);
+}
+
+void SchedulerThread::look_for_corrupt() {
+  for (Outbox& outbox : outboxes_) {
+    if (outbox.is_corrupt || !loop_->is_corrupt(outbox.station)) continue;
+    outbox.is_corrupt = true;
+    options_.on_corrupt(outbox.station);
+  }
+}
+
+}  // namespace mesh::engine

@@ -1,0 +1,143 @@
+// SchedulerThread: the one thread that runs EngineLoop::tick with the real clock, and everything
+// else that touches the loop: jobs, which other threads hand over and get back.
+//
+// Callers     start, stop: one at a time. post, take_done: any thread. attach, detach: jobs.
+// Progress    post: lock-free. The thread itself takes no lock, and sleeps only when a tick found
+//             nothing, no job waits and nothing is due within kSpinBefore.
+// Ordering    what was written before post() happens-before the job's run(); what run() wrote
+//             happens-before done().
+// Cost        parking: two seq_cst accesses for each attached station.
+// Units       HostTime of the mesh's clock, which this thread publishes once a second.
+// If the      station lies: a ring that cannot be is reported once through Options::on_corrupt.
+// other side
+// lies
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+#include "engine/loop/engine_loop.hpp"
+#include "engine/station/bell.hpp"
+#include "queues/local/hand_over.hpp"
+#include "queues/spsc_ring.hpp"
+#include "queues/wait_strategy.hpp"
+#include "sched/clock.hpp"
+#include "sched/pinning.hpp"
+#include "shm/event_fd.hpp"
+
+namespace mesh::engine {
+
+class SchedulerThread;
+
+// Work for the scheduler thread. It goes there, is run, and comes back to be told: done().
+class Job {
+ public:
+  virtual ~Job() = default;
+  // On the scheduler thread. The operation whose end it waits for, or none: it is done.
+  virtual std::optional<OperationId> run(SchedulerThread& scheduler, HostTime now) = 0;
+  virtual void on_finished(SchedulerThread& scheduler, const FinishedOperation& finished);
+  // On the thread that takes what is done. A job that never ran is destroyed without it.
+  virtual void done() = 0;
+};
+
+inline constexpr std::size_t kJobsMax = 4'096;  // handed over and not yet taken back
+inline constexpr Nanos kSpinBefore{100 * kNsPerUs};
+
+class SchedulerThread final : public Wakes {
+ public:
+  struct Options {
+    LoopMemory memory;
+    LoopOptions loop;
+    queues::WaitOptions wait;
+    sched::ThreadOptions thread;
+    std::shared_ptr<const shm::EventFd> wake;   // of this thread; stations signal it too
+    std::shared_ptr<const shm::EventFd> done;   // signalled when a job is done
+    std::function<void(StationId)> on_corrupt;  // on the scheduler thread: no more than a post
+  };
+  struct Counters {
+    std::uint64_t turns = 0;
+    std::uint64_t parks = 0;
+  };
+
+  // Publishes the clock's first line, which takes some tens of milliseconds.
+  static Result<std::unique_ptr<SchedulerThread>> create(const Options& options,
+                                                         sched::ClockWords& clock);
+  ~SchedulerThread() override;
+  SchedulerThread(const SchedulerThread&) = delete;
+  SchedulerThread& operator=(const SchedulerThread&) = delete;
+
+  // From here on the loop is the thread's. What it was granted, and what not.
+  Result<std::vector<std::string>> start();
+  // Jobs that wait are destroyed.
+  void stop();
+
+  // Null: taken. Full or stopped: the job back.
+  [[nodiscard]] std::unique_ptr<Job> post(std::unique_ptr<Job> job);
+  [[nodiscard]] std::unique_ptr<Job> take_done();
+
+  // On the scheduler thread.
+  struct Attachment {
+    StationId station{};
+    StationMemory memory;
+    std::uint32_t uid = 0;
+    const shm::EventFd* wake = nullptr;
+  };
+  Status attach(const Attachment& attachment);
+  void detach(StationId station, HostTime now);
+  [[nodiscard]] EngineLoop& loop() noexcept { return *loop_; }
+  [[nodiscard]] const Counters& counters() const noexcept { return counters_; }
+
+  void wake(StationId station) noexcept override;
+
+ private:
+  using Ring = queues::SpscRing<>;
+  struct Outbox {  // of one station: what parking looks at
+    StationId station{};
+    const shm::EventFd* wake = nullptr;
+    Ring::ReaderPage* page = nullptr;
+    std::span<const Ring::Slot> slots;
+    bool is_corrupt = false;
+  };
+  using JobQueue = queues::local::HandOver<Job*>;  // owned by the queue while they are in it
+
+  SchedulerThread(const Options& options, sched::ClockWords& clock);
+  void run();
+  void run_jobs(HostTime now);
+  void finish_operations();
+  void give_back(std::unique_ptr<Job> job);
+  void pause(const TickResult& result);
+  void park(HostTime until);
+  [[nodiscard]] bool prepare_to_park() noexcept;
+  void unpark() noexcept;
+  void look_for_corrupt();
+
+  Options options_;
+  sched::ClockPublisher<> publisher_;
+  sched::ClockReader<> clock_;
+  std::unique_ptr<EngineLoop> loop_;
+  std::vector<Outbox> outboxes_;  // in no order
+  Bell bell_;
+  JobQueue jobs_;
+  JobQueue done_;
+  Bell done_bell_;
+  std::deque<std::unique_ptr<Job>> backlog_;                         // done, and the queue was full
+  std::unordered_map<std::uint64_t, std::unique_ptr<Job>> waiting_;  // by operation
+  HostTime publish_due_{};
+  Nanos idle_look_{};
+  std::uint32_t idle_ = 0;
+  std::uint64_t pending_seen_ = 0;
+  HostTime pending_until_{};
+  Counters counters_;
+  std::atomic<bool> stopping_{false};
+  std::thread thread_;
+};
+
+}  // namespace mesh::engine

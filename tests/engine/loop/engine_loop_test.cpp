@@ -1,0 +1,315 @@
+// The whole loop on virtual time, with stations that are honest, slow, silent, dead or lying.
+#include "engine/loop/engine_loop.hpp"
+
+#include <random>
+
+#include "shm/hash.hpp"
+#include "tests/engine/loop/loop_fixture.hpp"
+#include "tests/seed.hpp"
+
+namespace mesh::engine {
+namespace {
+
+using sched::TrinaryState;
+using testing::LoopFixture;
+using testing::RawStation;
+
+constexpr std::int64_t kMs = kNsPerMs;
+
+std::span<const std::byte> bytes(std::string_view text) {
+  return std::as_bytes(std::span(text.data(), text.size()));
+}
+
+std::string body_of(const RawStation& station, const sched::DeliveryRecord& delivery) {
+  std::vector<std::byte> room(4096);
+  const auto copied = station.own_bodies.copy(sched::position_of(delivery.message), room);
+  if (copied.status != queues::BodyStatus::kRead || copied.length < sched::kMessageHeaderBytes ||
+      copied.length > room.size())
+    return "not read";
+  std::string body;
+  for (std::size_t at = sched::kMessageHeaderBytes; at < copied.length; ++at)
+    body += static_cast<char>(room[at]);
+  return body;
+}
+
+TEST(EngineLoop, RefusesStationsThatTheMeshHasNoNumberFor) {
+  LoopFixture mesh(10, 2);
+  RawStation station(StationId{1}, 10);
+  EXPECT_EQ(mesh.loop->attach(StationId{0}, station.memory(), 0).error().code, Errc::capacity);
+  EXPECT_EQ(mesh.loop->attach(StationId{3}, station.memory(), 0).error().code, Errc::capacity);
+  ASSERT_TRUE(mesh.loop->attach(StationId{1}, station.memory(), 0));
+  EXPECT_EQ(mesh.loop->attach(StationId{1}, station.memory(), 0).error().code,
+            Errc::already_exists);
+  EXPECT_EQ(mesh.loop->enrol(StationId{2}, {}).error().code, Errc::not_found);
+}
+
+TEST(EngineLoop, RefusesMoreAgentsThanTheStationDeclared) {
+  LoopFixture mesh(10, 2);
+  mesh.add(1, 2, "a");
+  const AgentSpec third{"a-2"};
+  EXPECT_EQ(mesh.loop->enrol(StationId{1}, std::span(&third, 1)).error().code, Errc::capacity);
+}
+
+TEST(EngineLoop, ADirectMessageArrivesWithItsBodyAndItsAnswerComesBack) {
+  LoopFixture mesh(10, 2);
+  RawStation& alice = mesh.add(1, 1, "alice");
+  RawStation& bob = mesh.add(2, 1, "bob");
+  ASSERT_TRUE(alice.send_bare(mesh.ids[1][0], mesh.ids[2][0], bytes("hello"), mesh.now_ns));
+  mesh.tick();
+  const auto got = bob.poll();
+  ASSERT_EQ(got.size(), 1U);
+  EXPECT_EQ(got[0].target, mesh.ids[2][0]);
+  EXPECT_EQ(got[0].kind, sched::RecordKind::message);
+  EXPECT_EQ(got[0].body_bytes, 5U);
+  EXPECT_EQ(body_of(bob, got[0]), "hello");
+  ASSERT_TRUE(bob.answer(got[0], TrinaryState::ready, mesh.now_ns));
+  mesh.tick(kMs);
+  const auto back = alice.poll();
+  ASSERT_EQ(back.size(), 1U);
+  EXPECT_EQ(back[0].kind, sched::RecordKind::reply);
+  EXPECT_EQ(back[0].target, mesh.ids[1][0]);
+  EXPECT_EQ(body_of(alice, back[0]), std::string(1, '\x01'));
+}
+
+TEST(EngineLoop, KeepsTheOrderOfMessagesBetweenTwoStations) {
+  LoopFixture mesh(10, 2);
+  RawStation& alice = mesh.add(1, 1, "alice");
+  RawStation& bob = mesh.add(2, 1, "bob");
+  std::uint64_t sent = 0;
+  std::uint64_t got = 0;
+  while (sent < 5'000) {
+    for (int i = 0; i < 500; ++i, ++sent)
+      ASSERT_TRUE(alice.send_bare(mesh.ids[1][0], mesh.ids[2][0],
+                                  std::as_bytes(std::span(&sent, 1)), mesh.now_ns));
+    for (int turn = 0; turn < 4; ++turn) mesh.tick(1'000);
+    for (const auto& delivery : bob.poll()) {
+      std::uint64_t number = 0;
+      const std::string body = body_of(bob, delivery);
+      ASSERT_EQ(body.size(), sizeof number);
+      std::memcpy(&number, body.data(), sizeof number);
+      EXPECT_EQ(number, got++);
+    }
+  }
+  EXPECT_EQ(got, sent);
+}
+
+TEST(EngineLoop, AFullInboxIsToldToTheSenderByAReport) {
+  LoopFixture mesh(10, 2);
+  RawStation& alice = mesh.add(1, 1, "alice");
+  mesh.add(2, 1, "bob");
+  for (int i = 0; i < 1'100; ++i) {
+    ASSERT_TRUE(alice.send_bare(mesh.ids[1][0], mesh.ids[2][0], bytes("x"), mesh.now_ns));
+    mesh.tick(1'000);
+  }
+  std::size_t reports = 0;
+  for (const auto& delivery : alice.poll()) {
+    ASSERT_EQ(delivery.kind, sched::RecordKind::report);
+    const sched::BareBody body = sched::bare_body(delivery);
+    std::int64_t code = 0;
+    std::memcpy(&code, body.bytes + 8, sizeof code);
+    EXPECT_EQ(static_cast<Errc>(code), Errc::target_full);
+    ++reports;
+  }
+  EXPECT_EQ(reports, 1'100U - 1'024U);
+  EXPECT_EQ(mesh.loop->counters().target_full, reports);
+}
+
+TEST(EngineLoop, AnExpiredMessageAndAnUnknownAgentAreReported) {
+  LoopFixture mesh(10, 2);
+  RawStation& alice = mesh.add(1, 1, "alice");
+  RawStation& bob = mesh.add(2, 1, "bob");
+  ASSERT_TRUE(
+      alice.send_bare(mesh.ids[1][0], mesh.ids[2][0], bytes("late"), mesh.now_ns - 10 * kMs, 5));
+  ASSERT_TRUE(alice.send_bare(mesh.ids[1][0], agent_id(AgentIndex{1}, Generation{99}),
+                              bytes("nobody"), mesh.now_ns));
+  mesh.tick();
+  EXPECT_TRUE(bob.poll().empty());
+  EXPECT_EQ(alice.poll().size(), 2U);
+  EXPECT_EQ(mesh.loop->counters().expired, 1U);
+  EXPECT_EQ(mesh.loop->counters().no_such_agent, 1U);
+}
+
+TEST(EngineLoop, AStationSpeaksForItsOwnAgentsAlone) {
+  LoopFixture mesh(10, 2);
+  RawStation& alice = mesh.add(1, 1, "alice");
+  RawStation& bob = mesh.add(2, 1, "bob");
+  ASSERT_TRUE(alice.send_bare(mesh.ids[2][0], mesh.ids[2][0], bytes("forged"), mesh.now_ns));
+  mesh.tick();
+  EXPECT_TRUE(bob.poll().empty());
+  EXPECT_EQ(mesh.loop->counters().refused_records, 1U);
+}
+
+TEST(EngineLoop, RandomBytesInAnOutboxChangeNothingForOthers) {
+  std::mt19937_64 random(testing::seed());
+  LoopFixture mesh(100, 3);
+  RawStation& liar = mesh.add(1, 10, "liar");
+  RawStation& bob = mesh.add(2, 10, "bob");
+  for (int round = 0; round < 20'000; ++round) {
+    testing::Ring::Record record{};
+    for (auto& word : record.words) word = random() % 3 == 0 ? random() % 64 : random();
+    ASSERT_TRUE(liar.put(record));
+    mesh.tick(10'000);
+    liar.poll();
+  }
+  for (const auto& delivery : bob.poll())
+    EXPECT_EQ(index_of(delivery.target), index_of(mesh.ids[2][0])) << "not reachable by chance";
+  ASSERT_TRUE(bob.send_bare(mesh.ids[2][0], mesh.ids[2][1], bytes("fine"), mesh.now_ns));
+  mesh.tick();
+  EXPECT_EQ(bob.poll().size(), 1U);
+}
+
+TEST(EngineLoop, AScatterGatherSendsEarlyByEachLeadAndAllAreReadyAtT) {
+  LoopFixture mesh(3'000, 3);
+  RawStation& edge = mesh.add(1, 1'000, "edge", sched::AgentClass::edge);
+  RawStation& gpu = mesh.add(2, 1'000, "gpu", sched::AgentClass::gpu);
+  mesh.add(3, 1'000, "human", sched::AgentClass::human);
+  const auto opened = mesh.loop->open({.weight = 1}, from_ns(mesh.now_ns));
+  ASSERT_TRUE(opened) << opened.error().sentence;
+  const std::int64_t target = mesh.now_ns + 1'500 * kMs;
+  std::map<std::int64_t, std::vector<std::pair<RawStation*, sched::DeliveryRecord>>> at_work;
+  mesh.run(2'100 * kMs, kMs, [&] {
+    for (RawStation* const station : {&edge, &gpu})
+      for (const auto& delivery : station->poll()) {
+        EXPECT_EQ(delivery.arrive_ns, target);
+        // The prior's own delay: exactly what was predicted.
+        at_work[delivery.sent_ns + delivery.lead_us * kNsPerUs].push_back({station, delivery});
+      }
+    while (!at_work.empty() && at_work.begin()->first <= mesh.now_ns) {
+      for (const auto& [station, delivery] : at_work.begin()->second)
+        EXPECT_TRUE(station->answer(delivery, TrinaryState::ready, at_work.begin()->first));
+      at_work.erase(at_work.begin());
+    }
+  });
+  const auto finished = mesh.loop->take_finished();
+  ASSERT_TRUE(finished);
+  EXPECT_EQ(finished->id, *opened);
+  const sched::GatherCounts& counts = finished->result.counts;
+  EXPECT_EQ(counts.targeted(), 3'000U);
+  EXPECT_EQ(counts.sent, 2'000U);
+  EXPECT_EQ(counts.ready, 2'000U);
+  EXPECT_EQ(counts.skipped.insufficient_lead_time, 1'000U) << "people take longer than 1.5 s";
+  EXPECT_EQ(finished->result.judgement.verdict, sched::GatherVerdict::kSuccess);
+  // Buckets of 1 ms and ticks of 1 ms: nobody is further from T than both.
+  for (const TargetTrace& trace : mesh.loop->trace(*opened)) {
+    EXPECT_EQ(trace.state, TrinaryState::ready);
+    EXPECT_LE(std::abs(trace.finished_ns - target), 2 * kMs);
+  }
+  EXPECT_FALSE(mesh.loop->take_finished());
+}
+
+TEST(EngineLoop, ConflictsAndSilenceAreCountedApartAndTheWindowEndsIt) {
+  LoopFixture mesh(100, 1);
+  RawStation& station = mesh.add(1, 100, "a");
+  ASSERT_TRUE(mesh.loop->open({}, from_ns(mesh.now_ns)));
+  int number = 0;
+  mesh.run(2'100 * kMs, kMs, [&] {
+    for (const auto& delivery : station.poll()) {
+      const int which = number++;
+      if (which % 10 == 0) continue;  // never answers
+      station.answer(delivery, which % 10 == 1 ? TrinaryState::conflict : TrinaryState::ready,
+                     mesh.now_ns);
+    }
+  });
+  const auto finished = mesh.loop->take_finished();
+  ASSERT_TRUE(finished);
+  EXPECT_EQ(finished->result.counts.ready, 80U);
+  EXPECT_EQ(finished->result.counts.conflict, 10U);
+  EXPECT_EQ(finished->result.counts.straggler(), 10U);
+  EXPECT_EQ(finished->result.end, sched::GatherEnd::kWindow);
+  EXPECT_EQ(finished->result.judgement.verdict, sched::GatherVerdict::kPartial);
+}
+
+TEST(EngineLoop, NobodyToReachIsAnErrorNeverADivisionByZero) {
+  LoopFixture mesh(10, 1);
+  EXPECT_EQ(mesh.loop->open({}, from_ns(mesh.now_ns)).error().code, Errc::no_such_agent);
+  mesh.add(1, 2, "h", sched::AgentClass::human);
+  ASSERT_TRUE(mesh.loop->open({}, from_ns(mesh.now_ns)));
+  mesh.run(2'100 * kMs, kMs);
+  const auto finished = mesh.loop->take_finished();
+  ASSERT_TRUE(finished);
+  EXPECT_EQ(finished->result.judgement.verdict, sched::GatherVerdict::kNoSchedulableAgents);
+}
+
+TEST(EngineLoop, AStationThatDiesMidOperationEndsItByTheRulesAndOthersNoticeNothing) {
+  LoopFixture mesh(200, 2);
+  RawStation& first = mesh.add(1, 100, "a");
+  mesh.add(2, 100, "b");
+  ASSERT_TRUE(mesh.loop->open({}, from_ns(mesh.now_ns)));
+  std::size_t answered = 0;
+  bool is_dead = false;
+  mesh.run(2'100 * kMs, kMs, [&] {
+    for (const auto& delivery : first.poll()) {
+      first.answer(delivery, TrinaryState::ready, mesh.now_ns);
+      ++answered;
+    }
+    if (answered != 0 && !is_dead) {
+      is_dead = true;
+      mesh.loop->detach(StationId{2}, from_ns(mesh.now_ns));
+    }
+  });
+  const auto finished = mesh.loop->take_finished();
+  ASSERT_TRUE(finished);
+  EXPECT_EQ(finished->result.counts.ready, 100U);
+  EXPECT_EQ(mesh.loop->agents_active(), 100U);
+  EXPECT_EQ(mesh.loop->agents_enrolled(), 200U);
+}
+
+TEST(EngineLoop, MoreDeliveriesThanTheInboxHoldsWaitAndArriveInTheEnd) {
+  LoopFixture mesh(3'000, 1);
+  RawStation& station = mesh.add(1, 600, "a");  // 2,048 slots
+  std::size_t opened = 0;
+  for (; opened < 5; ++opened)
+    ASSERT_TRUE(mesh.loop->open({.horizon = Nanos{100 * kMs}}, from_ns(mesh.now_ns)));
+  mesh.run(200 * kMs, kMs);  // nobody polls: 3,000 deliveries for 2,048 slots
+  EXPECT_GT(mesh.loop->counters().pending, 0U);
+  std::size_t got = 0;
+  mesh.run(100 * kMs, kMs, [&] { got += station.poll(100).size(); });
+  EXPECT_EQ(got, 3'000U);
+}
+
+TEST(EngineLoop, OneWakeAStationAndTickAndNoneWhileItIsAwake) {
+  LoopFixture mesh(1'000, 1);
+  RawStation& station = mesh.add(1, 1'000, "a");
+  ASSERT_TRUE(station.inbox.prepare_to_park());
+  ASSERT_TRUE(mesh.loop->open({.horizon = Nanos{100 * kMs}}, from_ns(mesh.now_ns)));
+  for (int i = 0; i < 200 && mesh.wakes.count[1] == 0; ++i) mesh.tick(kMs);
+  EXPECT_EQ(mesh.wakes.count[1], 1) << "one run of 1,000, one wake";
+  station.inbox.unpark();
+  mesh.run(200 * kMs, kMs);
+  EXPECT_EQ(mesh.wakes.count[1], 1);
+}
+
+// The same seed gives the same bytes: every table, every inbox, every count.
+std::uint64_t history_of(std::uint64_t seed) {
+  std::mt19937_64 random(seed);
+  LoopFixture mesh(300, 3);
+  for (std::uint16_t number = 1; number <= 3; ++number)
+    mesh.add(number, 100, std::string("s").append(std::to_string(number)),
+             static_cast<sched::AgentClass>(random() % 5));
+  std::uint64_t hash = 0;
+  mesh.run(3'000 * kMs, kMs, [&] {
+    if (random() % 500 == 0) (void)mesh.loop->open({}, from_ns(mesh.now_ns));
+    for (auto& station : mesh.stations) {
+      for (const auto& delivery : station->poll(random() % 50)) {
+        hash = hash * 31 + static_cast<std::uint64_t>(delivery.target) +
+               static_cast<std::uint64_t>(delivery.sent_ns);
+        if (random() % 20 != 0) station->answer(delivery, TrinaryState::ready, mesh.now_ns);
+      }
+      const auto number = static_cast<std::uint16_t>(station->number);
+      if (random() % 3 == 0)
+        station->send_bare(mesh.ids[number][random() % 100],
+                           mesh.ids[static_cast<std::uint16_t>(1 + random() % 3)][random() % 100],
+                           bytes("hi"), mesh.now_ns);
+    }
+  });
+  const auto table = mesh.table.span();
+  return hash ^ shm::hash64({reinterpret_cast<const char*>(table.data()), table.size()});
+}
+
+TEST(EngineLoop, TheSameSeedReplaysToTheSameBytes) {
+  EXPECT_EQ(history_of(testing::seed()), history_of(testing::seed()));
+  EXPECT_NE(history_of(testing::seed()), history_of(testing::seed() + 1));
+}
+
+}  // namespace
+}  // namespace mesh::engine

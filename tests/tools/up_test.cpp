@@ -1,0 +1,203 @@
+// mesh up and the verbs that ask it, the swarm and the shell agent, in real processes.
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+
+#include <nlohmann/json.hpp>
+
+#include "tests/tools/run_mesh.hpp"
+
+namespace mesh::testing {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::StartsWith;
+using Json = nlohmann::json;
+
+// A folder of its own on a tmpfs, removed with the object.
+class Folder {
+ public:
+  Folder() : path_("/dev/shm/mesh_up_test_XXXXXX") {
+    if (mkdtemp(path_.data()) == nullptr) throw std::runtime_error("mkdtemp failed");
+  }
+  ~Folder() { std::filesystem::remove_all(path_); }
+  Folder(const Folder&) = delete;
+  Folder& operator=(const Folder&) = delete;
+  [[nodiscard]] std::string mesh() const { return path_ + "/mesh"; }
+  [[nodiscard]] std::string file(const std::string& name) const { return path_ + "/" + name; }
+
+ private:
+  std::string path_;
+};
+
+// `mesh up` with room for 300 agents.
+class Up {
+ public:
+  explicit Up(const Folder& folder)
+      : folder_(folder), up_({"up", "--agents", "300", "--stations", "8", "--dir", folder.mesh()}) {
+    EXPECT_THAT(up_.line(), StartsWith("up: " + folder.mesh() + ", room for 300 agents"));
+  }
+  [[nodiscard]] Ran ask(std::vector<std::string> words) const {
+    words.insert(words.end(), {"--dir", folder_.mesh(), "--json"});
+    return run_mesh(words);
+  }
+  [[nodiscard]] Json status() const { return Json::parse(ask({"status"}).out); }
+  [[nodiscard]] StartedMesh& process() { return up_; }
+
+ private:
+  const Folder& folder_;
+  StartedMesh up_;
+};
+
+std::string content_of(const std::string& path) {
+  std::ifstream file(path);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+void expect_refusal(const std::vector<std::string>& arguments, const std::string& sentence) {
+  const Ran ran = run_mesh(arguments);
+  EXPECT_EQ(ran.exit_code, 2) << sentence;
+  EXPECT_THAT(ran.out, IsEmpty());
+  EXPECT_THAT(ran.err, HasSubstr(sentence));
+}
+
+TEST(Up, RefusesWhatItCannotDo) {
+  expect_refusal({"up", "--agents", "0"}, "--agents");
+  expect_refusal({"up", "--agents", "30001"}, "from 1 to 30000");
+  expect_refusal({"up", "--sectors", "0"}, "--sectors");
+  expect_refusal({"up", "--clusters", "x"}, "--clusters");
+  expect_refusal({"up", "--sectors", "1000", "--clusters", "1000"}, "the most is 1048576");
+  expect_refusal({"up", "--stations", "65536"}, "--stations");
+  expect_refusal({"up", "--wait", "sleep"}, "--wait \"sleep\": is spin, adaptive or park");
+  expect_refusal({"up", "--cpu", "first"}, "--cpu");
+  expect_refusal({"up", "--name", "a/b"}, "");
+}
+TEST(Agent, RefusesWhatItCannotDo) {
+  expect_refusal({"agent"}, "--name");
+  expect_refusal({"agent", "--name", ""}, "1 to 63 bytes");
+  expect_refusal({"agent", "--name", std::string(64, 'x')}, "1 to 63 bytes");
+  expect_refusal({"agent", "--name", "\xff"}, "1 to 63 bytes");
+  expect_refusal({"agent", "--name", "a", "--class", "G"}, "--class \"G\": is A, B, C, D, E or F");
+}
+TEST(Console, RefusesWhatItCannotDo) {
+  expect_refusal({"send"}, "");
+  expect_refusal({"send", "a"}, "");
+  expect_refusal({"send", "a", "\xff"}, "not UTF-8");
+  expect_refusal({"scatter", "t", "--horizon-ms", "-1"}, "--horizon-ms");
+  expect_refusal({"scatter", "t", "--window-ms", "0"}, "--window-ms");
+  expect_refusal({"scatter", "t", "--ready-min", "1.5"}, "--ready-min");
+  expect_refusal({"broadcast", "t", "--weight", "nan"}, "--weight");
+}
+TEST(Console, SaysThatThereIsNoMeshWithExitCode3) {
+  const Folder folder;
+  for (std::vector<std::string> words : std::vector<std::vector<std::string>>{
+           {"down"}, {"status"}, {"send", "a", "b"}, {"broadcast", "a"}, {"scatter", "a"}}) {
+    words.insert(words.end(), {"--dir", folder.mesh()});
+    const Ran ran = run_mesh(words);
+    EXPECT_EQ(ran.exit_code, 3) << words[0];
+    EXPECT_THAT(ran.err, HasSubstr(folder.mesh()));
+  }
+}
+
+TEST(Up, GoesDownByVerbOrSignalAndTakesItsFilesAway) {
+  for (const int how : {0, SIGINT, SIGTERM}) {
+    const Folder folder;
+    Up up(folder);
+    EXPECT_TRUE(std::filesystem::exists(folder.mesh()));
+    if (how == 0) {
+      EXPECT_EQ(up.ask({"down"}).exit_code, 0);
+    } else {
+      up.process().signal(how);
+    }
+    const Ran ran = up.process().wait();
+    EXPECT_EQ(ran.exit_code, 0) << ran.err;
+    EXPECT_EQ(ran.out, "down\n");
+    EXPECT_FALSE(std::filesystem::exists(folder.mesh() + "/table"));
+  }
+}
+
+TEST(Up, RefusesADirectoryInWhichAnEngineRuns) {
+  const Folder folder;
+  Up up(folder);
+  const Ran second = run_mesh({"up", "--agents", "30", "--dir", folder.mesh()});
+  EXPECT_NE(second.exit_code, 0);
+  EXPECT_THAT(second.err, HasSubstr(std::to_string(up.process().pid())));
+  EXPECT_EQ(up.status()["agents_enrolled"], 0);
+}
+
+TEST(Console, ScattersToASwarmAndSaysWhatCameOfIt) {
+  const Folder folder;
+  Up up(folder);
+  StartedMesh swarm({"swarm", "--agents", "90", "--processes", "3", "--profile", "local", "--dir",
+                     folder.mesh()});
+  EXPECT_EQ(swarm.line(), "90 agents in 3 processes: profile local, seed 1");
+  EXPECT_EQ(up.status()["agents_active"], 90);
+  EXPECT_EQ(up.status()["stations"], 3);
+  const Ran scattered =
+      up.ask({"scatter", "go", "--horizon-ms", "100", "--window-ms", "2000", "--ready-min", "0.5"});
+  EXPECT_EQ(scattered.exit_code, 0) << scattered.out << scattered.err;
+  EXPECT_EQ(Json::parse(scattered.out)["targeted"], 90);
+  EXPECT_EQ(up.ask({"broadcast", "hear", "--horizon-ms", "100"}).exit_code, 0);
+  swarm.signal(SIGINT);
+  EXPECT_EQ(swarm.wait().exit_code, 0);
+  while (up.status()["stations"] != 0) sched_yield();
+  const Ran nobody = up.ask({"scatter", "go", "--horizon-ms", "100"});
+  EXPECT_EQ(nobody.exit_code, 1);
+}
+
+TEST(Swarm, EndsWithoutItsEngineAndSaysWhy) {
+  const Folder folder;
+  Up up(folder);
+  StartedMesh swarm({"swarm", "--agents", "4", "--processes", "2", "--dir", folder.mesh()});
+  EXPECT_THAT(swarm.line(), HasSubstr("4 agents"));
+  EXPECT_EQ(up.ask({"down"}).exit_code, 0);
+  const Ran ran = swarm.wait();
+  EXPECT_NE(ran.exit_code, 0);
+  EXPECT_THAT(ran.err, HasSubstr("the engine has gone"));
+}
+
+TEST(Agent, RunsItsCommandForEachMessage) {
+  const Folder folder;
+  Up up(folder);
+  StartedMesh agent({"agent", "--name", "writer", "--dir", folder.mesh(), "--exec",
+                     "cat >> " + folder.file("said") + "; echo >> " + folder.file("said")});
+  while (up.status()["agents_enrolled"] == 0) sched_yield();
+  EXPECT_EQ(up.ask({"send", "writer", "one"}).exit_code, 0);
+  EXPECT_EQ(up.ask({"send", "writer", "two"}).exit_code, 0);
+  while (content_of(folder.file("said")) != "one\ntwo\n") sched_yield();
+  const Ran nobody = up.ask({"send", "reader", "three"});
+  EXPECT_EQ(nobody.exit_code, 1);
+  EXPECT_THAT(nobody.err, HasSubstr("reader"));
+  agent.signal(SIGTERM);
+  EXPECT_EQ(agent.wait().exit_code, 0);
+}
+
+TEST(Agent, AnswersWithItsExitCode) {
+  const Folder folder;
+  Up up(folder);
+  const StartedMesh willing({"agent", "--name", "yes", "--dir", folder.mesh(), "--exec", "true"});
+  const StartedMesh unwilling(
+      {"agent", "--name", "no", "--dir", folder.mesh(), "--exec", "exit 9"});
+  const StartedMesh killed(
+      {"agent", "--name", "killed", "--dir", folder.mesh(), "--exec", "kill -9 $$"});
+  while (up.status()["agents_enrolled"] != 3) sched_yield();
+  const Ran scattered = up.ask({"scatter", "?", "--horizon-ms", "100", "--window-ms", "5000"});
+  EXPECT_EQ(scattered.exit_code, 1) << "a third is not enough";
+  const Json result = Json::parse(scattered.out);
+  EXPECT_EQ(result["ready"], 1);
+  EXPECT_EQ(result["conflict"], 1);
+  EXPECT_EQ(result["declined"], 1);
+}
+
+TEST(Agent, WithoutACommandPrintsWhatCannotHarmATerminal) {
+  const Folder folder;
+  Up up(folder);
+  StartedMesh agent({"agent", "--name", "printer", "--dir", folder.mesh()});
+  while (up.status()["agents_enrolled"] == 0) sched_yield();
+  EXPECT_EQ(up.ask({"send", "printer", "a\x1b[2Jb"}).exit_code, 0);
+  EXPECT_EQ(agent.line(), "a\\x1b[2Jb");
+}
+
+}  // namespace
+}  // namespace mesh::testing

@@ -1,0 +1,216 @@
+// mesh agent: an agent of one shell command.
+#include <condition_variable>
+#include <csignal>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <ostream>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+
+#include "engine/station/station.hpp"
+#include "tools/mesh_directory.hpp"
+#include "tools/shell_command.hpp"
+#include "tools/stop_signals.hpp"
+#include "tools/text.hpp"
+#include "tools/verb.hpp"
+
+namespace mesh::tools {
+namespace {
+
+constexpr const char* kFooter = R"(
+Attaches one agent and runs CMD by /bin/sh for each message, one after another: the
+message is its standard input, its standard output (at most 64 KiB) the answer's body.
+Exit code 0 answers READY; any other answers CONFLICT with that number; a command that a
+signal killed declines the message. Without --exec each message is printed, and
+answered READY. It runs until Ctrl-C; a command that is running then is waited for.
+
+Examples:
+  mesh agent --name printer
+  mesh agent --name counter --exec 'wc -c'
+  mesh agent --name checker --class B --exec 'grep -q ready'
+)";
+
+constexpr Nanos kLookAtSignals{100 * kNsPerMs};
+constexpr Nanos kAttachPatience{5 * kNsPerSecond};
+constexpr std::size_t kAnswerBytesMax = std::size_t{64} << 10;
+constexpr std::size_t kDeliveriesATurn = 64;
+constexpr std::size_t kJobsMost = 1'024;
+
+struct Options {
+  std::string agent;
+  std::string command;
+  std::string agent_class = "A";
+  std::string directory;
+  std::string name = kDefaultMeshName;
+};
+
+struct Job {
+  std::vector<std::byte> body;
+  engine::Reply reply;
+};
+
+// Runs the command for one message after another, so that the pump goes on meanwhile.
+class Worker {
+ public:
+  explicit Worker(std::string command)
+      : command_(std::move(command)), thread_([this] { work(); }) {}
+  // Those that wait are dropped, and so declined.
+  ~Worker() {
+    {
+      const std::lock_guard lock(mutex_);
+      ending_ = true;
+    }
+    changed_.notify_one();
+    thread_.join();
+  }
+  Worker(const Worker&) = delete;
+  Worker& operator=(const Worker&) = delete;
+
+  void push(Job job) {
+    {
+      const std::lock_guard lock(mutex_);
+      jobs_.push_back(std::move(job));
+    }
+    changed_.notify_one();
+  }
+  [[nodiscard]] std::size_t waiting() {
+    const std::lock_guard lock(mutex_);
+    return jobs_.size();
+  }
+
+ private:
+  void work() {
+    for (;;) {
+      std::unique_lock lock(mutex_);
+      changed_.wait(lock, [this] { return ending_ || !jobs_.empty(); });
+      if (ending_) return;
+      Job job = std::move(jobs_.front());
+      jobs_.pop_front();
+      lock.unlock();
+      run(job);
+    }
+  }
+  void run(Job& job) const {
+    const auto ran =
+        run_shell_command({.command = command_, .input = job.body, .output_max = kAnswerBytesMax});
+    if (!ran || ran->killed_by != 0) return;  // the Reply declines by going
+    if (ran->exit_code == 0) {
+      job.reply.answer(engine::Answer::ready(ran->output));
+    } else {
+      job.reply.answer(engine::Answer::in_conflict(sched::ConflictType::other,
+                                                   {0, static_cast<std::uint64_t>(ran->exit_code)},
+                                                   ran->output));
+    }
+  }
+
+  const std::string command_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<Job> jobs_;
+  bool ending_ = false;
+  std::thread thread_;
+};
+
+Result<sched::AgentClass> class_of(const std::string& letter) {
+  for (std::size_t i = 0; i < sched::kAgentClassCount; ++i) {
+    if (letter.size() == 1 && letter[0] == sched::kAgentClasses[i].letter) {
+      return static_cast<sched::AgentClass>(i);
+    }
+  }
+  return fail(Errc::bad_input, fmt::format("--class {}: is A, B, C, D, E or F", in_quotes(letter)));
+}
+
+class ShellAgent {
+ public:
+  ShellAgent(engine::Station& station, const Options& options, Console& console)
+      : station_(station), console_(console) {
+    if (!options.command.empty()) worker_.emplace(options.command);
+  }
+
+  Status run(const StopSignals& stop) {
+    while (!stop.requested()) {
+      const std::size_t room =
+          worker_ ? kJobsMost - std::min(kJobsMost, worker_->waiting()) : kDeliveriesATurn;
+      const std::size_t polled =
+          station_.poll(std::min(room, kDeliveriesATurn),
+                        [&](const engine::Delivery& delivery, engine::Reply reply) {
+                          take(delivery, std::move(reply));
+                        });
+      if (polled > 0) continue;
+      if (station_.is_lost()) return fail(Errc::closed, "the engine has gone, or dropped us");
+      station_.wait(station_.now() + kLookAtSignals);
+    }
+    worker_.reset();
+    station_.poll(0, [](const engine::Delivery&, engine::Reply) {});  // its last answers leave
+    return {};
+  }
+
+ private:
+  void take(const engine::Delivery& delivery, engine::Reply reply) {
+    if (!reply) return;
+    if (worker_) {
+      worker_->push({{delivery.body.begin(), delivery.body.end()}, std::move(reply)});
+      return;
+    }
+    console_.out << printable(delivery.text()) << '\n';
+    console_.out.flush();
+    reply.answer(engine::Answer::ready());
+  }
+
+  engine::Station& station_;
+  Console& console_;
+  std::optional<Worker> worker_;
+};
+
+Result<ExitCode> run(const Options& options, Console& console) {
+  MESH_TRY(const sched::AgentClass agent_class, class_of(options.agent_class));
+  if (options.agent.empty() || options.agent.size() > kAgentNameBytes || !is_utf8(options.agent)) {
+    return fail(Errc::bad_input, fmt::format("--name {}: must be 1 to {} bytes of UTF-8",
+                                             in_quotes(options.agent), kAgentNameBytes));
+  }
+  MESH_TRY(const std::string directory, mesh_directory(options.directory, options.name));
+  std::signal(SIGPIPE, SIG_IGN);  // a command may end before it has read its message
+  MESH_TRY(const auto station,
+           engine::Station::attach(
+               directory, {.name = options.agent, .connect = {.patience = kAttachPatience}}));
+  // Not before: until it has attached a signal may end it at once.
+  MESH_TRY(const StopSignals stop, StopSignals::create());
+  MESH_CHECK_OK(station->enrol(
+      std::vector<engine::AgentDeclaration>{{.name = options.agent, .agent_class = agent_class}}));
+  console.err << fmt::format("mesh agent: {} is in the mesh at {}\n", printable(options.agent),
+                             printable(directory));
+  MESH_CHECK_OK(ShellAgent(*station, options, console).run(stop));
+  return ExitCode::done;
+}
+
+RunVerb declare(CLI::App& command) {
+  const auto options = std::make_shared<Options>();
+  command.add_option("--name", options->agent, "of the agent: UTF-8, 1 to 63 bytes")
+      ->required()
+      ->type_name("NAME");
+  command.add_option("--exec", options->command, "run for each message")->type_name("CMD");
+  command.add_option("--class", options->agent_class, "A to F")
+      ->capture_default_str()
+      ->type_name("CLASS");
+  command.add_option("--dir", options->directory, "the mesh's directory")->type_name("DIR");
+  command.add_option("--mesh", options->name, "the mesh's name, where --dir is not given")
+      ->capture_default_str()
+      ->type_name("MESH");
+  command.footer(kFooter);
+  return [options](Console& console) { return run(*options, console); };
+}
+
+}  // namespace
+
+Verb agent_verb() { return {"agent", "an agent whose work is a shell command", &declare}; }
+
+}  // namespace mesh::tools

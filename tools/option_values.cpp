@@ -1,0 +1,20 @@
+#include "tools/option_values.hpp"
+
+#include <optional>
+
+#include <fmt/format.h>
+
+#include "tools/text.hpp"
+
+namespace mesh::tools {
+
+Result<std::uint64_t> whole_number(const CountOption& option, const std::string& text) {
+  const std::optional<std::uint64_t> value = parse_count(text);
+  if (value && *value >= option.least && *value <= option.most) return *value;
+  return fail(Errc::bad_input,
+              fmt::format("{} {}: must be a whole number from {} to {}", option.name,
+                          in_quotes(text), option.least, option.most),
+              static_cast<std::int64_t>(option.most));
+}
+
+}  // namespace mesh::tools
