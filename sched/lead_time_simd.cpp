@@ -32,8 +32,8 @@ struct ClassTable {
 #if HWY_TARGET != HWY_SCALAR && HWY_MAX_BYTES >= 64
   explicit ClassTable(const float* table) : all(hn::Load(Floats(), table)) {}
   HWY_INLINE VF operator[](VI index) const {
-#if HWY_IS_DEBUG_BUILD  // which asserts what the instruction does by itself: only four bits of an
-                        // index count
+#if HWY_IS_DEBUG_BUILD
+    // It asserts what the instruction does by itself: only four bits of an index count.
     index = hn::And(index, hn::Set(Ints(), kMaxClasses - 1));
 #endif
     return hn::TableLookupLanes(all, hn::IndicesFromVec(Floats(), index));

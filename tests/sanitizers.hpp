@@ -1,32 +1,33 @@
 // Which sanitizer this test was built with. gcc defines macros, clang answers __has_feature.
 #pragma once
 
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define MESH_UNDER_THREAD_SANITIZER 1
+#elif __has_feature(address_sanitizer)
+#define MESH_UNDER_ADDRESS_SANITIZER 1
+#endif
+#elif defined(__SANITIZE_THREAD__)
+#define MESH_UNDER_THREAD_SANITIZER 1
+#elif defined(__SANITIZE_ADDRESS__)
+#define MESH_UNDER_ADDRESS_SANITIZER 1
+#endif
+
+#if defined(MESH_UNDER_THREAD_SANITIZER) || defined(MESH_UNDER_ADDRESS_SANITIZER)
+#define MESH_UNDER_SANITIZER 1
+#endif
+
 namespace mesh::testing {
 
-#if defined(__SANITIZE_THREAD__)
-inline constexpr bool kUnderThreadSanitizer = true;
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
+#ifdef MESH_UNDER_THREAD_SANITIZER
 inline constexpr bool kUnderThreadSanitizer = true;
 #else
 inline constexpr bool kUnderThreadSanitizer = false;
 #endif
+#ifdef MESH_UNDER_SANITIZER
+inline constexpr bool kUnderSanitizer = true;
 #else
-inline constexpr bool kUnderThreadSanitizer = false;
+inline constexpr bool kUnderSanitizer = false;
 #endif
-
-#if defined(__SANITIZE_ADDRESS__)
-inline constexpr bool kUnderAddressSanitizer = true;
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-inline constexpr bool kUnderAddressSanitizer = true;
-#else
-inline constexpr bool kUnderAddressSanitizer = false;
-#endif
-#else
-inline constexpr bool kUnderAddressSanitizer = false;
-#endif
-
-inline constexpr bool kUnderSanitizer = kUnderThreadSanitizer || kUnderAddressSanitizer;
 
 }  // namespace mesh::testing

@@ -1,26 +1,10 @@
 #include "sched/send_plan.hpp"
 
-#include <atomic>
-#include <cstdlib>
-#include <new>
 #include <numeric>
 
+#include "tests/allocations.hpp"
 #include "tests/sched/test_mesh.hpp"
 #include "tests/seed.hpp"
-
-namespace {
-std::atomic<std::uint64_t> allocation_count{0};
-}
-
-// Every allocation of this program is counted, so that "none" can be shown. Not inlined: g++ would
-// see malloc() meet delete in half of the pairs, and warn.
-[[gnu::noinline]] void* operator new(std::size_t bytes) {
-  allocation_count.fetch_add(1, std::memory_order_relaxed);  // one thread; only the sum is read
-  if (void* memory = std::malloc(bytes == 0 ? 1 : bytes)) return memory;
-  throw std::bad_alloc();
-}
-[[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
-[[gnu::noinline]] void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 
 namespace mesh::sched {
 namespace {
@@ -65,10 +49,10 @@ TEST(SendPlanner, MakesNoAllocation) {
   SendPlanner planner = SendPlanner::create(mesh.rows).value();
   const PlanParameters near = parameters_for(kNsPerSecond);
   const PlanParameters far = parameters_for(200 * kNsPerSecond, 10 * kNsPerMs);
-  const std::uint64_t before = allocation_count.load(std::memory_order_relaxed);
+  const std::uint64_t before = mesh::testing::allocation_count();
   const PlanOutcome first = planner.plan(near, mesh.columns(true), order);
   const PlanOutcome second = planner.plan(far, mesh.columns(), {});
-  const std::uint64_t after = allocation_count.load(std::memory_order_relaxed);
+  const std::uint64_t after = mesh::testing::allocation_count();
   EXPECT_EQ(after - before, 0U);
   EXPECT_EQ(first, PlanOutcome::kPlanned);
   EXPECT_EQ(second, PlanOutcome::kPlanned);
