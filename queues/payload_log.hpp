@@ -359,6 +359,8 @@ class PayloadLog<Memory>::Reader {
     MESH_CHECK_OK(check_payload_bounds(bounds));
     PayloadCounts counts;
     while (before(at, head)) {
+      // A hostile tail stands at no entry's place: the words behind it may not be ours.
+      if (at % kPayloadAlignment != 0) return foreign_payload_entry(at, bounds);
       const std::uint64_t index = (at & mask_) / sizeof(std::uint64_t);
       const std::uint64_t stamp = words_[index + 1].load_acquire();  // SYNC payload.word acquire
       // SYNC payload.word acquire: as in view().

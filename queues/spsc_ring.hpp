@@ -11,14 +11,14 @@
 // Units       positions count records modulo 2^64; capacity in slots (a power of two).
 // If the      writer dies: what was not revealed is not visible, what was revealed stays; the ring
 // other side  stays usable. A new writer calls Writer::take_over before it publishes; it wipes the
-// dies,       stamps a dead batch left.
-// stalls,     reader dies in poll: its cursor stands; who takes over sees the last burst again.
-// or lies     reader stalls: claim returns kFull, never blocks. reader lies: a cursor outside [its
-//             last value, revealed head] is kCorrupt. writer lies: wild records or none are read.
+// dies,       stamps a dead batch left. reader dies in poll: its cursor stands; who takes over sees
+// stalls,     the last burst again. reader stalls: claim returns kFull, never blocks. reader lies:
+// or lies     a cursor outside [its last value, revealed head] is kCorrupt. writer lies: wild
+//             records or none are read, never bytes outside the ring.
 // Errors      claim -> kFull, kCorrupt. take_over, attach -> invalid_argument, misaligned, corrupt.
 // Layout      docs/SHM_LAYOUT.md, RingSlot and RingReaderPage.
-//             last value, revealed head] is kCorrupt. writer lies: wild records or none.
-//             first stamp last, and the wipe: docs/decisions/0007.
+// Source      Lamport 1983; stamps: Vyukov; cached remote cursor: rigtorp/SPSCQueue; first stamp
+//             last, and the wipe: docs/decisions/0007.
 //
 // A slot's stamp is the position of its record plus one, modulo 2^64. A slot never used is zeros
 // and counts as holding position index - capacity, so fresh memory needs no formatting. Invariant:

@@ -270,7 +270,8 @@ class ClockPublisher {
 
   // Takes the line of a dead engine over if its time is one of ours; how far it is behind, then.
   std::int64_t adopt_predecessor(std::int64_t now_ns) noexcept {
-    // relaxed: as above, nobody else writes them now.
+    // A line that its publisher died within mixes two: CLOCK_MONOTONIC then. relaxed: as above.
+    if ((words_->sequence.load_relaxed() & 1) != 0) return 0;
     const ClockLine line{words_->tick0.load_relaxed(), words_->ns0.load_relaxed(),
                          words_->mult.load_relaxed(), words_->shift.load_relaxed(),
                          words_->counter.load_relaxed()};
@@ -374,7 +375,8 @@ class ClockReader {
       }
       sequence = words_->sequence.load_acquire();  // SYNC clock.published acquire
     }
-    stuck_ = sequence;
+    if ((sequence & 1) != 0)
+      stuck_ = sequence;  // a line that was finished meanwhile is for the next call
     return false;
   }
 

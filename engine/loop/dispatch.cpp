@@ -116,7 +116,8 @@ bool EngineLoop::State::empty_pending() noexcept {
     if (link->pending_count == 0 || link->is_corrupt) continue;
     for (std::uint32_t priority = kPriorities; priority-- != 0;) {
       while (const PendingDelivery* const waiting = pending->front(*link, priority)) {
-        if (dispatched >= kDispatchSlotsPerTick || !link->has_mark_room()) return true;
+        if (dispatched >= kDispatchSlotsPerTick) return true;
+        if (!link->has_mark_room()) break;  // it does not read: the others do not wait for it
         const Ring::Run run = link->inbox.claim(1);
         if (run.status != queues::ClaimStatus::kOk) break;
         sched::DeliveryRecord record = waiting->record;
@@ -232,7 +233,7 @@ void EngineLoop::State::report(StationLink& link, AgentId source, std::uint64_t 
   record.flags = sched::RecordFlags::bare;
   record.body_bytes = sizeof body;
   (void)sched::set_bare_body(record, std::as_bytes(std::span(&body, 1)));
-  (void)deliver(link, record);
+  if (!deliver(link, record)) ++counters.lost_replies;
 }
 
 std::uint32_t EngineLoop::State::open_body(std::span<const std::byte> header_and_body) noexcept {

@@ -10,6 +10,7 @@
 namespace mesh::engine {
 namespace {
 
+constexpr std::int64_t kPendingLookNs = kNsPerMs;
 constexpr std::uint32_t kWheelEntries = 4 * kMaxOperations;
 
 template <class T>
@@ -63,6 +64,11 @@ Result<std::unique_ptr<EngineLoop::State>> EngineLoop::State::create(const LoopM
                                                                      const LoopOptions& options,
                                                                      const Outside& outside) {
   if (outside.wakes == nullptr) return fail(Errc::invalid_argument, "engine loop: no wakes");
+  if (options.upkeep < Nanos{kNsPerMs} || options.upkeep > Nanos{60 * kNsPerSecond})
+    return fail(Errc::invalid_argument,
+                "engine loop: upkeep of " + std::to_string(options.upkeep.count()) +
+                    " ns; 1 ms to 60 s is needed",
+                options.upkeep.count());
   auto state = std::make_unique<State>();
   state->options = options;
   state->outside = outside;
@@ -98,8 +104,7 @@ Result<std::unique_ptr<EngineLoop>> EngineLoop::create(const LoopMemory& memory,
 
 TickResult EngineLoop::tick(HostTime now) noexcept {
   State& state = *state_;
-  if (state.mesh_epoch_ns == 0) state.mesh_epoch_ns = state.upkeep_ns = to_ns(now);
-  state.now_ns = std::max(state.now_ns, to_ns(now));
+  state.advance_to(now);
   state.dispatched = 0;
   ++state.counters.ticks;
   bool worked = state.intake();
@@ -109,7 +114,10 @@ TickResult EngineLoop::tick(HostTime now) noexcept {
   state.reveal_staged();
   worked |= state.gather();
   state.upkeep();
-  const std::int64_t due = state.wheel->next_due_ns();
+  std::int64_t due = state.wheel->next_due_ns();
+  // A station that makes room does not say so: what waits for it is looked after.
+  for (const StationLink* const link : state.live)
+    if (link->pending_count != 0) due = std::min(due, state.now_ns + kPendingLookNs);
   return {worked, due == sched::TimingWheel::kNever ? HostTime::max() : from_ns(due)};
 }
 
@@ -136,7 +144,7 @@ void EngineLoop::detach(StationId station, HostTime now) {
   State& state = *state_;
   StationLink* const link = state.link_of(station);
   if (link == nullptr) return;
-  state.now_ns = std::max(state.now_ns, to_ns(now));
+  state.advance_to(now);
   state.drain(*link);
   for (std::uint32_t priority = 0; priority < kPriorities; ++priority)
     while (const PendingDelivery* const waiting = state.pending->front(*link, priority)) {
@@ -147,7 +155,11 @@ void EngineLoop::detach(StationId station, HostTime now) {
     const InboxMark& mark = link->marks[link->mark_tail % link->marks.size()];
     if (mark.body != kNoBody) state.bodies[mark.body % kBodies].unread -= mark.count;
   }
-  for (const std::uint32_t row : link->rows) state.set_active(row, false);
+  for (const std::uint32_t row : link->rows) {
+    state.set_active(row, false);
+    put(state.agents.queue_depth, row, 0);  // its inbox is gone, and what was in it
+  }
+  state.forget_routes();
   std::vector<AgentIndex> rows(kUpkeepRowsPerTick);
   while (state.registry->detach(station, now, rows).more) {
   }
@@ -173,7 +185,10 @@ Result<std::vector<AgentId>> EngineLoop::enrol(StationId station,
   std::vector<AgentId> ids;
   ids.reserve(agents.size());
   for (const AgentSpec& agent : agents) {
-    if (link->next_place == link->agents_declared)
+    const auto known = state.registry->find(agent.name);
+    const bool is_here =
+        known && state.registry->station_of(index_of(*known)) == station;  // keeps its place
+    if (!is_here && link->next_place == link->agents_declared)
       return fail(Errc::capacity,
                   "enrol " + std::string(agent.name) + ": the station declared " +
                       std::to_string(link->agents_declared) + " agents",
@@ -191,23 +206,23 @@ Result<std::vector<AgentId>> EngineLoop::enrol(StationId station,
           !place && place.error().code != Errc::capacity)
         return tl::unexpected<Error>(place.error());
     }
-    state.move_in(*link, row, enrolled.previous_station);
+    if (!is_here) state.move_in(*link, row, enrolled.previous_station);
+    state.order_is_stale = true;
     ids.push_back(enrolled.id);
   }
-  state.order_is_stale = true;
   return ids;
 }
 
 Result<OperationId> EngineLoop::open(const OperationRequest& request, HostTime now) {
   State& state = *state_;
-  state.now_ns = std::max(state.now_ns, to_ns(now));
+  state.advance_to(now);
   return state.open_operation(request);
 }
 
 Status EngineLoop::send(AgentId source, AgentId target, std::span<const std::byte> body,
                         HostTime now) {
   State& state = *state_;
-  state.now_ns = std::max(state.now_ns, to_ns(now));
+  state.advance_to(now);
   const std::size_t bytes = sched::kMessageHeaderBytes + body.size();
   if (bytes > state.scratch.size())
     return fail(Errc::truncated,

@@ -4,8 +4,9 @@
 // Callers     one thread, the scheduler's. It calls tick() with the real clock; tests call it with
 //             a virtual one, so that every behaviour can be replayed. Everything else here is
 //             called between two ticks, by the same thread.
-// Progress    each phase is bounded by counts (limits.hpp). tick() makes no allocation, takes no
-//             lock, logs nothing, and makes no system call but through Wakes.
+// Progress    each phase is bounded by counts (limits.hpp), but a bucket leaves whole. tick() makes
+//             no allocation, takes no lock, logs nothing, and makes no system call but through
+//             Wakes.
 // Ordering    per station: its outbox in order. Between stations: none.
 // Cost        bench/engine/engine_loop_bench.cpp.
 // Units       HostTime, not going back from call to call.
@@ -114,6 +115,7 @@ struct TargetTrace {
 struct LoopCounters {
   std::uint64_t ticks = 0, records_in = 0, deliveries = 0, answers = 0, sends = 0, wakes = 0;
   std::uint64_t refused_records = 0, target_full = 0, expired = 0, no_such_agent = 0, pending = 0;
+  std::uint64_t lost_replies = 0;  // reports and replies that found no room or no way back
 };
 
 struct TickResult {

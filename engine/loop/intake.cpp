@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "engine/loop/state.hpp"
+#include "shm/hash.hpp"
 
 namespace mesh::engine {
 namespace {
@@ -90,7 +91,8 @@ void EngineLoop::State::take_answer(StationLink& link, const sched::AnswerRecord
     const sched::MessageHeader header = header_of(answer.agent, std::span(&state, 1));
     std::memcpy(scratch.data(), &header, sizeof header);
     scratch[sizeof header] = state;
-    (void)deliver_body(reply, std::span(scratch).first(sizeof header + 1));
+    if (deliver_body(reply, std::span(scratch).first(sizeof header + 1)) != Errc::ok)
+      ++counters.lost_replies;
     return;
   }
   const std::uint32_t slot = slot_of(answer.operation);
@@ -146,14 +148,27 @@ void EngineLoop::State::take_send(StationLink& link, const sched::SendRecord& se
       std::memcpy(scratch.data() + sizeof header, body.bytes, body.size_bytes);
       bytes = sizeof header + body.size_bytes;
     } else {
-      const auto copied = link.sent_bodies.copy(send.body_offset, scratch);
+      const auto copied = link.sent_bodies.copy(link.sent_bodies.widen(send.body_offset), scratch);
       sched::MessageHeader header{};
       if (copied.status == queues::BodyStatus::kRead && copied.length >= sizeof header)
         std::memcpy(&header, scratch.data(), sizeof header);
       if (copied.status == queues::BodyStatus::kRead &&
           copied.length == sizeof header + send.body_bytes &&
-          sched::validate(header, send) == sched::RecordRefusal::none)
+          sched::validate(header, send) == sched::RecordRefusal::none) {
+        // Who sends, when, and under which id is the record's to say, not the header's.
+        const std::span<const std::byte> body =
+            std::span(scratch).subspan(sizeof header, send.body_bytes);
+        header.source = send.source;
+        header.id = sched::pack({.unix_ms = static_cast<std::uint64_t>(send.created_ns / kNsPerMs),
+                                 .host = options.host,
+                                 .station = link.number,
+                                 .outbox_position = position});
+        header.created_ns = send.created_ns;
+        header.expires_ns = expires;
+        header.hash = shm::hash64(body);
+        std::memcpy(scratch.data(), &header, sizeof header);
         bytes = copied.length;
+      }
     }
     refused = bytes == 0 ? Errc::corrupt : deliver_body(message, std::span(scratch).first(bytes));
   }

@@ -3,7 +3,7 @@
 //
 // Callers     the scheduler thread.
 // Progress    wait-free; no allocation after create(). All lists share one pool.
-// Errors      push -> false: the pool or the station's share (kPendingPerPriority a list) is full;
+// Errors      push -> false: the pool or the station's share (twice its agents and 1,024) is full;
 //             the sender is told target_full.
 #pragma once
 
@@ -25,6 +25,7 @@ struct PendingDelivery {
 class PendingPool {
  public:
   static constexpr std::uint32_t kNil = ~std::uint32_t{0};
+  static constexpr std::uint32_t kShareMin = 1'024;
 
   explicit PendingPool(std::uint32_t capacity) : nodes_(capacity) {
     for (std::uint32_t i = 0; i < capacity; ++i) nodes_[i].next = i + 1 < capacity ? i + 1 : kNil;
@@ -38,7 +39,8 @@ class PendingPool {
 
   [[nodiscard]] bool push(StationLink& link, std::uint32_t priority,
                           const PendingDelivery& delivery) noexcept {
-    if (free_ == kNil) return false;
+    // Its share: a station that does not read leaves room for the others.
+    if (free_ == kNil || link.pending_count >= 2 * link.agents_declared + kShareMin) return false;
     const std::uint32_t at = free_;
     free_ = nodes_[at].next;
     nodes_[at] = {delivery, kNil};

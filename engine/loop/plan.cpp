@@ -46,8 +46,8 @@ sched::MessageHeader EngineLoop::State::header_of(AgentId source,
 }
 
 // Active rows that the selector names.
-std::uint32_t EngineLoop::State::mark_eligible(Operation& operation) noexcept {
-  const sched::Selector targets = operation.request.targets;
+std::uint32_t EngineLoop::State::mark_eligible(Operation& operation,
+                                               sched::Selector targets) noexcept {
   const std::uint32_t wanted = sched::value_of(targets);
   std::fill(operation.eligible.begin(), operation.eligible.end(), EligibleLine{});
   std::uint32_t count = 0;
@@ -77,6 +77,15 @@ std::uint32_t EngineLoop::State::mark_eligible(Operation& operation) noexcept {
   return count;
 }
 
+sched::PlanRequest EngineLoop::State::plan_request(const OperationRequest& request) const noexcept {
+  return {.now = from_ns(now_ns),
+          .target = request.target,
+          .now_mesh_ms = mesh_ms(),
+          .weight = request.weight,
+          .z = options.z,
+          .bucket_width = options.bucket};
+}
+
 Result<OperationId> EngineLoop::State::open_operation(const OperationRequest& request) {
   const auto free = std::find_if(operations.begin(), operations.end(), [](const Operation& each) {
     return each.state == OperationState::kFree;
@@ -96,25 +105,29 @@ Result<OperationId> EngineLoop::State::open_operation(const OperationRequest& re
   if (sched::kind_of(request.targets) == sched::SelectorKind::list)
     return fail(Errc::unsupported, "open: targets by list are not taken here");
   Operation& operation = *chosen;
-  operation.request = request;
-  if (operation.request.target == HostTime{})
-    operation.request.target = from_ns(now_ns) + request.horizon;
-  if (operation.request.target - from_ns(now_ns) >= options.bucket * kBucketsPerOperation)
+  // Nothing of the slot changes before everything is known to be right: an ended operation still
+  // takes late answers by it.
+  OperationRequest wanted = request;
+  if (wanted.target == HostTime{}) wanted.target = from_ns(now_ns) + request.horizon;
+  if (wanted.target - from_ns(now_ns) >= options.bucket * kBucketsPerOperation)
     return fail(Errc::capacity,
                 "open: T is more than " + std::to_string(kBucketsPerOperation) +
                     " buckets from now: wider buckets or a nearer T are needed",
                 kBucketsPerOperation);
-  if (mark_eligible(operation) == 0)
+  MESH_TRY(const auto parameters, sched::PlanParameters::make(plan_request(wanted)));
+  if (parameters.bucket_count > kBucketsPerOperation)
+    return fail(Errc::capacity, "open: too many buckets up to T", parameters.bucket_count);
+  if (mark_eligible(operation, wanted.targets) == 0)
     return fail(Errc::no_such_agent, "open: nobody is targeted: no active agent fits the selector");
   MESH_TRY(const sched::Share ready_min, sched::make_share(request.ready_min));
   MESH_TRY(const sched::Share coverage_min, sched::make_share(request.coverage_min));
-  operation.options = {.started = from_ns(now_ns),
-                       .target = operation.request.target,
-                       .window = request.window,
-                       .timeout = request.timeout,
-                       .minima = {ready_min, coverage_min},
-                       .skipped = {}};
-  MESH_CHECK_OK(sched::validate(operation.options));
+  const sched::GatherOptions gather{.started = from_ns(now_ns),
+                                    .target = wanted.target,
+                                    .window = request.window,
+                                    .timeout = request.timeout,
+                                    .minima = {ready_min, coverage_min},
+                                    .skipped = {}};
+  MESH_CHECK_OK(sched::validate(gather));
   if (sched::kMessageHeaderBytes + request.body.size() > scratch.size())
     return fail(Errc::truncated,
                 "open: a body of " + std::to_string(request.body.size()) + " bytes");
@@ -125,10 +138,14 @@ Result<OperationId> EngineLoop::State::open_operation(const OperationRequest& re
   std::memcpy(scratch.data(), &header, sizeof header);
   if (!request.body.empty())
     std::memcpy(scratch.data() + sizeof header, request.body.data(), request.body.size());
-  operation.body = open_body(std::span(scratch).first(sizeof header + request.body.size()));
-  if (operation.body == kNoBody)
+  const std::uint32_t body =
+      open_body(std::span(scratch).first(sizeof header + request.body.size()));
+  if (body == kNoBody)
     return fail(Errc::no_space, "open: the payload log is full of bodies not yet read");
-  operation.request.body = {};
+  wanted.body = {};
+  operation.request = wanted;
+  operation.options = gather;
+  operation.body = body;
   operation.body_bytes = header.body_bytes;
   operation.state = OperationState::kPlanned;
   operation.cost = {};
@@ -150,12 +167,7 @@ bool EngineLoop::State::plan_operations() noexcept {
 void EngineLoop::State::plan(std::uint32_t slot) noexcept {
   Operation& operation = operations[slot];
   const std::int64_t start = clock();
-  const auto parameters = sched::PlanParameters::make({.now = from_ns(now_ns),
-                                                       .target = operation.request.target,
-                                                       .now_mesh_ms = mesh_ms(),
-                                                       .weight = operation.request.weight,
-                                                       .z = options.z,
-                                                       .bucket_width = options.bucket});
+  const auto parameters = sched::PlanParameters::make(plan_request(operation.request));
   operation.bucket_count = 0;
   operation.offsets[0] = 0;
   operation.next_bucket = 0;

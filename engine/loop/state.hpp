@@ -1,6 +1,7 @@
 // EngineLoop::State: everything that the six phases work on. One file a phase.
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 #include <span>
@@ -119,6 +120,11 @@ struct EngineLoop::State {
   [[nodiscard]] std::uint32_t mesh_ms() const noexcept {
     return static_cast<std::uint32_t>((now_ns - mesh_epoch_ns) / kNsPerMs);
   }
+  // Time does not go back; the first that is seen is the mesh's beginning.
+  void advance_to(HostTime now) noexcept {
+    now_ns = std::max(now_ns, to_ns(now));
+    if (mesh_epoch_ns == 0) mesh_epoch_ns = upkeep_ns = now_ns;
+  }
   [[nodiscard]] StationLink* link_of(StationId station) const noexcept {
     const auto number = static_cast<std::size_t>(station);
     return number < stations.size() ? stations[number].get() : nullptr;
@@ -134,7 +140,9 @@ struct EngineLoop::State {
   void move_in(StationLink& link, std::uint32_t row, StationId previous);
   void drain(StationLink& link);
   Result<OperationId> open_operation(const OperationRequest& request);
-  std::uint32_t mark_eligible(Operation& operation) noexcept;  // how many are targeted
+  [[nodiscard]] sched::PlanRequest plan_request(const OperationRequest& request) const noexcept;
+  std::uint32_t mark_eligible(Operation& operation,
+                              sched::Selector targets) noexcept;  // how many are targeted
   [[nodiscard]] sched::MessageHeader header_of(AgentId source,
                                                std::span<const std::byte> body) noexcept;
 
@@ -177,6 +185,7 @@ struct EngineLoop::State {
   bool gather();
   void end_operation(std::uint32_t slot, sched::GatherEnd why);
   void remember_route(std::uint64_t message, AgentId target, AgentId source) noexcept;
+  void forget_routes() noexcept;  // to agents that are not attached any more
   [[nodiscard]] std::optional<AgentId> take_route(std::uint64_t message, AgentId target) noexcept;
 
   // upkeep.cpp

@@ -279,6 +279,103 @@ TEST(EngineLoop, OneWakeAStationAndTickAndNoneWhileItIsAwake) {
   EXPECT_EQ(mesh.wakes.count[1], 1);
 }
 
+TEST(EngineLoop, AStationThatDoesNotReadKeepsNothingFromTheOthers) {
+  LoopFixture mesh(4'000, 2);
+  mesh.add(1, 1'600, "stalled");
+  RawStation& reading = mesh.add(2, 1'600, "reading");
+  for (int i = 0; i < 4; ++i)
+    ASSERT_TRUE(mesh.loop->open({.horizon = Nanos{50 * kMs}}, from_ns(mesh.now_ns)));
+  std::size_t got = 0;
+  mesh.run(300 * kMs, kMs, [&] { got += reading.poll(100).size(); });
+  EXPECT_EQ(got, 4U * 1'600U);
+  EXPECT_GT(mesh.loop->counters().pending, 0U) << "the other one was not behind";
+  EXPECT_LE(to_ns(mesh.tick(kMs).next_due), mesh.now_ns + kMs) << "what waits is looked after";
+}
+
+TEST(EngineLoop, NobodyCanSendInAnothersName) {
+  LoopFixture mesh(10, 2);
+  RawStation& alice = mesh.add(1, 2, "alice");
+  RawStation& bob = mesh.add(2, 1, "bob");
+  sched::MessageHeader header{};
+  header.source = mesh.ids[2][0];  // a lie: bob himself
+  header.id = {1, 2};
+  header.created_ns = mesh.now_ns + 5 * kMs;
+  header.body_bytes = 2;
+  header.set_weight(1);
+  header.verb = sched::Verb::act;
+  header.strategy = sched::Strategy::direct;
+  header.priority = sched::Priority::normal;
+  std::vector<std::byte> message(sizeof header + 2);
+  std::memcpy(message.data(), &header, sizeof header);
+  const auto appended = alice.sent_bodies.append(std::span<const std::byte>(message));
+  sched::SendRecord record{};
+  record.source = mesh.ids[1][0];
+  record.target = static_cast<std::uint64_t>(mesh.ids[2][0]);
+  record.created_ns = mesh.now_ns;
+  record.body_offset = static_cast<std::uint32_t>(appended.position);
+  record.body_bytes = 2;
+  record.verb_and_priority = sched::verb_and_priority(sched::Verb::act, sched::Priority::normal);
+  record.kind = sched::RecordKind::send;
+  ASSERT_TRUE(alice.put(record));
+  mesh.tick();
+  const auto got = bob.poll();
+  ASSERT_EQ(got.size(), 1U);
+  std::vector<std::byte> room(256);
+  ASSERT_EQ(bob.own_bodies.copy(sched::position_of(got[0].message), room).status,
+            queues::BodyStatus::kRead);
+  sched::MessageHeader seen{};
+  std::memcpy(&seen, room.data(), sizeof seen);
+  EXPECT_EQ(seen.source, mesh.ids[1][0]);
+  EXPECT_EQ(seen.created_ns, mesh.now_ns);
+  EXPECT_EQ(sched::unpack(seen.id).station, StationId{1});
+}
+
+TEST(EngineLoop, ARefusedOpenLeavesAnEndedOperationAsItWas) {
+  LoopFixture mesh(10, 1);
+  RawStation& station = mesh.add(1, 2, "a");
+  const auto first = mesh.loop->open({.horizon = Nanos{50 * kMs}}, from_ns(mesh.now_ns));
+  ASSERT_TRUE(first);
+  mesh.run(700 * kMs, kMs, [&] {
+    for (const auto& delivery : station.poll())
+      station.answer(delivery, TrinaryState::ready, mesh.now_ns);
+  });
+  const auto before_refusal = mesh.loop->trace(*first);
+  ASSERT_EQ(before_refusal.size(), 2U);
+  for (const OperationRequest& wrong :
+       {OperationRequest{.horizon = Nanos{100'000 * kMs}}, OperationRequest{.weight = -1},
+        OperationRequest{.ready_min = 2}, OperationRequest{.window = Nanos{-1}}})
+    EXPECT_FALSE(mesh.loop->open(wrong, from_ns(mesh.now_ns)));
+  EXPECT_EQ(mesh.loop->trace(*first)[0].sent_ns, before_refusal[0].sent_ns);
+}
+
+TEST(EngineLoop, UpkeepGoesOnWhateverTheUptimeOfTheHost) {
+  for (const std::int64_t days : {0, 4, 400}) {
+    LoopFixture mesh(30'000, 1);
+    mesh.now_ns = days * 86'400 * kNsPerSecond + 1;
+    RawStation& station = mesh.add(1, 1, "a");
+    mesh.tick();
+    const auto self =
+        testing::must(station.out_layout.column<float>(station.out.span(), "self.latency_ms"));
+    const auto count =
+        testing::must(station.out_layout.column<std::uint32_t>(station.out.span(), "self.samples"));
+    self.store_relaxed(0, 400);
+    count.store_relaxed(0, 100);
+    mesh.run(2'000 * kMs, kMs);
+    const auto table = testing::must(engine::table_layout(mesh.size));
+    const auto latency = testing::must(table.column<float>(mesh.table.span(), "agent.latency_ms"));
+    EXPECT_GT(latency.load_relaxed(0), 300) << days << " days";
+  }
+}
+
+TEST(EngineLoop, TheSameAgentEnrolledAgainTakesNoSecondPlace) {
+  LoopFixture mesh(10, 1);
+  mesh.add(1, 1, "a");
+  const AgentSpec again{"a-0"};
+  const auto ids = mesh.loop->enrol(StationId{1}, std::span(&again, 1));
+  ASSERT_TRUE(ids) << ids.error().sentence;
+  EXPECT_EQ(ids->front(), mesh.ids[1][0]);
+}
+
 // The same seed gives the same bytes: every table, every inbox, every count.
 std::uint64_t history_of(std::uint64_t seed) {
   std::mt19937_64 random(seed);
