@@ -35,9 +35,11 @@ std::vector<std::string> swarm_processes_of(pid_t parent) {
   std::vector<std::string> found;
   for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
     std::ifstream file(entry.path() / "cmdline");
-    std::string words((std::istreambuf_iterator<char>(file)), {});
-    if (words.find("--parent=" + std::to_string(parent)) != words.npos) {
-      found.push_back(entry.path().filename().string());
+    // By getline, which takes a process that ends meanwhile for an empty file.
+    for (std::string word; std::getline(file, word, '\0');) {
+      if (word == "--parent=" + std::to_string(parent)) {
+        found.push_back(entry.path().filename().string());
+      }
     }
   }
   return found;
