@@ -16,6 +16,12 @@ bool is_valid(const NominalInputs& agent, const NominalRequest& request) noexcep
          is_amount(request.z);
 }
 
+PlanStatus status_of(double lead_ms, const NominalRequest& request) noexcept {
+  const double lead_ns = lead_ms * static_cast<double>(kNsPerMs);
+  return lead_ns > static_cast<double>(request.available.count()) ? PlanStatus::kSkipLate
+                                                                  : PlanStatus::kScheduled;
+}
+
 }  // namespace
 
 NominalPlan nominal(const NominalInputs& agent, const NominalRequest& request) noexcept {
@@ -32,9 +38,22 @@ NominalPlan nominal(const NominalInputs& agent, const NominalRequest& request) n
   plan.confidence = std::clamp(kReliabilityShare * agent.reliability - kDriftPenalty * agent.drift +
                                    (fresh ? kFreshShare : 0.0),
                                0.0, 1.0);
-  const double lead_ns = plan.lead_ms * static_cast<double>(kNsPerMs);
-  plan.status = lead_ns > static_cast<double>(request.available.count()) ? PlanStatus::kSkipLate
-                                                                         : PlanStatus::kScheduled;
+  plan.status = status_of(plan.lead_ms, request);
+  return plan;
+}
+
+NominalPlan calibrated(const CalibratedInputs& agent, const NominalRequest& request) noexcept {
+  NominalPlan plan = nominal(agent.nominal, request);
+  if (plan.status == PlanStatus::kSkipInvalid || !agent.has_history) return plan;
+  if (!is_amount(agent.work_ms) || !std::isfinite(agent.residual_ms)) return {};
+  plan.processing_ms =
+      agent.work_ms *
+      agent.factors.of(request.weight, static_cast<double>(agent.nominal.queue_depth));
+  plan.buffer_ms = agent.residual_ms;
+  plan.lead_ms = std::max(plan.one_way_ms + plan.processing_ms + plan.buffer_ms, 0.0);
+  if (!std::isfinite(plan.lead_ms)) return {};
+  plan.confidence = std::clamp(agent.confidence, 0.0, 1.0);
+  plan.status = status_of(plan.lead_ms, request);
   return plan;
 }
 

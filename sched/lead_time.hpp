@@ -8,8 +8,17 @@
 //     confidence = 0.5 reliability - 0.3 drift + (heartbeat younger than 10 s ? 0.2 : 0),
 //                  clamped to 0..1
 //
-// This is the golden reference: `mesh plan` prints it, and lead_time_columns.hpp, which computes
-// the same for a whole mesh in float, is measured against it.
+// calibrated(): the same for an agent whose answers are known, with what they taught:
+//
+//     processing = work * (1 + alpha weight) * (1 + beta queue)
+//     base       = one_way + processing
+//     lead       = base + residual, at least 0: what answers took beyond base, half of the time
+//                  (aim centre) or 95 times in a hundred (aim by_t)
+//     confidence = as it was learned
+// Without history it is nominal() itself. sched/predictor.hpp makes what it needs.
+//
+// These are the golden references: `mesh plan` prints them, and lead_time_columns.hpp, which
+// computes the same for a whole mesh in float, is measured against them.
 //
 // Callers     anyone; pure functions, no allocation.
 // Units       milliseconds as double; available and heartbeat age in Nanos.
@@ -19,7 +28,8 @@
 //             reliability above 1: it is a share, so a larger one is a broken writer, which a
 //             clamp would hide;
 //             a byte that names no class; a heartbeat more than kHeartbeatAheadNs in the future;
-//             weight or z negative or not finite; a lead that is not finite.
+//             weight or z negative or not finite; a lead that is not finite;
+//             with history also: work negative or not finite, residual not finite.
 #pragma once
 
 #include <cstdint>
@@ -73,5 +83,30 @@ struct NominalPlan {
 // When invalid, every number of the result is 0.
 [[nodiscard]] NominalPlan nominal(const NominalInputs& agent,
                                   const NominalRequest& request) noexcept;
+
+// How much longer work takes than at weight 0 with an empty queue.
+struct WorkFactors {
+  double alpha = kWeightFactor;
+  double beta = kQueueFactor;
+
+  [[nodiscard]] constexpr double of(double weight, double queue_depth) const noexcept {
+    return (1 + alpha * weight) * (1 + beta * queue_depth);
+  }
+  friend constexpr bool operator==(const WorkFactors&, const WorkFactors&) = default;
+};
+
+// What was learned of one agent and its class.
+struct CalibratedInputs {
+  NominalInputs nominal;
+  bool has_history = false;
+  double work_ms = 0;      // processing at weight 0 with an empty queue
+  double residual_ms = 0;  // of the request's aim
+  double confidence = 0;
+  WorkFactors factors;
+};
+
+// buffer_ms is the residual then. When invalid, every number of the result is 0.
+[[nodiscard]] NominalPlan calibrated(const CalibratedInputs& agent,
+                                     const NominalRequest& request) noexcept;
 
 }  // namespace mesh::sched

@@ -11,6 +11,15 @@
 // span 1 more, so 4; the buffer 3 more on its part (z, z * drift, product); the last sum 1. A
 // buffer is at most all of the lead: 8 u in all.
 //
+// By the calibrated model, of a row with history:
+//     work = (work_ms * weight_units[class]) * (float(queue) * beta[class] + 1)
+//               where weight_units = (1 + alpha w) * 62500
+//     base = one_way + work
+//     lead = max(base + residual_ms * 62500, 0)
+// Roundings: work 6 (two tables, three products, a sum), base 1 more; the residual 1 on its part
+// and the last sum 1. Of the base 7 u, of the residual u, and u of the lead: 8 u of base +
+// |residual| + lead.
+//
 // Bucket: with W the width and C the bucket origin (T - now, plus half a width for kCentre), both
 // in units,
 //     key = floor((C - lead) / W)
@@ -39,6 +48,7 @@ namespace mesh::sched::arithmetic {
 
 inline constexpr double kUnitsPerMs = 62'500;
 inline constexpr float kOneWayUnits = 31'250.0F;
+inline constexpr float kResidualUnits = 62'500.0F;
 inline constexpr std::int32_t kQueueOffset = 10;
 inline constexpr std::uint32_t kQueueLimit = 1U << 30;
 inline constexpr float kLeadFinite = std::numeric_limits<float>::max();

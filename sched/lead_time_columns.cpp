@@ -87,10 +87,18 @@ struct Row {
   std::uint32_t eligible;  // a mask
 };
 
+struct LearnedRow {
+  float work_ms = 0;
+  float residual_ms = 0;
+  std::uint32_t confidence = 0;
+  std::uint32_t history = 0;
+};
+
 struct RowPlan {
   std::int32_t lead;
   std::uint16_t confidence;
   std::uint16_t key;
+  std::int32_t base;
 };
 
 constexpr std::uint32_t mask(bool yes) noexcept { return 0U - static_cast<std::uint32_t>(yes); }
@@ -109,36 +117,55 @@ inline std::uint32_t bucket_of(const PlanParameters& p, float lead_units,
   return static_cast<std::uint32_t>(p.key_base) - (bits + correction);
 }
 
+inline std::int32_t round_saturated(float units) noexcept {
+  const std::int64_t rounded = std::llrintf(units < kLeadOverflow ? units : kLeadOverflow);
+  return static_cast<std::int32_t>(rounded < kLeadFar ? rounded : kLeadFar);
+}
+
 // One order of operations: lead_time_simd.cpp is this function, lane for lane.
-inline RowPlan plan_row(const PlanParameters& p, const Row& row) noexcept {
+template <Model kModel>
+inline RowPlan plan_row(const PlanParameters& p, const Row& row,
+                        const LearnedRow& learned) noexcept {
   const float work_units = p.work_units[row.agent_class % kMaxClasses];
   const auto queue = static_cast<std::int32_t>(std::min(row.queue_depth, kQueueLimit));
   const float work = work_units * static_cast<float>(queue + kQueueOffset);
-  const float span = row.latency_ms * kOneWayUnits + work;
-  const float raw_units = span + span * (row.drift * p.z);
+  float span = row.latency_ms * kOneWayUnits + work;
+  float raw_units = span + span * (row.drift * p.z);
 
   // Branches where nearly every row goes one way, masks where data decides. Tried: masks everywhere
   // (40 % slower, more instructions), branches everywhere (10 % slower, mispredicted).
   const auto beat_age = static_cast<std::int32_t>(p.heartbeat_origin_ms - row.heartbeat_ms);
-  const bool valid = row.latency_ms >= 0 && row.drift >= 0 && row.reliability >= 0 &&
-                     row.reliability <= 1 && raw_units <= kLeadFinite && beat_age >= 0 &&
-                     row.agent_class < kMaxClasses;
-  if (!valid) {
-    return {0, 0, static_cast<std::uint16_t>(select(row.eligible, kKeyInvalid, kKeyNotTargeted))};
+  bool valid = row.latency_ms >= 0 && row.drift >= 0 && row.reliability >= 0 &&
+               row.reliability <= 1 && raw_units <= kLeadFinite && beat_age >= 0 &&
+               row.agent_class < kMaxClasses;
+  const bool is_known = kModel == Model::kCalibrated && learned.history != 0;
+  if (is_known) {
+    const float own_units = learned.work_ms * p.weight_units[row.agent_class % kMaxClasses];
+    const float busy = static_cast<float>(queue) * p.queue_slope[row.agent_class % kMaxClasses] + 1;
+    span = row.latency_ms * kOneWayUnits + own_units * busy;
+    raw_units = span + learned.residual_ms * kResidualUnits;
+    valid = valid && learned.work_ms >= 0 && span <= kLeadFinite && raw_units >= -kLeadFinite &&
+            raw_units <= kLeadFinite;
   }
-  const std::int64_t rounded = std::llrintf(raw_units < kLeadOverflow ? raw_units : kLeadOverflow);
-  const auto lead = static_cast<std::int32_t>(rounded < kLeadFar ? rounded : kLeadFar);
+  if (!valid) {
+    return {0, 0, static_cast<std::uint16_t>(select(row.eligible, kKeyInvalid, kKeyNotTargeted)),
+            0};
+  }
+  if constexpr (kModel == Model::kCalibrated) raw_units = raw_units > 0 ? raw_units : 0.0F;
+  const std::int32_t lead = round_saturated(raw_units);
 
   const auto fresh = std::bit_cast<float>(std::bit_cast<std::uint32_t>(kFreshUnits) &
                                           mask(beat_age < kHeartbeatFreshMs));
   const float share = (row.reliability * kReliabilityUnits - row.drift * kDriftUnits) + fresh;
   const float rounder = (share > 0 ? share : 0.0F) + kConfidenceRounder;
+  const std::uint32_t confidence =
+      is_known ? learned.confidence : std::bit_cast<std::uint32_t>(rounder);
 
   std::uint32_t key = bucket_of(p, raw_units, lead);
   key = select(mask(lead > p.lead_limit), static_cast<std::uint32_t>(p.late_key), key);
   key = select(row.eligible, key, kKeyNotTargeted);
-  return {lead, static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(rounder)),
-          static_cast<std::uint16_t>(key)};
+  return {lead, static_cast<std::uint16_t>(confidence), static_cast<std::uint16_t>(key),
+          kModel == Model::kCalibrated ? round_saturated(span) : 0};
 }
 
 }  // namespace
@@ -160,6 +187,12 @@ Result<PlanParameters> PlanParameters::make(const PlanRequest& request) {
         static_cast<float>(kAgentClasses[i].base_processing_ms *
                            (1 + kWeightFactor * request.weight) * kUnitsPerMs * kQueueFactor);
   }
+  p.weight_units.fill(std::numeric_limits<float>::quiet_NaN());
+  for (std::size_t i = 0; i < kAgentClassCount; ++i) {
+    p.weight_units[i] =
+        static_cast<float>((1 + request.factors[i].alpha * request.weight) * kUnitsPerMs);
+    p.queue_slope[i] = static_cast<float>(request.factors[i].beta);
+  }
   p.z = static_cast<float>(request.z);
   p.lead_limit = static_cast<std::int32_t>(
       std::clamp<std::int64_t>(p.available_units, -1, std::int64_t{kLeadFar} - 1));
@@ -174,7 +207,7 @@ bool may_have_far(const PlanParameters& parameters) noexcept {
 
 namespace {
 
-template <bool kAll>
+template <Model kModel, bool kAll>
 void plan_rows(const PlanParameters& parameters, const ImpedanceColumns& columns,
                const PlanColumns& outputs) noexcept {
   // Locals: the stores below could otherwise alias the pointers and constants, and reload them.
@@ -183,23 +216,61 @@ void plan_rows(const PlanParameters& parameters, const ImpedanceColumns& columns
   const PlanColumns out = outputs;
   for (std::size_t i = 0; i < in.rows; ++i) {
     const std::uint32_t eligible = kAll ? ~0U : mask(((in.eligible[i / 64] >> (i % 64)) & 1) != 0);
+    LearnedRow learned;
+    if constexpr (kModel == Model::kCalibrated) {
+      learned = {in.learned.work_ms[i], in.learned.residual_ms[i], in.learned.confidence[i],
+                 in.learned.history[i]};
+    }
     const RowPlan planned =
-        plan_row(p, {in.latency_ms[i], in.drift[i], in.reliability[i], in.queue_depth[i],
-                     in.heartbeat_ms[i], in.agent_class[i], eligible});
+        plan_row<kModel>(p,
+                         {in.latency_ms[i], in.drift[i], in.reliability[i], in.queue_depth[i],
+                          in.heartbeat_ms[i], in.agent_class[i], eligible},
+                         learned);
     out.lead[i] = planned.lead;
     out.confidence[i] = planned.confidence;
     out.key[i] = planned.key;
+    if constexpr (kModel == Model::kCalibrated) out.base[i] = planned.base;
   }
+}
+
+template <Model kModel>
+void plan_targeted_rows(const PlanParameters& parameters, const ImpedanceColumns& in,
+                        const PlanColumns& out) noexcept {
+  if (in.eligible == nullptr) {
+    plan_rows<kModel, true>(parameters, in, out);
+  } else {
+    plan_rows<kModel, false>(parameters, in, out);
+  }
+}
+
+// A row that no float pass could decide, by the model in double.
+NominalPlan plan_far(const PlanParameters& parameters, const ImpedanceColumns& in, std::size_t i) {
+  const PlanRequest& request = parameters.request;
+  // The heartbeat was judged by the pass; a young one here changes no send time.
+  CalibratedInputs agent;
+  agent.nominal.agent_class = static_cast<AgentClass>(in.agent_class[i]);
+  agent.nominal.latency_ms = in.latency_ms[i];
+  agent.nominal.drift = in.drift[i];
+  agent.nominal.reliability = in.reliability[i];
+  agent.nominal.queue_depth = in.queue_depth[i];
+  if (request.model == Model::kCalibrated && in.learned.history[i] != 0 &&
+      is_known(agent.nominal.agent_class)) {
+    agent.has_history = true;
+    agent.work_ms = in.learned.work_ms[i];
+    agent.residual_ms = in.learned.residual_ms[i];
+    agent.factors = request.factors[in.agent_class[i]];
+  }
+  return calibrated(agent, {.weight = request.weight, .z = request.z, .available = Nanos::max()});
 }
 
 }  // namespace
 
 void plan_columns_scalar(const PlanParameters& parameters, const ImpedanceColumns& in,
                          const PlanColumns& out) noexcept {
-  if (in.eligible == nullptr) {
-    plan_rows<true>(parameters, in, out);
+  if (parameters.request.model == Model::kCalibrated) {
+    plan_targeted_rows<Model::kCalibrated>(parameters, in, out);
   } else {
-    plan_rows<false>(parameters, in, out);
+    plan_targeted_rows<Model::kNominal>(parameters, in, out);
   }
 }
 
@@ -210,15 +281,7 @@ std::uint32_t resolve_far(const PlanParameters& parameters, const ImpedanceColum
   for (std::size_t i = 0; i < in.rows; ++i) {
     if (out.key[i] != kKeyFar) continue;
     ++far_rows;
-    // The heartbeat was judged by the pass; a young one here changes no send time.
-    const NominalPlan plan = nominal({.agent_class = static_cast<AgentClass>(in.agent_class[i]),
-                                      .latency_ms = in.latency_ms[i],
-                                      .drift = in.drift[i],
-                                      .reliability = in.reliability[i],
-                                      .queue_depth = in.queue_depth[i]},
-                                     {.weight = parameters.request.weight,
-                                      .z = parameters.request.z,
-                                      .available = Nanos::max()});
+    const NominalPlan plan = plan_far(parameters, in, i);
     if (plan.status == PlanStatus::kSkipInvalid) {  // only if a column changed under the pass
       out.key[i] = kKeyInvalid;
       continue;

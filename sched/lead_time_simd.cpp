@@ -95,8 +95,51 @@ HWY_INLINE VI bucket_of(const PlanParameters& p, VF lead_units, VI lead) {
   return hn::Sub(hn::Set(di, p.key_base), hn::Add(bits, hn::ShiftRight<31>(remainder)));
 }
 
-template <bool kAll>
-HWY_INLINE void plan_vector(const PlanParameters& p, const ClassTable& table,
+// What the pass reads once: constants in registers, tables.
+struct Tables {
+  explicit Tables(const PlanParameters& p)
+      : work(p.work_units.data()), weight(p.weight_units.data()), queue(p.queue_slope.data()) {}
+  ClassTable work;
+  ClassTable weight;
+  ClassTable queue;
+};
+
+// A row with history, in the lanes of `known`: what was learned instead of the nominal figures.
+struct Learned {
+  MF known;
+  VF span;
+  VF raw_units;
+  VI confidence;
+};
+
+HWY_INLINE Learned learned_of(const Tables& tables, const ImpedanceColumns& in, std::size_t row,
+                              VI agent_class) {
+  const Floats df;
+  const Ints di;
+  const Words du;
+  const auto queue = hn::Min(hn::Load(du, in.queue_depth + row), hn::Set(du, kQueueLimit));
+  const VF work_ms = hn::Load(df, in.learned.work_ms + row);
+  const VF own_units = hn::Mul(work_ms, tables.weight[agent_class]);
+  const VF busy =
+      hn::Add(hn::Mul(hn::ConvertTo(df, hn::BitCast(di, queue)), tables.queue[agent_class]),
+              hn::Set(df, 1));
+  const VF one_way = hn::Mul(hn::Load(df, in.latency_ms + row), hn::Set(df, kOneWayUnits));
+  Learned out;
+  const VI history = hn::PromoteTo(di, hn::LoadU(Bytes(), in.learned.history + row));
+  out.known = hn::RebindMask(df, hn::Gt(history, hn::Zero(di)));
+  out.span = hn::Add(one_way, hn::Mul(own_units, busy));
+  out.raw_units = hn::Add(
+      out.span, hn::Mul(hn::Load(df, in.learned.residual_ms + row), hn::Set(df, kResidualUnits)));
+  // Work below 0 shows as NaN from here on.
+  const MF is_work = hn::Ge(work_ms, hn::Zero(df));
+  out.raw_units =
+      hn::IfThenElse(is_work, out.raw_units, hn::Set(df, std::numeric_limits<float>::quiet_NaN()));
+  out.confidence = hn::PromoteTo(di, hn::LoadU(Halves(), in.learned.confidence + row));
+  return out;
+}
+
+template <Model kModel, bool kAll>
+HWY_INLINE void plan_vector(const PlanParameters& p, const Tables& tables,
                             const ImpedanceColumns& in, const PlanColumns& out, std::size_t row) {
   const Floats df;
   const Ints di;
@@ -108,9 +151,9 @@ HWY_INLINE void plan_vector(const PlanParameters& p, const ClassTable& table,
 
   const auto queue = hn::Min(hn::Load(du, in.queue_depth + row), hn::Set(du, kQueueLimit));
   const VI busy = hn::Add(hn::BitCast(di, queue), hn::Set(di, kQueueOffset));
-  const VF work = hn::Mul(table[agent_class], hn::ConvertTo(df, busy));
-  const VF span = hn::Add(hn::Mul(latency, hn::Set(df, kOneWayUnits)), work);
-  const VF raw_units = hn::Add(span, hn::Mul(span, hn::Mul(drift, hn::Set(df, p.z))));
+  const VF work = hn::Mul(tables.work[agent_class], hn::ConvertTo(df, busy));
+  VF span = hn::Add(hn::Mul(latency, hn::Set(df, kOneWayUnits)), work);
+  VF raw_units = hn::Add(span, hn::Mul(span, hn::Mul(drift, hn::Set(df, p.z))));
 
   // Min may lose a NaN, yet a NaN in latency or drift also shows in raw_units, one in reliability
   // in `<= 1`.
@@ -121,9 +164,18 @@ HWY_INLINE void plan_vector(const PlanParameters& p, const ClassTable& table,
   const MF finite = hn::Le(raw_units, hn::Set(df, kLeadFinite));
   // One sign for both: a heartbeat from the future, a class beyond the table.
   const VI known = hn::Or(beat_age, hn::Sub(hn::Set(di, kMaxClasses - 1), agent_class));
-  const MF valid =
-      hn::And(hn::And(in_range, finite), hn::RebindMask(df, hn::Gt(known, hn::Set(di, -1))));
+  MF valid = hn::And(hn::And(in_range, finite), hn::RebindMask(df, hn::Gt(known, hn::Set(di, -1))));
 
+  Learned learned;
+  if constexpr (kModel == Model::kCalibrated) {
+    learned = learned_of(tables, in, row, agent_class);
+    span = hn::IfThenElse(learned.known, learned.span, span);
+    raw_units = hn::IfThenElse(learned.known, learned.raw_units, raw_units);
+    valid = hn::And(valid, hn::Le(hn::Abs(raw_units), hn::Set(df, kLeadFinite)));
+    valid = hn::And(valid, hn::Le(span, hn::Set(df, kLeadFinite)));
+    raw_units = hn::Max(raw_units, hn::Zero(df));
+    hn::Store(round_saturated(hn::IfThenElseZero(valid, span)), di, out.base + row);
+  }
   const VF lead_units = hn::IfThenElseZero(valid, raw_units);
   const VI lead = round_saturated(lead_units);
   hn::Store(lead, di, out.lead + row);
@@ -133,8 +185,12 @@ HWY_INLINE void plan_vector(const PlanParameters& p, const ClassTable& table,
                                    hn::Mul(drift, hn::Set(df, kDriftUnits))),
                            hn::IfThenElseZero(fresh, hn::Set(df, kFreshUnits)));
   const VF share_valid = hn::IfThenElseZero(valid, hn::Max(share, hn::Zero(df)));
-  const auto confidence = hn::BitCast(du, hn::Add(share_valid, hn::Set(df, kConfidenceRounder)));
-  hn::StoreU(hn::TruncateTo(Halves(), confidence), Halves(), out.confidence + row);
+  VI confidence = hn::BitCast(di, hn::Add(share_valid, hn::Set(df, kConfidenceRounder)));
+  if constexpr (kModel == Model::kCalibrated) {
+    confidence = hn::IfThenElse(hn::RebindMask(di, hn::And(learned.known, valid)),
+                                learned.confidence, confidence);
+  }
+  hn::StoreU(hn::TruncateTo(Halves(), hn::BitCast(du, confidence)), Halves(), out.confidence + row);
 
   const auto late = hn::Gt(lead, hn::Set(di, p.lead_limit));
   VI key = hn::IfThenElse(late, hn::Set(di, p.late_key), bucket_of(p, lead_units, lead));
@@ -146,26 +202,35 @@ HWY_INLINE void plan_vector(const PlanParameters& p, const ClassTable& table,
   hn::StoreU(hn::TruncateTo(Halves(), hn::BitCast(du, key)), Halves(), out.key + row);
 }
 
-template <bool kAll>
+template <Model kModel, bool kAll>
 HWY_INLINE void plan_all(const PlanParameters& parameters, const ImpedanceColumns& columns,
                          const PlanColumns& outputs) {
   // Locals: the stores below could otherwise alias the pointers and constants, and reload them.
   const PlanParameters p = parameters;
   const ImpedanceColumns in = columns;
   const PlanColumns out = outputs;
-  const ClassTable table(p.work_units.data());
+  const Tables tables(p);
   const std::size_t padded = (in.rows + kPlanGroupRows - 1) / kPlanGroupRows * kPlanGroupRows;
   for (std::size_t row = 0; row < padded; row += hn::Lanes(Floats())) {
-    plan_vector<kAll>(p, table, in, out, row);
+    plan_vector<kModel, kAll>(p, tables, in, out, row);
   }
 }
 
 void PlanColumnsTarget(const PlanParameters& parameters, const ImpedanceColumns& in,
                        const PlanColumns& out) {
   if (in.eligible == nullptr) {
-    plan_all<true>(parameters, in, out);
+    plan_all<Model::kNominal, true>(parameters, in, out);
   } else {
-    plan_all<false>(parameters, in, out);
+    plan_all<Model::kNominal, false>(parameters, in, out);
+  }
+}
+
+void PlanCalibratedTarget(const PlanParameters& parameters, const ImpedanceColumns& in,
+                          const PlanColumns& out) {
+  if (in.eligible == nullptr) {
+    plan_all<Model::kCalibrated, true>(parameters, in, out);
+  } else {
+    plan_all<Model::kCalibrated, false>(parameters, in, out);
   }
 }
 
@@ -183,6 +248,7 @@ namespace mesh::sched {
 namespace {
 
 HWY_EXPORT(PlanColumnsTarget);
+HWY_EXPORT(PlanCalibratedTarget);
 HWY_EXPORT(TargetName);
 
 bool is_aligned(const void* pointer) noexcept {
@@ -197,6 +263,14 @@ void plan_columns(const PlanParameters& parameters, const ImpedanceColumns& in,
   MESH_ASSERT(is_aligned(in.queue_depth) && is_aligned(in.heartbeat_ms));
   MESH_ASSERT(is_aligned(in.agent_class) && is_aligned(in.eligible));
   MESH_ASSERT(is_aligned(out.lead) && is_aligned(out.confidence) && is_aligned(out.key));
+  if (parameters.request.model == Model::kCalibrated) {
+    const LearnedColumns& learned = in.learned;
+    MESH_ASSERT(is_aligned(learned.work_ms) && is_aligned(learned.residual_ms));
+    MESH_ASSERT(is_aligned(learned.confidence) && is_aligned(learned.history));
+    MESH_ASSERT(is_aligned(out.base) && out.base != nullptr);
+    HWY_DYNAMIC_DISPATCH(PlanCalibratedTarget)(parameters, in, out);
+    return;
+  }
   HWY_DYNAMIC_DISPATCH(PlanColumnsTarget)(parameters, in, out);
 }
 

@@ -17,9 +17,10 @@ Result<SendPlanner> SendPlanner::create(std::uint32_t row_limit, std::uint32_t b
   MESH_TRY(BucketSorter sorter, BucketSorter::create(row_limit, bucket_limit));
   SendPlanner planner(std::move(sorter));
   planner.lead_ = column<std::int32_t>(row_limit);
+  planner.base_ = column<std::int32_t>(row_limit);
   planner.confidence_ = column<std::uint16_t>(row_limit);
   planner.key_ = column<std::uint16_t>(row_limit);
-  if (!planner.lead_ || !planner.confidence_ || !planner.key_) {
+  if (!planner.lead_ || !planner.base_ || !planner.confidence_ || !planner.key_) {
     return fail(Errc::no_memory,
                 "send planner: no memory for " + std::to_string(row_limit) + " rows");
   }
@@ -30,8 +31,9 @@ PlanOutcome SendPlanner::plan(const PlanParameters& parameters, const ImpedanceC
                               std::span<const std::uint32_t> order) noexcept {
   if (columns.rows > sorter_.row_limit()) return PlanOutcome::kTooManyRows;
   if (parameters.bucket_count > sorter_.bucket_limit()) return PlanOutcome::kTooManyBuckets;
-  const PlanColumns out{lead_.get(), confidence_.get(), key_.get()};
+  const PlanColumns out{lead_.get(), confidence_.get(), key_.get(), base_.get()};
   rows_ = columns.rows;
+  has_base_ = parameters.request.model == Model::kCalibrated;
   plan_columns(parameters, columns, out);
   counts_.far = resolve_far(parameters, columns, out);
   sorter_.sort(key(), parameters.bucket_count, order);

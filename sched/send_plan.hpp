@@ -9,7 +9,7 @@
 // Errors      create -> invalid_argument, no_memory. plan -> kTooManyRows, kTooManyBuckets when
 //             the columns or buckets are more than the planner was made for; its last results
 //             stand then.
-// Cost        bench/sched/plan_bench.cpp. Memory: 12 bytes a row, 4 a bucket, 256 KiB of counts.
+// Cost        bench/sched/plan_bench.cpp. Memory: 16 bytes a row, 4 a bucket, 256 KiB of counts.
 #pragma once
 
 #include <cstddef>
@@ -47,6 +47,10 @@ class SendPlanner {
   [[nodiscard]] const PlanCounts& counts() const noexcept { return counts_; }
   [[nodiscard]] const BucketSorter& buckets() const noexcept { return sorter_; }
   [[nodiscard]] std::span<const std::int32_t> lead() const noexcept { return {lead_.get(), rows_}; }
+  // By the calibrated model the lead without its residual, by the nominal one the lead itself.
+  [[nodiscard]] std::span<const std::int32_t> base() const noexcept {
+    return {has_base_ ? base_.get() : lead_.get(), rows_};
+  }
   [[nodiscard]] std::span<const std::uint16_t> confidence() const noexcept {
     return {confidence_.get(), rows_};
   }
@@ -65,8 +69,10 @@ class SendPlanner {
 
   BucketSorter sorter_;
   std::size_t rows_ = 0;
+  bool has_base_ = false;
   PlanCounts counts_;
   Column<std::int32_t> lead_;
+  Column<std::int32_t> base_;
   Column<std::uint16_t> confidence_;
   Column<std::uint16_t> key_;
 };

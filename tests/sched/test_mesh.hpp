@@ -53,7 +53,12 @@ struct TestMesh {
         queue(count),
         heartbeat(count),
         agent_class(count),
-        eligible(count / 64 + 1) {}
+        eligible(count / 64 + 1),
+        work(count),
+        residual_centre(count),
+        residual_by_t(count),
+        learned_confidence(count),
+        history(count) {}
 
   void set(std::size_t row, const Agent& agent) {
     latency[row] = agent.latency_ms;
@@ -71,7 +76,25 @@ struct TestMesh {
             heartbeat.data(),
             agent_class.data(),
             with_eligible ? eligible.data() : nullptr,
-            rows};
+            rows,
+            {}};
+  }
+  // With what was learned too.
+  ImpedanceColumns learned_columns(Aim aim, bool with_eligible = false) const {
+    ImpedanceColumns all = columns(with_eligible);
+    all.learned = {work.data(), aim == Aim::kCentre ? residual_centre.data() : residual_by_t.data(),
+                   learned_confidence.data(), history.data()};
+    return all;
+  }
+  CalibratedInputs calibrated_inputs(std::size_t row, const PlanRequest& request) const {
+    CalibratedInputs agent;
+    agent.nominal = inputs(row, request.now_mesh_ms);
+    agent.has_history = history[row] != 0;
+    agent.work_ms = work[row];
+    agent.residual_ms = (request.aim == Aim::kCentre ? residual_centre : residual_by_t)[row];
+    agent.confidence = learned_confidence[row] / 65'535.0;
+    agent.factors = request.factors[agent_class[row] % kAgentClassCount];
+    return agent;
   }
   bool is_eligible(std::size_t row) const { return ((eligible[row / 64] >> (row % 64)) & 1) != 0; }
   NominalInputs inputs(std::size_t row, std::uint32_t now_mesh_ms) const {
@@ -89,13 +112,17 @@ struct TestMesh {
   AlignedColumn<std::uint32_t> queue, heartbeat;
   AlignedColumn<std::uint8_t> agent_class;
   AlignedColumn<std::uint64_t> eligible;
+  AlignedColumn<float> work, residual_centre, residual_by_t;
+  AlignedColumn<std::uint16_t> learned_confidence;
+  AlignedColumn<std::uint8_t> history;
 };
 
 struct TestPlan {
-  explicit TestPlan(std::uint32_t rows) : lead(rows), confidence(rows), key(rows) {}
-  PlanColumns columns() { return {lead.data(), confidence.data(), key.data()}; }
+  explicit TestPlan(std::uint32_t rows) : lead(rows), confidence(rows), key(rows), base(rows) {}
+  PlanColumns columns() { return {lead.data(), confidence.data(), key.data(), base.data()}; }
   AlignedColumn<std::int32_t> lead;
   AlignedColumn<std::uint16_t> confidence, key;
+  AlignedColumn<std::int32_t> base;
 };
 
 // Agents as a mesh has them: all valid, classes A-F, leads of 10 ms to some seconds, humans beyond
@@ -111,6 +138,19 @@ inline void fill_realistic(TestMesh& mesh, std::mt19937_64& random, std::uint32_
               .reliability = unit(),
               .queue_depth = static_cast<std::uint32_t>(random() % 8),
               .heartbeat_ms = now_mesh_ms - static_cast<std::uint32_t>(random() % 20'000)});
+  }
+}
+
+// What is learned of such agents; one in four without history.
+inline void fill_learned(TestMesh& mesh, std::mt19937_64& random) {
+  const auto unit = [&] { return static_cast<float>(random() >> 40) / 16'777'216.0F; };
+  for (std::size_t row = 0; row < mesh.rows; ++row) {
+    const auto agent_class = static_cast<AgentClass>(mesh.agent_class[row]);
+    mesh.work[row] = static_cast<float>(base_processing_ms(agent_class)) * (0.4F + 2 * unit());
+    mesh.residual_centre[row] = (unit() - 0.5F) * 100;
+    mesh.residual_by_t[row] = mesh.residual_centre[row] + unit() * 100;
+    mesh.learned_confidence[row] = static_cast<std::uint16_t>(random());
+    mesh.history[row] = static_cast<std::uint8_t>(random() % 4 == 0 ? 0 : 1 + random() % 32);
   }
 }
 
@@ -143,6 +183,12 @@ inline void fill_any_bits(TestMesh& mesh, std::mt19937_64& random, std::uint32_t
                               ? now_mesh_ms - 10'000 + static_cast<std::uint32_t>(random() % 5) - 2
                               : word(mesh.heartbeat[row]);
     if (random() % 8 == 0) mesh.agent_class[row] = static_cast<std::uint8_t>(random());
+  }
+  fill_learned(mesh, random);
+  for (std::size_t row = 0; row < mesh.rows; ++row) {
+    mesh.work[row] = std::bit_cast<float>(word(std::bit_cast<std::uint32_t>(mesh.work[row])));
+    mesh.residual_centre[row] =
+        std::bit_cast<float>(word(std::bit_cast<std::uint32_t>(mesh.residual_centre[row])));
   }
   for (std::size_t word_at = 0; word_at <= mesh.rows / 64; ++word_at)
     mesh.eligible[word_at] = random();

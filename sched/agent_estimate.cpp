@@ -1,0 +1,189 @@
+#include "sched/agent_estimate.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include "sched/share.hpp"
+#include "shm/base/assert.hpp"
+
+namespace mesh::sched {
+namespace {
+
+constexpr double kRobust = 1.4826;         // median distance to standard deviation, normal
+constexpr double kMeanDistance = 1.25331;  // mean distance to standard deviation, normal
+constexpr double kMedianError = 1.57;      // variance of a median by that of a mean, normal
+constexpr double kFarOff = 5;              // a distance counts at most so many deviations
+constexpr double kScaleFloorMs = 0.02;
+constexpr double kScaleFloorShare = 1e-4;  // of the whole delay
+constexpr double kScalePriorSamples = 2;
+constexpr std::size_t kNewest = 8;
+constexpr std::size_t kDriftSamples = 16;
+constexpr double kDriftErrors = 3;
+constexpr Share kByT{950'000};
+
+// Up to kArrivalsKept numbers, on the stack.
+struct Numbers {
+  std::array<double, kArrivalsKept> values{};
+  std::size_t count = 0;
+
+  void add(double value) noexcept { values[count++] = value; }
+  [[nodiscard]] std::span<const double> all() const noexcept { return {values.data(), count}; }
+};
+
+// Insertion sort: the fastest there is for so few, and they are mostly near their places.
+Numbers sorted(std::span<const double> values) noexcept {
+  Numbers out;
+  for (const double value : values) {
+    std::size_t at = out.count++;
+    for (; at > 0 && out.values[at - 1] > value; --at) out.values[at] = out.values[at - 1];
+    out.values[at] = value;
+  }
+  return out;
+}
+// Element ceil(n / 2), counted from 1.
+double median_of(const Numbers& ordered) noexcept {
+  return ordered.values[(ordered.count + 1) / 2 - 1];
+}
+// The mean of the middle third: as robust as a median for our purposes and a tenth less noisy.
+double centre_of(const Numbers& ordered) noexcept {
+  const double low = static_cast<double>(ordered.count) / 3;
+  const double high = static_cast<double>(ordered.count) - low;
+  double sum = 0;
+  double weight = 0;
+  for (auto i = static_cast<std::size_t>(low); i < ordered.count; ++i) {
+    const double from = std::max(low, static_cast<double>(i));
+    const double to = std::min(high, static_cast<double>(i) + 1);
+    if (to <= from) break;
+    sum += (to - from) * ordered.values[i];
+    weight += to - from;
+  }
+  return sum / weight;
+}
+
+// Median distance from `centre`, as a standard deviation.
+double robust_deviation(std::span<const double> values, double centre) noexcept {
+  Numbers distances;
+  for (const double value : values) distances.add(std::fabs(value - centre));
+  return kRobust * median_of(sorted(distances.all()));
+}
+
+double floor_of(double delay_ms) noexcept {
+  return std::max(kScaleFloorMs, kScaleFloorShare * delay_ms);
+}
+
+bool has_stepped(std::span<const double> residuals, double floor) noexcept {
+  if (residuals.size() < 2 * kStepSamples) return false;
+  const auto older = residuals.subspan(kStepSamples);
+  const double before = median_of(sorted(older));
+  const double far = kStepDeviations * std::max(robust_deviation(older, before), floor);
+  const auto newest = residuals.first(kStepSamples);
+  return std::all_of(newest.begin(), newest.end(), [&](double r) { return r - before > far; }) ||
+         std::all_of(newest.begin(), newest.end(), [&](double r) { return before - r > far; });
+}
+
+bool has_drifted(std::span<const double> residuals, double floor) noexcept {
+  if (residuals.size() < kDriftSamples) return false;
+  const auto newest = residuals.first(kNewest);
+  const auto older = residuals.subspan(kNewest);
+  const double now = centre_of(sorted(newest));
+  const double before = centre_of(sorted(older));
+  const auto n = static_cast<double>(newest.size());
+  const auto m = static_cast<double>(older.size());
+  const double deviation = std::max(
+      (n * robust_deviation(newest, now) + m * robust_deviation(older, before)) / (n + m), floor);
+  const double error = deviation * std::sqrt(kMedianError / n + kMedianError / m);
+  return std::fabs(now - before) > kDriftErrors * error;
+}
+
+// Like a standard deviation, and no single arrival makes it large.
+double scale_of(std::span<const double> residuals, double centre, double floor) noexcept {
+  const double most = kFarOff * std::max(robust_deviation(residuals, centre), floor);
+  double sum = 0;
+  for (const double r : residuals) sum += std::min(std::fabs(r - centre), most);
+  return kMeanDistance * sum / static_cast<double>(residuals.size());
+}
+
+// How much of a normal distribution lies within z deviations: a table, because no two libraries'
+// erf() agree to the last bit.
+double normal_share(double z) noexcept {
+  static constexpr std::array<double, 18> kShares = {
+      0,        0.197413, 0.382925, 0.546745, 0.682689, 0.788700, 0.866386, 0.919882, 0.954500,
+      0.975551, 0.987581, 0.994040, 0.997300, 0.998846, 0.999535, 0.999823, 0.999937, 1};
+  const double at = z * 4;
+  if (!(at < static_cast<double>(kShares.size() - 1))) return 1;
+  const auto i = static_cast<std::size_t>(at);
+  return kShares[i] + (kShares[i + 1] - kShares[i]) * (at - static_cast<double>(i));
+}
+
+double shrunk(double own, double n, double prior, double k) noexcept {
+  return (n * own + k * prior) / (n + k);
+}
+
+void estimate_work(const EstimateInputs& agent, const ClassLearning& learned,
+                   AgentEstimate& out) noexcept {
+  Numbers work;
+  for (const ArrivalSample& sample : agent.samples) {
+    work.add(sample.processing_ms / learned.factors.of(sample.weight, sample.queue_depth));
+    out.reference.weight += sample.weight / (1 + learned.factors.alpha * sample.weight);
+    out.reference.queue += sample.queue_depth / (1 + learned.factors.beta * sample.queue_depth);
+  }
+  const auto n = static_cast<double>(work.count);
+  const double own = median_of(sorted(work.all()));
+  out.reference = {own, out.reference.weight / n, out.reference.queue / n};
+  out.work_ms = shrunk(own, n, agent.base_processing_ms, kWorkPriorSamples);
+}
+
+void estimate_sureness(const EstimateInputs& agent, const ClassLearning& learned,
+                       std::span<const double> residuals, AgentEstimate& out) noexcept {
+  const std::size_t sends = kArrivalsKept - std::min(agent.unanswered, kArrivalsKept);
+  const auto counted = residuals.first(std::min(residuals.size(), sends));
+  const auto inside = std::count_if(counted.begin(), counted.end(), [&](double r) {
+    return std::fabs(r - out.centre_ms) <= agent.tolerance_ms;
+  });
+  out.evidence = static_cast<std::uint32_t>(counted.size()) + agent.unanswered;
+  const auto n = static_cast<double>(out.evidence);
+  const double prior = normal_share(agent.tolerance_ms / out.scale_ms) * learned.answer_share();
+  out.sure = shrunk(static_cast<double>(inside) / n, n, prior, kPriorSamples);
+}
+
+}  // namespace
+
+AgentEstimate estimate(const EstimateInputs& agent, const ClassLearning& learned) noexcept {
+  MESH_DCHECK(!agent.samples.empty());
+  MESH_DCHECK(agent.samples.size() <= kArrivalsKept);
+  AgentEstimate out;
+  EstimateInputs now = agent;
+  Numbers residuals;
+  for (;;) {
+    out.reference = {};
+    estimate_work(now, learned, out);
+    residuals.count = 0;
+    for (const ArrivalSample& sample : now.samples) {
+      residuals.add(sample.observed_ms - agent.one_way_ms -
+                    out.work_ms * learned.factors.of(sample.weight, sample.queue_depth));
+    }
+    const double delay = now.samples.front().observed_ms;
+    if (out.has_stepped || !has_stepped(residuals.all(), floor_of(delay))) break;
+    out.has_stepped = true;
+    now.samples = now.samples.first(kStepSamples);
+  }
+  out.used = static_cast<std::uint32_t>(now.samples.size());
+  const double floor = floor_of(now.samples.front().observed_ms);
+  std::span<const double> counted = residuals.all();
+  if (has_drifted(counted, floor)) counted = counted.first(kNewest);
+  const Numbers ordered = sorted(counted);
+  const auto n = static_cast<double>(ordered.count);
+  out.centre_ms = centre_of(ordered);
+  const double span = agent.one_way_ms + out.work_ms * learned.factors.of(1, 0);
+  out.scale_ms = std::max(
+      shrunk(scale_of(counted, out.centre_ms, floor), n, kPriorDrift * span, kScalePriorSamples),
+      floor);
+  const std::uint32_t rank = rank_of(kByT, static_cast<std::uint32_t>(ordered.count));
+  out.by_t_ms = shrunk(ordered.values[rank - 1], n, out.centre_ms + learned.spread * out.scale_ms,
+                       kPriorSamples);
+  estimate_sureness(now, learned, counted, out);
+  return out;
+}
+
+}  // namespace mesh::sched
