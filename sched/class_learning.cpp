@@ -20,8 +20,8 @@ constexpr double kSpreadStep = 4;
 constexpr double kByTMiss = 0.05;
 constexpr double kSpreadMin = 0.25;
 constexpr double kSpreadMax = 50;
-constexpr double kSentPrior = 20;   // sends that the nominal reliability counts for
-constexpr double kSaidPrior = 256;  // predictions that a probability as it is counts for
+constexpr double kSentPrior = 20;  // sends that the nominal reliability counts for
+constexpr double kSaidPrior = 64;  // predictions that a probability as it is counts for
 
 void fade(double& value, double memory) noexcept { value -= value / memory; }
 
@@ -78,9 +78,9 @@ void ClassLearning::learn_answer(bool is_answered) noexcept {
 void ClassLearning::learn_hit(double said_before_calibration, bool is_hit) noexcept {
   const std::size_t step = step_of(said_before_calibration);
   fade(said[step], kSaidMemory);
-  fade(hit[step], kSaidMemory);
+  fade(exceeded[step], kSaidMemory);
   said[step] += 1;
-  hit[step] += is_hit ? 1 : 0;
+  exceeded[step] += (is_hit ? 1 : 0) - said_before_calibration;
 }
 
 bool ClassLearning::solve() noexcept {
@@ -110,7 +110,7 @@ double ClassLearning::answer_share() const noexcept {
 
 double ClassLearning::calibrate(double probability) const noexcept {
   const std::size_t step = step_of(probability);
-  return (hit[step] + kSaidPrior * probability) / (said[step] + kSaidPrior);
+  return std::clamp(probability + exceeded[step] / (said[step] + kSaidPrior), 0.0, 1.0);
 }
 
 bool ClassLearning::is_sane() const noexcept {
@@ -122,7 +122,7 @@ bool ClassLearning::is_sane() const noexcept {
          spread <= kSpreadMax && is_amount(spread_seen) && spread_seen <= kSpreadMemory;
   sane = sane && is_amount(sent) && is_amount(answered) && answered <= sent;
   for (std::size_t i = 0; i < kSaidSteps; ++i) {
-    sane = sane && is_amount(said[i]) && is_amount(hit[i]) && hit[i] <= said[i];
+    sane = sane && is_amount(said[i]) && std::fabs(exceeded[i]) <= said[i];
   }
   return sane;
 }

@@ -13,9 +13,9 @@
 // Spread. by_t aims at centre + spread * scale: `spread` is moved until 95 % of new residuals,
 // measured against what was said before they came, are below it.
 //
-// Reliability. For predictions with at least 8 samples behind them, `said` and `hit` count by 32
-// steps of probability how many were made and how many came true, and calibrate() gives the
-// probability that the next one comes true.
+// Reliability. Of predictions with at least 8 sends behind them, by 16 steps of probability: how
+// many were said, and by how much they came true more often than was said, in sum. calibrate()
+// shifts a probability by that mean.
 //
 // Callers     one thread; plain values. ClassMemory is where they survive the engine.
 // Progress    bounded; no allocation.
@@ -34,7 +34,7 @@
 namespace mesh::sched {
 
 inline constexpr std::uint32_t kEvidence = 8;  // samples before anything moves
-inline constexpr std::size_t kSaidSteps = 32;
+inline constexpr std::size_t kSaidSteps = 16;
 
 // Where an agent's earlier samples stand in the two directions of the least squares.
 struct WorkReference {
@@ -59,7 +59,7 @@ struct ClassLearning {
   double sent = 0;
   double answered = 0;
   std::array<double, kSaidSteps> said{};
-  std::array<double, kSaidSteps> hit{};
+  std::array<double, kSaidSteps> exceeded{};  // hits beyond what was said
 
   void learn_work(const ArrivalSample& sample, const WorkReference& reference) noexcept;
   // `standardised`: (observed - centre as predicted) / scale as predicted.

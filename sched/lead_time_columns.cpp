@@ -41,6 +41,13 @@ Status check(const PlanRequest& request) {
     return fail(Errc::invalid_argument, "plan: z is " + std::to_string(request.z) +
                                             ", it must be 0 to " + std::to_string(kZMax));
   }
+  for (const WorkFactors& factors : request.factors) {
+    for (const double factor : {factors.alpha, factors.beta}) {
+      if (factor >= 0 && factor <= kFactorMax) continue;
+      return fail(Errc::invalid_argument, "plan: a work factor is " + std::to_string(factor) +
+                                              ", it must be 0 to " + std::to_string(kFactorMax));
+    }
+  }
   return {};
 }
 

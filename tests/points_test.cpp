@@ -3,8 +3,9 @@
 #include <functional>
 
 #include "engine/capabilities.hpp"
+#include "sched/arrivals.hpp"
+#include "sched/class_memory.hpp"
 #include "sched/clock.hpp"
-#include "sched/residuals.hpp"
 #include "shm/attach.hpp"
 #include "shm/columns.hpp"
 #include "shm/row_seqlock.hpp"
@@ -132,16 +133,29 @@ TEST_F(Points, ACapabilityKilledBeforeItsLengthIsNotGiven) {
   EXPECT_EQ(engine::capability_name_at(names.view(), bit), name.words);
 }
 
-TEST_F(Points, AResidualKilledBeforeItsMarkDoesNotCount) {
-  const SharedMemory<sched::residuals_bytes(8)> memory;
-  auto residuals = sched::Residuals<>::over(memory.bytes(), 8).value();
-  residuals.store(3, 5 * kNsPerUs);
+TEST_F(Points, AnArrivalKilledBeforeItsMarkStillWaitsAndAfterItIsCountedOnce) {
+  for (const char* const point : {"arrivals.settle:before_mark", "arrivals.settle:before_free"}) {
+    const SharedMemory<sched::arrivals_bytes(8)> memory;
+    auto arrivals = sched::Arrivals<>::over(memory.bytes(), 8).value();
+    arrivals.store(3, sched::pack({.observed_ns = 5 * kNsPerMs}));
+    arrivals.settle(3);
+    arrivals.store(3, sched::pack({.observed_ns = 7 * kNsPerMs}));
+    ASSERT_TRUE(killed_at(point, 1, [&] { arrivals.settle(3); })) << point;
+    ASSERT_TRUE(arrivals.adopt());
+    arrivals.settle(3);
+    EXPECT_EQ(arrivals.size(3), 2U);
+    EXPECT_EQ(arrivals.newest(3, 0), sched::pack({.observed_ns = 7 * kNsPerMs}));
+  }
+}
+
+TEST_F(Points, AClassKilledBeforeItsCopyStandsKeepsWhatItKnew) {
+  const SharedMemory<sched::kClassMemoryBytes> memory;
+  auto classes = sched::ClassMemory<>::over(memory.bytes()).value();
+  sched::ClassLearning learned;
+  learned.learn_answer(true);
   ASSERT_TRUE(
-      killed_at("residuals.store:before_mark", 1, [&] { residuals.store(3, 9 * kNsPerUs); }));
-  EXPECT_EQ(residuals.size(3), 1U);
-  EXPECT_EQ(residuals.newest_us(3, 0), 5);
-  residuals.store(3, 7 * kNsPerUs);
-  EXPECT_EQ(residuals.newest_us(3, 0), 7);
+      killed_at("class_memory.commit:before_stands", 1, [&] { classes.commit(0, learned); }));
+  EXPECT_EQ(classes.load(0).value(), sched::ClassLearning{});
 }
 
 TEST_F(Points, APublisherKilledWithinALineStopsNoClock) {

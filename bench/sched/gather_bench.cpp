@@ -22,8 +22,8 @@
 #include <vector>
 
 #include "bench/interleave.hpp"
+#include "sched/arrivals.hpp"
 #include "sched/gather.hpp"
-#include "sched/residuals.hpp"
 
 namespace mesh::bench {
 namespace {
@@ -73,9 +73,10 @@ class Ours {
  public:
   explicit Ours(std::uint32_t rows)
       : state_(gather_bytes(rows)),
-        rings_bytes_(residuals_bytes(rows)),
+        arrivals_bytes_(arrivals_bytes(rows)),
         gather_(Gather<>::over(state_.span(), rows).value()),
-        rings_(Residuals<>::over(rings_bytes_.span(), rows).value()) {
+        arrivals_(Arrivals<>::over(arrivals_bytes_.span(), rows).value()),
+        waiting_bytes_(shm::column_bytes<std::uint64_t>(rows)) {
     GatherOptions options;
     options.target = from_ns(kTarget);
     if (!gather_.open(options)) std::abort();
@@ -83,21 +84,27 @@ class Ours {
     gather_.start();
     opened_.assign(state_.span().begin(), state_.span().end());
   }
-  GatherResult run(const std::vector<GatherAnswer>& answers, bool with_residuals) {
+  GatherResult run(const std::vector<GatherAnswer>& answers, bool with_arrivals) {
     std::memcpy(state_.span().data(), opened_.data(), opened_.size());
     if (!gather_.adopt()) std::abort();
+    // As upkeep leaves it between two operations: nothing waits.
+    if (with_arrivals) std::memset(arrivals_bytes_.span().data(), 0, waiting_bytes_);
     for (const GatherAnswer& answer : answers) {
       const AnswerEffect effect = gather_.on_answer(answer, kNow);
-      if (with_residuals && effect.has_residual) rings_.store(answer.row, effect.residual_ns);
+      if (!with_arrivals || !effect.has_residual) continue;
+      arrivals_.store(answer.row, pack({.observed_ns = effect.residual_ns + answer.predicted_ns,
+                                        .processing_ns = kNsPerMs,
+                                        .weight = 1}));
     }
     return gather_.result(kNow);
   }
 
  private:
   Bytes state_;
-  Bytes rings_bytes_;
+  Bytes arrivals_bytes_;
   Gather<> gather_;
-  Residuals<> rings_;
+  Arrivals<> arrivals_;
+  std::size_t waiting_bytes_;
   std::vector<std::byte> opened_;
 };
 
@@ -175,7 +182,7 @@ struct Options {
   bool quick = false;
   bool json = false;
 };
-enum Who : std::size_t { kGather, kWithResiduals, kMap };
+enum Who : std::size_t { kGather, kWithArrivals, kMap };
 
 Interleaved measure(std::uint32_t rows, const std::vector<GatherAnswer>& answers,
                     const Options& options) {
@@ -189,7 +196,7 @@ Interleaved measure(std::uint32_t rows, const std::vector<GatherAnswer>& answers
   rounds.rounds = options.quick ? 15 : 151;
   rounds.timed_calls = std::max(120'000U / rows, 1U);
   return interleave({{"gather", [&] { keep(ours.run(answers, false)); }},
-                     {"gather_residuals", [&] { keep(ours.run(answers, true)); }},
+                     {"gather_arrivals", [&] { keep(ours.run(answers, true)); }},
                      {"unordered_map", [&] { keep(map.run(answers)); }}},
                     rounds);
 }

@@ -1,4 +1,4 @@
-// Send times for a mesh: ours against a scalar loop over the same columns, objects with string
+// Send times for a mesh, by the nominal and by the calibrated model: ours against a scalar loop over the same columns, objects with string
 // classes, and a kernel that loads and stores the same bytes and computes nothing.
 //
 //     sched_plan_bench [--quick] [--json] [--target=AVX2]
@@ -44,10 +44,12 @@ struct Outputs {
   explicit Outputs(std::size_t rows)
       : lead(column<std::int32_t>(rows)),
         confidence(column<std::uint16_t>(rows)),
-        key(column<std::uint16_t>(rows)) {}
-  PlanColumns columns() const { return {lead.get(), confidence.get(), key.get()}; }
+        key(column<std::uint16_t>(rows)),
+        base(column<std::int32_t>(rows)) {}
+  PlanColumns columns() const { return {lead.get(), confidence.get(), key.get(), base.get()}; }
   Column<std::int32_t> lead;
   Column<std::uint16_t> confidence, key;
+  Column<std::int32_t> base;
 };
 
 // What a program without columns has. Ids and class names are short enough to need no heap: in the
@@ -74,7 +76,11 @@ struct Mesh {
         reliability(column<float>(count)),
         queue(column<std::uint32_t>(count)),
         heartbeat(column<std::uint32_t>(count)),
-        agent_class(column<std::uint8_t>(count)) {
+        agent_class(column<std::uint8_t>(count)),
+        work(column<float>(count)),
+        residual(column<float>(count)),
+        learned_confidence(column<std::uint16_t>(count)),
+        history(column<std::uint8_t>(count)) {
     // The default shares of classes A-F among 30,000.
     static constexpr std::uint32_t kUpTo[] = {10'000, 18'000, 23'000, 25'000, 28'000, 30'000};
     std::mt19937_64 random(30'000);
@@ -89,6 +95,11 @@ struct Mesh {
       reliability[row] = 0.9F + unit() * 0.1F;
       queue[row] = static_cast<std::uint32_t>(random() % 4);
       heartbeat[row] = kNowMs - static_cast<std::uint32_t>(random() % 12'000);
+      work[row] =
+          static_cast<float>(base_processing_ms(static_cast<AgentClass>(slot))) * (0.5F + unit());
+      residual[row] = (unit() - 0.5F) * 20;
+      learned_confidence[row] = static_cast<std::uint16_t>(random());
+      history[row] = static_cast<std::uint8_t>(random() % 33);
       objects.push_back({"agent-" + std::to_string(row),
                          std::string(kAgentClasses[static_cast<std::size_t>(slot)].name),
                          latency[row], drift[row], reliability[row], queue[row],
@@ -96,13 +107,23 @@ struct Mesh {
     }
   }
   ImpedanceColumns columns() const {
-    return {latency.get(),   drift.get(),       reliability.get(), queue.get(),
-            heartbeat.get(), agent_class.get(), nullptr,           rows};
+    return {latency.get(),
+            drift.get(),
+            reliability.get(),
+            queue.get(),
+            heartbeat.get(),
+            agent_class.get(),
+            nullptr,
+            rows,
+            {work.get(), residual.get(), learned_confidence.get(), history.get()}};
   }
   std::uint32_t rows;
   Column<float> latency, drift, reliability;
   Column<std::uint32_t> queue, heartbeat;
   Column<std::uint8_t> agent_class;
+  Column<float> work, residual;
+  Column<std::uint16_t> learned_confidence;
+  Column<std::uint8_t> history;
   std::vector<AgentObject> objects;
 };
 
@@ -135,7 +156,15 @@ struct Options {
   bool json = false;
 };
 
-enum Who : std::size_t { kOurs, kWithSort, kScalar, kObjects, kLoadStore };
+enum Who : std::size_t {
+  kOurs,
+  kWithSort,
+  kScalar,
+  kObjects,
+  kLoadStore,
+  kLearned,
+  kLearnedScalar
+};
 
 Interleaved measure(std::uint32_t rows, const Options& options) {
   const Mesh mesh(rows);
@@ -144,6 +173,8 @@ Interleaved measure(std::uint32_t rows, const Options& options) {
   request.target = from_ns(kHorizonNs);
   request.now_mesh_ms = kNowMs;
   const PlanParameters parameters = PlanParameters::make(request).value();
+  request.model = Model::kCalibrated;
+  const PlanParameters learned = PlanParameters::make(request).value();
   SendPlanner planner = SendPlanner::create(rows).value();
   std::unordered_map<std::string, double> base;
   for (const AgentClassTraits& traits : kAgentClasses) {
@@ -164,7 +195,9 @@ Interleaved measure(std::uint32_t rows, const Options& options) {
           plan_objects(mesh.objects, base, sends);
           keep(sends.data());
         }},
-       {"load_store", [&] { load_store(in, copied.columns()); }}},
+       {"load_store", [&] { load_store(in, copied.columns()); }},
+       {"calibrated", [&] { plan_columns(learned, in, ours.columns()); }},
+       {"calibrated_loop", [&] { plan_columns_scalar(learned, in, scalar.columns()); }}},
       rounds);
 }
 
@@ -186,6 +219,7 @@ void print(std::ostream& out, std::uint32_t rows, const Interleaved& result) {
   ratio("objects / plan     ", kObjects, "  bar: >= 20");
   ratio("scalar_loop / plan ", kScalar, "  bar: >= 2");
   ratio("load_store / plan  ", kLoadStore, "  bar: >= 0.5");
+  ratio("calibrated / plan  ", kLearned, "");
 }
 
 void write(std::ostream& out, std::uint32_t rows, const Interleaved& result) {
@@ -200,6 +234,8 @@ void write(std::ostream& out, std::uint32_t rows, const Interleaved& result) {
   write_json(out, result.ratio(kScalar, kOurs));
   out << ",\"load_store_over_plan\":";
   write_json(out, result.ratio(kLoadStore, kOurs));
+  out << ",\"calibrated_over_plan\":";
+  write_json(out, result.ratio(kLearned, kOurs));
   out << '}';
 }
 

@@ -1,10 +1,9 @@
 #include <cmath>
 #include <limits>
 
-#include <hwy/highway.h>
-
 #include "sched/lead_time_arithmetic.hpp"
 #include "sched/lead_time_columns.hpp"
+#include "tests/sched/plan_targets.hpp"
 #include "tests/sched/test_mesh.hpp"
 #include "tests/seed.hpp"
 
@@ -31,31 +30,9 @@ PlanParameters parameters_for(const PlanRequest& request) {
   return made.value();
 }
 
-std::vector<std::int64_t> targets() {
-#ifdef HWY_COMPILE_ONLY_STATIC
-  return {HWY_STATIC_TARGET};
-#else
-  hwy::SetSupportedTargetsForTest(0);
-  return hwy::SupportedAndGeneratedTargets();
-#endif
-}
-void choose([[maybe_unused]] std::int64_t target) {
-#ifndef HWY_COMPILE_ONLY_STATIC
-  hwy::SetSupportedTargetsForTest(target);
-  hwy::GetChosenTarget().Update(hwy::SupportedTargets());
-#endif
-}
-// Runs `body` on every target that this CPU has, and proves which one ran.
-template <class Body>
-void on_every_target(const Body& body) {
-  for (const std::int64_t target : targets()) {
-    choose(target);
-    ASSERT_STREQ(chosen_target(), hwy::TargetName(target));
-    SCOPED_TRACE(chosen_target());
-    body();
-  }
-  choose(0);
-}
+using testing::choose;
+using testing::on_every_target;
+using testing::targets;
 
 // Refusals.
 

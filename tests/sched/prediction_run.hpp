@@ -40,8 +40,8 @@ struct Errors {
     return sorted[rank - 1];
   }
   [[nodiscard]] double inside(double tolerance_ms = 50) const {
-    const auto count = std::count_if(ms.begin(), ms.end(),
-                                     [&](double error) { return error <= tolerance_ms; });
+    const auto count =
+        std::count_if(ms.begin(), ms.end(), [&](double error) { return error <= tolerance_ms; });
     return ms.empty() ? 0 : static_cast<double>(count) / static_cast<double>(ms.size());
   }
 };
@@ -71,13 +71,13 @@ struct Reliability {
     step.hit += is_hit ? 1 : 0;
     ++step.n;
   }
-  // The largest distance of said and hit, where 500 were said, from 0.5 on.
-  [[nodiscard]] double worst() const {
+  // The largest distance of said and hit, where so many were said, from 0.5 on.
+  [[nodiscard]] double worst(std::uint64_t least = 500) const {
     double worst = 0;
     for (std::size_t i = 10; i < steps.size(); ++i) {
-      if (steps[i].n < 500) continue;
-      worst = std::fmax(worst, std::fabs(steps[i].said - steps[i].hit) /
-                                   static_cast<double>(steps[i].n));
+      if (steps[i].n < least) continue;
+      worst = std::fmax(worst,
+                        std::fabs(steps[i].said - steps[i].hit) / static_cast<double>(steps[i].n));
     }
     return worst;
   }
@@ -232,10 +232,11 @@ class PredictionRun {
       return;
     }
     note(row, drawn);
-    predictor_.on_answer(row, {.observed_ns = static_cast<std::int64_t>(drawn.total_ms() * 1e6),
-                               .processing_ns = static_cast<std::int64_t>(drawn.processing_ms * 1e6),
-                               .weight = loads_[row].weight,
-                               .queue_depth = loads_[row].queue_depth});
+    predictor_.on_answer(row,
+                         {.observed_ns = static_cast<std::int64_t>(drawn.total_ms() * 1e6),
+                          .processing_ns = static_cast<std::int64_t>(drawn.processing_ms * 1e6),
+                          .weight = loads_[row].weight,
+                          .queue_depth = loads_[row].queue_depth});
     const double oracle = drawn.total_ms() - agents_.median_ms(row, loads_[row]);
     figures.calibrated.add(error);
     figures.nominal.add(drawn.total_ms() - nominal_lead_ms(row));
