@@ -120,20 +120,6 @@ double shrunk(double own, double n, double prior, double k) noexcept {
   return (n * own + k * prior) / (n + k);
 }
 
-void estimate_work(const EstimateInputs& agent, const ClassLearning& learned,
-                   AgentEstimate& out) noexcept {
-  Numbers work;
-  for (const ArrivalSample& sample : agent.samples) {
-    work.add(sample.processing_ms / learned.factors.of(sample.weight, sample.queue_depth));
-    out.reference.weight += sample.weight / (1 + learned.factors.alpha * sample.weight);
-    out.reference.queue += sample.queue_depth / (1 + learned.factors.beta * sample.queue_depth);
-  }
-  const auto n = static_cast<double>(work.count);
-  const double own = median_of(sorted(work.all()));
-  out.reference = {own, out.reference.weight / n, out.reference.queue / n};
-  out.work_ms = shrunk(own, n, agent.base_processing_ms, kWorkPriorSamples);
-}
-
 void estimate_sureness(const EstimateInputs& agent, const ClassLearning& learned,
                        std::span<const double> residuals, AgentEstimate& out) noexcept {
   const std::size_t sends = kArrivalsKept - std::min(agent.unanswered, kArrivalsKept);
@@ -149,6 +135,20 @@ void estimate_sureness(const EstimateInputs& agent, const ClassLearning& learned
 
 }  // namespace
 
+WorkReference work_reference(std::span<const ArrivalSample> samples,
+                             const WorkFactors& factors) noexcept {
+  MESH_DCHECK(!samples.empty());
+  Numbers work;
+  WorkReference sum;
+  for (const ArrivalSample& sample : samples) {
+    work.add(sample.processing_ms / factors.of(sample.weight, sample.queue_depth));
+    sum.weight += sample.weight / (1 + factors.alpha * sample.weight);
+    sum.queue += sample.queue_depth / (1 + factors.beta * sample.queue_depth);
+  }
+  const auto n = static_cast<double>(work.count);
+  return {median_of(sorted(work.all())), sum.weight / n, sum.queue / n};
+}
+
 AgentEstimate estimate(const EstimateInputs& agent, const ClassLearning& learned) noexcept {
   MESH_DCHECK(!agent.samples.empty());
   MESH_DCHECK(agent.samples.size() <= kArrivalsKept);
@@ -156,8 +156,9 @@ AgentEstimate estimate(const EstimateInputs& agent, const ClassLearning& learned
   EstimateInputs now = agent;
   Numbers residuals;
   for (;;) {
-    out.reference = {};
-    estimate_work(now, learned, out);
+    out.reference = work_reference(now.samples, learned.factors);
+    out.work_ms = shrunk(out.reference.work_ms, static_cast<double>(now.samples.size()),
+                         agent.base_processing_ms, kWorkPriorSamples);
     residuals.count = 0;
     for (const ArrivalSample& sample : now.samples) {
       residuals.add(sample.observed_ms - agent.one_way_ms -

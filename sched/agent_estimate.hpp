@@ -58,7 +58,10 @@ struct AgentEstimate {
   WorkReference reference;  // of these samples, for the class's next one
 };
 
-// At least one sample.
+// At least one sample, as in estimate().
+[[nodiscard]] WorkReference work_reference(std::span<const ArrivalSample> samples,
+                                           const WorkFactors& factors) noexcept;
+
 [[nodiscard]] AgentEstimate estimate(const EstimateInputs& agent,
                                      const ClassLearning& learned) noexcept;
 

@@ -6,7 +6,7 @@ namespace mesh::sched {
 namespace {
 
 // What was learned so many samples ago counts 1/e.
-constexpr double kWorkMemory = 10'000;
+constexpr double kWorkMemory = 4'096;
 constexpr double kAnswerMemory = 2'048;
 constexpr double kSaidMemory = 1'024;  // for each step
 constexpr double kSpreadMemory = 200;
@@ -16,6 +16,7 @@ constexpr double kSaysNothing = 1e-3;  // a direction this short is rounding
 constexpr double kOutlier = 0.5;       // a sample pulls no further than half of itself
 constexpr double kMovedAlpha = 0.005;  // of (1 + alpha w) at weight 1: half a percent
 constexpr double kMovedBeta = 0.001;
+constexpr double kRelinearise = 5;  // a move of a fifth forgets all that was before
 constexpr double kSpreadStep = 4;
 constexpr double kByTMiss = 0.05;
 constexpr double kSpreadMin = 0.25;
@@ -100,8 +101,17 @@ bool ClassLearning::solve() noexcept {
   if (!std::isfinite(solved.alpha) || !std::isfinite(solved.beta)) return false;
   const bool moved = std::fabs(solved.alpha - factors.alpha) > kMovedAlpha ||
                      std::fabs(solved.beta - factors.beta) > kMovedBeta;
-  if (moved) factors = solved;
-  return moved;
+  if (!moved) return false;
+  // Older equations were made linear at other factors: the further these are, the less they say.
+  const double distance = std::fabs(solved.alpha - factors.alpha) / (1 + solved.alpha) +
+                          std::fabs(solved.beta - factors.beta) / (0.1 + solved.beta);
+  const double kept = std::max(1 - kRelinearise * distance, 0.0);
+  for (double* sum :
+       {&squares_weight, &squares_both, &squares_queue, &moment_weight, &moment_queue}) {
+    *sum *= kept;
+  }
+  factors = solved;
+  return true;
 }
 
 double ClassLearning::answer_share() const noexcept {

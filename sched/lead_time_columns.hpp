@@ -13,9 +13,10 @@
 // Units       Leads in units of 16 ns (kLeadUnitNs) as int32, so up to 34.4 s; send_at is
 //             exactly T - 16 * lead. Confidence in 1/65535. Heartbeats in milliseconds of mesh
 //             time, modulo 2^32.
-// Error       of a lead against nominal() or calibrated(): at most 8 * 2^-24 (4.8e-7) of it and half a unit, so
-//             64 ns up to 0.11 s and 490 ns at 1 s; lead_time_arithmetic.hpp counts the
-//             roundings. Of a confidence: 1/65535.
+// Error       of a lead against nominal(): at most 8 * 2^-24 (4.8e-7) of it and half a unit, so
+//             64 ns up to 0.11 s and 490 ns at 1 s; against calibrated() the same share of base,
+//             residual and lead together. lead_time_arithmetic.hpp counts the roundings. Of a
+//             confidence: 1/65535.
 // Inputs      any bit pattern. Invalid as in lead_time.hpp: lead 0, confidence 0, kKeyInvalid.
 //             A lead beyond a float's range counts as not finite. An age beyond 2^31 ms (24.8
 //             days) reads as a heartbeat from the future: invalid until it is heard of again. A

@@ -122,6 +122,19 @@ class Predictor {
             const PredictorOptions& options) noexcept
       : arrivals_(std::move(arrivals)), memory_(std::move(memory)), options_(options) {}
 
+  using Samples = std::array<ArrivalSample, kArrivalsKept>;
+  // All of a row's, newest first.
+  std::span<const ArrivalSample> samples_of(std::uint32_t row, Samples& room) const noexcept {
+    const std::uint32_t size = arrivals_.size(row);
+    for (std::uint32_t age = 0; age < size; ++age) room[age] = unpack(arrivals_.newest(row, age));
+    return std::span(room).first(size);
+  }
+  // Where the samples before the newest one stand, by the factors in force.
+  [[nodiscard]] WorkReference reference_before(std::uint32_t row, std::size_t at) const noexcept {
+    if (notes_[row].revision == revisions_[at]) return notes_[row].reference;
+    Samples room;
+    return work_reference(samples_of(row, room).subspan(1), classes_[at].factors);
+  }
   void judge(std::uint32_t row, const RowFacts& facts, const ArrivalSample& sample) noexcept;
   [[nodiscard]] RowPrediction without_samples(std::uint32_t row,
                                               const RowFacts& facts) const noexcept;
@@ -178,9 +191,10 @@ void Predictor<Memory>::judge(std::uint32_t row, const RowFacts& facts,
                                learned.factors.of(sample.weight, sample.queue_depth) +
                            static_cast<double>(facts.before.residual_centre_ms);
   const double off = sample.observed_ms - predicted;
-  const std::uint32_t size = arrivals_.size(row);
-  if (size >= kStepSamples) learned.learn_spread(off / static_cast<double>(note.scale_ms));
-  if (size >= kStepSamples) learned.learn_work(sample, note.reference);
+  if (arrivals_.size(row) > kStepSamples) {
+    learned.learn_spread(off / static_cast<double>(note.scale_ms));
+    learned.learn_work(sample, reference_before(row, at));
+  }
   if (note.sure != 0 && !sample.late) {
     learned.learn_hit(note.sure / 65'535.0, std::fabs(off) <= options_.tolerance_ms);
   }
