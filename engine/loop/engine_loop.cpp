@@ -113,7 +113,10 @@ Result<std::unique_ptr<EngineLoop::State>> EngineLoop::State::create(const LoopM
   MESH_TRY(auto planner, sched::SendPlanner::create(std::max(state->row_count, kWideTargets),
                                                     kBucketsPerOperation));
   state->planner.emplace(std::move(planner));
-  MESH_TRY(auto wheel, sched::TimingWheel::create({.capacity = kWheelEntries}));
+  // A direct message with a T is an operation of its own to the wheel.
+  MESH_TRY(auto wheel,
+           sched::TimingWheel::create(
+               {.capacity = kWheelEntries, .operations = kMaxOperations + state->entries.size()}));
   state->wheel.emplace(std::move(wheel));
   reserve(*state);
   MESH_CHECK_OK(state->adopt());
