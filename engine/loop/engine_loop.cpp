@@ -84,7 +84,7 @@ Result<std::unique_ptr<EngineLoop::State>> EngineLoop::State::create(const LoopM
   state->live.reserve(memory.size.stations);
   state->order.reserve(state->row_count);
   state->place.resize(state->row_count);
-  state->active.resize((state->row_count + 511) / 512 * 8);
+  state->active.resize((std::size_t{state->row_count} + 511) / 512 * 8);
   state->finished.resize(kMaxOperations);
   state->bodies.resize(kBodies);
   state->routes.resize(kReplyRoutes);
