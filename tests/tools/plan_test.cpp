@@ -413,8 +413,8 @@ TEST(PlanText, WritesEdgesOfAnyMagnitudeInAFewCharacters) {
   const Ran ran = run_mesh({"plan", "--input", "-", "--window-ms", "1e306", "--weight", "1"},
                            table("near,E,1,0,0,1,1\nfar,E,1e305,0,0,1,1\n"));
   EXPECT_EQ(ran.exit_code, 0) << ran.err;
-  EXPECT_THAT(ran.out, ContainsRegex("\n +1e\\+30[0-9] to +[0-9.e+]+  #+ +1\n"));
-  EXPECT_THAT(ran.out, ContainsRegex("\n +[0-9.e+]+ to +0  #+ +1\n"));
+  EXPECT_THAT(ran.out, ContainsRegex("\n +5\\.5e\\+304 to +5e\\+304  #+ +1\n"));
+  EXPECT_THAT(ran.out, ContainsRegex("\n +5e\\+303 to +0  #+ +1\n"));
   std::istringstream lines(ran.out);
   for (std::string line; std::getline(lines, line);) EXPECT_LE(line.size(), 100U) << line;
 }
