@@ -1,5 +1,5 @@
-// Operations that stations open, and what bounds them: lists, broadcasts, logs that must give bodies
-// up, an engine after another.
+// Operations that stations open, and what bounds them: lists, broadcasts, logs that must give
+// bodies up, an engine after another.
 #include "engine/loop/engine_loop.hpp"
 #include "tests/allocations.hpp"
 #include "tests/engine/loop/loop_pair.hpp"
