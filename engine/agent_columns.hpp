@@ -44,8 +44,10 @@ namespace mesh::engine {
   X(heartbeat_mesh_ms, std::uint32_t, 1, "when it was last heard of")                          \
   X(score, std::uint16_t, 1, "impedance, 0 to 1000: lead time in ms for weight 1")             \
   X(confidence, std::uint16_t, 1, "of its lead, in 1/65535")                                   \
-  X(residual_centre_us, std::int32_t, 1, "median of observed - predicted")                     \
-  X(residual_by_t_us, std::int32_t, 1, "95 % quantile of observed - predicted")                \
+  X(work_ms, float, 1, "processing at weight 0 with an empty queue, as learned")               \
+  X(residual_centre_ms, float, 1, "median of observed - (one way + processing)")               \
+  X(residual_by_t_ms, float, 1, "95 % quantile of the same")                                   \
+  X(history, std::uint8_t, 1, "sends behind its prediction, at most 255; 0: nominal model")    \
   X(context_hash, std::uint64_t, 1, "of the agent's context; 0: none given")                   \
   X(capabilities, std::uint64_t, kCapabilities / 64,                                           \
     "a bit for each name of the capability table")                                             \

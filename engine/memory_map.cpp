@@ -11,6 +11,7 @@
 #include "queues/ring_description.hpp"
 #include "sched/clock_layout.hpp"
 #include "sched/gather_layout.hpp"
+#include "sched/predictor.hpp"
 #include "shm/hash.hpp"
 
 namespace mesh::engine {
@@ -123,6 +124,8 @@ void add_operations(shm::LayoutBuilder& builder, const std::string& prefix, std:
       "low half of where its delivery stands in the inbox");
   add(shm::region_of<std::uint16_t>(prefix + "bucket", places, kScheduler),
       "its bucket, or why it has none");
+  add(shm::region_of<std::uint8_t>(prefix + "queue", places, kScheduler),
+      "its queue depth when it was planned, at most 255");
 }
 
 }  // namespace
@@ -233,9 +236,9 @@ Result<shm::Layout> engine_layout(const MeshSize& size) {
                    "the block that follows each in its body"))
       .add(meaning(bytes_of(parked_bytes, "parked.bodies", kScheduler),
                    "bodies that their log had to give up"))
-      .add(meaning(
-          shm::region_of<std::int32_t>("residuals", kResidualsPerAgent * size.agents, kScheduler),
-          "observed - predicted of each agent's last answers, in us"))
+      .add(meaning(bytes_of(sched::predictor_bytes(static_cast<std::uint32_t>(size.agents)),
+                            "predictor", kScheduler),
+                   "each agent's last arrivals and misses, what its class has learned"))
       .add(meaning(bytes_of(kJournalBytes, "journal", kService),
                    "commands of durable services, until the store has them"))
       .build();

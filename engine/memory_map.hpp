@@ -41,7 +41,6 @@ inline constexpr std::size_t kStationBodyBytesMin = std::size_t{256} << 10;
 inline constexpr std::size_t kStationBodyBytesMax = std::size_t{16} << 20;
 inline constexpr std::uint32_t kUnansweredPerAgent = 4;
 inline constexpr std::uint32_t kUnansweredMin = 4'096;
-inline constexpr std::uint32_t kResidualsPerAgent = 32;
 inline constexpr std::uint32_t kRunsPerStation = 1'024;  // published and not yet polled
 inline constexpr std::uint32_t kServiceViews = 4'096;
 inline constexpr std::uint32_t kCountersPerThread = 2'048;
@@ -69,7 +68,7 @@ inline constexpr std::array<MemoryDescription, 5> kMemories = {{
     {MemoryKind::station_out, "station-N.out", "station N", "engine", false,
      "outbox, outbound bodies, N's cursor into its inbox, what N measured of its agents"},
     {MemoryKind::engine, "engine", "engine", "nobody", true,
-     "operations in flight, pending lists, parked bodies, residuals, journals"},
+     "operations in flight, pending lists, parked bodies, arrivals, journals"},
 }};
 
 // Sizes of the two memories of one station with this many agents.

@@ -1,5 +1,6 @@
 // An engine after another: what stands in `engine` memory, and what is made anew from it.
 #include <algorithm>
+#include <bit>
 #include <string>
 
 #include "engine/loop/state.hpp"
@@ -30,6 +31,7 @@ Status EngineLoop::State::adopt() {
   for (std::uint32_t slot = 0; slot < operations.size(); ++slot)
     MESH_CHECK_OK(adopt_operation(slot, sorter));
   MESH_CHECK_OK(adopt_entries());
+  MESH_CHECK_OK(predictor->adopt());
   parked.seal();
   adoption.agents = static_cast<std::uint32_t>(registry->taken());
   adoption.adopted = adoption.agents != 0 || adoption.operations != 0 || adoption.messages != 0;
@@ -49,7 +51,7 @@ Status EngineLoop::State::adopt_operation(std::uint32_t slot, sched::BucketSorte
   const std::uint64_t about = load(words.about);
   operation.targets = static_cast<std::uint32_t>(load(words.targets));
   if (operation.state > OperationState::ended || operation.targets > operation.room() ||
-      load(words.bucket_ns) <= 0)
+      load(words.bucket_ns) <= 0 || !(std::bit_cast<double>(load(words.weight)) >= 0))
     return fail(Errc::corrupt,
                 "operation " + std::to_string(slot) + ": state " + std::to_string(state & 0xFF) +
                     ", " + std::to_string(operation.targets) + " targets of at most " +
@@ -61,6 +63,7 @@ Status EngineLoop::State::adopt_operation(std::uint32_t slot, sched::BucketSorte
   operation.planned_ns = load(words.planned_ns);
   operation.bucket_ns = load(words.bucket_ns);
   operation.expires_ns = load(words.expires_ns);
+  operation.weight = std::bit_cast<double>(load(words.weight));
   operation.body_bytes = static_cast<std::uint32_t>(body);
   operation.priority = static_cast<sched::Priority>(about >> 16 & 3);
   operation.marks = static_cast<std::uint8_t>(about >> 24 & 0xFF);

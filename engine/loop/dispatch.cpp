@@ -15,6 +15,13 @@ constexpr std::uint32_t us_of(std::int32_t lead) noexcept {
       std::clamp<std::int64_t>(std::int64_t{lead} * sched::kLeadUnitNs / kNsPerUs, 0, UINT32_MAX));
 }
 
+// Of what is predicted, the part that is not on its way.
+std::uint32_t processing_us(std::int32_t predicted, float latency_ms) noexcept {
+  const std::uint32_t one_way = static_cast<std::uint32_t>(std::max(latency_ms, 0.0F) * 500);
+  const std::uint32_t all = us_of(predicted);
+  return all - std::min(all, one_way);
+}
+
 std::int32_t units_between(std::int64_t target_ns, std::int64_t sent_ns) noexcept {
   return static_cast<std::int32_t>(std::clamp<std::int64_t>(
       (target_ns - sent_ns) / sched::kLeadUnitNs, kSentBefore + 1, INT32_MAX));
@@ -123,7 +130,7 @@ std::uint32_t EngineLoop::State::send_places(std::uint32_t slot, StationLink& li
       const bool again = operation.sent_units(place) == kSentBefore;
       record.target = registry->id_of(agent_index(row));
       record.lead_us = us_of(operation.lead[place]);
-      record.expected_us = record.lead_us;
+      record.expected_us = processing_us(operation.predicted[place], own(agents.latency_ms, row));
       record.confidence = own(agents.confidence, row);
       record.flags = again ? sched::RecordFlags::redelivered : sched::RecordFlags::none;
       counters.redelivered += again ? 1 : 0;

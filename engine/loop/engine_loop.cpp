@@ -55,6 +55,16 @@ Status bind_engine(EngineLoop::State& state, const LoopMemory& memory) {
   MESH_TRY(const auto bytes,
            shm::resolve(memory.engine, shm::Offset<std::byte>{bodies->offset}, bodies->size_bytes));
   MESH_TRY(state.parked, ParkedStore<HostMemory>::over(next, bytes));
+  const shm::Region* const predictor = engine.find("predictor");
+  MESH_TRY(const auto learned,
+           shm::resolve(memory.engine, shm::Offset<std::byte>{predictor->offset},
+                        predictor->size_bytes));
+  MESH_TRY(auto made, sched::Predictor<>::create(
+                          learned, state.row_count,
+                          {.tolerance_ms = static_cast<double>(state.options.tolerance.count()) /
+                                           static_cast<double>(kNsPerMs),
+                           .z = state.options.z}));
+  state.predictor.emplace(std::move(made));
   return {};
 }
 
@@ -216,8 +226,7 @@ Result<OperationId> EngineLoop::open(const OperationRequest& request, HostTime n
   const State::Opened opened = state.open_operation(request, header, request.body);
   if (opened.refused == Errc::ok) {
     Operation& operation = state.operations[opened.slot];
-    if (request.with_trace)
-      operation.finished_ns = std::make_unique<std::int64_t[]>(operation.targets);
+    if (request.with_trace) state.note_plan(operation);
     return operation_id(opened.slot, operation.serial);
   }
   return fail(opened.refused, State::sentence_of(opened, request), opened.detail);
@@ -297,7 +306,12 @@ std::vector<TargetTrace> EngineLoop::trace(OperationId id) const {
     if (operation.is_sent(place)) trace.sent_ns = operation.sent_ns(place);
     if (operation.gather->ready().test(place)) trace.state = sched::TrinaryState::ready;
     if (operation.gather->conflict().test(place)) trace.state = sched::TrinaryState::conflict;
-    if (operation.finished_ns != nullptr) trace.finished_ns = operation.finished_ns[place];
+    if (operation.notes != nullptr) {
+      const TraceNote& note = operation.notes[place];
+      trace.finished_ns = note.finished_ns;
+      trace.nominal_lead_us = note.nominal_lead_us;
+      trace.confidence = note.confidence / 65'535.0;
+    }
     traces.push_back(trace);
   });
   return traces;

@@ -36,6 +36,7 @@
 #include "sched/agent_class.hpp"
 #include "sched/gather_result.hpp"
 #include "sched/lateness.hpp"
+#include "sched/lead_time_columns.hpp"
 #include "sched/records.hpp"
 #include "shm/base/ids.hpp"
 #include "shm/base/nanos.hpp"
@@ -61,7 +62,9 @@ struct LoopMemory {
 struct LoopOptions {
   Nanos bucket{kNsPerMs};
   Nanos upkeep{kNsPerSecond};  // every row's station columns are copied within this
-  double z = 1.645;
+  sched::Model model = sched::Model::kCalibrated;
+  double z = 1.645;                // of the nominal model
+  Nanos tolerance{50 * kNsPerMs};  // `confidence` is the probability of an arrival so near T
   HostId host{1};
   std::int64_t unix_offset_ns = 0;      // what makes HostTime the time in a message's id
   Nanos agent_ttl{600 * kNsPerSecond};  // offline so long: the name is free
@@ -92,6 +95,7 @@ struct OperationRequest {
   double ready_min = 0.95;
   double coverage_min = 0.5;
   float weight = 1;
+  sched::Aim aim = sched::Aim::kCentre;  // by_t: 95 % of its answers at or before T
   sched::Verb verb = sched::Verb::act;
   sched::Priority priority = sched::Priority::normal;
   CapabilitySet capabilities{};  // who lacks one of them is skipped
@@ -123,8 +127,10 @@ struct TargetTrace {
   AgentId agent{};
   sched::TrinaryState state = sched::TrinaryState::transit;
   std::int64_t lead_us = 0;
-  std::int64_t sent_ns = 0;      // 0: not sent
-  std::int64_t finished_ns = 0;  // 0: no answer yet
+  std::int64_t sent_ns = 0;          // 0: not sent
+  std::int64_t finished_ns = 0;      // 0: no answer yet
+  std::int64_t nominal_lead_us = 0;  // what the nominal model would have sent by
+  double confidence = 0;             // as planned: the probability of being READY near T
 };
 
 // An answer to a message of the engine's own.

@@ -57,6 +57,10 @@ void EngineLoop::State::end_operation(std::uint32_t slot, sched::GatherEnd why) 
   // SYNC operation.state release: who finds it ended finds whether its result is due.
   operation.words->state.store_release(static_cast<std::uint64_t>(OperationState::ended) |
                                        std::uint64_t{operation.serial} << 32);
+  // After the state: a successor that finds it sending ends it again, and counts each miss once.
+  operation.gather->for_each_straggler([&](std::uint32_t place) {
+    if (operation.is_sent(place)) predictor->on_unanswered(operation.row_of(place));
+  });
   if (is_told) {
     tell_result(slot, false);
     return;

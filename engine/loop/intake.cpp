@@ -117,13 +117,14 @@ void EngineLoop::State::take_operation_answer(const sched::AnswerRecord& answer,
   }
   if (answered_of[slot]++ == 0) answered_slots.push_back(slot);
   const std::int64_t sent_ns = operation.sent_ns(place);
+  const std::int64_t predicted_ns = std::int64_t{operation.predicted[place]} * sched::kLeadUnitNs;
   const sched::AnswerEffect effect = operation.gather->on_answer(
       {.row = place,
        .state =
            answer.kind == sched::RecordKind::refusal ? sched::TrinaryState::transit : answer.state,
        .finished_ns = answer.finished_ns,
        .sent_ns = sent_ns,
-       .predicted_ns = std::int64_t{operation.predicted[place]} * sched::kLeadUnitNs},
+       .predicted_ns = predicted_ns},
       from_ns(now_ns));
   if (effect.outcome > sched::AnswerOutcome::kLate) {
     ++counters.duplicates;
@@ -131,8 +132,14 @@ void EngineLoop::State::take_operation_answer(const sched::AnswerRecord& answer,
   }
   if (const std::uint32_t depth = own(agents.queue_depth, row); depth != 0)
     put(agents.queue_depth, row, depth - 1);
-  if (operation.finished_ns != nullptr && effect.has_residual)
-    operation.finished_ns[place] =
+  if (!effect.has_residual) return;
+  predictor->on_answer(row, {.observed_ns = effect.residual_ns + predicted_ns,
+                             .processing_ns = std::int64_t{answer.processing_us} * kNsPerUs,
+                             .weight = operation.weight,
+                             .queue_depth = operation.queue[place],
+                             .late = effect.outcome == sched::AnswerOutcome::kLate});
+  if (operation.notes != nullptr)
+    operation.notes[place].finished_ns =
         std::clamp(answer.finished_ns, sent_ns, std::max(sent_ns, now_ns));
 }
 

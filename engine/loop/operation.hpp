@@ -63,7 +63,8 @@ struct alignas(kCacheLine) OperationWords {
   Word<std::uint64_t> targets;
   Word<std::uint64_t> next_key;  // the buckets before it have left
   Word<std::uint64_t> result;    // ResultState
-  Word<std::uint64_t> reserved[18];
+  Word<std::uint64_t> weight;    // of the payload, a double's bits
+  Word<std::uint64_t> reserved[17];
 };
 static_assert(sizeof(OperationWords<HostMemory>) == 256);
 inline constexpr std::uint64_t kNowhere = ~std::uint64_t{0};
@@ -75,6 +76,13 @@ inline constexpr std::uint8_t kOperationNow = 1U << 1;           // no T: sent a
 struct BucketRun {
   std::uint32_t key = 0;
   std::uint32_t end = 0;
+};
+
+// What only a trace shows.
+struct TraceNote {
+  std::int64_t finished_ns = 0;      // 0: no answer yet
+  std::int64_t nominal_lead_us = 0;  // what the nominal model would have sent by
+  std::uint16_t confidence = 0;      // as planned
 };
 
 struct Operation {
@@ -91,6 +99,7 @@ struct Operation {
   std::span<Sent> sent;
   std::span<InboxPlace> inbox_place;
   std::span<std::uint16_t> key;
+  std::span<std::uint8_t> queue;           // depth when planned: what the predictor learns by
   std::unique_ptr<std::uint32_t[]> order;  // places, by bucket, of one station together
   std::unique_ptr<BucketRun[]> buckets;    // those that hold anybody, by key
   std::uint32_t bucket_room = 0;
@@ -108,6 +117,7 @@ struct Operation {
   std::int64_t planned_ns = 0;
   std::int64_t bucket_ns = 0;
   std::int64_t expires_ns = 0;
+  double weight = 1;
   std::uint32_t body = 0;    // in the ring of logged bodies; kNoBody: parked alone
   std::uint32_t parked = 0;  // first block; kNone: in the log alone
   std::uint32_t body_bytes = 0;
@@ -115,7 +125,7 @@ struct Operation {
   std::uint8_t marks = 0;
   bool is_lateness_known = false;  // of the bucket that is leaving
   OperationCost cost;
-  std::unique_ptr<std::int64_t[]> finished_ns;  // by place, where a trace was asked for
+  std::unique_ptr<TraceNote[]> notes;  // by place, where a trace was asked for
 
   [[nodiscard]] bool is_wide() const noexcept { return rows.empty(); }
   [[nodiscard]] std::uint32_t room() const noexcept {

@@ -1,6 +1,7 @@
 // Phase 2, plan: an operation's targets, their leads, skips and buckets, in one pass.
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstring>
 
 #include "engine/loop/state.hpp"
@@ -20,10 +21,26 @@ struct NarrowColumns {
   struct alignas(sched::kPlanAlignment) Values {
     std::array<T, (kRows * sizeof(T) + 63) / 64 * 64 / sizeof(T)> of{};
   };
-  Values<float> latency_ms, drift, reliability;
+  Values<float> latency_ms, drift, reliability, work_ms, residual_ms;
   Values<std::uint32_t> queue_depth, heartbeat_ms;
-  Values<std::uint8_t> agent_class;
+  Values<std::uint16_t> confidence;
+  Values<std::uint8_t> agent_class, history;
   std::array<std::uint32_t, kRows> order{};  // places, by station
+
+  [[nodiscard]] sched::ImpedanceColumns columns(std::uint32_t rows) const noexcept {
+    return {.latency_ms = latency_ms.of.data(),
+            .drift = drift.of.data(),
+            .reliability = reliability.of.data(),
+            .queue_depth = queue_depth.of.data(),
+            .heartbeat_ms = heartbeat_ms.of.data(),
+            .agent_class = agent_class.of.data(),
+            .eligible = nullptr,
+            .rows = rows,
+            .learned = {.work_ms = work_ms.of.data(),
+                        .residual_ms = residual_ms.of.data(),
+                        .confidence = confidence.of.data(),
+                        .history = history.of.data()}};
+  }
 };
 
 EngineLoop::State::State() = default;
@@ -115,21 +132,52 @@ sched::PlanRequest EngineLoop::State::plan_request(const OperationRequest& reque
           .now_mesh_ms = mesh_ms(),
           .weight = request.weight,
           .z = options.z,
-          .bucket_width = options.bucket};
+          .bucket_width = options.bucket,
+          .aim = request.aim,
+          .model = options.model,
+          .factors = predictor->all_factors()};
+}
+
+sched::NominalInputs EngineLoop::State::nominal_inputs(std::uint32_t row) const noexcept {
+  const std::uint32_t age_ms = mesh_ms() - own(agents.heartbeat_mesh_ms, row);
+  return {.agent_class = static_cast<sched::AgentClass>(own(agents.agent_class, row)),
+          .latency_ms = own(agents.latency_ms, row),
+          .drift = own(agents.drift, row),
+          .reliability = own(agents.reliability, row),
+          .queue_depth = own(agents.queue_depth, row),
+          .heartbeat_age = Nanos{std::int64_t{age_ms} * kNsPerMs}};
+}
+
+sched::NominalPlan EngineLoop::State::predict(std::uint32_t row, double weight) const noexcept {
+  sched::CalibratedInputs agent;
+  agent.nominal = nominal_inputs(row);
+  if (options.model == sched::Model::kCalibrated && own(agents.history, row) != 0) {
+    agent.has_history = true;
+    agent.work_ms = own(agents.work_ms, row);
+    agent.residual_ms = own(agents.residual_centre_ms, row);
+    agent.confidence = own(agents.confidence, row) / 65'535.0;
+    agent.factors = predictor->factors(agent.nominal.agent_class);
+  }
+  return sched::calibrated(agent, {.weight = weight, .z = options.z, .available = Nanos::max()});
 }
 
 // How long before T a message of this weight must leave for one agent.
 std::int64_t EngineLoop::State::lead_ns(std::uint32_t row, float weight) const noexcept {
-  const std::uint32_t age_ms = mesh_ms() - own(agents.heartbeat_mesh_ms, row);
-  const sched::NominalPlan plan =
-      sched::nominal({.agent_class = static_cast<sched::AgentClass>(own(agents.agent_class, row)),
-                      .latency_ms = own(agents.latency_ms, row),
-                      .drift = own(agents.drift, row),
-                      .reliability = own(agents.reliability, row),
-                      .queue_depth = own(agents.queue_depth, row),
-                      .heartbeat_age = Nanos{std::int64_t{age_ms} * kNsPerMs}},
-                     {.weight = weight, .z = options.z, .available = Nanos::max()});
-  return static_cast<std::int64_t>(plan.lead_ms * static_cast<double>(kNsPerMs));
+  return static_cast<std::int64_t>(predict(row, weight).lead_ms * static_cast<double>(kNsPerMs));
+}
+
+// For who asked for a trace: what was said, and what the nominal model would have done. Right after
+// the plan, whose columns still stand.
+void EngineLoop::State::note_plan(Operation& operation) const {
+  operation.notes = std::make_unique<TraceNote[]>(operation.targets);
+  for (std::uint32_t place = 0; place < operation.targets; ++place) {
+    const std::uint32_t row = operation.row_of(place);
+    if (!operation.gather->scheduled().test(place)) continue;
+    const sched::NominalPlan plan =
+        sched::nominal(nominal_inputs(row), {.weight = operation.weight, .z = options.z});
+    operation.notes[place].nominal_lead_us = static_cast<std::int64_t>(plan.lead_ms * 1'000);
+    operation.notes[place].confidence = planner->confidence()[place];
+  }
 }
 
 // A free slot, or that of the operation that has been over for longest: until then it takes late
@@ -206,6 +254,7 @@ EngineLoop::State::Opened EngineLoop::State::open_operation(
   operation.planned_ns = now_ns;
   operation.bucket_ns = width;
   operation.expires_ns = header.expires_ns;
+  operation.weight = request.weight;
   operation.body = logged;
   operation.parked = first_block;
   operation.body_bytes = header.body_bytes;
@@ -213,7 +262,7 @@ EngineLoop::State::Opened EngineLoop::State::open_operation(
   operation.marks = static_cast<std::uint8_t>((request.confidential ? kOperationConfidential : 0) |
                                               (request.at_once ? kOperationNow : 0));
   operation.cost = {};
-  operation.finished_ns.reset();
+  operation.notes.reset();
   if (logged != kNoBody) {
     bodies[logged % kBodies].slot = slot;
     bodies[logged % kBodies].serial = operation.serial;
@@ -239,33 +288,18 @@ void EngineLoop::State::plan(std::uint32_t slot, const sched::PlanParameters& pa
   std::span<const std::uint32_t> by_station = order;
   if (operation.is_wide()) {
     operation.targets = row_count;
-    const sched::ImpedanceColumns columns{
-        .latency_ms = reinterpret_cast<const float*>(agents.latency_ms.values().data()),
-        .drift = reinterpret_cast<const float*>(agents.drift.values().data()),
-        .reliability = reinterpret_cast<const float*>(agents.reliability.values().data()),
-        .queue_depth = agents.queue_depth.values().data(),
-        .heartbeat_ms = agents.heartbeat_mesh_ms.values().data(),
-        .agent_class = agents.agent_class.values().data(),
-        .eligible = eligible.front().words,
-        .rows = row_count};
-    outcome = planner->plan(parameters, columns, by_station);
+    outcome = planner->plan(parameters, wide_columns(parameters.request.aim), by_station);
   } else {
-    collect_narrow(operation);
-    const NarrowColumns& of = *narrow;
-    by_station = std::span(of.order).first(operation.targets);
-    const sched::ImpedanceColumns columns{.latency_ms = of.latency_ms.of.data(),
-                                          .drift = of.drift.of.data(),
-                                          .reliability = of.reliability.of.data(),
-                                          .queue_depth = of.queue_depth.of.data(),
-                                          .heartbeat_ms = of.heartbeat_ms.of.data(),
-                                          .agent_class = of.agent_class.of.data(),
-                                          .eligible = nullptr,
-                                          .rows = operation.targets};
-    outcome = planner->plan(parameters, columns, by_station);
+    collect_narrow(operation, parameters.request.aim);
+    by_station = std::span(narrow->order).first(operation.targets);
+    outcome = planner->plan(parameters, narrow->columns(operation.targets), by_station);
   }
   MESH_ASSERT(outcome == sched::PlanOutcome::kPlanned);  // as many rows and buckets as it has
   std::copy(planner->lead().begin(), planner->lead().end(), operation.lead.begin());
-  std::copy(planner->lead().begin(), planner->lead().end(), operation.predicted.begin());
+  std::copy(planner->base().begin(), planner->base().end(), operation.predicted.begin());
+  for (std::uint32_t place = 0; place < operation.targets; ++place)
+    operation.queue[place] =
+        static_cast<std::uint8_t>(std::min(own(agents.queue_depth, operation.row_of(place)), 255U));
   std::copy(planner->key().begin(), planner->key().end(), operation.key.begin());
   meant.skipped.invalid_impedance = planner->counts().invalid;
   if ((operation.marks & kOperationNow) != 0) {
@@ -276,8 +310,34 @@ void EngineLoop::State::plan(std::uint32_t slot, const sched::PlanParameters& pa
   }
 }
 
+namespace {
+// The table's columns hold floats as their bits.
+const float* floats(const shm::Column<HostMemory, float>& column) noexcept {
+  return reinterpret_cast<const float*>(column.values().data());
+}
+}  // namespace
+
+sched::ImpedanceColumns EngineLoop::State::wide_columns(sched::Aim aim) const noexcept {
+  const auto& residual =
+      aim == sched::Aim::kCentre ? agents.residual_centre_ms : agents.residual_by_t_ms;
+  return {.latency_ms = floats(agents.latency_ms),
+          .drift = floats(agents.drift),
+          .reliability = floats(agents.reliability),
+          .queue_depth = agents.queue_depth.values().data(),
+          .heartbeat_ms = agents.heartbeat_mesh_ms.values().data(),
+          .agent_class = agents.agent_class.values().data(),
+          .eligible = eligible.front().words,
+          .rows = row_count,
+          .learned = {.work_ms = floats(agents.work_ms),
+                      .residual_ms = floats(residual),
+                      .confidence = agents.confidence.values().data(),
+                      .history = agents.history.values().data()}};
+}
+
 // The marked rows, ascending, with what the pass needs of them.
-void EngineLoop::State::collect_narrow(Operation& operation) noexcept {
+void EngineLoop::State::collect_narrow(Operation& operation, sched::Aim aim) noexcept {
+  const auto& residual =
+      aim == sched::Aim::kCentre ? agents.residual_centre_ms : agents.residual_by_t_ms;
   NarrowColumns& of = *narrow;
   std::uint32_t count = 0;
   for (std::size_t word = 0; word < eligible.size() * 8; ++word) {
@@ -291,6 +351,10 @@ void EngineLoop::State::collect_narrow(Operation& operation) noexcept {
       of.queue_depth.of[count] = own(agents.queue_depth, row);
       of.heartbeat_ms.of[count] = own(agents.heartbeat_mesh_ms, row);
       of.agent_class.of[count] = own(agents.agent_class, row);
+      of.work_ms.of[count] = own(agents.work_ms, row);
+      of.residual_ms.of[count] = own(residual, row);
+      of.confidence.of[count] = own(agents.confidence, row);
+      of.history.of[count] = own(agents.history, row);
       of.order[count] = count;
       ++count;
     }
@@ -370,6 +434,7 @@ void EngineLoop::State::publish(Operation& operation, const sched::MessageHeader
   put(words.planned_ns, operation.planned_ns);
   put(words.bucket_ns, operation.bucket_ns);
   put(words.expires_ns, operation.expires_ns);
+  put(words.weight, std::bit_cast<std::uint64_t>(operation.weight));
   put(words.body_position, position);
   put(words.body, operation.body_bytes | std::uint64_t{operation.parked + 1U} << 32);
   put(words.about, static_cast<std::uint64_t>(header.verb) |

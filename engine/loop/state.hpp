@@ -29,6 +29,7 @@
 #include "engine/loop/unanswered.hpp"
 #include "engine/registry.hpp"
 #include "engine/topology.hpp"
+#include "sched/predictor.hpp"
 #include "sched/send_plan.hpp"
 #include "sched/timing_wheel.hpp"
 
@@ -102,6 +103,7 @@ struct EngineLoop::State {
   std::optional<Topology> topology;
   std::optional<CapabilityTable> capabilities;
   std::optional<sched::SendPlanner> planner;
+  std::optional<sched::Predictor<>> predictor;
   std::optional<sched::TimingWheel> wheel;
   BodyLog::Writer log;
   BodyLog::Reader log_again;  // the same, to read what must go elsewhere
@@ -278,7 +280,12 @@ struct EngineLoop::State {
   [[nodiscard]] sched::PlanRequest plan_request(const OperationRequest& request,
                                                 HostTime target) const noexcept;
   void plan(std::uint32_t slot, const sched::PlanParameters& parameters, Meant& meant) noexcept;
-  void collect_narrow(Operation& operation) noexcept;
+  void collect_narrow(Operation& operation, sched::Aim aim) noexcept;
+  [[nodiscard]] sched::ImpedanceColumns wide_columns(sched::Aim aim) const noexcept;
+  [[nodiscard]] sched::NominalInputs nominal_inputs(std::uint32_t row) const noexcept;
+  // By the model in force, aimed at centre.
+  [[nodiscard]] sched::NominalPlan predict(std::uint32_t row, double weight) const noexcept;
+  void note_plan(Operation& operation) const;
   void order_buckets(Operation& operation, const sched::BucketSorter& sorted) noexcept;
   void order_at_once(Operation& operation, std::span<const std::uint32_t> by_station) noexcept;
   void fill_gather(Operation& operation, const sched::GatherOptions& gather) noexcept;
@@ -317,6 +324,7 @@ struct EngineLoop::State {
   // upkeep.cpp
   void upkeep() noexcept;
   void copy_self(std::uint32_t row) noexcept;
+  void copy_medians(std::uint32_t row, sched::RowFacts& facts) noexcept;
   void expire_names() noexcept;
 
   // adopt.cpp

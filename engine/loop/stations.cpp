@@ -286,7 +286,10 @@ Result<std::vector<AgentId>> EngineLoop::State::enrol(StationLink& link,
       }
       if (!is_here) {
         move_in(link, row, enrolled.previous_station);
-        if (enrolled.incarnation > 1) came.push_back(row);
+        if (enrolled.incarnation > 1)
+          came.push_back(row);
+        else
+          predictor->forget(row);
       }
       order_is_stale = true;
       ids.push_back(enrolled.id);

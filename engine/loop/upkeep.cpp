@@ -30,6 +30,7 @@ void EngineLoop::State::upkeep() noexcept {
     copy_self(upkeep_row);
     upkeep_row = upkeep_row + 1 == row_count ? 0 : upkeep_row + 1;
   }
+  predictor->commit();
   if (upkeep_row < turn) expire_names();  // once a round
 }
 
@@ -41,6 +42,7 @@ void EngineLoop::State::expire_names() noexcept {
     const AgentIndex index = index_of(freed[i]);
     const auto row = static_cast<std::uint32_t>(index);
     static_cast<void>(topology->leave(index));
+    predictor->forget(row);
     order_is_stale = true;
     if (held[row] == 0) continue;
     held_count -= held[row];
@@ -54,6 +56,33 @@ void EngineLoop::State::expire_names() noexcept {
 
 void EngineLoop::State::copy_self(std::uint32_t row) noexcept {
   if (!is_active(row)) return;
+  const auto agent_class = static_cast<sched::AgentClass>(own(agents.agent_class, row));
+  sched::RowFacts facts{.agent_class = agent_class,
+                        .latency_ms = own(agents.latency_ms, row),
+                        .latency_before_ms = own(agents.latency_ms, row),
+                        .drift = own(agents.drift, row),
+                        .before = {.work_ms = own(agents.work_ms, row),
+                                   .residual_centre_ms = own(agents.residual_centre_ms, row),
+                                   .residual_by_t_ms = own(agents.residual_by_t_ms, row),
+                                   .confidence = own(agents.confidence, row),
+                                   .history = own(agents.history, row)}};
+  copy_medians(row, facts);
+  facts.nominal_confidence = sched::nominal(nominal_inputs(row), {.z = options.z}).confidence;
+  if (options.model == sched::Model::kNominal) {
+    put(agents.confidence, row, sched::confidence_bits(facts.nominal_confidence));
+  } else if (const auto learned = predictor->learn(row, facts)) {
+    put(agents.work_ms, row, learned->work_ms);
+    put(agents.residual_centre_ms, row, learned->residual_centre_ms);
+    put(agents.residual_by_t_ms, row, learned->residual_by_t_ms);
+    put(agents.confidence, row, learned->confidence);
+    put(agents.history, row, learned->history);
+  }
+  const double score = std::clamp(std::nearbyint(predict(row, 1).lead_ms), 0.0, 1000.0);
+  put(agents.score, row, static_cast<std::uint16_t>(score));
+}
+
+// What its station measured, clamped and shrunk toward its class.
+void EngineLoop::State::copy_medians(std::uint32_t row, sched::RowFacts& facts) noexcept {
   const StationLink* const link = link_of(registry->station_of(agent_index(row)));
   if (link == nullptr || self_place[row] >= link->self.samples.rows()) return;
   const std::size_t at = self_place[row];
@@ -67,27 +96,18 @@ void EngineLoop::State::copy_self(std::uint32_t row) noexcept {
   const std::uint32_t age = mesh_ms() - heartbeat;
   if (age < 1U << 31) put(agents.heartbeat_mesh_ms, row, heartbeat);
   if (samples == 0 || !is_delay(latency) || !is_delay(processing) || !is_delay(drift)) return;
-  const auto agent_class = static_cast<sched::AgentClass>(own(agents.agent_class, row));
-  const AgentPriors priors = priors_of(agent_class);
+  const AgentPriors priors = priors_of(facts.agent_class);
   const auto weight = static_cast<float>(samples);
   const auto shrink = [&](float own, float prior) {
     return (weight * own + kPriorSamples * prior) / (weight + kPriorSamples);
   };
-  put(agents.latency_ms, row, shrink(latency, priors.latency_ms));
+  facts.latency_ms = shrink(latency, priors.latency_ms);
+  facts.drift = shrink(drift, static_cast<float>(sched::kPriorDrift));
+  facts.station_processing_ms = processing;
+  facts.station_samples = samples;
+  put(agents.latency_ms, row, facts.latency_ms);
   put(agents.processing_ms, row, shrink(processing, priors.processing_ms));
-  put(agents.drift, row, shrink(drift, 0.1F));
-  const sched::NominalPlan plan = sched::nominal(
-      {.agent_class = agent_class,
-       .latency_ms = own(agents.latency_ms, row),
-       .drift = own(agents.drift, row),
-       .reliability = own(agents.reliability, row),
-       .queue_depth = own(agents.queue_depth, row),
-       .heartbeat_age =
-           Nanos{std::int64_t{mesh_ms() - own(agents.heartbeat_mesh_ms, row)} * kNsPerMs}},
-      {.weight = 1, .z = options.z, .available = Nanos::max()});
-  const double score = std::clamp(std::nearbyint(plan.lead_ms), 0.0, 1000.0);
-  put(agents.score, row, static_cast<std::uint16_t>(score));
-  put(agents.confidence, row, sched::confidence_bits(plan.confidence));
+  put(agents.drift, row, facts.drift);
 }
 
 }  // namespace mesh::engine

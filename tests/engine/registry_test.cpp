@@ -210,7 +210,9 @@ TEST(Registry, ShowsNothingOfTheLastTenantToTheNext) {
   rows.latency_ms.store_relaxed(0, 777.0F);
   rows.queue_depth.store_relaxed(0, 9);
   rows.score.store_relaxed(0, 999);
-  rows.residual_by_t_us.store_relaxed(0, -5);
+  rows.work_ms.store_relaxed(0, 3.0F);
+  rows.residual_by_t_ms.store_relaxed(0, -5.0F);
+  rows.history.store_relaxed(0, 32);
   rows.context_hash.store_relaxed(0, 5);
   rows.cluster.store_relaxed(0, 3);
   rows.role.store_relaxed(0, 2);
@@ -228,7 +230,9 @@ TEST(Registry, ShowsNothingOfTheLastTenantToTheNext) {
   EXPECT_EQ(rows.drift.load_relaxed(0), 0.1F);
   EXPECT_EQ(rows.reliability.load_relaxed(0), 1.0F);
   EXPECT_EQ(rows.queue_depth.load_relaxed(0), 0U);
-  EXPECT_EQ(rows.residual_by_t_us.load_relaxed(0), 0);
+  EXPECT_EQ(rows.work_ms.load_relaxed(0), 50.0F);
+  EXPECT_EQ(rows.residual_by_t_ms.load_relaxed(0), 0.0F);
+  EXPECT_EQ(rows.history.load_relaxed(0), 0U);
   EXPECT_EQ(rows.heartbeat_mesh_ms.load_relaxed(0), 4'242U);
   EXPECT_EQ(rows.capabilities.load_relaxed(3), std::uint64_t{1} << 8);
   EXPECT_EQ(rows.cluster.load_relaxed(0), kNoPlace);
