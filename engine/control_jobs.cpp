@@ -11,29 +11,40 @@ constexpr std::size_t kStationsListed = 256;  // a packet holds so many
 
 }  // namespace
 
-std::optional<OperationId> ControlServer::AttachJob::run(SchedulerThread& scheduler,
-                                                         HostTime /*now*/) {
-  const NewStation& about = station_.about();
-  status_ = scheduler.attach({static_cast<StationId>(about.number),
-                              {about.agents, station_.in(), station_.out()},
-                              about.uid,
-                              &station_.wake()});
+std::optional<OperationId> ControlServer::AttachJob::run(SchedulerThread& scheduler, HostTime now) {
+  const StationEntry& entry = station_.entry();
+  const StationId number{entry.number};
+  const SchedulerThread::Attachment attachment{
+      number, {entry.agents, station_.in(), station_.out()}, entry.uid, &station_.wake()};
+  if (kind_ == Kind::kReturned) {
+    status_ = scheduler.readopt(attachment, now);
+    return std::nullopt;
+  }
+  status_ = scheduler.attach(attachment, now);
+  if (!status_) return std::nullopt;
+  // Before it has any agent: the next engine waits for it, and detaches it if it does not come.
+  status_ = server_.table_.attach(entry);
+  if (!status_) scheduler.detach(number, now);
   return std::nullopt;
 }
 
 void ControlServer::AttachJob::done() {
-  server_.on_attached(connection_, station_.about().number, status_);
+  if (kind_ == Kind::kNew) {
+    server_.on_attached(connection_, station_.entry().number, status_);
+  } else {
+    server_.on_returned(connection_, station_.entry().number, status_);
+  }
 }
 
+// An engine that dies in between leaves a row that says so: the next one finishes it.
 std::optional<OperationId> ControlServer::DetachJob::run(SchedulerThread& scheduler, HostTime now) {
+  server_.table_.leave(station_);
   scheduler.detach(static_cast<StationId>(station_), now);
+  server_.table_.free(station_);
   return std::nullopt;
 }
 
-void ControlServer::DetachJob::done() {
-  server_.stations_.erase(station_);
-  server_.owners_.erase(station_);
-}
+void ControlServer::DetachJob::done() { server_.on_detached(station_); }
 
 void ControlServer::RequestJob::done() {
   Connection* const connection = server_.find(connection_);
@@ -81,6 +92,7 @@ class ControlServer::StatusJob final : public RequestJob {
     EngineStatus status = status_;
     server().add_counts(status);
     nlohmann::json object = status_json(status);
+    object["awaited"] = server().awaited_json();
     object["attached"] = server().stations_json();
     return dump(object);
   }
@@ -163,8 +175,8 @@ Result<std::unique_ptr<Job>> ControlServer::console_job(const ConsoleRequest& re
     return job;
   }
   return fail(Errc::bad_input, "request: op '" + request.op +
-                                   "' is none of attach, enrol, status, send, broadcast, scatter, "
-                                   "down");
+                                   "' is none of attach, reattach, enrol, observe, status, send, "
+                                   "broadcast, scatter, down");
 }
 
 nlohmann::json ControlServer::stations_json() const {
@@ -173,10 +185,9 @@ nlohmann::json ControlServer::stations_json() const {
     const auto owner = owners_.find(number);
     const auto found =
         owner == owners_.end() ? connections_.end() : connections_.find(owner->second);
-    nlohmann::json one = {{"station", number},
-                          {"name", station->about().name},
-                          {"agents", station->about().agents},
-                          {"uid", station->about().uid}};
+    const StationEntry& entry = station->entry();
+    nlohmann::json one = {
+        {"station", number}, {"name", entry.name}, {"agents", entry.agents}, {"uid", entry.uid}};
     if (found != connections_.end()) {
       one["process"] = found->second->peer.process;
       one["death_known_by"] = found->second->process ? "socket, pidfd" : "socket";
@@ -187,10 +198,29 @@ nlohmann::json ControlServer::stations_json() const {
   return list;
 }
 
+nlohmann::json ControlServer::awaited_json() const {
+  nlohmann::json list = nlohmann::json::array();
+  for (const auto& [number, awaited] : awaited_) {
+    const StationEntry& entry = awaited.station.entry;
+    list.push_back({{"station", number}, {"name", entry.name}, {"agents", entry.agents}});
+    if (list.size() == kStationsListed) break;
+  }
+  return list;
+}
+
+// relaxed: counts that stand alone.
 void ControlServer::add_counts(EngineStatus& status) const noexcept {
-  status.stations = stations();
-  status.connections = connections();
-  status.stations_ever = stations_ever();
+  constexpr auto kRelaxed = std::memory_order_relaxed;  // relaxed: as above
+  status.stations = station_count_.load(kRelaxed);
+  status.connections = connection_count_.load(kRelaxed);
+  status.stations_ever = stations_ever_.load(kRelaxed);
+  status.evicted = evicted_ever_.load(kRelaxed);
+  status.missing_rights = missing_rights_;
+  status.adoption = adoption_;
+  status.adoption.returned = returned_.load(kRelaxed);
+  status.adoption.awaited = awaited_count_.load(kRelaxed);
+  status.adoption.not_back = not_back_.load(kRelaxed);
+  status.adoption.refused = refused_back_.load(kRelaxed);
 }
 
 EngineStatus status_of(SchedulerThread& scheduler) {
@@ -200,6 +230,9 @@ EngineStatus status_of(SchedulerThread& scheduler) {
   status.agents_enrolled = scheduler.loop().agents_enrolled();
   status.turns = scheduler.counters().turns;
   status.parks = scheduler.counters().parks;
+  for (const SchedulerThread::Stuck& one : scheduler.stuck()) {
+    status.stuck.push_back({one.station, one.standing});
+  }
   return status;
 }
 

@@ -26,8 +26,10 @@ struct ControlServer::Connection {
 
 class ControlServer::AttachJob final : public Job {
  public:
-  AttachJob(ControlServer& server, std::uint64_t connection, const AttachedStation& station)
-      : server_(server), connection_(connection), station_(station) {}
+  enum class Kind : std::uint8_t { kNew, kReturned };
+  AttachJob(ControlServer& server, std::uint64_t connection, const AttachedStation& station,
+            Kind kind)
+      : server_(server), connection_(connection), station_(station), kind_(kind) {}
   std::optional<OperationId> run(SchedulerThread& scheduler, HostTime now) override;
   void done() override;
 
@@ -35,6 +37,7 @@ class ControlServer::AttachJob final : public Job {
   ControlServer& server_;
   std::uint64_t connection_;
   const AttachedStation& station_;
+  Kind kind_;
   Status status_;
 };
 

@@ -166,6 +166,30 @@ json result_json(const FinishedOperation& finished) {
   };
 }
 
+namespace {
+
+json adoption_json(const AdoptionStatus& adoption) {
+  if (!adoption.is_adopted) return nullptr;
+  return {{"agents", adoption.agents},
+          {"stations", adoption.stations},
+          {"returned", adoption.returned},
+          {"awaited", adoption.awaited},
+          {"not_back", adoption.not_back},
+          {"refused", adoption.refused},
+          {"lost", "samples younger than a second"}};
+}
+
+json stuck_json(const std::vector<StuckStation>& stuck) {
+  json list = json::array();
+  for (const StuckStation& one : stuck) {
+    list.push_back(
+        {{"station", static_cast<unsigned>(one.station)}, {"ms", one.standing.count() / kNsPerMs}});
+  }
+  return list;
+}
+
+}  // namespace
+
 json status_json(const EngineStatus& status) {
   const LoopCounters& loop = status.counters;
   return {{"ok", true},
@@ -174,6 +198,10 @@ json status_json(const EngineStatus& status) {
           {"stations", status.stations},
           {"stations_ever", status.stations_ever},
           {"connections", status.connections},
+          {"evicted", status.evicted},
+          {"stuck", stuck_json(status.stuck)},
+          {"adopted", adoption_json(status.adoption)},
+          {"missing_rights", status.missing_rights},
           {"counters",
            {{"turns", status.turns},
             {"parks", status.parks},

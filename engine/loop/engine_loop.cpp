@@ -80,7 +80,7 @@ Result<std::unique_ptr<EngineLoop::State>> EngineLoop::State::create(const LoopM
   state->wheel.emplace(std::move(wheel));
   state->pending = std::make_unique<PendingPool>(
       std::max<std::uint32_t>(kPendingPerPriority, std::bit_ceil(2 * state->row_count)));
-  state->stations.resize(memory.size.stations + 1);
+  state->stations.resize(kMaxStations + 1);
   state->live.reserve(memory.size.stations);
   state->order.reserve(state->row_count);
   state->place.resize(state->row_count);
@@ -140,11 +140,26 @@ Status EngineLoop::attach(StationId station, const StationMemory& memory, std::u
   return {};
 }
 
+Status EngineLoop::readopt(StationId station, const StationMemory& memory, std::uint32_t uid) {
+  MESH_CHECK_OK(attach(station, memory, uid));
+  State& state = *state_;
+  for (std::uint32_t row = 0; row < state.row_count; ++row)
+    if (state.registry->station_of(agent_index(row)) == station)
+      state.move_in(*state.link_of(station), row, kNoStation);
+  state.order_is_stale = true;
+  return {};
+}
+
 void EngineLoop::detach(StationId station, HostTime now) {
   State& state = *state_;
   StationLink* const link = state.link_of(station);
-  if (link == nullptr) return;
   state.advance_to(now);
+  if (link == nullptr) {
+    std::vector<AgentIndex> gone(kUpkeepRowsPerTick);
+    while (state.registry->detach(station, now, gone).more) {
+    }
+    return;
+  }
   state.drain(*link);
   for (std::uint32_t priority = 0; priority < kPriorities; ++priority)
     while (const PendingDelivery* const waiting = state.pending->front(*link, priority)) {

@@ -143,6 +143,9 @@ class EngineLoop {
 
   // Between ticks.
   Status attach(StationId station, const StationMemory& memory, std::uint32_t uid);
+  // A station of the dead engine whose memories are still the same: its rings are taken over with
+  // what is in them, and its agents stay attached.
+  Status readopt(StationId station, const StationMemory& memory, std::uint32_t uid);
   // Takes in what the dead station published, marks its agents offline, forgets its memory: the
   // caller may unmap it.
   void detach(StationId station, HostTime now);

@@ -72,6 +72,8 @@ TEST(Up, RefusesWhatItCannotDo) {
   expect_refusal({"up", "--wait", "sleep"}, "--wait \"sleep\": is spin, adaptive or park");
   expect_refusal({"up", "--cpu", "first"}, "--cpu");
   expect_refusal({"up", "--name", "a/b"}, "");
+  expect_refusal({"up", "--reconnect-ms", "soon"}, "--reconnect-ms");
+  expect_refusal({"up", "--stuck-ms", "0"}, "--stuck-ms");
 }
 TEST(Agent, RefusesWhatItCannotDo) {
   expect_refusal({"agent"}, "--name");
@@ -154,7 +156,7 @@ TEST(Swarm, EndsWithoutItsEngineAndSaysWhy) {
   EXPECT_EQ(up.ask({"down"}).exit_code, 0);
   const Ran ran = swarm.wait();
   EXPECT_NE(ran.exit_code, 0);
-  EXPECT_THAT(ran.err, HasSubstr("the engine has gone"));
+  EXPECT_THAT(ran.err, HasSubstr("was taken down"));
 }
 
 TEST(Agent, RunsItsCommandForEachMessage) {
