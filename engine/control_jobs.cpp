@@ -208,19 +208,20 @@ nlohmann::json ControlServer::awaited_json() const {
   return list;
 }
 
-// relaxed: counts that stand alone.
 void ControlServer::add_counts(EngineStatus& status) const noexcept {
-  constexpr auto kRelaxed = std::memory_order_relaxed;  // relaxed: as above
-  status.stations = station_count_.load(kRelaxed);
-  status.connections = connection_count_.load(kRelaxed);
-  status.stations_ever = stations_ever_.load(kRelaxed);
-  status.evicted = evicted_ever_.load(kRelaxed);
+  const auto now = [](const auto& count) {
+    return count.load(std::memory_order_relaxed);  // relaxed: each stands alone
+  };
+  status.stations = now(station_count_);
+  status.connections = now(connection_count_);
+  status.stations_ever = now(stations_ever_);
+  status.evicted = now(evicted_ever_);
   status.missing_rights = missing_rights_;
   status.adoption = adoption_;
-  status.adoption.returned = returned_.load(kRelaxed);
-  status.adoption.awaited = awaited_count_.load(kRelaxed);
-  status.adoption.not_back = not_back_.load(kRelaxed);
-  status.adoption.refused = refused_back_.load(kRelaxed);
+  status.adoption.returned = now(returned_);
+  status.adoption.awaited = now(awaited_count_);
+  status.adoption.not_back = now(not_back_);
+  status.adoption.refused = now(refused_back_);
 }
 
 EngineStatus status_of(SchedulerThread& scheduler) {

@@ -3,10 +3,10 @@
 //
 // Callers     any thread; start and stop one at a time.
 // Progress    set-up and console calls: they wait for the scheduler thread.
-// If the      process dies: the kernel frees the lock, and the mesh stays as it is. The next start()
-// other side  in that directory adopts it and says so (Report): its clock, agents and messages go
-// dies        on, its stations come back by themselves within EngineOptions::reconnect, and who does
-//             not counts as dead. The engine waits for nobody meanwhile.
+// If the      process dies: the kernel frees the lock, and the mesh stays as it is. The next
+// other side  start() in that directory adopts it and says so (Report): its clock, agents and
+// dies        messages go on, its stations come back by themselves within EngineOptions::reconnect,
+//             and who does not counts as dead. The engine waits for nobody meanwhile.
 //             A station dies: its connection closes or its pidfd becomes readable; its agents go
 //             offline and its memory goes. It stands still: EngineOptions::stuck_after.
 // Errors      start -> already_exists (another engine runs there: its process), no_space,

@@ -52,8 +52,7 @@ Status Observer::bind() {
   MESH_TRY(const auto clock, layout_.array<sched::ClockWords>(table(), "clock"));
   clock_.emplace(clock.front());
   columns_ = std::make_unique<Columns>();
-#define MESH_BIND(what, T) \
-  MESH_TRY(columns_->what, layout_.column<T>(table(), "agent." #what))
+#define MESH_BIND(what, T) MESH_TRY(columns_->what, layout_.column<T>(table(), "agent." #what))
   MESH_BIND(sequence, std::uint32_t);
   MESH_BIND(incarnation, std::uint32_t);
   MESH_BIND(sector, std::uint32_t);

@@ -90,35 +90,33 @@ class StationRows {
 
   [[nodiscard]] std::size_t rows() const noexcept { return rows_.size(); }
 
-  // Every store a release, which costs nothing here: a row that was given up is free before the
-  // first word of its next tenant stands, and that one's words before its state.
+  // The state last: whoever finds the row attached finds it whole.
   void write(std::size_t at, const StationEntry& entry) const noexcept {
     Row& row = rows_[at];
     const NameBytes name = encode(entry.name);
-    row.number.store_release(entry.number);
+    put(row.number, std::uint32_t{entry.number});
     MESH_POINT("stations.write:after_number");
-    row.uid.store_release(entry.uid);
-    row.agents.store_release(entry.agents);
-    row.device.store_release(entry.out.device);
-    row.inode.store_release(entry.out.inode);
-    row.out_bytes.store_release(entry.out.size_bytes);
-    for (std::size_t i = 0; i < entry.token.size(); ++i) row.token[i].store_release(entry.token[i]);
-    for (std::size_t i = 0; i < kNameWords; ++i) row.name[i].store_release(name.words[i]);
+    put(row.uid, entry.uid);
+    put(row.agents, entry.agents);
+    put(row.device, entry.out.device);
+    put(row.inode, entry.out.inode);
+    put(row.out_bytes, entry.out.size_bytes);
+    for (std::size_t i = 0; i < entry.token.size(); ++i) put(row.token[i], entry.token[i]);
+    for (std::size_t i = 0; i < kNameWords; ++i) put(row.name[i], name.words[i]);
     MESH_POINT("stations.write:before_state");
-    // SYNC station.row release: whoever finds the row attached finds it whole.
-    row.state.store_release(StationState::attached);
+    put(row.state, StationState::attached);
   }
   void leave(std::size_t at) const noexcept {
-    rows_[at].state.store_release(StationState::leaving);
+    put(rows_[at].state, StationState::leaving);
     MESH_POINT("stations.leave:after_state");
   }
   void free(std::size_t at) const noexcept {
-    rows_[at].state.store_release(StationState::free);
+    put(rows_[at].state, StationState::free);
     MESH_POINT("stations.free:after_state");
   }
 
   [[nodiscard]] StationState state_of(std::size_t at) const noexcept {
-    return rows_[at].state.load_acquire();  // SYNC station.row acquire: pairs with write()
+    return rows_[at].state.load_acquire();  // SYNC station.row acquire: pairs with put()
   }
   [[nodiscard]] std::uint32_t number_of(std::size_t at) const noexcept {
     return rows_[at].number.load_relaxed();  // relaxed: this thread is the only writer
@@ -148,6 +146,13 @@ class StationRows {
   }
 
  private:
+  // Every store a release, which costs nothing here: a row that was given up is free before the
+  // first word of its next tenant stands, and that one's words stand before its state.
+  template <class Word, class T>
+  static void put(Word& word, T value) noexcept {
+    word.store_release(value);  // SYNC station.row release: pairs with state_of()
+  }
+
   std::span<Row> rows_;
 };
 

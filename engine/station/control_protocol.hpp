@@ -2,8 +2,8 @@
 //
 //     request   {"op": "attach", "version": 2, "layout_hash": "0x...", "page_bytes": 4096,
 //                "name": "...", "agents": 8}
-//     answer    {"ok": true, "station": 3, "mesh_agents": 64, ..., "token": [7, 9]}, then one packet
-//               of 8 bytes (the station's number) that carries kStationDescriptors descriptors
+//     answer    {"ok": true, "station": 3, "mesh_agents": 64, ..., "token": [7, 9]}, then one
+//               packet of 8 bytes (the station's number) that carries kStationDescriptors
 //     request   {"op": "reattach", "version", "layout_hash", "page_bytes", "station": 3,
 //                "mesh_uuid": [...], "token": [7, 9]}, carrying kReturnDescriptors: to the next
 //               engine, from a station of the one that died

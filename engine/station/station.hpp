@@ -3,8 +3,8 @@
 //
 // Callers     one thread, the pump; post() and Reply: any thread.
 // Progress    poll, send, flush: as StationCore's, and one system call where the engine sleeps, and
-//             one each 100 ms that looks whether it is still there. attach, enrol: set-up, they wait
-//             for the engine. wait: until its deadline.
+//             one each 100 ms that looks whether it is still there. attach, enrol: set-up, they
+//             wait for the engine. wait: until its deadline.
 // Ordering    as StationCore's.
 // Units       HostTime, by the engine's clock.
 // If the      engine dies: the station looks for the next one in wait(), poll() and flush(), shows
