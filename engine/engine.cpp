@@ -25,6 +25,10 @@ std::int64_t wall_clock_ns() noexcept {
       .count();
 }
 
+std::string counted(std::size_t count, const std::string& what) {
+  return std::to_string(count) + " " + what + (count == 1 ? "" : "s");
+}
+
 Result<std::shared_ptr<const shm::EventFd>> shared_event() {
   MESH_TRY(shm::EventFd made, shm::EventFd::create());
   return std::make_shared<const shm::EventFd>(std::move(made));
@@ -134,7 +138,7 @@ Status Engine::State::look_around(const EngineOptions& options) {
     MESH_TRY(const std::vector<std::string> names, files.drop_all());
     for (const std::string& name : names) report.dropped.push_back(name + ": dropped");
     if (!names.empty()) {
-      report.dropped.push_back(agents ? "with them " + std::to_string(*agents) + " agents"
+      report.dropped.push_back(agents ? "with them went " + counted(*agents, "agent")
                                       : std::string("what they held could not be read"));
     }
     return {};

@@ -240,7 +240,7 @@ TEST_F(Adoption, BeginsAnewWhenToldAndSaysWhatItDrops) {
   EXPECT_EQ(
       (*engine)->report().dropped,
       (std::vector<std::string>{"engine: dropped", "payload: dropped", "station-1.in: dropped",
-                                "table: dropped", "with them 1 agents"}));
+                                "table: dropped", "with them went 1 agent"}));
   EXPECT_TRUE((*engine)->report().adopted.empty());
   EXPECT_EQ((*engine)->status()->agents_enrolled, 0U);
 }
@@ -263,7 +263,7 @@ TEST_F(Adoption, RemovesTheFilesOfStationsThatAreNotAttached) {
   EXPECT_THAT((*engine)->report().dropped.front(), HasSubstr("station-9.in"));
   EXPECT_FALSE(fs::exists(file("station-9.in")));
   EXPECT_TRUE(fs::exists(file("station-1.in")));
-  EXPECT_THAT((*engine)->report().adopted.front(), HasSubstr("goes on: 1 agents"));
+  EXPECT_THAT((*engine)->report().adopted.front(), HasSubstr("goes on: 1 agent"));
 }
 
 // A death at every step of a start, and of an end: what it leaves is no mesh, and nobody's loss.
