@@ -250,8 +250,9 @@ void Engine::State::go_on(const EngineOptions& options) {
   adoption.agents = scheduler->loop().agents_enrolled();
   adoption.stations = left.size();
   report.adopted.push_back("the mesh " + shm::to_text(format.identity.mesh_uuid) +
-                           " goes on: " + std::to_string(adoption.agents) + " agents");
-  report.adopted.push_back(std::to_string(left.size()) + " stations are waited for, " +
+                           " goes on: " + counted(adoption.agents, "agent"));
+  if (left.empty()) return;
+  report.adopted.push_back(counted(left.size(), "station") + " waited for, " +
                            std::to_string(options.reconnect.count() / kNsPerMs) + " ms");
 }
 
