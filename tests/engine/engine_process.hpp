@@ -45,6 +45,7 @@ class EngineProcess {
   // "up", or why not; kGone: it died first.
   [[nodiscard]] std::string hear() const { return child_.hear(); }
   void kill() { child_.end(); }
+  [[nodiscard]] pid_t process() const { return child_.process(); }
   // An orderly end: the mesh goes.
   int end() {
     child_.tell("end");

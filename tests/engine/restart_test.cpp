@@ -1,86 +1,15 @@
 // An engine that is killed and started again: the mesh goes on, its stations come back.
-#include <fstream>
-#include <random>
-
 #include <fcntl.h>
-#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-#include "engine/memory_map.hpp"
-#include "engine/station/control_protocol.hpp"
-#include "engine/station/handed_over.hpp"
-#include "shm/files.hpp"
-#include "tests/engine/engine_process.hpp"
-#include "tests/seed.hpp"
+#include "tests/engine/raw_station.hpp"
 
 namespace mesh::testing {
 namespace {
 
-using engine::ControlClient;
-using engine::Engine;
 using engine::EngineOptions;
 using nlohmann::json;
-
-// Station by hand, without the library: it can hand back whatever it likes.
-class RawStation {
- public:
-  explicit RawStation(const std::string& directory) : directory_(directory) {
-    auto client = ControlClient::connect(directory, {});
-    EXPECT_TRUE(client.has_value()) << client.error().sentence;
-    json request = engine::request_of("attach").value();
-    request["name"] = "raw";
-    request["agents"] = 1;
-    const auto answer = client->request(engine::text_of(request));
-    EXPECT_TRUE(answer.has_value()) << answer.error().sentence;
-    const json object = json::parse(answer.value_or("{}"));
-    again_ = engine::request_of("reattach").value();
-    for (const char* const key : {"station", "token", "mesh_uuid"}) again_[key] = object[key];
-    auto passed = client->receive_descriptors();
-    EXPECT_TRUE(passed.has_value()) << passed.error().sentence;
-    passed_ = std::move(*passed);
-    client_.emplace(std::move(*client));
-  }
-
-  [[nodiscard]] int out() const {
-    return passed_[static_cast<std::size_t>(engine::StationDescriptor::out)].get();
-  }
-  [[nodiscard]] int wake() const {
-    return passed_[static_cast<std::size_t>(engine::StationDescriptor::station_wake)].get();
-  }
-  [[nodiscard]] std::size_t out_bytes() const {
-    return shm::identity_of(out(), "out").value().size_bytes;
-  }
-  // The refusal; ok: taken back, and the connection is kept.
-  Error come_back(const json& patch, const std::vector<int>& descriptors) {
-    auto client = ControlClient::connect(directory_, {.patience = kForEver});
-    EXPECT_TRUE(client.has_value()) << client.error().sentence;
-    json request = again_;
-    request.update(patch);
-    EXPECT_TRUE(client->send(engine::text_of(request), descriptors).has_value());
-    std::optional<engine::ControlAnswer> answer;
-    Error refusal;
-    EXPECT_TRUE(eventually([&] {
-      auto received = client->try_receive();
-      if (!received) refusal = received.error();
-      if (received && *received) answer = std::move(**received);
-      return answer.has_value() || refusal.code != Errc::ok;
-    }));
-    if (answer) {
-      EXPECT_EQ(answer->descriptors.size(), engine::kResumeDescriptors);
-      client_.emplace(std::move(*client));
-    }
-    return refusal;
-  }
-  Error come_back() { return come_back(json::object(), {out(), wake()}); }
-  void leave() { client_.reset(); }
-
- private:
-  std::string directory_;
-  json again_;
-  std::optional<ControlClient> client_;
-  std::vector<shm::Descriptor> passed_;
-};
 
 std::vector<std::string> files_in(const std::string& directory) {
   std::vector<std::string> names;
