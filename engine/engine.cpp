@@ -233,7 +233,9 @@ Status Engine::State::format_new() {
   MESH_CHECK_OK(shm::format(payload->writable_bytes(), payload_plan, format));
   MESH_CHECK_OK(shm::format(table->writable_bytes(), table_plan, format));
   MESH_POINT("engine.format:after_table");
-  return files.publish();
+  MESH_CHECK_OK(files.publish());
+  files.own_mesh();  // empty, and ours: it goes if the start fails
+  return {};
 }
 
 // What the dead engine was taking apart is finished; what it had is counted and waited for.
@@ -280,7 +282,7 @@ Status Engine::State::start_threads() {
   }
   control->set_missing_rights(std::move(missing));
   control->start();
-  files.own_mesh();  // not before: what fails to start takes nothing away
+  files.own_mesh();  // an adopted one, not before: what fails to start takes nothing away
   return {};
 }
 

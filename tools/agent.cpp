@@ -29,6 +29,7 @@ namespace {
 constexpr const char* kFooter = R"(
 Attaches one agent and runs CMD by /bin/sh for each message, one after another: the
 message is its standard input, its standard output (at most 64 KiB) the answer's body.
+Messages wait for their turn, 65536 at most; more are declined.
 Exit code 0 answers READY; any other answers CONFLICT with that number; a command that a
 signal killed declines the message. Without --exec each message is printed, and
 answered READY. It runs until Ctrl-C; a command that is running then is waited for. An
@@ -45,7 +46,7 @@ constexpr Nanos kAttachPatience{5 * kNsPerSecond};
 constexpr Nanos kEnginePatience{60 * kNsPerSecond};  // while it is started again
 constexpr std::size_t kAnswerBytesMax = std::size_t{64} << 10;
 constexpr std::size_t kDeliveriesATurn = 64;
-constexpr std::size_t kJobsMost = 1'024;
+constexpr std::size_t kJobsMost = 65'536;
 
 struct Options {
   std::string agent;
@@ -140,13 +141,11 @@ class ShellAgent {
 
   Status run(const StopSignals& stop) {
     while (!stop.requested()) {
-      const std::size_t room =
-          worker_ ? kJobsMost - std::min(kJobsMost, worker_->waiting()) : kDeliveriesATurn;
-      const std::size_t polled =
-          station_.poll(std::min(room, kDeliveriesATurn),
-                        [&](const engine::Delivery& delivery, engine::Reply reply) {
-                          take(delivery, std::move(reply));
-                        });
+      // Always: a station that leaves its inbox unread is evicted.
+      const std::size_t polled = station_.poll(
+          kDeliveriesATurn, [&](const engine::Delivery& delivery, engine::Reply reply) {
+            take(delivery, std::move(reply));
+          });
       if (polled > 0) continue;
       if (station_.is_lost()) return tl::unexpected<Error>(station_.lost_reason());
       station_.wait(station_.now() + kLookAtSignals);
@@ -160,6 +159,7 @@ class ShellAgent {
   void take(const engine::Delivery& delivery, engine::Reply reply) {
     if (!reply) return;
     if (worker_) {
+      if (worker_->waiting() >= kJobsMost) return;  // declined
       worker_->push({{delivery.body.begin(), delivery.body.end()}, std::move(reply)});
       return;
     }

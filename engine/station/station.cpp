@@ -148,7 +148,7 @@ Status Station::make_core(const TableView& table) {
 Station::~Station() {
   // A forked child has neither the connection nor the memory.
   if (core_ == nullptr || ::getpid() != memories_->owner) return;
-  flush();
+  reveal();
 }
 
 StationId Station::id() const noexcept {

@@ -298,6 +298,24 @@ TEST_F(Adoption, TakesAwayWhatAStartOrAnEndThatDiedHalfwayLeft) {
   EXPECT_TRUE(fs::exists(file("engine")));
 }
 
+TEST(AdoptionStart, LeavesNothingWhenANewMeshFailsToStart) {
+  const ScratchDirectory directory;
+  const std::string deep = directory.file(std::string(100, 'd'));  // too long for a socket's path
+  const auto engine = Engine::start(engine_options(deep));
+  ASSERT_FALSE(engine.has_value());
+  EXPECT_EQ(engine.error().code, Errc::invalid_argument);
+  EXPECT_EQ(files_in(deep), std::vector<std::string>{"lock"});
+}
+
+TEST_F(Adoption, LeavesEverythingWhenAnAdoptedMeshFailsToStart) {
+  EngineOptions options = engine_options(directory_.path());
+  options.cpu = 1'022;  // no machine of ours has it
+  const auto before = files_in(directory_.path());
+  EXPECT_EQ(refusal(options).code, Errc::invalid_argument);
+  EXPECT_EQ(files_in(directory_.path()), before);
+  adopts();
+}
+
 TEST(AdoptionKill, AnyNamedPointOfAStartLeavesADirectoryThatTheNextStartTakes) {
   if (!kHasPoints) GTEST_SKIP() << "built without MESH_FAULTS";
   for (const auto& [point, times] : {std::pair{"files.create:after_file", 3U},
