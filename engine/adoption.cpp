@@ -64,16 +64,19 @@ Status adopt_stations(const MeshFiles& files, AdoptedMesh& mesh) {
   std::vector<std::string> known;
   for (const StationTable::Left& left : table.left()) {
     const std::string file = station_in_file(left.entry.number);
-    if (left.state == StationState::leaving) {
-      mesh.leaving.push_back(left.entry.number);
-      continue;
-    }
     MESH_CHECK_OK(check_station(left.entry, mesh.size));
     shm::MappingIdentity identity = mesh.format.identity;
     identity.instance = left.entry.number;
-    MESH_TRY(shm::Mapping in, open_checked(files, file, station_in_layout(left.entry.agents),
-                                           identity, mesh.format.parameters));
-    mesh.stations.push_back({left.entry, std::move(in)});
+    auto in = open_checked(files, file, station_in_layout(left.entry.agents), identity,
+                           mesh.format.parameters);
+    if (left.state == StationState::leaving) {
+      LeavingStation leaving{left.entry, std::nullopt};
+      if (in) leaving.in = std::move(*in);
+      mesh.leaving.push_back(std::move(leaving));
+      continue;  // its file goes in any case
+    }
+    if (!in) return tl::unexpected<Error>(std::move(in).error());
+    mesh.stations.push_back({left.entry, std::move(*in)});
     known.push_back(file);
   }
   MESH_TRY(const std::vector<std::string> names, files.list());

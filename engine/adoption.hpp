@@ -28,14 +28,19 @@ struct LeftStation {
   StationEntry entry;
   shm::Mapping in;
 };
+// One that the dead engine was taking apart. Its file may be gone.
+struct LeavingStation {
+  StationEntry entry;
+  std::optional<shm::Mapping> in;
+};
 
 struct AdoptedMesh {
   MeshSize size;              // as it was made
   shm::FormatOptions format;  // as its headers say
   shm::Mapping table, payload, engine;
   std::vector<LeftStation> stations;
-  std::vector<std::uint16_t> leaving;  // were being taken apart: to be finished
-  std::vector<std::string> orphans;    // files of stations that are not attached: to be removed
+  std::vector<LeavingStation> leaving;  // to be finished
+  std::vector<std::string> orphans;     // files of stations that are not attached: to be removed
 };
 
 // None: no mesh is there.

@@ -18,6 +18,11 @@ std::optional<OperationId> ControlServer::AttachJob::run(SchedulerThread& schedu
       number, {entry.agents, station_.in(), station_.out()}, entry.uid, &station_.wake()};
   if (kind_ == Kind::kReturned) {
     status_ = scheduler.readopt(attachment, now);
+    if (status_) return std::nullopt;
+    // Its rings make no sense: it is dead to us.
+    server_.table_.leave(entry.number);
+    scheduler.give_up(attachment, now);
+    server_.table_.free(entry.number);
     return std::nullopt;
   }
   status_ = scheduler.attach(attachment, now);
@@ -39,7 +44,13 @@ void ControlServer::AttachJob::done() {
 // An engine that dies in between leaves a row that says so: the next one finishes it.
 std::optional<OperationId> ControlServer::DetachJob::run(SchedulerThread& scheduler, HostTime now) {
   server_.table_.leave(station_);
-  scheduler.detach(static_cast<StationId>(station_), now);
+  const StationId number{station_};
+  if (left_ != nullptr) {
+    const StationMemory memory{left_->entry.agents, left_->in.writable_bytes(), {}};
+    scheduler.give_up({number, memory, left_->entry.uid, nullptr}, now);
+  } else {
+    scheduler.detach(number, now);
+  }
   server_.table_.free(station_);
   return std::nullopt;
 }

@@ -43,13 +43,16 @@ class ControlServer::AttachJob final : public Job {
 
 class ControlServer::DetachJob final : public Job {
  public:
-  DetachJob(ControlServer& server, std::uint16_t station) : server_(server), station_(station) {}
+  // `left`: of one that is not back from the dead engine; it stands until done().
+  DetachJob(ControlServer& server, std::uint16_t station, const LeftStation* left)
+      : server_(server), station_(station), left_(left) {}
   std::optional<OperationId> run(SchedulerThread& scheduler, HostTime now) override;
   void done() override;
 
  private:
   ControlServer& server_;
   std::uint16_t station_;
+  const LeftStation* left_;
 };
 
 // Ends with one answer to the connection that asked, if it is still there.

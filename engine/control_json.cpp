@@ -171,6 +171,8 @@ namespace {
 json adoption_json(const AdoptionStatus& adoption) {
   if (!adoption.is_adopted) return nullptr;
   return {{"agents", adoption.agents},
+          {"operations", adoption.operations},
+          {"messages", adoption.messages},
           {"stations", adoption.stations},
           {"returned", adoption.returned},
           {"awaited", adoption.awaited},

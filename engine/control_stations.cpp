@@ -204,13 +204,12 @@ void ControlServer::handle_reattach(Connection& connection, const nlohmann::json
 
 void ControlServer::on_returned(std::uint64_t number, std::uint16_t station, const Status& status) {
   Connection* const connection = find(number);
-  if (!status) {  // its rings make no sense: it is dead to us
+  if (!status) {
     ++refused_back_;
-    if (connection != nullptr) {
-      connection->station = 0;
-      refuse(*connection, status.error());
-    }
-    return detach(station);
+    on_detached(station);
+    if (connection == nullptr) return;
+    connection->station = 0;
+    return refuse(*connection, status.error());
   }
   if (connection == nullptr) return detach(station);
   connection->is_attached = true;
@@ -240,7 +239,7 @@ void ControlServer::give_up_awaited() {
     if (awaited.is_given_up) continue;
     awaited.is_given_up = true;
     ++not_back_;
-    detach(number);
+    post(std::make_unique<DetachJob>(*this, number, &awaited.station));
   }
 }
 
@@ -255,7 +254,7 @@ int ControlServer::wait_ms() const {
 // Eviction and the end.
 
 void ControlServer::detach(std::uint16_t station) {
-  post(std::make_unique<DetachJob>(*this, station));
+  post(std::make_unique<DetachJob>(*this, station, nullptr));
 }
 
 // Nothing of it is looked at any more: its memories and its file go.

@@ -64,7 +64,9 @@ class RunJob final : public CallJob<T> {
 class ScatterJob final : public CallJob<OperationReport> {
  public:
   ScatterJob(const OperationRequest& request, bool with_trace)
-      : request_(request), with_trace_(with_trace) {}
+      : request_(request), with_trace_(with_trace) {
+    request_.with_trace = with_trace;
+  }
   std::optional<OperationId> run(SchedulerThread& scheduler, HostTime now) override {
     const auto opened = scheduler.loop().open(request_, now);
     if (opened) return *opened;
@@ -104,12 +106,17 @@ struct Engine::State {
   std::optional<shm::Mapping> table, payload, engine;
   std::optional<StationTable> station_table;
   std::vector<LeftStation> left;
-  std::vector<std::uint16_t> leaving;
+  std::vector<LeavingStation> leaving;
   std::vector<std::string> orphans;
   AdoptionStatus adoption;
   std::shared_ptr<const shm::EventFd> wake, control_wake;
   sched::ClockWords* clock = nullptr;
   shm::FormatOptions format;
+  std::int64_t unix_offset_ns = 0;
+  [[nodiscard]] std::int64_t start_ns() const noexcept {
+    return static_cast<std::int64_t>(
+        format.parameters[static_cast<std::size_t>(MemoryParameter::start_ns)]);
+  }
   Report report;
   std::unique_ptr<SchedulerThread> scheduler;
   std::unique_ptr<ControlServer> control;
@@ -195,6 +202,10 @@ Status Engine::State::make_scheduler(const EngineOptions& options) {
   scheduling.memory = {size, table->writable_bytes(), payload->writable_bytes(),
                        engine->writable_bytes()};
   scheduling.loop = options.loop;
+  // An id is computed from a record, again by the next engine: the two agree on the offset.
+  unix_offset_ns = adoption.is_adopted ? format.created_ns - start_ns()
+                                       : wall_clock_ns() - sched::HostCounters::monotonic_ns();
+  scheduling.loop.unix_offset_ns = unix_offset_ns;
   scheduling.wait.policy = options.wait;
   scheduling.thread.cpu = options.cpu;
   scheduling.thread.fifo_priority = options.fifo_priority;
@@ -222,7 +233,7 @@ Status Engine::State::format_new() {
   scheduler->loop().tick(start);  // the loop's time begins here
   MESH_TRY(format.identity.mesh_uuid, shm::random_uuid());
   MESH_TRY(format.identity.boot_id, shm::boot_id());
-  format.created_ns = wall_clock_ns();
+  format.created_ns = to_ns(start) + unix_offset_ns;
   format.parameters = {size.agents, size.stations, size.agents_per_station,
                        static_cast<std::uint64_t>(to_ns(start))};
   MESH_TRY(const shm::Layout table_plan, table_layout(size));
@@ -240,19 +251,27 @@ Status Engine::State::format_new() {
 
 // What the dead engine was taking apart is finished; what it had is counted and waited for.
 void Engine::State::go_on(const EngineOptions& options) {
+  EngineLoop& loop = scheduler->loop();
+  loop.tick(from_ns(start_ns()));  // the loop's time began there
   const HostTime now = sched::ClockReader<>(*clock).now();
-  for (const std::uint16_t number : leaving) {
-    scheduler->loop().detach(StationId{number}, now);
-    station_table->free(number);
+  for (const LeavingStation& one : leaving) {
+    const auto in = one.in ? one.in->writable_bytes() : std::span<std::byte>();
+    scheduler->give_up({StationId{one.entry.number}, {one.entry.agents, in, {}}, 0, nullptr}, now);
+    station_table->free(one.entry.number);
   }
+  leaving.clear();
   for (const std::string& name : orphans) {
     files.remove(name);
     report.dropped.push_back(name + ": of a station that is not attached");
   }
-  adoption.agents = scheduler->loop().agents_enrolled();
+  adoption.agents = loop.agents_enrolled();
+  adoption.operations = loop.adoption().operations;
+  adoption.messages = loop.adoption().messages;
   adoption.stations = left.size();
   report.adopted.push_back("the mesh " + shm::to_text(format.identity.mesh_uuid) +
-                           " goes on: " + counted(adoption.agents, "agent"));
+                           " goes on: " + counted(adoption.agents, "agent") + ", " +
+                           counted(adoption.operations, "operation") + " in flight, " +
+                           counted(adoption.messages, "message") + " not answered");
   if (left.empty()) return;
   report.adopted.push_back(counted(left.size(), "station") + " waited for, " +
                            std::to_string(options.reconnect.count() / kNsPerMs) + " ms");

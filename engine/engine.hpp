@@ -53,6 +53,8 @@ struct EngineOptions {
 struct AdoptionStatus {
   bool is_adopted = false;
   std::size_t agents = 0;      // enrolled then
+  std::size_t operations = 0;  // in flight
+  std::size_t messages = 0;    // not answered
   std::size_t stations = 0;    // attached then
   std::uint64_t returned = 0;  // of these
   std::uint64_t awaited = 0;   // still

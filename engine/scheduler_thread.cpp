@@ -121,6 +121,13 @@ void SchedulerThread::detach(StationId station, HostTime now) {
   std::erase_if(outboxes_, [&](const Outbox& outbox) { return outbox.station == station; });
 }
 
+void SchedulerThread::give_up(const Attachment& attachment, HostTime now) {
+  const StationMemory& memory = attachment.memory;
+  // A memory that makes no sense is none.
+  if (loop_->give_up(attachment.station, memory.in, memory.agents, now)) return;
+  static_cast<void>(loop_->give_up(attachment.station, {}, memory.agents, now));
+}
+
 void SchedulerThread::wake(StationId station) noexcept {
   const auto found = std::find_if(outboxes_.begin(), outboxes_.end(),
                                   [&](const Outbox& outbox) { return outbox.station == station; });

@@ -99,6 +99,9 @@ class SchedulerThread final : public Wakes {
   // A station of the dead engine, with its memories as they were.
   Status readopt(const Attachment& attachment, HostTime now);
   void detach(StationId station, HostTime now);
+  // One of the dead engine that did not come back. `in`: its memory, to keep what it had not
+  // answered.
+  void give_up(const Attachment& attachment, HostTime now);
   [[nodiscard]] EngineLoop& loop() noexcept { return *loop_; }
   [[nodiscard]] const Counters& counters() const noexcept { return counters_; }
   // Those that have stood still for half of stuck_after.

@@ -17,11 +17,15 @@ using engine::SendStatus;
 
 constexpr std::size_t kStationsMax = 4;
 constexpr std::uint64_t kSendsATurn = 16;
+constexpr std::uint64_t kOutstandingMax = 512;  // sent and not replied to
+// Room for all that is outstanding: what finds none is refused, and that is not tested here.
+constexpr engine::MeshSize kRoomyMesh{.agents = 4'096, .stations = 8};
 
 // What one station tells the test: each word has that station as its one writer.
 struct Told {
   ShmWord<std::uint64_t> committed;  // messages to the next station, by their number from 1
   ShmWord<std::uint64_t> received;   // of the station before
+  ShmWord<std::uint64_t> replies;    // to those committed
   ShmWord<std::uint64_t> gaps;       // a later message came first
   ShmWord<std::uint64_t> doubled;    // given to the handler twice
   ShmWord<std::uint64_t> refused;    // came back as a report
@@ -53,9 +57,11 @@ int ring_member(const Channel& channel, Told& told, const Board& board, const st
   std::uint64_t gaps = 0;
   std::uint64_t doubled = 0;
   std::uint64_t refused = 0;
+  std::uint64_t replies = 0;
   while (!station.is_lost()) {
     station.poll(256, [&](const Delivery& delivery) {
       if (delivery.kind == sched::RecordKind::report) ++refused;
+      if (delivery.kind == sched::RecordKind::reply) ++replies;
       if (!delivery.wants_answer()) return Answer::ready();
       std::uint64_t number = 0;
       std::memcpy(&number, delivery.body.data(), std::min(sizeof number, delivery.body.size()));
@@ -70,11 +76,12 @@ int ring_member(const Channel& channel, Told& told, const Board& board, const st
     told.refused.store_relaxed(refused);                               // relaxed: as above
     told.dropped.store_relaxed(station.core().counters().duplicates);  // relaxed: as above
     told.reattached.store_relaxed(station.reattached());               // relaxed: as above
+    told.replies.store_relaxed(replies);                               // relaxed: as above
     told.received.store_relaxed(expected - 1);                         // relaxed: as above
     if (board.stop.load_relaxed() != 0) {                              // relaxed: as above
       told.stopped.store_relaxed(1);                                   // relaxed: as above
     } else {
-      for (std::uint64_t i = 0; i < kSendsATurn; ++i) {
+      for (std::uint64_t i = 0; i < kSendsATurn && next - replies <= kOutstandingMax; ++i) {
         if (station.send(to, std::as_bytes(std::span(&next, 1))) != SendStatus::sent) break;
         ++next;
       }
@@ -86,6 +93,12 @@ int ring_member(const Channel& channel, Told& told, const Board& board, const st
   channel.tell(std::string(name_of(station.lost_reason().code)) + ": " +
                station.lost_reason().sentence);
   return 0;
+}
+
+engine::EngineOptions roomy(const std::string& directory) {
+  engine::EngineOptions options = engine_options(directory);
+  options.size = kRoomyMesh;
+  return options;
 }
 
 class RestartUnderLoad : public ::testing::TestWithParam<std::size_t> {};
@@ -105,7 +118,7 @@ TEST_P(RestartUnderLoad, LosesNothingThatWasCommittedAndKeepsItsOrder) {
       return ring_member(channel, board.of[i], board, "member-" + std::to_string(i));
     }));
   }
-  auto engine = std::make_unique<EngineProcess>(engine_options(directory.path()));
+  auto engine = std::make_unique<EngineProcess>(roomy(directory.path()));
   ASSERT_EQ(engine->hear(), "up");
   std::vector<std::string> ids;
   for (const auto& station : stations) {
@@ -129,7 +142,7 @@ TEST_P(RestartUnderLoad, LosesNothingThatWasCommittedAndKeepsItsOrder) {
     engine->kill();
     const std::uint64_t before = sum(&Told::received);
     const auto killed_at = std::chrono::steady_clock::now();
-    engine = std::make_unique<EngineProcess>(engine_options(directory.path()));
+    engine = std::make_unique<EngineProcess>(roomy(directory.path()));
     ASSERT_EQ(engine->hear(), "up");
     // What was in inboxes goes on without an engine: back is who has heard of the new one.
     const std::uint64_t returns = (kill + 1) * count;
@@ -152,6 +165,9 @@ TEST_P(RestartUnderLoad, LosesNothingThatWasCommittedAndKeepsItsOrder) {
   EXPECT_EQ(sum(&Told::gaps), 0U);
   EXPECT_EQ(sum(&Told::doubled), 0U) << "a duplicate was not marked";
   EXPECT_EQ(sum(&Told::refused), 0U);
+  EXPECT_TRUE(eventually([&] { return sum(&Told::replies) >= sum(&Told::committed); }))
+      << engine->status().dump(1);
+  EXPECT_EQ(sum(&Told::replies), sum(&Told::committed));
   std::printf("%zu stations, %llu kills: %llu messages, %llu duplicates dropped, back in %lld ms\n",
               count, static_cast<unsigned long long>(kills),
               static_cast<unsigned long long>(sum(&Told::committed)),
