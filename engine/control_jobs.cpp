@@ -238,6 +238,7 @@ void ControlServer::add_counts(EngineStatus& status) const noexcept {
 EngineStatus status_of(SchedulerThread& scheduler) {
   EngineStatus status;
   status.counters = scheduler.loop().counters();
+  status.gauges = scheduler.loop().gauges();
   status.agents_active = scheduler.loop().agents_active();
   status.agents_enrolled = scheduler.loop().agents_enrolled();
   status.turns = scheduler.counters().turns;

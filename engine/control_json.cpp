@@ -204,6 +204,12 @@ json status_json(const EngineStatus& status) {
           {"stuck", stuck_json(status.stuck)},
           {"adopted", adoption_json(status.adoption)},
           {"missing_rights", status.missing_rights},
+          {"in_use",
+           {{"messages", status.gauges.unanswered},
+            {"operations", status.gauges.operations},
+            {"pending", status.gauges.pending},
+            {"parked_free_bytes", status.gauges.parked_free_bytes},
+            {"payload_used_bytes", status.gauges.payload_used_bytes}}},
           {"counters",
            {{"turns", status.turns},
             {"parks", status.parks},
@@ -217,7 +223,18 @@ json status_json(const EngineStatus& status) {
             {"target_full", loop.target_full},
             {"expired", loop.expired},
             {"no_such_agent", loop.no_such_agent},
-            {"pending", loop.pending}}}};
+            {"pending", loop.pending},
+            {"held", loop.held},
+            {"redelivered", loop.redelivered},
+            {"duplicates", loop.duplicates},
+            {"lost_replies", loop.lost_replies},
+            {"parked", loop.parked},
+            {"parked_full", loop.parked_full},
+            {"unanswered_full", loop.unanswered_full},
+            {"capability_mismatch", loop.capability_mismatch},
+            {"not_routable", loop.not_routable},
+            {"operations", loop.operations},
+            {"operations_full", loop.operations_full}}}};
 }
 
 std::string hex_of(std::uint64_t value) {

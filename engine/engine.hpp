@@ -69,6 +69,7 @@ struct StuckStation {
 
 struct EngineStatus {
   LoopCounters counters;
+  LoopGauges gauges;
   std::size_t agents_active = 0;
   std::size_t agents_enrolled = 0;
   std::size_t stations = 0;

@@ -347,7 +347,7 @@ queues::WaitResult Station::wait(HostTime deadline) {
     if (!look_if_due()) return queues::WaitResult::kFailed;
     if (was_seeking && !is_seeking()) return queues::WaitResult::kSignalled;  // back
     const HostTime look = std::min(due, look_due_);
-    const auto result = queues::wait_until(source, *memories_->wake, look, options_.wait,
+    const auto result = queues::wait_until(source, {*memories_->wake, options_.wait}, look,
                                            [this] { return clock_.now(); });
     if (result != queues::WaitResult::kTimedOut) return result;
     if (now() < due) continue;

@@ -168,6 +168,8 @@ TEST_P(RestartUnderLoad, LosesNothingThatWasCommittedAndKeepsItsOrder) {
   EXPECT_TRUE(eventually([&] { return sum(&Told::replies) >= sum(&Told::committed); }))
       << engine->status().dump(1);
   EXPECT_EQ(sum(&Told::replies), sum(&Told::committed));
+  EXPECT_TRUE(eventually([&] { return engine->status()["in_use"]["messages"] == 0; }))
+      << engine->status().dump(1);
   std::printf("%zu stations, %llu kills: %llu messages, %llu duplicates dropped, back in %lld ms\n",
               count, static_cast<unsigned long long>(kills),
               static_cast<unsigned long long>(sum(&Told::committed)),
