@@ -18,6 +18,7 @@
 
 #include "engine/station/station.hpp"
 #include "tools/mesh_directory.hpp"
+#include "tools/option_values.hpp"
 #include "tools/shell_command.hpp"
 #include "tools/stop_signals.hpp"
 #include "tools/text.hpp"
@@ -120,15 +121,6 @@ class Worker {
   std::thread thread_;
 };
 
-Result<sched::AgentClass> class_of(const std::string& letter) {
-  for (std::size_t i = 0; i < sched::kAgentClassCount; ++i) {
-    if (letter.size() == 1 && letter[0] == sched::kAgentClasses[i].letter) {
-      return static_cast<sched::AgentClass>(i);
-    }
-  }
-  return fail(Errc::bad_input, fmt::format("--class {}: is A, B, C, D, E or F", in_quotes(letter)));
-}
-
 class ShellAgent {
  public:
   ShellAgent(engine::Station& station, const Options& options, Console& console)
@@ -172,7 +164,7 @@ class ShellAgent {
 };
 
 Result<ExitCode> run(const Options& options, Console& console) {
-  MESH_TRY(const sched::AgentClass agent_class, class_of(options.agent_class));
+  MESH_TRY(const sched::AgentClass agent_class, class_letter("--class", options.agent_class));
   if (options.agent.empty() || options.agent.size() > kAgentNameBytes || !is_utf8(options.agent)) {
     return fail(Errc::bad_input, fmt::format("--name {}: must be 1 to {} bytes of UTF-8",
                                              in_quotes(options.agent), kAgentNameBytes));

@@ -12,6 +12,7 @@
 
 #include "tools/console_request.hpp"
 #include "tools/option_values.hpp"
+#include "tools/quorum_json.hpp"
 #include "tools/text.hpp"
 #include "tools/verb.hpp"
 
@@ -68,6 +69,15 @@ Result<Json> operation_request(const Options& options, const char* op) {
               {"weight", weight}};
 }
 
+// What to do with what came back, by the defaults: of those sent to, a straggler is in transit.
+Json quorum_of(const Json& answer) {
+  const auto count = [&](const char* key) { return answer.value(key, std::uint32_t{0}); };
+  const sched::QuorumCounts counts{count("ready"), count("conflict"), count("straggler")};
+  const auto verdict = sched::trinary_quorum(counts);
+  if (verdict) return quorum_json(*verdict);
+  return {{"decision", nullptr}, {"confidence", nullptr}, {"sentence", verdict.error().sentence}};
+}
+
 Result<ExitCode> run_down(const Options& options, Console& console) {
   MESH_TRY(const Json answer, ask_engine(options.which, {{"op", "down"}}));
   if (options.json) write(options, answer, console);
@@ -91,7 +101,8 @@ Result<ExitCode> run_send(const Options& options, Console& console) {
 
 Result<ExitCode> run_scatter(const Options& options, Console& console) {
   MESH_TRY(const Json request, operation_request(options, "scatter"));
-  MESH_TRY(const Json answer, ask_engine(options.which, request));
+  MESH_TRY(Json answer, ask_engine(options.which, request));
+  answer["quorum"] = quorum_of(answer);
   write(options, answer, console);
   return answer.value("verdict", "") == "success" ? ExitCode::done : ExitCode::failed;
 }
