@@ -131,6 +131,7 @@ Status Demo::start(const std::string& directory) {
   options.directory = directory;
   options.size = {.agents = swarm.agents, .stations = swarm.processes};
   options.cpu = cpu;
+  if (cpu) options.fifo_priority = 1;  // where it may
   MESH_TRY(engine_, engine::Engine::start(options));
   MESH_TRY(SwarmFleet fleet, SwarmFleet::start(swarm, {.directory = directory,
                                                        .change_at = population_.options().change_at,
