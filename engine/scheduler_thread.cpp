@@ -188,8 +188,8 @@ void SchedulerThread::pause(const TickResult& result) {
   }
   if (now < pending_until_) until = std::min(until, now + kPendingLook);
   if (now >= until) return queues::relax_cpu();
-  // It never yields: on a shared core a yield gives away the whole slice, and the next bucket leaves
-  // milliseconds late, while a sleep costs 20 us.
+  // It never yields: on a shared core a yield gives away the whole slice, and the next bucket
+  // leaves milliseconds late; a sleep costs 20 us.
   if (wait.policy == queues::WaitPolicy::kAdaptive && idle_ < wait.spins) {
     ++idle_;
     return queues::relax_cpu();
