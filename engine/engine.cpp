@@ -58,7 +58,9 @@ class RunJob final : public CallJob<T> {
 class ScatterJob final : public CallJob<OperationReport> {
  public:
   ScatterJob(const OperationRequest& request, bool with_trace)
-      : request_(request), with_trace_(with_trace) {}
+      : request_(request), with_trace_(with_trace) {
+    request_.with_trace = with_trace;
+  }
   std::optional<OperationId> run(SchedulerThread& scheduler, HostTime now) override {
     const auto opened = scheduler.loop().open(request_, now);
     if (opened) return *opened;

@@ -11,6 +11,8 @@
 #include <stdexcept>
 #include <vector>
 
+#include <sys/mman.h>
+
 #include "engine/loop/engine_loop.hpp"
 #include "engine/memory_map.hpp"
 #include "queues/payload_log.hpp"
@@ -33,14 +35,16 @@ T must(Result<T> result) {
   return std::move(*result);
 }
 
-// Zeroed, page-aligned.
+// Zeroed, page-aligned, shared with children of this process.
 class Memory {
  public:
-  explicit Memory(std::size_t bytes) : bytes_((bytes + 4095) / 4096 * 4096) {
-    data_ = static_cast<std::byte*>(std::aligned_alloc(4096, bytes_));
-    std::memset(data_, 0, bytes_);
+  explicit Memory(std::size_t bytes)
+      : bytes_((bytes + 4095) / 4096 * 4096),
+        data_(static_cast<std::byte*>(
+            ::mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0))) {
+    if (data_ == MAP_FAILED) throw std::runtime_error("mmap");
   }
-  ~Memory() { std::free(data_); }
+  ~Memory() { ::munmap(data_, bytes_); }
   Memory(const Memory&) = delete;
   Memory& operator=(const Memory&) = delete;
   std::span<std::byte> span() { return {data_, bytes_}; }
