@@ -29,7 +29,7 @@ namespace {
 
 constexpr const char* kFooter = R"(
 Attaches one agent and runs CMD by /bin/sh for each message, one after another: the
-message is its standard input, its standard output (at most 64 KiB) the answer's body.
+message is its standard input, its standard output (at most 56 KiB) the answer's body.
 Exit code 0 answers READY; any other answers CONFLICT with that number; a command that a
 signal killed declines the message. Without --exec each message is printed, and
 answered READY. It runs until Ctrl-C; a command that is running then is waited for.
@@ -42,7 +42,7 @@ Examples:
 
 constexpr Nanos kLookAtSignals{100 * kNsPerMs};
 constexpr Nanos kAttachPatience{5 * kNsPerSecond};
-constexpr std::size_t kAnswerBytesMax = std::size_t{64} << 10;
+constexpr std::size_t kAnswerBytesMax = std::size_t{56} << 10;  // the engine keeps 60 of each
 constexpr std::size_t kDeliveriesATurn = 64;
 constexpr std::size_t kJobsMost = 1'024;
 

@@ -207,6 +207,8 @@ Result<DemoOutcome> Demo::run(const StopSignals& stop, const std::string& direct
   // Why it ended says more than what then failed.
   MESH_CHECK_OK(watcher->join());
   MESH_CHECK_OK(operations);
+  MESH_TRY(const engine::EngineStatus status, engine_->status());
+  outcome_.run.lateness = status.lateness;
   fleet_->stop();
   engine_.reset();
   outcome_.run.profile = options_.swarm.profile;

@@ -81,6 +81,8 @@ Result<engine::EngineOptions> read_options(const Options& options) {
     MESH_TRY(const std::uint64_t cpu, whole_number({"--cpu", 0, 1'023}, options.cpu));
     engine.cpu = static_cast<int>(cpu);
   }
+  // Where it may; and not one that never sleeps: it would take the core from everyone for ever.
+  if (engine.wait != queues::WaitPolicy::kSpin) engine.fifo_priority = 1;
   MESH_TRY(engine.directory, mesh_directory(options.directory, options.name));
   return engine;
 }
