@@ -62,7 +62,7 @@ Result<Topology> Topology::create(const AgentRows<HostMemory>& agents, const Top
                     std::to_string(size.clusters_per_sector) + " clusters of " +
                     std::to_string(size.agents_per_cluster) + " agents; 1 to " +
                     std::to_string(2 * kMaxAgents) + " places in all",
-                2 * kMaxAgents);
+                std::int64_t{2} * kMaxAgents);
   }
   Topology topology(agents, size);
   for (std::size_t row = 0; row < agents.rows(); ++row) {

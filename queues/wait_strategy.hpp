@@ -18,6 +18,7 @@
 
 #include <concepts>
 #include <cstdint>
+#include <optional>
 #include <string_view>
 
 #include <sched.h>
@@ -37,6 +38,12 @@ struct WaitOptions {
   WaitPolicy policy = WaitPolicy::kAdaptive;
   std::uint32_t spins = 200;  // looks before the first yield
   std::uint32_t yields = 20;  // before parking
+};
+
+// What a wait goes by: `wake` ends a park.
+struct Waiting {
+  const shm::EventFd& wake;
+  WaitOptions options;
 };
 
 enum class WaitResult : std::uint8_t {
@@ -76,42 +83,39 @@ inline void relax_cpu() noexcept {
 
 namespace wait_detail {
 
-// Parks once: true when the wait is over.
+// Parks once: how the wait ended, nothing while it goes on.
 template <Parkable Source, class Clock>
-bool park(Source& source, const shm::EventFd& wake, HostTime deadline, Clock& clock,
-          WaitResult& result) {
-  result = WaitResult::kReady;
+std::optional<WaitResult> park(Source& source, const shm::EventFd& wake, HostTime deadline,
+                               Clock& clock) {
   if (!source.prepare_to_park()) {
     source.unpark();
-    return true;
+    return WaitResult::kReady;
   }
   const shm::WaitStatus status = wake.wait_until(deadline, clock());
   source.unpark();
   if (status == shm::WaitStatus::kSignalled) wake.drain();
-  if (source.ready()) return true;
+  if (source.ready()) return WaitResult::kReady;
   switch (status) {
     case shm::WaitStatus::kSignalled:
-      result = WaitResult::kSignalled;
-      return true;
+      return WaitResult::kSignalled;
     case shm::WaitStatus::kTimedOut:
-      result = WaitResult::kTimedOut;
-      return true;
+      return WaitResult::kTimedOut;
     case shm::WaitStatus::kFailed:
-      result = WaitResult::kFailed;
-      return true;
+      return WaitResult::kFailed;
     case shm::WaitStatus::kInterrupted:
       break;
   }
-  return false;
+  return std::nullopt;
 }
 
 }  // namespace wait_detail
 
-// Waits until `source` is ready, `wake` is signalled or `deadline` has passed by `clock()`.
+// Waits until `source` is ready, the eventfd is signalled or `deadline` has passed by `clock()`.
 template <Parkable Source, class Clock>
 requires std::same_as<std::invoke_result_t<Clock&>, HostTime>
-[[nodiscard]] WaitResult wait_until(Source& source, const shm::EventFd& wake, HostTime deadline,
-                                    const WaitOptions& options, Clock&& clock) {
+[[nodiscard]] WaitResult wait_until(Source& source, const Waiting& waiting, HostTime deadline,
+                                    Clock&& clock) {
+  const WaitOptions& options = waiting.options;
   std::uint32_t looks = options.policy == WaitPolicy::kPark ? options.spins + options.yields : 0;
   for (;; ++looks) {
     if (source.ready()) return WaitResult::kReady;
@@ -119,9 +123,8 @@ requires std::same_as<std::invoke_result_t<Clock&>, HostTime>
       relax_cpu();
     } else if (looks < options.spins + options.yields) {
       ::sched_yield();
-    } else {
-      WaitResult result{};
-      if (wait_detail::park(source, wake, deadline, clock, result)) return result;
+    } else if (const auto end = wait_detail::park(source, waiting.wake, deadline, clock)) {
+      return *end;
     }
     if (clock() >= deadline) return WaitResult::kTimedOut;
     if (looks == ~std::uint32_t{0}) looks = options.spins + options.yields;

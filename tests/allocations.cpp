@@ -3,13 +3,17 @@
 #include "tests/allocations.hpp"
 
 #include <atomic>
+#include <cstddef>
 #include <cstdlib>
 #include <new>
 
 #include "tests/sanitizers.hpp"
 
 #ifdef MESH_UNDER_SANITIZER
-#include <sanitizer/allocator_interface.h>
+// Of every sanitizer's runtime. As in clang's sanitizer/allocator_interface.h, which gcc lacks.
+extern "C" int __sanitizer_install_malloc_and_free_hooks(void (*malloc_hook)(const volatile void*,
+                                                                             std::size_t),
+                                                         void (*free_hook)(const volatile void*));
 #endif
 
 namespace {

@@ -1,5 +1,6 @@
 // A real SIGKILL at every named point, in the code that ships (HostMemory), and what the survivors
-// then find. Needs a build with MESH_FAULTS; tools/tidy.py sees to it that no point is left out.
+// then find. Part of the builds that have the points (MESH_FAULTS): ./dev asan and ./dev cover run
+// it. tools/tidy.py sees to it that no point is left out.
 #include <functional>
 
 #include "engine/capabilities.hpp"
@@ -13,12 +14,6 @@
 
 namespace mesh {
 namespace {
-
-#ifdef MESH_FAULTS
-constexpr bool kHasPoints = true;
-#else
-constexpr bool kHasPoints = false;
-#endif
 
 using testing::Host;
 using testing::SharedRing;
@@ -62,14 +57,7 @@ class SharedMemory {
 };
 using SharedPage = SharedMemory<4096>;
 
-class Points : public ::testing::Test {
- protected:
-  void SetUp() override {
-    if (!kHasPoints) GTEST_SKIP() << "built without MESH_FAULTS";
-  }
-};
-
-TEST_F(Points, ACreatorKilledWithinFormatLeavesNothingThatAttaches) {
+TEST(Points, ACreatorKilledWithinFormatLeavesNothingThatAttaches) {
   const shm::Layout layout =
       shm::LayoutBuilder({.name = "sample", .kind = 7, .version = 1, .page_bytes = 4096})
           .add(shm::region_of<std::uint32_t>("state", 100, "engine"))
@@ -91,7 +79,7 @@ TEST_F(Points, ACreatorKilledWithinFormatLeavesNothingThatAttaches) {
   }
 }
 
-TEST_F(Points, AWriterKilledWithinARowLeavesItBusyUntilItsSuccessorWritesIt) {
+TEST(Points, AWriterKilledWithinARowLeavesItBusyUntilItsSuccessorWritesIt) {
   for (const char* const point : {"row_seqlock.write:odd", "row_seqlock.write:before_even"}) {
     const SharedPage page;
     const auto sequence =
@@ -118,7 +106,7 @@ TEST_F(Points, AWriterKilledWithinARowLeavesItBusyUntilItsSuccessorWritesIt) {
   }
 }
 
-TEST_F(Points, ACapabilityKilledBeforeItsLengthIsNotGiven) {
+TEST(Points, ACapabilityKilledBeforeItsLengthIsNotGiven) {
   const SharedPage page;
   const auto names =
       shm::Column<HostMemory, std::uint64_t>::over(page.bytes(), 2 * engine::kNameWords).value();
@@ -132,7 +120,7 @@ TEST_F(Points, ACapabilityKilledBeforeItsLengthIsNotGiven) {
   EXPECT_EQ(engine::capability_name_at(names.view(), bit), name.words);
 }
 
-TEST_F(Points, AResidualKilledBeforeItsMarkDoesNotCount) {
+TEST(Points, AResidualKilledBeforeItsMarkDoesNotCount) {
   const SharedMemory<sched::residuals_bytes(8)> memory;
   auto residuals = sched::Residuals<>::over(memory.bytes(), 8).value();
   residuals.store(3, 5 * kNsPerUs);
@@ -144,7 +132,7 @@ TEST_F(Points, AResidualKilledBeforeItsMarkDoesNotCount) {
   EXPECT_EQ(residuals.newest_us(3, 0), 7);
 }
 
-TEST_F(Points, APublisherKilledWithinALineStopsNoClock) {
+TEST(Points, APublisherKilledWithinALineStopsNoClock) {
   using testing::ManualCounters;
   using testing::ManualTime;
   for (const char* const point : {"clock.publish:odd", "clock.publish:before_even"}) {
@@ -203,7 +191,7 @@ void write_some(SharedRing& ring) {
   ASSERT_EQ(reader.poll(kSlots, [](auto) {}), kWritten);
 }
 
-TEST_F(Points, AWriterKilledInTheRingShowsAllOfItsBatchOrNothing) {
+TEST(Points, AWriterKilledInTheRingShowsAllOfItsBatchOrNothing) {
   for (const RingDeath& death : {RingDeath{"spsc.take_over:before_wipe", false},
                                  {"spsc.fill:before_records", false},
                                  {"spsc.stage:before_stamps", false},
@@ -212,7 +200,7 @@ TEST_F(Points, AWriterKilledInTheRingShowsAllOfItsBatchOrNothing) {
     SCOPED_TRACE(death.point);
     SharedRing ring(kSlots);
     write_some(ring);
-    if (HasFatalFailure()) return;
+    if (::testing::Test::HasFatalFailure()) return;
     ASSERT_TRUE(killed_at(death.point, 1, [&] {
       auto writer = ring.take_over().value();
       testing::write_batch(writer, kBatch);
@@ -221,7 +209,7 @@ TEST_F(Points, AWriterKilledInTheRingShowsAllOfItsBatchOrNothing) {
   }
 }
 
-TEST_F(Points, AReaderKilledInTheRingLeavesItsBurstToTheNext) {
+TEST(Points, AReaderKilledInTheRingLeavesItsBurstToTheNext) {
   for (const RingDeath& death : {RingDeath{"spsc.poll:before_record", true},
                                  {"spsc.poll:before_cursor", true},
                                  {"spsc.poll:after_cursor", false}}) {
@@ -238,7 +226,7 @@ TEST_F(Points, AReaderKilledInTheRingLeavesItsBurstToTheNext) {
   }
 }
 
-TEST_F(Points, AReaderKilledWhileItParksIsSeenAsAsleepAndHarmsNobody) {
+TEST(Points, AReaderKilledWhileItParksIsSeenAsAsleepAndHarmsNobody) {
   SharedRing ring(kSlots);
   write_some(ring);
   ASSERT_TRUE(killed_at("spsc.park:before_check", 1, [&] {

@@ -30,4 +30,12 @@ inline constexpr bool kUnderSanitizer = true;
 inline constexpr bool kUnderSanitizer = false;
 #endif
 
+// Where a step costs many times what it costs in release: under a sanitizer, and without
+// optimisation.
+#if defined(MESH_UNDER_SANITIZER) || defined(MESH_DCHECKS)
+inline constexpr bool kSlowBuild = true;
+#else
+inline constexpr bool kSlowBuild = false;
+#endif
+
 }  // namespace mesh::testing

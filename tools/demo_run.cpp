@@ -29,11 +29,12 @@ namespace {
 constexpr Nanos kHorizon{1'500 * kNsPerMs};
 constexpr Nanos kWindow{500 * kNsPerMs};
 
-// A fresh directory, gone with the object.
+// A fresh directory, gone with the object. Its name says whose it is: of a process that was killed
+// it stays, and whoever removes such ones must not touch those of demos that run.
 class DemoDirectory {
  public:
   static Result<DemoDirectory> create() {
-    std::string path = fmt::format("/dev/shm/mesh30k-demo-{}-XXXXXX", getuid());
+    std::string path = fmt::format("/dev/shm/mesh30k-demo-{}-{}-XXXXXX", getuid(), getpid());
     if (mkdtemp(path.data()) == nullptr) return shm::system_failure("mkdtemp " + path, errno);
     return DemoDirectory(std::move(path));
   }

@@ -33,13 +33,18 @@ Result<std::uint64_t> free_bytes(const std::string& path) {
   while (::statvfs(existing.c_str(), &about) != 0) {
     const int error = errno;
     if (error == EINTR) continue;
-    if (error != ENOENT || !existing.has_relative_path()) {
+    if ((error != ENOENT && error != ENOTDIR) || !existing.has_relative_path()) {
       return fail(Errc::system_error,
                   fmt::format("{}: its file system cannot be looked at: {}", printable(path),
                               std::strerror(error)),
                   error);
     }
     existing = existing.parent_path();
+  }
+  std::error_code unknown;  // gone meanwhile: who creates the mesh will see it
+  if (!std::filesystem::is_directory(existing, unknown) && !unknown) {
+    return fail(Errc::bad_input, fmt::format("{}: {} is not a directory", in_quotes(path),
+                                             in_quotes(existing.lexically_normal().string())));
   }
   return std::uint64_t{about.f_bavail} * about.f_frsize;
 }

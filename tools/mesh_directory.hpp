@@ -2,7 +2,8 @@
 //
 // Callers     set-up only; system calls.
 // Units       bytes.
-// Errors      bad_input (a name that is no single path component), system_error (statvfs).
+// Errors      bad_input (a name that is no single path component, a path that leads through a
+//             file), system_error (statvfs).
 #pragma once
 
 #include <cstdint>

@@ -21,9 +21,11 @@ constexpr std::size_t kBinsMax = 16;
 constexpr std::size_t kBarCharacters = 40;
 constexpr double kBinMsMin = 0.1;  // the finest bucket a mesh can be given
 
+constexpr double kDigitsMsMax = 1e13;  // beyond a thousand years digits say nothing more
+
 std::string ms(double value) {
-  // Beyond a thousand years digits say nothing more.
-  return std::abs(value) < 1e13 ? fmt::format("{:.3f}", value) : fmt::format("{:.4g}", value);
+  return std::abs(value) < kDigitsMsMax ? fmt::format("{:.3f}", value)
+                                        : fmt::format("{:.4g}", value);
 }
 
 struct ClassSummary {
@@ -119,10 +121,14 @@ void write_sends(const PlanReport& report, bool unicode, std::ostream& out) {
   }
   const std::size_t most = *std::max_element(counts.begin(), counts.end());
   const auto edge = [&](std::size_t bin) {
-    return fmt::format("{:.{}f}", (first + static_cast<double>(bin)) * width_ms,
-                       width_ms < 1 ? 1 : 0);
+    const double at_ms =
+        std::min((first + static_cast<double>(bin)) * width_ms, std::numeric_limits<double>::max());
+    // A bin is no narrower than a millionth of the greatest lead: seven digits tell edges apart.
+    if (highest_ms >= kDigitsMsMax) return fmt::format("{:.7g}", at_ms);
+    return fmt::format("{:.{}f}", at_ms, width_ms < 1 ? 1 : 0);
   };
-  const std::size_t digits = edge(bins).size();
+  std::size_t digits = 0;
+  for (std::size_t bin = 0; bin <= bins; ++bin) digits = std::max(digits, edge(bin).size());
   out << "\nsends, in ms before T (the earliest first)\n";
   for (std::size_t bin = bins; bin-- > 0;) {
     out << fmt::format("  {:>{}} to {:>{}}  {}  {}\n", edge(bin + 1), digits, edge(bin), digits,

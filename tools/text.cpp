@@ -14,32 +14,35 @@ constexpr std::uint8_t byte_at(std::string_view text, std::size_t at) noexcept {
   return static_cast<std::uint8_t>(text[at]);
 }
 
-// Bytes of the well-formed character at the start of `text` (Unicode 15, table 3-7), or 0.
-std::size_t character_bytes(std::string_view text) noexcept {
-  const std::uint8_t lead = byte_at(text, 0);
-  if (lead < 0x80) return 1;
-  std::size_t bytes = 0;
+// What the first byte of a character says about it: its length, 0 where none starts so, and the
+// range of the second byte.
+struct CharacterStart {
+  std::size_t bytes;
   std::uint8_t second_min = 0x80;
   std::uint8_t second_max = 0xBF;
-  if (lead >= 0xC2 && lead <= 0xDF) {
-    bytes = 2;
-  } else if (lead >= 0xE0 && lead <= 0xEF) {
-    bytes = 3;
-    if (lead == 0xE0) second_min = 0xA0;  // shorter forms exist below
-    if (lead == 0xED) second_max = 0x9F;  // surrogates above
-  } else if (lead >= 0xF0 && lead <= 0xF4) {
-    bytes = 4;
-    if (lead == 0xF0) second_min = 0x90;
-    if (lead == 0xF4) second_max = 0x8F;
-  } else {
-    return 0;
-  }
-  if (text.size() < bytes) return 0;
-  if (byte_at(text, 1) < second_min || byte_at(text, 1) > second_max) return 0;
-  for (std::size_t i = 2; i < bytes; ++i) {
+};
+
+constexpr CharacterStart start_of(std::uint8_t lead) noexcept {
+  if (lead < 0x80) return {.bytes = 1};
+  if (lead < 0xC2 || lead > 0xF4) return {.bytes = 0};
+  CharacterStart start{.bytes = lead < 0xE0 ? std::size_t{2} : lead < 0xF0 ? 3 : 4};
+  if (lead == 0xE0) start.second_min = 0xA0;  // shorter forms exist below
+  if (lead == 0xED) start.second_max = 0x9F;  // surrogates above
+  if (lead == 0xF0) start.second_min = 0x90;
+  if (lead == 0xF4) start.second_max = 0x8F;
+  return start;
+}
+
+// Bytes of the well-formed character at the start of `text` (Unicode 15, table 3-7), or 0.
+std::size_t character_bytes(std::string_view text) noexcept {
+  const CharacterStart start = start_of(byte_at(text, 0));
+  if (start.bytes < 2) return start.bytes;
+  if (text.size() < start.bytes) return 0;
+  if (byte_at(text, 1) < start.second_min || byte_at(text, 1) > start.second_max) return 0;
+  for (std::size_t i = 2; i < start.bytes; ++i) {
     if ((byte_at(text, i) & 0xC0) != 0x80) return 0;
   }
-  return bytes;
+  return start.bytes;
 }
 
 constexpr bool is_digit(char c) noexcept { return c >= '0' && c <= '9'; }

@@ -28,7 +28,7 @@ NARROWED = {  # folders that may include less than their box: prefixes of paths 
     "engine/coordination/": ("shm/base/", "engine/coordination/"),
 }
 FORBIDDEN_FOLDERS = {"common", "util", "utils", "misc", "helper", "helpers"}
-HEADER_LINES_MAX, SOURCE_LINES_MAX, COLUMNS_MAX = 400, 500, 100
+HEADER_LINES_MAX, SOURCE_LINES_MAX, COLUMNS_MAX, BRANCHES_MAX = 400, 500, 100, 10
 SKIPPED_FOLDERS = {"build", ".git", ".cache", "__pycache__"}
 TEXT_SUFFIXES = {".cpp", ".hpp", ".h", ".py", ".sh", ".cmake", ".txt", ".md", ".json", ".toml", ".yml", ""}
 
@@ -438,6 +438,42 @@ def pragma_once(tree: Tree) -> Found:
     for file in tree.cpp():
         if file.is_header and not re.search(r"^#pragma once$", file.code, re.MULTILINE):
             yield file, 1, "a header starts with its contract and #pragma once"
+
+
+# Branches as they are written. clang-tidy counts what macros expand to, so that six EXPECTs would be twelve; what a
+# reader counts is the text. A lambda's are its function's.
+BRANCH = re.compile(r"\b(?:if|for|while|switch)\b")
+DIRECTIVE = re.compile(r"^[ \t]*#(?:[^\n]*\\\n)*[^\n]*", re.MULTILINE)
+OPENS_SCOPE = re.compile(
+    r"\b(?:namespace|class|struct|union|extern)\b(?:\s+alignas\([^)]*\))?(?!.*\))", re.DOTALL
+)
+
+
+def bodies(code: str) -> Iterator[tuple[int, str]]:
+    """The outermost braces that are no namespace's and no class's, with where they open."""
+    depth = opened = since = 0  # depth within a body; where it opened; where its scope's last declaration ended
+    for match in re.finditer(r"[{};]", code):
+        brace, at = match.group(), match.start()
+        if depth == 0 and (brace != "{" or OPENS_SCOPE.search(code, since, at)):
+            since = match.end()
+            continue
+        depth += {"{": 1, "}": -1, ";": 0}[brace]
+        if brace == "{" and depth == 1:
+            opened = at
+        elif brace == "}" and depth == 0:
+            since = match.end()
+            yield opened, code[opened : at + 1]
+
+
+@rule("function-branches")
+def function_branches(tree: Tree) -> Found:
+    for file in tree.cpp():
+        code = DIRECTIVE.sub(lambda match: re.sub(r"[^\n]", " ", match.group()), file.code)
+        for opened, body in bodies(code):
+            branches = len(BRANCH.findall(body))
+            if branches > BRANCHES_MAX:
+                number = code.count("\n", 0, opened) + 1
+                yield file, number, f"a function of {branches} branches; at most {BRANCHES_MAX}"
 
 
 # --- suppressions and main -----------------------------------------------------------------------------------------

@@ -299,7 +299,14 @@ bool EngineLoop::State::park_body(const LoggedBody& body) noexcept {
   const auto found = log_again.view(body.position);
   const std::uint32_t first =
       found.status == queues::BodyStatus::kRead ? parked.put(found.body.bytes()) : parked.kNone;
-  if (first == parked.kNone) return ++counters.parked_full, false;
+  if (first == parked.kNone) {
+    ++counters.parked_full;
+    // One that is over gives way to those that are not: its stragglers are not asked again.
+    if (operation.state != OperationState::ended) return false;
+    ++counters.given_up;
+    free_operation(body.slot);
+    return true;
+  }
   ++counters.parked;
   operation.parked = first;
   // SYNC operation.state release: the parked body stands before the log's tail passes it.

@@ -67,7 +67,7 @@ void reserve(EngineLoop::State& state) {
   state.live.reserve(state.stations_max);
   state.order.reserve(rows);
   state.self_place.resize(rows);
-  state.active.resize((rows + 511) / 512 * 8);
+  state.active.resize((std::size_t{rows} + 511) / 512 * 8);
   state.eligible.resize((rows + 511) / 512);
   state.held.resize(rows);
   state.sending.reserve(kMaxOperations);
@@ -113,7 +113,10 @@ Result<std::unique_ptr<EngineLoop::State>> EngineLoop::State::create(const LoopM
   MESH_TRY(auto planner, sched::SendPlanner::create(std::max(state->row_count, kWideTargets),
                                                     kBucketsPerOperation));
   state->planner.emplace(std::move(planner));
-  MESH_TRY(auto wheel, sched::TimingWheel::create({.capacity = kWheelEntries}));
+  // A direct message with a T is an operation of its own to the wheel.
+  MESH_TRY(auto wheel,
+           sched::TimingWheel::create(
+               {.capacity = kWheelEntries, .operations = kMaxOperations + state->entries.size()}));
   state->wheel.emplace(std::move(wheel));
   reserve(*state);
   MESH_CHECK_OK(state->adopt());

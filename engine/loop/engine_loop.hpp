@@ -145,6 +145,7 @@ struct LoopCounters {
   std::uint64_t duplicates = 0;    // answers to what is over, records that were read again
   std::uint64_t held = 0;          // messages kept for an agent that is away
   std::uint64_t redelivered = 0, parked = 0, parked_full = 0, capability_mismatch = 0;
+  std::uint64_t given_up = 0;  // operations that were over, and not kept for their stragglers
   std::uint64_t not_routable = 0, unanswered_full = 0, operations = 0, operations_full = 0;
 };
 

@@ -296,7 +296,7 @@ queues::WaitResult Station::wait(HostTime deadline) {
   Source source{*this};
   for (;;) {
     const HostTime look = std::min(due, now() + kLookEvery);
-    const auto result = queues::wait_until(source, *memories_->wake, look, options_.wait,
+    const auto result = queues::wait_until(source, {*memories_->wake, options_.wait}, look,
                                            [this] { return clock_.now(); });
     if (result != queues::WaitResult::kTimedOut) return result;
     if (!look_for_engine()) return queues::WaitResult::kFailed;

@@ -8,6 +8,7 @@
 #include "engine/registry.hpp"
 #include "tests/crash_memory.hpp"
 #include "tests/engine/test_table.hpp"
+#include "tests/sanitizers.hpp"
 #include "tests/seed.hpp"
 
 namespace mesh::engine {
@@ -248,11 +249,7 @@ TEST_F(RowCrash, RefusesWhatNoDeathLeavesBehind) {
 
 // Random moments: a registry under random load, killed, and gone on with by the next.
 TEST(RegistryKill, RandomKillsUnderLoadLeaveEveryRowFreeOrWhole) {
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__) || defined(MESH_DCHECKS)
-  constexpr int kKills = 50;
-#else
-  constexpr int kKills = 500;
-#endif
+  constexpr int kKills = testing::kSlowBuild ? 50 : 500;
   const TestTable table(40);
   const testing::SharedBytes progress(4'096);
   auto& turns = *reinterpret_cast<ShmWord<std::uint64_t>*>(progress.bytes().data());

@@ -5,6 +5,7 @@
 
 #include "engine/registry.hpp"
 #include "tests/engine/test_table.hpp"
+#include "tests/sanitizers.hpp"
 #include "tests/seed.hpp"
 
 namespace mesh::engine {
@@ -201,11 +202,7 @@ class Pair {
   Registry registry_;
 };
 
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__) || defined(MESH_DCHECKS)
-constexpr std::uint64_t kSteps = 200'000;
-#else
-constexpr std::uint64_t kSteps = 3'000'000;
-#endif
+constexpr std::uint64_t kSteps = testing::kSlowBuild ? 200'000 : 3'000'000;
 
 void run(std::uint32_t rows, std::uint64_t steps) {
   Pair pair(rows, testing::seed() + rows);

@@ -342,6 +342,66 @@ TEST(Topology, RefusesColumnsThatItNeverWrote) {
   EXPECT_EQ(mesh.restarted().error().code, Errc::corrupt);
 }
 
+// The search that place() abridges: {order, distance, cluster}; an order of 9: no cluster has room.
+using Choice = std::tuple<int, double, std::uint32_t>;
+Choice best_of_all(const Topology& topology, AgentClass agent_class, double score) {
+  Choice best{9, 0, 0};
+  for (std::uint32_t c = 0; c < topology.cluster_count(); ++c) {
+    const GroupCounts& counts = topology.cluster(c);
+    if (counts.agents == 5) continue;
+    const double mean =
+        counts.agents == 0 ? 0 : static_cast<double>(counts.score_sum) / counts.agents;
+    const int order = counts.agents == 0 ? 1 : topology.class_of(c) == agent_class ? 0 : 2;
+    const double distance =
+        counts.agents == 0 ? topology.sector(topology.sector_of(c)).agents : std::abs(mean - score);
+    best = std::min(best, Choice(order, distance, c));
+  }
+  return best;
+}
+
+// A new row, if it was placed: where the search through all clusters would.
+std::optional<AgentIndex> place_one(Mesh& mesh, std::uint32_t die) {
+  Topology& topology = mesh.topology;
+  const auto agent_class = static_cast<AgentClass>((die >> 8) % 3);
+  const AgentIndex row = mesh.add(agent_class, static_cast<std::uint16_t>(die % 1'001));
+  const double score = die % 1'001;
+  const auto [order, distance, cluster] = best_of_all(topology, agent_class, score);
+  const auto place = topology.place(row);
+  RC_ASSERT(place.has_value() == (order != 9));
+  if (!place) return std::nullopt;
+  if (place->cluster != cluster) {  // doubles round: equally near, then
+    RC_ASSERT(order != 1);
+    const GroupCounts& now = topology.cluster(place->cluster);
+    const double before = static_cast<double>(now.score_sum) - score;
+    RC_ASSERT(std::abs(std::abs(before / (now.agents - 1) - score) - distance) < 1e-9);
+  }
+  return row;
+}
+
+// One of the things that happen to those that are present.
+void change_one(Mesh& mesh, std::vector<AgentIndex>& present, std::uint32_t die) {
+  Topology& topology = mesh.topology;
+  const auto any = [&](std::uint32_t number) { return present[number % present.size()]; };
+  const std::uint32_t what = die >> 28;
+  if (what < 10) {
+    const AgentIndex row = any(die);
+    topology.leave(row);
+    mesh.rows().state.store_relaxed(row_of(row), 0);
+    std::erase(present, row);
+  } else if (what < 12) {
+    mesh.set_score(any(die), static_cast<std::uint16_t>(die % 1'001));
+    mesh.set_state(any(die / 7), static_cast<AgentState>(1 + die % 4));
+  } else if (what < 13) {
+    (void)topology.move(any(die), die % topology.cluster_count());
+  } else if (what < 14) {
+    mesh.rows().agent_class.store_relaxed(row_of(any(die)), static_cast<std::uint8_t>(die % 6));
+    topology.refresh(any(die));
+  } else {
+    topology.promote_lead(die % topology.cluster_count());
+    topology.promote_coordinator(die % 3);
+  }
+}
+
 // Random joins, leaves, moves, scores, states, promotions and restarts: counts are always those
 // that a recount gives, and placement is what a search through all clusters finds.
 RC_GTEST_PROP(Topology, CountsStayTrueAndPlacementIsTheBestOfAll,
@@ -349,54 +409,13 @@ RC_GTEST_PROP(Topology, CountsStayTrueAndPlacementIsTheBestOfAll,
   Mesh mesh(600, {3, 3, 5});
   Topology& topology = mesh.topology;
   std::vector<AgentIndex> present;
-  const auto any = [&](std::uint32_t die) { return present[die % present.size()]; };
   for (std::uint32_t& die : dice) die *= 0x9E37'79B1U;  // small numbers are the likeliest
   for (std::size_t step = 0; step < std::min<std::size_t>(6 * dice.size(), 590); ++step) {
     const std::uint32_t die = dice[step % dice.size()] + static_cast<std::uint32_t>(step) * 40'503U;
-    const std::uint32_t what = die >> 28;
-    if (what < 8 || present.empty()) {
-      const auto agent_class = static_cast<AgentClass>((die >> 8) % 3);
-      const AgentIndex row = mesh.add(agent_class, static_cast<std::uint16_t>(die % 1'001));
-      const double score = die % 1'001;
-      // The search that place() abridges.
-      std::tuple<int, double, std::uint32_t> best{9, 0, 0};
-      for (std::uint32_t c = 0; c < topology.cluster_count(); ++c) {
-        const GroupCounts& counts = topology.cluster(c);
-        if (counts.agents == 5) continue;
-        const double mean =
-            counts.agents == 0 ? 0 : static_cast<double>(counts.score_sum) / counts.agents;
-        const int order = counts.agents == 0 ? 1 : topology.class_of(c) == agent_class ? 0 : 2;
-        const double distance = counts.agents == 0 ? topology.sector(topology.sector_of(c)).agents
-                                                   : std::abs(mean - score);
-        best = std::min(best, std::tuple(order, distance, c));
-      }
-      const auto place = topology.place(row);
-      RC_ASSERT(place.has_value() == (std::get<0>(best) != 9));
-      if (!place) continue;
-      const GroupCounts& now = topology.cluster(place->cluster);
-      if (place->cluster != std::get<2>(best)) {  // doubles round: equally near, then
-        RC_ASSERT(std::get<0>(best) != 1);
-        const double before = static_cast<double>(now.score_sum) - score;
-        const double distance = std::abs(before / (now.agents - 1) - score);
-        RC_ASSERT(std::abs(distance - std::get<1>(best)) < 1e-9);
-      }
-      present.push_back(row);
-    } else if (what < 10) {
-      const AgentIndex row = any(die);
-      topology.leave(row);
-      mesh.rows().state.store_relaxed(row_of(row), 0);
-      std::erase(present, row);
-    } else if (what < 12) {
-      mesh.set_score(any(die), static_cast<std::uint16_t>(die % 1'001));
-      mesh.set_state(any(die / 7), static_cast<AgentState>(1 + die % 4));
-    } else if (what < 13) {
-      (void)topology.move(any(die), die % topology.cluster_count());
-    } else if (what < 14) {
-      mesh.rows().agent_class.store_relaxed(row_of(any(die)), static_cast<std::uint8_t>(die % 6));
-      topology.refresh(any(die));
+    if (die >> 28 < 8 || present.empty()) {
+      if (const auto row = place_one(mesh, die)) present.push_back(*row);
     } else {
-      topology.promote_lead(die % topology.cluster_count());
-      topology.promote_coordinator(die % 3);
+      change_one(mesh, present, die);
     }
     const Status verified = topology.verify();
     if (!verified) RC_FAIL(verified.error().sentence);

@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "tests/queues/payload_log_fixture.hpp"
+#include "tests/sanitizers.hpp"
 #include "tests/seed.hpp"
 
 namespace mesh::queues {
@@ -115,64 +116,70 @@ TEST(PayloadLogRace, AWalkOverALogInUsePassesOverWhatIsFreed) {
 }
 
 // One writer that laps all the time, readers that read what they are told.
-TEST(PayloadLogRace, NeverShowsATornBody) {
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__) || defined(MESH_DCHECKS)
-  constexpr std::uint64_t kReads = 30'000;
-#else
-  constexpr std::uint64_t kReads = 300'000;
-#endif
-  constexpr unsigned kReaders = 2;
-  constexpr std::uint64_t kTold = 64;
-  SharedLog log(4096, std::uint64_t{0} - (std::uint64_t{1} << 20));
+struct LappedLog {
+  static constexpr std::uint64_t kTold = 64;
+  LappedLog() {
+    for (std::uint32_t number = 0; number < 64; ++number)
+      bodies.push_back(testing::make_body(number, number * 13 % 300));
+  }
+  // Reads until it has looked so often.
+  void read(std::uint64_t looks, std::uint64_t seed) {
+    std::mt19937_64 random(seed);
+    const auto reader = log.attach().value();
+    std::vector<std::byte> out(2048);
+    for (std::uint64_t i = 0; i < looks; ++i) {
+      const std::uint64_t position = told[random() % kTold].load(std::memory_order_acquire);
+      if (position == 0) {
+        std::this_thread::yield();
+        continue;
+      }
+      const auto copied = reader.copy(position, out);
+      if (copied.status == BodyStatus::kGone) continue;
+      const bool is_whole =
+          copied.status == BodyStatus::kRead && copied.kind < bodies.size() &&
+          std::ranges::equal(std::span(out).first(copied.length), bodies[copied.kind]);
+      (is_whole ? whole : wrong).fetch_add(1, std::memory_order_relaxed);
+      if (i % 1024 == 0 && !reader.verify()) wrong.fetch_add(1, std::memory_order_relaxed);
+    }
+    finished.fetch_add(1, std::memory_order_release);
+  }
+  // Appends until so many readers have finished.
+  void write(unsigned readers, std::uint64_t seed) {
+    auto writer = log.take_over().value();
+    std::mt19937_64 random(seed);
+    for (std::uint64_t i = 0; finished.load(std::memory_order_acquire) < readers; ++i) {
+      const auto number = static_cast<std::uint32_t>(random() % bodies.size());
+      auto done = writer.append(bodies[number], number);
+      if (done.status == AppendStatus::kFull) {
+        const auto walked = writer.walk(writer.tail() + done.bytes_short, [](const auto&) {});
+        ASSERT_TRUE(writer.advance_tail(walked.position));
+        done = writer.append(bodies[number], number);
+      }
+      ASSERT_EQ(done.status, AppendStatus::kOk);
+      told[i % kTold].store(done.position, std::memory_order_release);
+      if (i % 4096 == 0) std::this_thread::yield();
+    }
+  }
+
+  SharedLog log{4096, std::uint64_t{0} - (std::uint64_t{1} << 20)};
   std::vector<std::vector<std::byte>> bodies;
-  for (std::uint32_t number = 0; number < 64; ++number)
-    bodies.push_back(testing::make_body(number, number * 13 % 300));
   std::array<std::atomic<std::uint64_t>, kTold> told{};  // positions; 0: none yet
   std::atomic<unsigned> finished{0};
   std::atomic<std::uint64_t> wrong{0};
   std::atomic<std::uint64_t> whole{0};
+};
+
+TEST(PayloadLogRace, NeverShowsATornBody) {
+  constexpr std::uint64_t kLooks = testing::kSlowBuild ? 30'000 : 300'000;
+  constexpr unsigned kReaders = 2;
+  LappedLog lapped;
   std::vector<std::thread> readers;
-  for (unsigned id = 0; id < kReaders; ++id) {
-    readers.emplace_back([&, id] {
-      std::mt19937_64 random(testing::seed() + id);
-      const auto reader = log.attach().value();
-      std::vector<std::byte> out(2048);
-      for (std::uint64_t i = 0; i < kReads; ++i) {
-        const std::uint64_t position = told[random() % kTold].load(std::memory_order_acquire);
-        if (position == 0) {
-          std::this_thread::yield();
-          continue;
-        }
-        const auto copied = reader.copy(position, out);
-        if (copied.status == BodyStatus::kGone) continue;
-        if (copied.status != BodyStatus::kRead || copied.kind >= bodies.size() ||
-            !std::ranges::equal(std::span(out).first(copied.length), bodies[copied.kind])) {
-          wrong.fetch_add(1, std::memory_order_relaxed);
-        } else {
-          whole.fetch_add(1, std::memory_order_relaxed);
-        }
-        if (i % 1024 == 0 && !reader.verify()) wrong.fetch_add(1, std::memory_order_relaxed);
-      }
-      finished.fetch_add(1, std::memory_order_release);
-    });
-  }
-  auto writer = log.take_over().value();
-  std::mt19937_64 random(testing::seed());
-  for (std::uint64_t i = 0; finished.load(std::memory_order_acquire) < kReaders; ++i) {
-    const auto number = static_cast<std::uint32_t>(random() % bodies.size());
-    auto done = writer.append(bodies[number], number);
-    if (done.status == AppendStatus::kFull) {
-      const auto walked = writer.walk(writer.tail() + done.bytes_short, [](const auto&) {});
-      ASSERT_TRUE(writer.advance_tail(walked.position));
-      done = writer.append(bodies[number], number);
-    }
-    ASSERT_EQ(done.status, AppendStatus::kOk);
-    told[i % kTold].store(done.position, std::memory_order_release);
-    if (i % 4096 == 0) std::this_thread::yield();
-  }
+  for (unsigned id = 0; id < kReaders; ++id)
+    readers.emplace_back([&, id] { lapped.read(kLooks, testing::seed() + id); });
+  lapped.write(kReaders, testing::seed());
   for (auto& reader : readers) reader.join();
-  EXPECT_EQ(wrong.load(std::memory_order_relaxed), 0U);
-  EXPECT_GT(whole.load(std::memory_order_relaxed), 100U);
+  EXPECT_EQ(lapped.wrong.load(std::memory_order_relaxed), 0U);
+  EXPECT_GT(lapped.whole.load(std::memory_order_relaxed), 100U);
 }
 
 }  // namespace

@@ -9,7 +9,7 @@
 namespace mesh::queues {
 namespace {
 
-#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#if defined(__x86_64__)  // whose registers it knows
 
 using testing::HostLog;
 using testing::SharedLog;

@@ -230,6 +230,16 @@ TEST(SpscRingCrash, EveryNamedPointOfTheRingIsReached) {
                                           "spsc.park:before_check"}));
 }
 
+// Takes what comes until the reader has come to `last`.
+template <class Reader>
+void drain_to(Reader& reader, std::uint64_t expected, std::uint64_t last) {
+  while (expected != last && !::testing::Test::HasFailure()) {
+    const std::uint64_t now = drain(reader, expected);
+    if (now == expected) ::sched_yield();
+    expected = now;
+  }
+}
+
 // Stopped, not dead: nothing partial is seen however long the reader looks, another ring goes round
 // three times meanwhile, and when the writer goes on it finishes its batch and three laps more.
 TEST_P(SpscRingCrash, AWriterStoppedForThreeLapsGoesOnAsIfNothingHappened) {
@@ -267,12 +277,7 @@ TEST_P(SpscRingCrash, AWriterStoppedForThreeLapsGoesOnAsIfNothingHappened) {
     // head when the victim ends: the first at or past 4 + 3 laps, in steps of 1 + head % 3
     std::uint64_t last = start + 4;
     while (last - start < 4 + 3 * kCapacity) last += 1 + last % 3;
-    while (expected != last) {
-      const std::uint64_t now = drain(reader, expected);
-      if (now == expected) ::sched_yield();
-      expected = now;
-      if (::testing::Test::HasFailure()) break;
-    }
+    drain_to(reader, expected, last);
     int status = 0;
     if (::testing::Test::HasFailure()) ::kill(child, SIGKILL);
     ASSERT_EQ(::waitpid(child, &status, 0), child);

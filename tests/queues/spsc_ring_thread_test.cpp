@@ -113,7 +113,7 @@ TEST(SpscRingThread, AParkingReaderMissesNothing) {
   bool lost = false;
   while (seen.expected != kStart + kRecords && !lost) {
     const HostTime deadline = host_now() + std::chrono::seconds(60);  // beyond any scheduler
-    lost = wait_until(reader, wake, deadline, park, host_now) == WaitResult::kTimedOut;
+    lost = wait_until(reader, {wake, park}, deadline, host_now) == WaitResult::kTimedOut;
     reader.poll(kCapacity, seen);
   }
   EXPECT_FALSE(lost) << "a wake-up was lost before position " << seen.expected;

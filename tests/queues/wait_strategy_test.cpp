@@ -38,7 +38,7 @@ TEST(WaitStrategy, SpinNeverParksAndEndsAtItsDeadline) {
   auto wake = shm::EventFd::create().value();
   FakeSource source;
   CountingClock clock;
-  EXPECT_EQ(wait_until(source, wake, from_ns(5000), {.policy = WaitPolicy::kSpin}, clock),
+  EXPECT_EQ(wait_until(source, {wake, {.policy = WaitPolicy::kSpin}}, from_ns(5000), clock),
             WaitResult::kTimedOut);
   EXPECT_EQ(source.parks, 0);
   EXPECT_EQ(source.looks, 5000);
@@ -49,11 +49,11 @@ TEST(WaitStrategy, AdaptiveSpinsThenYieldsThenParks) {
   FakeSource source;
   CountingClock clock;
   const WaitOptions options{.policy = WaitPolicy::kAdaptive, .spins = 7, .yields = 5};
-  EXPECT_EQ(wait_until(source, wake, from_ns(12), options, clock), WaitResult::kTimedOut);
+  EXPECT_EQ(wait_until(source, {wake, options}, from_ns(12), clock), WaitResult::kTimedOut);
   EXPECT_EQ(source.parks, 0) << "12 looks are spins and yields";
   source = {};
   clock = {};
-  EXPECT_EQ(wait_until(source, wake, from_ns(13), options, clock), WaitResult::kTimedOut);
+  EXPECT_EQ(wait_until(source, {wake, options}, from_ns(13), clock), WaitResult::kTimedOut);
   EXPECT_EQ(source.parks, 1);
   EXPECT_EQ(source.unparks, 1);
 }
@@ -63,8 +63,9 @@ TEST(WaitStrategy, ParkParksAtOnce) {
   ASSERT_EQ(wake.signal(), shm::SignalStatus::kSignalled);
   FakeSource source;
   CountingClock clock;
-  EXPECT_EQ(wait_until(source, wake, from_ns(1'000'000'000), {.policy = WaitPolicy::kPark}, clock),
-            WaitResult::kSignalled);
+  EXPECT_EQ(
+      wait_until(source, {wake, {.policy = WaitPolicy::kPark}}, from_ns(1'000'000'000), clock),
+      WaitResult::kSignalled);
   EXPECT_EQ(source.parks, 1);
   EXPECT_EQ(wake.drain(), 0U) << "the signal was taken";
 }
@@ -74,8 +75,9 @@ TEST(WaitStrategy, ASignalWithARecordIsReady) {
   ASSERT_EQ(wake.signal(), shm::SignalStatus::kSignalled);
   FakeSource source{.ready_at = 2};
   CountingClock clock;
-  EXPECT_EQ(wait_until(source, wake, from_ns(1'000'000'000), {.policy = WaitPolicy::kPark}, clock),
-            WaitResult::kReady);
+  EXPECT_EQ(
+      wait_until(source, {wake, {.policy = WaitPolicy::kPark}}, from_ns(1'000'000'000), clock),
+      WaitResult::kReady);
 }
 
 TEST(WaitStrategy, ARecordThatCameWhileParkingIsNotSleptOver) {
@@ -84,7 +86,7 @@ TEST(WaitStrategy, ARecordThatCameWhileParkingIsNotSleptOver) {
   auto writer = ring.take_over().value();
   auto reader = ring.attach().value();
   ASSERT_TRUE(testing::write_batch(writer, 1));
-  EXPECT_EQ(wait_until(reader, wake, HostTime::max(), {.policy = WaitPolicy::kPark}, host_now),
+  EXPECT_EQ(wait_until(reader, {wake, {.policy = WaitPolicy::kPark}}, HostTime::max(), host_now),
             WaitResult::kReady);
   EXPECT_EQ(ring.page<testing::Host>().parked.load_relaxed(), 0U);
 }
@@ -123,7 +125,7 @@ TEST(WaitStrategy, NoWakeUpIsLostBetweenProcesses) {
   bool lost = false;
   while (expected < records && !lost) {
     const HostTime deadline = host_now() + std::chrono::seconds(20);
-    (void)wait_until(reader, wake, deadline, {.policy = WaitPolicy::kPark}, host_now);
+    (void)wait_until(reader, {wake, {.policy = WaitPolicy::kPark}}, deadline, host_now);
     lost = host_now() >= deadline;  // whatever it then found
     reader.poll(16, [&](auto view) {
       EXPECT_EQ(view.position(), expected++);

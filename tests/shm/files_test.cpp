@@ -162,6 +162,31 @@ TEST_F(Files, ReadOnlyDescriptorCannotWriteAndCannotBeMappedWritable) {
   EXPECT_EQ(mapping.error().detail, EACCES);
 }
 
+// Of a file system of 1 MiB that has no room for 2: 0, or the number of what does not hold.
+int answer_about_too_large(const Descriptor& directory, const std::string& path) {
+  const auto file =
+      create_file({.directory = directory.get(), .name = "table", .size_bytes = 2U << 20});
+  if (file) return 3;
+  if (file.error().code != Errc::no_space) return 4;
+  if (file.error().detail != 2 << 20) return 5;
+  const std::string& sentence = file.error().sentence;
+  if (sentence.find("2097152 bytes are needed, 1048576 are free") == std::string::npos) return 6;
+  if (sentence.find("enlarge the file system") == std::string::npos) return 7;
+  return access((path + "/table").c_str(), F_OK) == 0 ? 8 : 0;
+}
+
+// What does fit, fits to the last byte and can be written without SIGBUS.
+int answer_about_what_fits(const Descriptor& directory) {
+  const auto fits =
+      create_file({.directory = directory.get(), .name = "table", .size_bytes = 1U << 20});
+  if (!fits) return 9;
+  const auto mapping = Mapping::map(
+      fits->get(), {.name = "table", .size_bytes = 1U << 20, .access = Access::kReadWrite});
+  if (!mapping) return 10;
+  for (std::byte& byte : mapping->writable_bytes()) byte = std::byte{1};
+  return 0;
+}
+
 // A file system of 1 MiB: mounted where that is permitted (root in a mount namespace of its own).
 TEST_F(Files, AFullFileSystemIsAnErrorThatSaysNeededFreeAndWhatToDo) {
   const int answer = testing::answer_of_child([this] {
@@ -172,24 +197,8 @@ TEST_F(Files, AFullFileSystemIsAnErrorThatSaysNeededFreeAndWhatToDo) {
     if (mount("tmpfs", small.c_str(), "tmpfs", 0, "size=1m,mode=0711") != 0) return 77;
     const auto directory = open_directory(small);
     if (!directory) return 2;
-    const auto file =
-        create_file({.directory = directory->get(), .name = "table", .size_bytes = 2U << 20});
-    if (file) return 3;
-    if (file.error().code != Errc::no_space) return 4;
-    if (file.error().detail != 2 << 20) return 5;
-    const std::string& sentence = file.error().sentence;
-    if (sentence.find("2097152 bytes are needed, 1048576 are free") == std::string::npos) return 6;
-    if (sentence.find("enlarge the file system") == std::string::npos) return 7;
-    if (access((small + "/table").c_str(), F_OK) == 0) return 8;
-    // What does fit, fits to the last byte and can be written without SIGBUS.
-    const auto fits =
-        create_file({.directory = directory->get(), .name = "table", .size_bytes = 1U << 20});
-    if (!fits) return 9;
-    const auto mapping = Mapping::map(
-        fits->get(), {.name = "table", .size_bytes = 1U << 20, .access = Access::kReadWrite});
-    if (!mapping) return 10;
-    for (std::byte& byte : mapping->writable_bytes()) byte = std::byte{1};
-    return 0;
+    const int refused = answer_about_too_large(*directory, small);
+    return refused != 0 ? refused : answer_about_what_fits(*directory);
   });
   if (answer == 77) GTEST_SKIP() << "may not mount; the limit test below covers the refusal";
   EXPECT_EQ(answer, 0);
@@ -336,6 +345,15 @@ TEST_F(SealedMemoryTest, AHolePunchedByItsWriterReadsAsZeros) {
   EXPECT_EQ(code_of(memory_.descriptor.get()), Errc::ok);
 }
 
+// What another uid tries below: the number of the first try that was not refused, 0 if none. The
+// parent's message says which one it was.
+template <std::size_t kCount>
+int first_not_refused(const bool (&refused)[kCount]) {
+  const auto at = std::find(std::begin(refused), std::end(refused), false);
+  return at == std::end(refused) ? 0 : static_cast<int>(at - std::begin(refused)) + 1;
+}
+constexpr int kNoOtherUid = 99, kCannotEvenRead = 98;
+
 // The same for sealed memory: its holder of another uid can neither resize it nor, holding it
 // read-only, write it.
 TEST_F(SealedMemoryTest, AnotherUserCanNeitherResizeItNorReopenItForWriting) {
@@ -345,25 +363,25 @@ TEST_F(SealedMemoryTest, AnotherUserCanNeitherResizeItNorReopenItForWriting) {
   ASSERT_TRUE(reader);
   const int writer_fd = memory_.descriptor.get();
   const int answer = testing::answer_of_child([&] {
-    if (!testing::become_another_uid()) return 99;
-    if (ftruncate(writer_fd, 0) == 0) return 1;
-    if (ftruncate(writer_fd, 2 * kBytes) == 0) return 2;
-    if (fcntl(writer_fd, F_ADD_SEALS, F_SEAL_WRITE) == 0) return 3;
-    if (fchmod(writer_fd, 0666) == 0) return 4;
+    if (!testing::become_another_uid()) return kNoOtherUid;
     const std::string reopen = "/proc/self/fd/" + std::to_string(reader.get());
-    if (open(reopen.c_str(), O_RDWR | O_CLOEXEC) >= 0) return 5;
     void* const page = mmap(nullptr, 4096, PROT_READ, MAP_SHARED, reader.get(), 0);
-    if (page == MAP_FAILED) return 6;
-    if (mprotect(page, 4096, PROT_READ | PROT_WRITE) == 0) return 7;
-    if (madvise(page, 4096, MADV_REMOVE) == 0) return 8;
-    if (fallocate(reader.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 4096) == 0) return 9;
-    return 0;
+    if (page == MAP_FAILED) return kCannotEvenRead;
+    return first_not_refused({
+        ftruncate(writer_fd, 0) != 0,
+        ftruncate(writer_fd, 2 * kBytes) != 0,
+        fcntl(writer_fd, F_ADD_SEALS, F_SEAL_WRITE) != 0,
+        fchmod(writer_fd, 0666) != 0,
+        open(reopen.c_str(), O_RDWR | O_CLOEXEC) < 0,
+        mprotect(page, 4096, PROT_READ | PROT_WRITE) != 0,
+        madvise(page, 4096, MADV_REMOVE) != 0,
+        fallocate(reader.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 4096) != 0,
+    });
   });
   EXPECT_EQ(answer, 0);
 }
 
-// What a station of another uid can try with a file that it was handed read-only. Each refusal has
-// a number, so that the parent's message says which one did not hold.
+// What a station of another uid can try with a file that it was handed read-only.
 TEST_F(Files, AnotherUserCannotChangeWhatItWasHandedReadOnly) {
   if (!testing::can_become_another_uid()) GTEST_SKIP() << "needs root";
   ASSERT_TRUE(create("table", 2 * 4096));
@@ -371,23 +389,24 @@ TEST_F(Files, AnotherUserCannotChangeWhatItWasHandedReadOnly) {
   ASSERT_TRUE(handed);
   const int fd = handed->get();
   const int answer = testing::answer_of_child([fd] {
-    if (!testing::become_another_uid()) return 99;
+    if (!testing::become_another_uid()) return kNoOtherUid;
     const auto mapping = Mapping::map(fd, {.name = "table", .size_bytes = 2 * 4096});
-    if (!mapping) return 1;
+    if (!mapping) return kCannotEvenRead;
     auto* const first = const_cast<std::byte*>(mapping->bytes().data());
-    if (mprotect(first, 4096, PROT_READ | PROT_WRITE) == 0) return 2;
-    if (mmap(nullptr, 4096, PROT_WRITE, MAP_SHARED, fd, 0) != MAP_FAILED) return 3;
     const std::string path = "/proc/self/fd/" + std::to_string(fd);
-    for (const int mode : {O_RDWR, O_WRONLY, O_RDONLY}) {
-      if (open(path.c_str(), mode | O_CLOEXEC) >= 0) return 4;
-    }
-    if (ftruncate(fd, 0) == 0) return 5;
-    if (fchmod(fd, 0666) == 0) return 6;
-    if (write(fd, "x", 1) >= 0) return 7;
-    if (fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 4096) == 0) return 8;
-    if (madvise(first, 4096, MADV_REMOVE) == 0) return 9;
-    if (mapping->bytes()[0] != std::byte{0}) return 10;
-    return 0;
+    return first_not_refused({
+        mprotect(first, 4096, PROT_READ | PROT_WRITE) != 0,
+        mmap(nullptr, 4096, PROT_WRITE, MAP_SHARED, fd, 0) == MAP_FAILED,
+        open(path.c_str(), O_RDWR | O_CLOEXEC) < 0,
+        open(path.c_str(), O_WRONLY | O_CLOEXEC) < 0,
+        open(path.c_str(), O_RDONLY | O_CLOEXEC) < 0,
+        ftruncate(fd, 0) != 0,
+        fchmod(fd, 0666) != 0,
+        write(fd, "x", 1) < 0,
+        fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 4096) != 0,
+        madvise(first, 4096, MADV_REMOVE) != 0,
+        mapping->bytes()[0] == std::byte{0},
+    });
   });
   EXPECT_EQ(answer, 0);
 }

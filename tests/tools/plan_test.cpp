@@ -1,5 +1,6 @@
 // mesh plan, run as a program: what it refuses, the worked numbers, and what holds for every table.
 #include <cmath>
+#include <sstream>
 
 #include <nlohmann/json.hpp>
 
@@ -405,6 +406,17 @@ TEST(PlanText, NamesTenOfMany) {
       run_mesh({"plan", "--input", "-", "--window-ms", "500", "--weight", "1"}, table(lines));
   EXPECT_THAT(ran.out, AllOf(HasSubstr("  late9  needs"), HasSubstr("  and 15 more\n"),
                              Not(HasSubstr("late10  "))));
+}
+
+// One histogram for leads of a millisecond and of 1e305: no line has hundreds of digits.
+TEST(PlanText, WritesEdgesOfAnyMagnitudeInAFewCharacters) {
+  const Ran ran = run_mesh({"plan", "--input", "-", "--window-ms", "1e306", "--weight", "1"},
+                           table("near,E,1,0,0,1,1\nfar,E,1e305,0,0,1,1\n"));
+  EXPECT_EQ(ran.exit_code, 0) << ran.err;
+  EXPECT_THAT(ran.out, ContainsRegex("\n +5\\.5e\\+304 to +5e\\+304  #+ +1\n"));
+  EXPECT_THAT(ran.out, ContainsRegex("\n +5e\\+303 to +0  #+ +1\n"));
+  std::istringstream lines(ran.out);
+  for (std::string line; std::getline(lines, line);) EXPECT_LE(line.size(), 100U) << line;
 }
 
 TEST(PlanText, EscapesControlCharactersOfNames) {

@@ -40,6 +40,13 @@ TEST(SizeRefuses, AMissingCount) {
 TEST(SizeRefuses, AMeshNameThatIsAPath) {
   expect_refused({"--agents", "10", "--stations", "2", "--name", "../up"}, {"path component"});
 }
+TEST(SizeRefuses, ADirectoryThatIsAFile) {
+  const TemporaryFile file("");
+  expect_refused({"--agents", "10", "--stations", "2", "--dir", file.path()},
+                 {file.path(), "is not a directory"});
+  expect_refused({"--agents", "10", "--stations", "2", "--dir", file.path() + "/deeper/mesh"},
+                 {file.path() + "/deeper/mesh", "is not a directory"});
+}
 
 TEST(Size, PrintsEveryMemoryAndTheirSum) {
   const Ran ran = run_mesh({"size", "--agents", "30000", "--stations", "128", "--json"});

@@ -63,6 +63,12 @@ for room in ("lease", "queue"):
     GOOD[f"docs/coordination/{room}.md"] = "One page.\n"
 
 H = "#pragma once\n"
+TEN = "if (a) b();\n" * 10
+GOOD["sched/ten.hpp"] = (
+    H + "#define X_LIST(X) void x() {" + " \\\n  if (a) X" * 11 + " }\n"
+    "namespace a {\nstruct alignas(64) S {\n  void f() {\n" + TEN + "  }\n"
+    "  S() : a(1) {\n" + TEN + "  }\n};\n" + 'extern "C" {\nvoid g() { // if while for\n' + TEN + "}\n}\n}\n"
+)
 FENCE = "std::atomic_thread" + "_fence(std::memory_order_seq_cst);\n"
 # rule, file, content: each alone turns the good tree into one with exactly this finding.
 BAD = [
@@ -127,6 +133,10 @@ BAD = [
     ("file-length", "shm/long.cpp", "\n" * (tidy.SOURCE_LINES_MAX + 1)),
     ("line-length", "shm/a.cpp", "//" + "x" * (tidy.COLUMNS_MAX - 1) + "\n"),
     ("pragma-once", "shm/a.hpp", "// #pragma once\nstruct A {};\n"),
+    ("function-branches", "shm/a.cpp", "void f() {\n" + TEN + "while (a) b();\n}\n"),
+    ("function-branches", "tests/a.cpp", "TEST(A, B) {\n  auto c = [] {" + TEN + "};\nfor (;;) c();\n}\n"),
+    ("function-branches", "sched/a.hpp", H + "struct alignas(64) S {\n  void f() const {\n" + TEN + "switch (a) {}\n}};\n"),
+    ("function-branches", "sched/a.hpp", H + "template <class T>\nT f() noexcept(true) {\n" + TEN + "for (;;) {}\n}\n"),
     ("bad-allow", "shm/a.cpp", "int a;  // tidy: allow(abort)\n"),
     ("bad-allow", "shm/a.cpp", "int a;  // tidy: allow(no-such-rule) because it is so\n"),
 ]

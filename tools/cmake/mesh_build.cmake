@@ -8,6 +8,8 @@ if(NOT CMAKE_BUILD_TYPE)
 endif()
 # Asserts are MESH_ASSERT and stay on; NDEBUG only silences third-party headers.
 set(CMAKE_CXX_FLAGS_RELEASE "-O3 -DNDEBUG -g1")
+# For sanitizers: lines for their reports, and half the compile time of -O2 -g.
+set(CMAKE_CXX_FLAGS_SANITIZED "-O1 -DNDEBUG -g1")
 
 find_program(MESH_CCACHE ccache)
 if(MESH_CCACHE)
