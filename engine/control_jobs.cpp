@@ -8,6 +8,7 @@ namespace mesh::engine {
 namespace {
 
 constexpr std::size_t kStationsListed = 256;  // a packet holds so many
+constexpr Nanos kAnswerPatience{30 * kNsPerSecond};
 
 }  // namespace
 
@@ -115,6 +116,8 @@ class ControlServer::SendJob final : public RequestJob {
   struct To {
     std::string name;
     std::string text;
+    bool waits = false;  // for the answer
+    Nanos patience{};
   };
   SendJob(ControlServer& server, std::uint64_t connection, To to)
       : RequestJob(server, connection), to_(std::move(to)) {}
@@ -125,18 +128,29 @@ class ControlServer::SendJob final : public RequestJob {
       return std::nullopt;
     }
     target_ = *target;
-    const Status sent =
-        scheduler.loop().send(AgentId{}, target_, std::as_bytes(std::span(to_.text)), now);
-    if (!sent) fail_with(sent.error());
+    const auto posted =
+        scheduler.loop().post({.target = target_, .body = std::as_bytes(std::span(to_.text))}, now);
+    if (!posted) {
+      fail_with(posted.error());
+    } else if (to_.waits) {
+      scheduler.await_answer(*posted, now + to_.patience);
+    }
     return std::nullopt;
+  }
+  void on_answered(SchedulerThread& /*scheduler*/, const AnsweredMessage* answered) override {
+    if (answered != nullptr) answered_ = *answered;
   }
 
  private:
   [[nodiscard]] std::string result() const override {
-    return dump({{"ok", true}, {"target", static_cast<std::uint64_t>(target_)}});
+    nlohmann::json object = {{"ok", true}, {"target", static_cast<std::uint64_t>(target_)}};
+    if (to_.waits) object["answered"] = answered_.has_value();
+    if (answered_) object.update(answered_json(*answered_));
+    return dump(object);
   }
   To to_;
   AgentId target_{};
+  std::optional<AnsweredMessage> answered_;
 };
 
 class ControlServer::OperationJob final : public RequestJob {
@@ -177,8 +191,10 @@ Result<std::unique_ptr<Job>> ControlServer::console_job(const ConsoleRequest& re
   if (request.op == "send") {
     MESH_TRY(std::string name, text_field(object, "to"));
     MESH_TRY(std::string text, text_field(object, "text"));
-    return std::make_unique<SendJob>(*this, request.connection,
-                                     SendJob::To{std::move(name), std::move(text)});
+    SendJob::To to{std::move(name), std::move(text)};
+    MESH_TRY(to.waits, flag_field(object, "wait", false));
+    MESH_TRY(to.patience, ms_field(object, "timeout_ms", kAnswerPatience));
+    return std::make_unique<SendJob>(*this, request.connection, std::move(to));
   }
   if (request.op == "scatter" || request.op == "broadcast") {
     auto job = std::make_unique<OperationJob>(*this, request);
@@ -241,6 +257,9 @@ EngineStatus status_of(SchedulerThread& scheduler) {
   status.gauges = scheduler.loop().gauges();
   status.agents_active = scheduler.loop().agents_active();
   status.agents_enrolled = scheduler.loop().agents_enrolled();
+  const sched::LatenessHistogram& late = scheduler.loop().lateness();
+  status.lateness = {late.count(), late.quantile_ns(0.5), late.quantile_ns(0.9),
+                     late.quantile_ns(0.99), late.max_ns()};
   status.turns = scheduler.counters().turns;
   status.parks = scheduler.counters().parks;
   for (const SchedulerThread::Stuck& one : scheduler.stuck()) {

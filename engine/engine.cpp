@@ -84,6 +84,38 @@ class ScatterJob final : public CallJob<OperationReport> {
   bool with_trace_;
 };
 
+class AskJob final : public CallJob<AnsweredMessage> {
+ public:
+  struct Question {
+    AgentId target{};
+    std::span<const std::byte> body{};  // the caller's, who waits
+    Nanos patience{};
+  };
+  explicit AskJob(const Question& question) : question_(question) {}
+  std::optional<OperationId> run(SchedulerThread& scheduler, HostTime now) override {
+    const auto posted =
+        scheduler.loop().post({.target = question_.target, .body = question_.body}, now);
+    if (posted) {
+      scheduler.await_answer(*posted, now + question_.patience);
+    } else {
+      result_ = tl::unexpected<Error>(posted.error());
+    }
+    return std::nullopt;
+  }
+  void on_answered(SchedulerThread& /*scheduler*/, const AnsweredMessage* answered) override {
+    if (answered != nullptr) {
+      result_ = *answered;
+    } else {
+      result_ =
+          fail(Errc::timed_out, "ask: no answer within " +
+                                    std::to_string(question_.patience.count() / kNsPerMs) + " ms");
+    }
+  }
+
+ private:
+  Question question_;
+};
+
 }  // namespace
 
 struct Engine::State {
@@ -370,6 +402,12 @@ Status Engine::send(AgentId target, std::span<const std::byte> body) {
   MESH_TRY(const bool sent, state_->call<bool>(std::make_unique<RunJob<bool, decltype(run)>>(run)));
   static_cast<void>(sent);
   return {};
+}
+
+Result<AnsweredMessage> Engine::ask(AgentId target, std::span<const std::byte> body,
+                                    Nanos patience) {
+  return state_->call<AnsweredMessage>(
+      std::make_unique<AskJob>(AskJob::Question{target, body, patience}));
 }
 
 Result<EngineStatus> Engine::status() {

@@ -67,6 +67,15 @@ struct StuckStation {
   Nanos standing{};
 };
 
+// From a bucket's due to its first slot's publication, of all buckets so far.
+struct LatenessStatus {
+  std::uint64_t buckets = 0;
+  std::int64_t p50_ns = 0;
+  std::int64_t p90_ns = 0;
+  std::int64_t p99_ns = 0;
+  std::int64_t max_ns = 0;
+};
+
 struct EngineStatus {
   LoopCounters counters;
   LoopGauges gauges;
@@ -75,6 +84,7 @@ struct EngineStatus {
   std::size_t stations = 0;
   std::size_t connections = 0;
   std::uint64_t stations_ever = 0;
+  LatenessStatus lateness{};
   std::uint64_t turns = 0;  // of the scheduler thread
   std::uint64_t parks = 0;
   std::uint64_t evicted = 0;  // stations, so far
@@ -110,6 +120,9 @@ class Engine {
   // Opens the operation and waits until it has finished. The trace costs a pass over the targets.
   Result<OperationReport> scatter(const OperationRequest& request, bool with_trace);
   Status send(AgentId target, std::span<const std::byte> body);
+  // Sends, and waits for the answer: timed_out after `patience`, and an answer that comes later is
+  // counted and passed over. An answer in CONFLICT, or a refusal to answer, is a result.
+  Result<AnsweredMessage> ask(AgentId target, std::span<const std::byte> body, Nanos patience);
   Result<EngineStatus> status();
   Result<AgentId> find(const std::string& name);
 

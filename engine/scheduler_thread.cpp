@@ -5,8 +5,6 @@
 #include <future>
 #include <utility>
 
-#include <sched.h>
-
 #include "engine/station/station_memory.hpp"
 
 namespace mesh::engine {
@@ -27,6 +25,7 @@ std::int64_t read_clock(void* clock) noexcept {
 }  // namespace
 
 void Job::on_finished(SchedulerThread& /*scheduler*/, const FinishedOperation& /*finished*/) {}
+void Job::on_answered(SchedulerThread& /*scheduler*/, const AnsweredMessage* /*answered*/) {}
 
 SchedulerThread::SchedulerThread(const Options& options, sched::ClockWords& clock)
     : options_(options),
@@ -74,6 +73,7 @@ void SchedulerThread::stop() {
   for (Job* left = nullptr; jobs_.pop(std::span(&left, 1)) != 0;)
     std::unique_ptr<Job>(left).reset();
   waiting_.clear();
+  asked_.clear();
   while (take_done() != nullptr) {
   }
 }
@@ -143,7 +143,7 @@ void SchedulerThread::run() {
     const HostTime now = clock_.now();
     if (bell_.take()) run_jobs(now);
     const TickResult result = loop_->tick(now);
-    finish_operations();
+    finish_operations(now);
     if (now >= publish_due_) {
       publisher_.publish();
       publish_due_ = now + kPublishEvery;
@@ -164,8 +164,11 @@ void SchedulerThread::run_jobs(HostTime now) {
   if (count == taken.size()) bell_.ring();  // perhaps more: after the next tick
   for (std::size_t i = 0; i < count; ++i) {
     std::unique_ptr<Job> job(taken[i]);
+    asking_.reset();
     const auto operation = job->run(*this, now);
-    if (operation) {
+    if (asking_) {
+      asked_.push_back({*asking_, std::move(job)});
+    } else if (operation) {
       waiting_.insert_or_assign(static_cast<std::uint64_t>(*operation), std::move(job));
     } else {
       give_back(std::move(job));
@@ -174,7 +177,7 @@ void SchedulerThread::run_jobs(HostTime now) {
   idle_ = 0;
 }
 
-void SchedulerThread::finish_operations() {
+void SchedulerThread::finish_operations(HostTime now) {
   while (const auto finished = loop_->take_finished()) {
     const auto found = waiting_.find(static_cast<std::uint64_t>(finished->id));
     if (found == waiting_.end()) continue;
@@ -182,7 +185,27 @@ void SchedulerThread::finish_operations() {
     give_back(std::move(found->second));
     waiting_.erase(found);
   }
+  finish_questions(now);
   if (!backlog_.empty()) give_back(nullptr);
+}
+
+// Answers to what nobody waits for are passed over.
+void SchedulerThread::finish_questions(HostTime now) {
+  while (const auto answered = loop_->take_answered()) {
+    const auto found = std::find_if(asked_.begin(), asked_.end(), [&](const Asked& asked) {
+      return asked.question.message == answered->question;
+    });
+    if (found == asked_.end()) continue;
+    found->job->on_answered(*this, &*answered);
+    give_back(std::move(found->job));
+    asked_.erase(found);
+  }
+  for (std::size_t i = asked_.size(); i-- != 0;) {
+    if (now < asked_[i].question.deadline) continue;
+    asked_[i].job->on_answered(*this, nullptr);
+    give_back(std::move(asked_[i].job));
+    asked_.erase(asked_.begin() + static_cast<std::ptrdiff_t>(i));
+  }
 }
 
 void SchedulerThread::give_back(std::unique_ptr<Job> job) {
@@ -203,20 +226,18 @@ void SchedulerThread::pause(const TickResult& result) {
   HostTime until = std::min(
       {publish_due_, stuck_due_, now + idle_look_,
        result.next_due == HostTime::max() ? result.next_due : result.next_due - kSpinBefore});
+  for (const Asked& asked : asked_) until = std::min(until, asked.question.deadline);
   if (const std::uint64_t pending = loop_->counters().pending; pending != pending_seen_) {
     pending_seen_ = pending;
     pending_until_ = now + kPendingFor;
   }
   if (now < pending_until_) until = std::min(until, now + kPendingLook);
   if (now >= until) return queues::relax_cpu();
-  const bool adaptive = wait.policy == queues::WaitPolicy::kAdaptive;
-  if (adaptive && idle_ < wait.spins + wait.yields) {
-    if (idle_++ < wait.spins) {
-      queues::relax_cpu();
-    } else {
-      ::sched_yield();
-    }
-    return;
+  // It never yields: on a shared core a yield gives away the whole slice, and the next bucket
+  // leaves milliseconds late; a sleep costs 20 us.
+  if (wait.policy == queues::WaitPolicy::kAdaptive && idle_ < wait.spins) {
+    ++idle_;
+    return queues::relax_cpu();
   }
   park(until);
 }

@@ -45,6 +45,8 @@ class Job {
   // On the scheduler thread. The operation whose end it waits for, or none: it is done.
   virtual std::optional<OperationId> run(SchedulerThread& scheduler, HostTime now) = 0;
   virtual void on_finished(SchedulerThread& scheduler, const FinishedOperation& finished);
+  // The answer that it waits for (SchedulerThread::await_answer); null: none came in time.
+  virtual void on_answered(SchedulerThread& scheduler, const AnsweredMessage* answered);
   // On the thread that takes what is done. A job that never ran is destroyed without it.
   virtual void done() = 0;
 };
@@ -102,6 +104,10 @@ class SchedulerThread final : public Wakes {
   // One of the dead engine that did not come back. `in`: its memory, to keep what it had not
   // answered.
   void give_up(const Attachment& attachment, HostTime now);
+  // Within Job::run: the job is not done before on_answered().
+  void await_answer(sched::MessageId question, HostTime deadline) {
+    asking_ = {question, deadline};
+  }
   [[nodiscard]] EngineLoop& loop() noexcept { return *loop_; }
   [[nodiscard]] const Counters& counters() const noexcept { return counters_; }
   // Those that have stood still for half of stuck_after.
@@ -132,7 +138,8 @@ class SchedulerThread final : public Wakes {
   SchedulerThread(const Options& options, sched::ClockWords& clock);
   void run();
   void run_jobs(HostTime now);
-  void finish_operations();
+  void finish_operations(HostTime now);
+  void finish_questions(HostTime now);
   void give_back(std::unique_ptr<Job> job);
   void pause(const TickResult& result);
   void park(HostTime until);
@@ -154,6 +161,16 @@ class SchedulerThread final : public Wakes {
   Bell done_bell_;
   std::deque<std::unique_ptr<Job>> backlog_;                         // done, and the queue was full
   std::unordered_map<std::uint64_t, std::unique_ptr<Job>> waiting_;  // by operation
+  struct Question {
+    sched::MessageId message{};
+    HostTime deadline{};
+  };
+  struct Asked {
+    Question question;
+    std::unique_ptr<Job> job;
+  };
+  std::optional<Question> asking_;
+  std::vector<Asked> asked_;  // a few: one for each caller that waits
   HostTime publish_due_{};
   HostTime stuck_due_{};
   Nanos idle_look_{};

@@ -18,6 +18,7 @@
 
 #include "engine/station/station.hpp"
 #include "tools/mesh_directory.hpp"
+#include "tools/option_values.hpp"
 #include "tools/shell_command.hpp"
 #include "tools/stop_signals.hpp"
 #include "tools/text.hpp"
@@ -28,7 +29,7 @@ namespace {
 
 constexpr const char* kFooter = R"(
 Attaches one agent and runs CMD by /bin/sh for each message, one after another: the
-message is its standard input, its standard output (at most 64 KiB) the answer's body.
+message is its standard input, its standard output (at most 56 KiB) the answer's body.
 Messages wait for their turn, 65536 at most; more are declined.
 Exit code 0 answers READY; any other answers CONFLICT with that number; a command that a
 signal killed declines the message. Without --exec each message is printed, and
@@ -44,7 +45,7 @@ Examples:
 constexpr Nanos kLookAtSignals{100 * kNsPerMs};
 constexpr Nanos kAttachPatience{5 * kNsPerSecond};
 constexpr Nanos kEnginePatience{60 * kNsPerSecond};  // while it is started again
-constexpr std::size_t kAnswerBytesMax = std::size_t{64} << 10;
+constexpr std::size_t kAnswerBytesMax = std::size_t{56} << 10;  // the engine keeps 60 of each
 constexpr std::size_t kDeliveriesATurn = 64;
 constexpr std::size_t kJobsMost = 65'536;
 
@@ -123,15 +124,6 @@ class Worker {
   std::thread thread_;
 };
 
-Result<sched::AgentClass> class_of(const std::string& letter) {
-  for (std::size_t i = 0; i < sched::kAgentClassCount; ++i) {
-    if (letter.size() == 1 && letter[0] == sched::kAgentClasses[i].letter) {
-      return static_cast<sched::AgentClass>(i);
-    }
-  }
-  return fail(Errc::bad_input, fmt::format("--class {}: is A, B, C, D, E or F", in_quotes(letter)));
-}
-
 class ShellAgent {
  public:
   ShellAgent(engine::Station& station, const Options& options, Console& console)
@@ -174,7 +166,7 @@ class ShellAgent {
 };
 
 Result<ExitCode> run(const Options& options, Console& console) {
-  MESH_TRY(const sched::AgentClass agent_class, class_of(options.agent_class));
+  MESH_TRY(const sched::AgentClass agent_class, class_letter("--class", options.agent_class));
   if (options.agent.empty() || options.agent.size() > kAgentNameBytes || !is_utf8(options.agent)) {
     return fail(Errc::bad_input, fmt::format("--name {}: must be 1 to {} bytes of UTF-8",
                                              in_quotes(options.agent), kAgentNameBytes));

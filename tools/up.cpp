@@ -96,6 +96,8 @@ Result<engine::EngineOptions> read_options(const Options& options) {
   MESH_TRY(const std::uint64_t stuck_ms, whole_number({"--stuck-ms", 1, kMsMax}, options.stuck_ms));
   engine.stuck_after = Nanos{static_cast<std::int64_t>(stuck_ms) * kNsPerMs};
   engine.fresh = options.fresh;
+  // Where it may; and not one that never sleeps: it would take the core from everyone for ever.
+  if (engine.wait != queues::WaitPolicy::kSpin) engine.fifo_priority = 1;
   MESH_TRY(engine.directory, mesh_directory(options.directory, options.name));
   return engine;
 }

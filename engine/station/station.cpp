@@ -44,6 +44,15 @@ Result<Attached> parse_attached(const std::string& answer) {
   return attached;
 }
 
+// A name that is no UTF-8 is refused: replaced, it would be another agent's.
+Result<std::string> strict_text(const json& object) {
+  try {
+    return object.dump();
+  } catch (const json::exception& error) {
+    return fail(Errc::invalid_argument, std::string("enrol: a name is not UTF-8: ") + error.what());
+  }
+}
+
 }  // namespace
 
 struct Station::Memories {
@@ -165,14 +174,13 @@ Result<std::vector<AgentId>> Station::enrol(std::span<const AgentDeclaration> ag
     std::size_t bytes = 0;
     for (const AgentDeclaration& agent : agents.first(count)) {
       json one = {{"name", agent.name}, {"class", static_cast<unsigned>(agent.agent_class)}};
-      bytes += one.dump(-1, ' ', false, json::error_handler_t::replace).size() + 1;
+      MESH_TRY(const std::string text, strict_text(one));
+      bytes += text.size() + 1;
       if (bytes > kRequestBytes) break;  // names full of escapes: fewer a packet
       list.push_back(std::move(one));
     }
-    MESH_TRY(const std::vector<AgentId> packet,
-             enrol_packet(json{{"op", "enrol"}, {"agents", list}}.dump(
-                              -1, ' ', false, json::error_handler_t::replace),
-                          list.size()));
+    MESH_TRY(const std::string request, strict_text({{"op", "enrol"}, {"agents", list}}));
+    MESH_TRY(const std::vector<AgentId> packet, enrol_packet(request, list.size()));
     MESH_CHECK_OK(core_->add_agents(packet));
     enrolled.insert(enrolled.end(), packet.begin(), packet.end());
     agents = agents.subspan(packet.size());

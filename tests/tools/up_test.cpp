@@ -3,6 +3,8 @@
 #include <filesystem>
 #include <fstream>
 
+#include <sys/stat.h>
+
 #include <nlohmann/json.hpp>
 
 #include "tests/tools/run_mesh.hpp"
@@ -93,6 +95,7 @@ TEST(Console, RefusesWhatItCannotDo) {
   expect_refusal({"send"}, "");
   expect_refusal({"send", "a"}, "");
   expect_refusal({"send", "a", "\xff"}, "not UTF-8");
+  expect_refusal({"send", "a", "b", "--timeout", "0"}, "--timeout");
   expect_refusal({"scatter", "t", "--horizon-ms", "-1"}, "--horizon-ms");
   expect_refusal({"scatter", "t", "--window-ms", "0"}, "--window-ms");
   expect_refusal({"scatter", "t", "--ready-min", "1.5"}, "--ready-min");
@@ -188,7 +191,16 @@ TEST(Console, ScattersToASwarmAndSaysWhatCameOfIt) {
   const Ran scattered =
       up.ask({"scatter", "go", "--horizon-ms", "100", "--window-ms", "2000", "--ready-min", "0.5"});
   EXPECT_EQ(scattered.exit_code, 0) << scattered.out << scattered.err;
-  EXPECT_EQ(Json::parse(scattered.out)["targeted"], 90);
+  const Json result = Json::parse(scattered.out);
+  EXPECT_EQ(result["targeted"], 90);
+  EXPECT_THAT(result["quorum"]["decision"].get<std::string>(),
+              ::testing::AnyOf("PROCEED", "WAIT", "RESOLVE_CONFLICTS", "RETRY"));
+  EXPECT_EQ(result["quorum"]["confidence"].is_null(), result["quorum"]["decision"] != "PROCEED");
+  EXPECT_THAT(result["quorum"]["sentence"].get<std::string>(),
+              HasSubstr(result["sent"].dump() + " responses"));
+  // Each bucket's lateness is counted.
+  EXPECT_GT(up.status()["lateness_us"]["buckets"], 0);
+  EXPECT_LE(up.status()["lateness_us"]["p50"], up.status()["lateness_us"]["max"]);
   EXPECT_EQ(up.ask({"broadcast", "hear", "--horizon-ms", "100"}).exit_code, 0);
   swarm.signal(SIGINT);
   EXPECT_EQ(swarm.wait().exit_code, 0);
@@ -265,7 +277,82 @@ TEST(Swarm, OutlivesItsEngine) {
   EXPECT_EQ(swarm.wait().exit_code, 0);
 }
 
-TEST(Agent, AnswersWithItsExitCode) {
+TEST(Agent, AnswersWithItsCommandsOutputAndExitCode) {
+  const Folder folder;
+  Up up(folder);
+  const StartedMesh counter(
+      {"agent", "--name", "counter", "--dir", folder.mesh(), "--exec", "wc -c"});
+  const StartedMesh unwilling({"agent", "--name", "unwilling", "--dir", folder.mesh(), "--exec",
+                               "printf 'not now\\nnor later'; exit 9"});
+  const StartedMesh killed(
+      {"agent", "--name", "killed", "--dir", folder.mesh(), "--exec", "kill -9 $$"});
+  while (up.status()["agents_enrolled"] != 3) sched_yield();
+  const Ran ready = up.ask({"send", "counter", "12345"});
+  EXPECT_EQ(ready.exit_code, 0) << ready.err;
+  const Json counted = Json::parse(ready.out);
+  EXPECT_EQ(counted["answered"], true);
+  EXPECT_EQ(counted["state"], "ready");
+  EXPECT_EQ(counted["body"], "5\n");
+  EXPECT_EQ(counted["body_bytes"], 2);
+
+  const Ran conflict = up.ask({"send", "unwilling", "?"});
+  EXPECT_EQ(conflict.exit_code, 1);
+  const Json said = Json::parse(conflict.out);
+  EXPECT_EQ(said["state"], "conflict");
+  EXPECT_EQ(said["conflict"]["type"], "other");
+  EXPECT_EQ(said["conflict"]["received"], 9);
+  EXPECT_EQ(said["body"], "not now\nnor later");
+  const Ran text = run_mesh({"send", "unwilling", "?", "--dir", folder.mesh()});
+  EXPECT_EQ(text.exit_code, 1);
+  EXPECT_THAT(text.out, StartsWith("CONFLICT (other, expected 0, "));
+  EXPECT_THAT(text.out, HasSubstr("received 9), "));
+  EXPECT_THAT(text.out, HasSubstr(" ms\nnot now\nnor later\n"));
+
+  const Ran declined = up.ask({"send", "killed", "?"});
+  EXPECT_EQ(declined.exit_code, 1);
+  EXPECT_EQ(Json::parse(declined.out)["state"], "transit");
+}
+
+TEST(Agent, AnswersWithAsMuchAsFitsAndSaysSo) {
+  const Folder folder;
+  Up up(folder);
+  const StartedMesh agent(
+      {"agent", "--name", "talker", "--dir", folder.mesh(), "--exec", "head -c 200000 /dev/zero"});
+  while (up.status()["agents_enrolled"] != 1) sched_yield();
+  const Ran ran = up.ask({"send", "talker", "?"});
+  EXPECT_EQ(ran.exit_code, 0) << ran.err;
+  const Json answer = Json::parse(ran.out);
+  EXPECT_EQ(answer["body_bytes"], 56 << 10);
+  EXPECT_EQ(answer["body_cut"], true) << "a zero byte is six in JSON";
+}
+
+TEST(Console, WaitsNoLongerForAnAnswerThanItIsTold) {
+  const Folder folder;
+  Up up(folder);
+  // Its command reads what nobody writes, until the test is over.
+  ASSERT_EQ(mkfifo(folder.file("never").c_str(), 0600), 0);
+  const StartedMesh agent({"agent", "--name", "slow", "--dir", folder.mesh(), "--exec",
+                           "exec cat " + folder.file("never")});
+  while (up.status()["agents_enrolled"] != 1) sched_yield();
+  const Ran ran = up.ask({"send", "slow", "?", "--timeout", "200"});
+  EXPECT_EQ(ran.exit_code, 1);
+  EXPECT_EQ(Json::parse(ran.out)["answered"], false);
+  EXPECT_THAT(ran.err, HasSubstr("no answer within 200 ms"));
+  std::ofstream(folder.file("never")) << "now";  // its command ends, and so can the agent
+}
+
+TEST(Console, SendsWithoutWaitingWhereItIsTold) {
+  const Folder folder;
+  Up up(folder);
+  StartedMesh agent({"agent", "--name", "printer", "--dir", folder.mesh()});
+  while (up.status()["agents_enrolled"] != 1) sched_yield();
+  const Ran posted = up.ask({"send", "printer", "hello", "--no-wait"});
+  EXPECT_EQ(posted.exit_code, 0) << posted.err;
+  EXPECT_FALSE(Json::parse(posted.out).contains("answered"));
+  EXPECT_EQ(agent.line(), "hello");
+}
+
+TEST(Agent, AnswersAScatterWithItsExitCode) {
   const Folder folder;
   Up up(folder);
   const StartedMesh willing({"agent", "--name", "yes", "--dir", folder.mesh(), "--exec", "true"});
