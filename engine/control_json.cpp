@@ -166,6 +166,32 @@ json result_json(const FinishedOperation& finished) {
   };
 }
 
+namespace {
+
+json adoption_json(const AdoptionStatus& adoption) {
+  if (!adoption.is_adopted) return nullptr;
+  return {{"agents", adoption.agents},
+          {"operations", adoption.operations},
+          {"messages", adoption.messages},
+          {"stations", adoption.stations},
+          {"returned", adoption.returned},
+          {"awaited", adoption.awaited},
+          {"not_back", adoption.not_back},
+          {"refused", adoption.refused},
+          {"lost", "samples younger than a second"}};
+}
+
+json stuck_json(const std::vector<StuckStation>& stuck) {
+  json list = json::array();
+  for (const StuckStation& one : stuck) {
+    list.push_back(
+        {{"station", static_cast<unsigned>(one.station)}, {"ms", one.standing.count() / kNsPerMs}});
+  }
+  return list;
+}
+
+}  // namespace
+
 json status_json(const EngineStatus& status) {
   const LoopCounters& loop = status.counters;
   return {{"ok", true},
@@ -174,6 +200,16 @@ json status_json(const EngineStatus& status) {
           {"stations", status.stations},
           {"stations_ever", status.stations_ever},
           {"connections", status.connections},
+          {"evicted", status.evicted},
+          {"stuck", stuck_json(status.stuck)},
+          {"adopted", adoption_json(status.adoption)},
+          {"missing_rights", status.missing_rights},
+          {"in_use",
+           {{"messages", status.gauges.unanswered},
+            {"operations", status.gauges.operations},
+            {"pending", status.gauges.pending},
+            {"parked_free_bytes", status.gauges.parked_free_bytes},
+            {"payload_used_bytes", status.gauges.payload_used_bytes}}},
           {"counters",
            {{"turns", status.turns},
             {"parks", status.parks},
@@ -187,7 +223,18 @@ json status_json(const EngineStatus& status) {
             {"target_full", loop.target_full},
             {"expired", loop.expired},
             {"no_such_agent", loop.no_such_agent},
-            {"pending", loop.pending}}}};
+            {"pending", loop.pending},
+            {"held", loop.held},
+            {"redelivered", loop.redelivered},
+            {"duplicates", loop.duplicates},
+            {"lost_replies", loop.lost_replies},
+            {"parked", loop.parked},
+            {"parked_full", loop.parked_full},
+            {"unanswered_full", loop.unanswered_full},
+            {"capability_mismatch", loop.capability_mismatch},
+            {"not_routable", loop.not_routable},
+            {"operations", loop.operations},
+            {"operations_full", loop.operations_full}}}};
 }
 
 std::string hex_of(std::uint64_t value) {

@@ -85,6 +85,10 @@ std::size_t station_body_bytes(std::uint64_t agents) noexcept {
                                  kStationBodyBytesMax);
 }
 
+std::uint64_t unanswered_entries(std::uint64_t agents) noexcept {
+  return std::max<std::uint64_t>(kUnansweredMin, std::bit_ceil(kUnansweredPerAgent * agents));
+}
+
 Status check_count(std::uint64_t count, std::uint64_t most, const std::string& what) {
   if (count >= 1 && count <= most) return {};
   return fail(Errc::invalid_argument,
@@ -98,20 +102,27 @@ Status check(const MeshSize& size) {
   return {};
 }
 
-// An operation's targets in the order of their buckets, and a bit for each: wide ones by row of the
-// table, narrow ones by place in `rows`.
+// What is kept of each target of an operation, by its place: in a wide one that is its row of the
+// table, in a narrow one the place of its row in `rows`, which ascend.
 void add_operations(shm::LayoutBuilder& builder, const std::string& prefix, std::size_t operations,
                     std::uint64_t targets) {
-  builder
-      .add(meaning(rows_of(sched::gather_bytes(static_cast<std::uint32_t>(targets)),
-                           prefix + "gather", operations, kScheduler),
-                   "scheduled, ready, conflict, spent: a bit for each target; arrival errors"))
-      .add(meaning(shm::region_of<std::uint32_t>(prefix + "rows", operations * targets, kScheduler),
-                   "targets, sorted by bucket"))
-      .add(meaning(shm::region_of<std::int32_t>(prefix + "lead", operations * targets, kScheduler),
-                   "lead of each target, in 16 ns"))
-      .add(meaning(shm::region_of<std::int32_t>(prefix + "sent", operations * targets, kScheduler),
-                   "T - sent of each target, in 16 ns; 0: not sent"));
+  const auto add = [&](shm::RegionOptions region, const char* text) {
+    builder.add(meaning(std::move(region), text));
+  };
+  add(rows_of(sched::gather_bytes(static_cast<std::uint32_t>(targets)), prefix + "gather",
+              operations, kScheduler),
+      "scheduled, ready, conflict, spent: a bit for each target; arrival errors");
+  const std::uint64_t places = operations * targets;
+  add(shm::region_of<std::int32_t>(prefix + "lead", places, kScheduler),
+      "lead of each target, in 16 ns");
+  add(shm::region_of<std::int32_t>(prefix + "predicted", places, kScheduler),
+      "sent to READY as predicted, in 16 ns");
+  add(shm::region_of<ShmWord<std::int32_t>>(prefix + "sent", places, kScheduler),
+      "T - sent of each target, in 16 ns; the lowest numbers: not sent, to be sent again");
+  add(shm::region_of<ShmWord<std::uint32_t>>(prefix + "place", places, kScheduler),
+      "low half of where its delivery stands in the inbox");
+  add(shm::region_of<std::uint16_t>(prefix + "bucket", places, kScheduler),
+      "its bucket, or why it has none");
 }
 
 }  // namespace
@@ -166,9 +177,12 @@ Result<shm::Layout> table_layout(const MeshSize& size) {
       .add(meaning(rows_of(64, "clusters", clusters, kScheduler), "lead and summary"));
   add_columns(builder, kAgentColumns, "agent.", {size.agents, kScheduler});
   builder
-      .add(meaning(rows_of(64, "capability_names", kCapabilities, kControl),
+      .add(meaning(rows_of(64, "capability_names", kCapabilities, kScheduler),
                    "name of each capability bit"))
       .add(meaning(rows_of(64, "stations", size.stations, kControl), "who is attached"))
+      .add(
+          meaning(shm::region_of<ShmWord<std::uint8_t>>("inbox_full", kMaxStations + 1, kScheduler),
+                  "by station number: 1 while it takes nothing more"))
       .add(meaning(rows_of(64, "views", kServiceViews, kService),
                    "state that coordination services publish"));
   for (const auto& [thread, writer] :
@@ -198,32 +212,27 @@ Result<shm::Layout> payload_layout(const MeshSize& size) {
 Result<shm::Layout> engine_layout(const MeshSize& size) {
   MESH_CHECK_OK(check(size));
   const std::size_t parked_bytes = payload_bytes(size.agents) / 2;
-  // The pool that all pending lists share; any one of them may be full.
-  const auto pending = std::max<std::uint64_t>(kPendingPerPriority, std::bit_ceil(2 * size.agents));
   shm::LayoutBuilder builder = builder_of(MemoryKind::engine);
   builder
       .add(meaning(rows_of(128, "stations", size.stations, kScheduler),
                    "uid, attach token and identity of each station-N.out"))
-      .add(meaning(rows_of(256, "operations", kMaxOperations, kScheduler), "operations in flight"));
+      .add(meaning(rows_of(256, "operations", kMaxOperations, kScheduler),
+                   "operations in flight, the wide ones first"));
   add_operations(builder, "wide.", kMaxWideOperations, size.agents);
-  add_operations(builder, "narrow.", kMaxOperations - kMaxWideOperations,
-                 std::min<std::uint64_t>(kWideTargets, size.agents));
+  const std::uint64_t narrow = kMaxOperations - kMaxWideOperations;
+  const std::uint64_t targets = std::min<std::uint64_t>(kWideTargets, size.agents);
+  add_operations(builder, "narrow.", narrow, targets);
+  builder.add(meaning(shm::region_of<std::uint32_t>("narrow.rows", narrow * targets, kScheduler),
+                      "row of each target, ascending"));
   add_columns(builder, kOwnerColumns, "agent.", {size.agents, kScheduler});
   return builder
-      .add(meaning(rows_of(16, "pending.lists", size.stations * kPriorities, kScheduler),
-                   "a list for each station and priority"))
-      .add(meaning(rows_of(kSlotBytes, "pending.records", pending, kScheduler),
-                   "records that wait for room in an inbox; the lists share them"))
-      .add(meaning(rows_of(16, "runs", size.stations * kRunsPerStation, kScheduler),
-                   "log position of each run not yet polled"))
-      .add(meaning(
-          rows_of(32, "unanswered", std::bit_ceil(kUnansweredPerAgent * size.agents), kScheduler),
-          "delivered and not answered: what is redelivered"))
-      .add(meaning(
-          rows_of(kCacheLine, "parked.index", parked_bytes / kBodyBytesPerAgent, kScheduler),
-          "where parked bodies stand"))
+      .add(meaning(rows_of(kCacheLine, "unanswered", unanswered_entries(size.agents), kScheduler),
+                   "direct messages accepted and not over: what is sent, or sent again"))
+      .add(meaning(shm::region_of<ShmWord<std::uint32_t>>(
+                       "parked.index", parked_bytes / kBodyBytesPerAgent, kScheduler),
+                   "the block that follows each in its body"))
       .add(meaning(bytes_of(parked_bytes, "parked.bodies", kScheduler),
-                   "bodies that the payload log had to give up"))
+                   "bodies that their log had to give up"))
       .add(meaning(
           shm::region_of<std::int32_t>("residuals", kResidualsPerAgent * size.agents, kScheduler),
           "observed - predicted of each agent's last answers, in us"))

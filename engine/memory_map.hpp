@@ -40,6 +40,7 @@ inline constexpr std::size_t kPayloadBytesMax = std::size_t{256} << 20;
 inline constexpr std::size_t kStationBodyBytesMin = std::size_t{256} << 10;
 inline constexpr std::size_t kStationBodyBytesMax = std::size_t{16} << 20;
 inline constexpr std::uint32_t kUnansweredPerAgent = 4;
+inline constexpr std::uint32_t kUnansweredMin = 4'096;
 inline constexpr std::uint32_t kResidualsPerAgent = 32;
 inline constexpr std::uint32_t kRunsPerStation = 1'024;  // published and not yet polled
 inline constexpr std::uint32_t kServiceViews = 4'096;

@@ -48,4 +48,11 @@ constexpr std::uint32_t ring_slots_for(std::uint32_t agents) noexcept {
       std::clamp(2 * std::min(agents, kRingSlotsMax), kRingSlotsMin, kRingSlotsMax));
 }
 
+// Builds a record of type T in its slot: T's bytes are the slot's, nothing is copied.
+template <class T>
+[[nodiscard]] T& build_in(RingSlot<HostMemory>& slot) noexcept {
+  static_assert(sizeof(T) == kRecordBytes && std::is_trivially_copyable_v<T>);
+  return *reinterpret_cast<T*>(&slot);
+}
+
 }  // namespace mesh::queues

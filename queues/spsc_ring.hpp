@@ -36,6 +36,7 @@
 
 #include "queues/ring_checks.hpp"
 #include "queues/ring_layout.hpp"
+#include "queues/ring_view.hpp"
 #include "shm/base/assert.hpp"
 #include "shm/base/limits.hpp"
 #include "shm/base/result.hpp"
@@ -57,9 +58,7 @@ class SpscRing {
   using ReaderPage = RingReaderPage<Memory>;
   using ParkedWord = typename Memory::template Word<std::uint32_t>;
   // Private copy of a record's bytes, for std::bit_cast.
-  struct Record {
-    std::uint64_t words[kWords];
-  };
+  using Record = RingRecord<kWords>;
   // False only where a test injects a death as an exception.
   static constexpr bool kNoThrow = Memory::kNoThrow;
 
@@ -73,6 +72,8 @@ class SpscRing {
 
   class Writer;
   class Reader;
+
+  using View = RingView<Memory, kWords>;
 
   // The stamp a slot counts as carrying: zero is a slot never used.
   static constexpr std::uint64_t effective(std::uint64_t stamp, std::uint64_t index,
@@ -211,6 +212,10 @@ class SpscRing<Memory, kWords>::Writer {
   [[nodiscard]] std::uint64_t revealed() const noexcept { return revealed_; }
   [[nodiscard]] std::uint64_t cursor() const noexcept { return cursor_; }
   [[nodiscard]] std::uint64_t wiped() const noexcept { return wiped_; }
+  // A record of its own in [cursor(), head()).
+  [[nodiscard]] View at(std::uint64_t position) const noexcept {
+    return View(slots_[position & mask_], position);
+  }
 
  private:
   // The batch's very first stamp is left for reveal(): the reader waits there, and sees no further.
@@ -280,6 +285,8 @@ class SpscRing<Memory, kWords>::Writer {
 template <class Memory, std::size_t kWords>
 class SpscRing<Memory, kWords>::Reader {
  public:
+  using View = SpscRing::View;
+
   Reader() = default;
 
   // Goes on where the page's cursor stands (a fresh page: 0). Corrupt: a cursor that its slot
@@ -299,38 +306,19 @@ class SpscRing<Memory, kWords>::Reader {
     return reader;
   }
 
-  // A record in its slot. read() copies it once to private memory: check and use the copy, never
-  // the slot.
-  class View {
-   public:
-    View(const Slot& slot, std::uint64_t position) noexcept : slot_(slot), position_(position) {}
-    [[nodiscard]] std::uint64_t position() const noexcept { return position_; }
-    [[nodiscard]] std::uint64_t word(std::size_t index) const noexcept(kNoThrow) {
-      return slot_.words[index].get();
-    }
-    [[nodiscard]] Record read() const noexcept(kNoThrow) {
-      // Word by word without a loop: g++ leaves one of seven turns rolled, at half the rate.
-      return [this]<std::size_t... kIndex>(std::index_sequence<kIndex...>) {
-        return Record{{slot_.words[kIndex].get()...}};
-      }
-      (std::make_index_sequence<kWords>());
-    }
-    template <class T>
-    [[nodiscard]] T read_as() const noexcept(kNoThrow) {
-      static_assert(sizeof(T) == sizeof(Record) && std::is_trivially_copyable_v<T>);
-      return std::bit_cast<T>(read());
-    }
-
-   private:
-    const Slot& slot_;
-    std::uint64_t position_;
-  };
-
   // Calls fn(View) for up to `limit` records in order, then frees their slots by one cursor store.
   // fn may return bool: false leaves that record and ends the burst. Dying inside fn loses nothing:
   // the burst is seen again.
   template <class Fn>
   std::size_t poll(std::size_t limit, Fn&& fn) noexcept(kNoThrow) {
+    const std::size_t taken = take(limit, std::forward<Fn>(fn));
+    if (taken != 0) free_taken();
+    return taken;
+  }
+  // The two halves, for whose effects are shown to others later: until free_taken() whoever takes
+  // over sees all that was taken again.
+  template <class Fn>
+  std::size_t take(std::size_t limit, Fn&& fn) noexcept(kNoThrow) {
     // Locals: after an acquire the compiler would load our own members again, for each record.
     const Slot* const slots = slots_.data();
     const std::uint64_t mask = mask_;
@@ -347,12 +335,13 @@ class SpscRing<Memory, kWords>::Reader {
         if (!fn(View(slot, at))) break;
       }
     }
-    if (at == start) return 0;
     cursor_ = at;
-    MESH_POINT("spsc.poll:before_cursor");
-    page_->cursor.store_release(at);  // SYNC ring.freed release: our reads of these slots are done
-    MESH_POINT("spsc.poll:after_cursor");
     return static_cast<std::size_t>(at - start);
+  }
+  void free_taken() noexcept(kNoThrow) {
+    MESH_POINT("spsc.poll:before_cursor");
+    page_->cursor.store_release(cursor_);  // SYNC ring.freed release: our reads of them are done
+    MESH_POINT("spsc.poll:after_cursor");
   }
 
   // Whether poll() would find something. One load.
@@ -387,12 +376,5 @@ class SpscRing<Memory, kWords>::Reader {
   std::uint64_t mask_ = 0;
   std::uint64_t cursor_ = 0;
 };
-
-// Builds a record of type T in its slot: T's bytes are the slot's, nothing is copied.
-template <class T>
-[[nodiscard]] T& build_in(RingSlot<HostMemory>& slot) noexcept {
-  static_assert(sizeof(T) == kRecordBytes && std::is_trivially_copyable_v<T>);
-  return *reinterpret_cast<T*>(&slot);
-}
 
 }  // namespace mesh::queues

@@ -110,6 +110,8 @@ class Gather {
   [[nodiscard]] Status open(const GatherOptions& options);
   // Between open() and start(); again is once.
   bool schedule(std::uint32_t row) noexcept;
+  // Instead: a bit a row, as RowBitmap lays them.
+  void schedule_all(std::span<const std::uint64_t> rows) noexcept;
   void start() noexcept;
 
   AnswerEffect on_answer(const GatherAnswer& answer, HostTime now) noexcept;
@@ -231,6 +233,13 @@ bool Gather<Memory>::schedule(std::uint32_t row) noexcept {
   const bool is_new = scheduled_rows_.set(row);
   scheduled_ += is_new ? 1 : 0;
   return is_new;
+}
+
+template <class Memory>
+void Gather<Memory>::schedule_all(std::span<const std::uint64_t> rows) noexcept {
+  MESH_DCHECK(is_opened_);
+  scheduled_rows_.assign(rows);
+  scheduled_ = scheduled_rows_.count();
 }
 
 template <class Memory>

@@ -242,6 +242,28 @@ constexpr std::int64_t expires_ns(std::int64_t created_ns, std::uint32_t ttl_ms)
   return overflow ? INT64_MAX : expires;
 }
 
+// What the bodies of replies, reports and results begin with. The rest of a reply's body is the
+// answer's; a report and a result have no more.
+struct ReplyHead {
+  TrinaryState state;
+  ConflictType conflict_type;
+  std::uint16_t reserved;
+  std::uint32_t processing_us;
+};
+struct ReportBody {               // bare
+  std::uint64_t outbox_position;  // of the message that it is about
+  std::int64_t code;              // Errc
+};
+struct ResultBody {
+  OperationId operation;
+  std::int64_t target_ns;
+  std::uint32_t targeted, sent, ready, conflict, straggler, skipped;
+  std::uint32_t error_p50_us, error_p90_us, error_p99_us;
+  std::uint8_t verdict, advice, end, reserved;  // GatherVerdict, GatherAdvice, GatherEnd
+};
+static_assert(sizeof(ReplyHead) == 8 && sizeof(ReportBody) == kBareBodyBytes);
+static_assert(sizeof(ResultBody) == 56 && std::has_unique_object_representations_v<ResultBody>);
+
 static_assert(sizeof(MessageId) == 16 && sizeof(MessageHeader) == kMessageHeaderBytes);
 static_assert(sizeof(DeliveryRecord) == kRecordBytes && sizeof(AnswerRecord) == kRecordBytes &&
               sizeof(SendRecord) == kRecordBytes);

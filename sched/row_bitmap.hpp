@@ -94,6 +94,13 @@ class RowBitmap {
     word.store_release(old | mask_of(row));
     return true;
   }
+  // Exactly these rows; words beyond them are cleared.
+  void assign(std::span<const std::uint64_t> rows) noexcept {
+    for (std::size_t i = 0; i < words(); ++i) {
+      // SYNC rows.set release: as in set()
+      words_[i].store_release(i < rows.size() ? rows[i] : 0);
+    }
+  }
   void clear_all() noexcept {
     for (std::size_t i = 0; i < words(); ++i) {
       words_[i].store_release(0);  // SYNC rows.set release: its owner said before that it is free

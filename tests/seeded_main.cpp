@@ -19,7 +19,8 @@ std::uint64_t seed() { return seed_of_this_run; }
 }  // namespace mesh::testing
 
 #ifdef MESH_UNDER_THREAD_SANITIZER
-// moodycamel orders words of its own by fences. What goes through its queues is watched all the same.
+// moodycamel orders words of its own by fences. What goes through its queues is watched all the
+// same.
 extern "C" const char* __tsan_default_suppressions() { return "race:moodycamel::\n"; }
 #endif
 

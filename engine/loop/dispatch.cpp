@@ -15,98 +15,177 @@ constexpr std::uint32_t us_of(std::int32_t lead) noexcept {
       std::clamp<std::int64_t>(std::int64_t{lead} * sched::kLeadUnitNs / kNsPerUs, 0, UINT32_MAX));
 }
 
+std::int32_t units_between(std::int64_t target_ns, std::int64_t sent_ns) noexcept {
+  return static_cast<std::int32_t>(std::clamp<std::int64_t>(
+      (target_ns - sent_ns) / sched::kLeadUnitNs, kSentBefore + 1, INT32_MAX));
+}
+
 }  // namespace
 
 bool EngineLoop::State::fire_wheel() noexcept {
+  if (!continuing.empty() && go_on()) return true;
   if (dispatched >= kDispatchSlotsPerTick) return true;  // pending took the turn
   const sched::Advanced advanced =
       wheel->advance(now_ns, kFiresPerTick, [&](const sched::WheelEntry& entry) {
         // A deadline is looked at by gather(), after all answers that are already here.
+        if (entry.bucket == kTimedEntry) return fire_timed(entry.operation - kMaxOperations);
         if (entry.bucket != kDeadlineEntry) dispatch_bucket(entry.operation);
       });
   return advanced.fired != 0 || advanced.more;
 }
 
+// Buckets that the last tick cut. True: this one is used up too.
+bool EngineLoop::State::go_on() noexcept {
+  std::size_t done = 0;
+  while (done != continuing.size() && dispatched < kDispatchSlotsPerTick) {
+    const std::uint32_t slot = continuing[done++];
+    dispatch_bucket(slot);  // may put it at the end again
+  }
+  continuing.erase(continuing.begin(), continuing.begin() + static_cast<std::ptrdiff_t>(done));
+  return dispatched >= kDispatchSlotsPerTick;
+}
+
 void EngineLoop::State::dispatch_bucket(std::uint32_t slot) noexcept {
   Operation& operation = operations[slot];
-  if (operation.state != OperationState::kSending) return;
+  if (operation.state != OperationState::sending || !operation.has_bucket_left()) return;
   const std::int64_t start = clock();
-  const std::uint32_t first = operation.offsets[operation.next_bucket];
-  const std::uint32_t end = operation.offsets[operation.next_bucket + 1];
-  const std::span<const std::uint32_t> rows = operation.rows.subspan(first, end - first);
-  for (std::size_t at = 0; at < rows.size();) {
-    const StationId station = registry->station_of(agent_index(rows[at]));
-    std::size_t past = at + 1;
-    while (past < rows.size() && registry->station_of(agent_index(rows[past])) == station) ++past;
+  const BucketRun bucket = operation.buckets[operation.next_bucket];
+  if (!operation.is_lateness_known) {
+    operation.is_lateness_known = true;
+    if (leaving_due_ns.size() < leaving_due_ns.capacity())
+      leaving_due_ns.push_back(operation.planned_ns + bucket.key * operation.bucket_ns);
+  }
+  const auto priority = static_cast<std::uint32_t>(operation.priority);
+  std::uint32_t at = operation.next_order;
+  while (at != bucket.end && dispatched < kDispatchSlotsPerTick) {
+    const auto station_at = [&](std::uint32_t i) {
+      return registry->station_of(agent_index(operation.row_of(operation.order[i])));
+    };
+    const StationId station = station_at(at);
+    const std::uint32_t most = std::min(bucket.end, at + (kDispatchSlotsPerTick - dispatched));
+    std::uint32_t past = at + 1;
+    while (past < most && station_at(past) == station) ++past;
     StationLink* const link = link_of(station);
-    if (link != nullptr && !link->is_corrupt) send_run(slot, *link, rows.subspan(at, past - at));
+    // Of a station that is away nothing is sent now; it is brought when it comes back.
+    if (link != nullptr && !link->is_corrupt) {
+      std::uint32_t sent = 0;
+      if (!PendingPool::has_at_least(*link, priority))
+        sent = send_places(slot, *link, {operation.order.get() + at, past - at});
+      if (sent != past - at) keep_pending(slot, *link, at + sent, past - at - sent);
+    }
     at = past;
   }
-  ++operation.next_bucket;
-  if (!schedule_next_bucket(slot)) close_body(operation.body);
+  operation.next_order = at;
+  if (at == bucket.end) {
+    ++operation.next_bucket;
+    operation.is_lateness_known = false;
+    // SYNC operation.sent release: what left of the bucket stands in `sent`.
+    operation.words->next_key.store_release(std::uint64_t{bucket.key} + 1);
+    if (!schedule_next_bucket(slot)) close_body(operation);
+  } else {
+    continuing.push_back(slot);
+  }
   operation.cost.dispatch_ns += clock() - start;
 }
 
-sched::DeliveryRecord EngineLoop::State::delivery_of(const Operation& operation, std::uint32_t slot,
-                                                     std::uint32_t row) const noexcept {
-  return {.message = sched::in_payload_log(bodies[operation.body % kBodies].position),
-          .target = registry->id_of(agent_index(row)),
-          .sent_ns = 0,
-          .arrive_ns = to_ns(operation.request.target),
-          .operation = operation_id(slot, operation.serial),
-          .lead_us = us_of(operation.lead[row]),
-          .expected_us = us_of(operation.lead[row]),
-          .body_bytes = operation.body_bytes,
-          .confidence = own(agents.confidence, row),
-          .kind = sched::RecordKind::message,
-          .flags = sched::RecordFlags::none};
-}
-
-// One run for all of a bucket's targets in this station, as far as its ring has room.
-void EngineLoop::State::send_run(std::uint32_t slot, StationLink& link,
-                                 std::span<const std::uint32_t> rows) noexcept {
+// Runs for one station, as far as its ring has room.
+std::uint32_t EngineLoop::State::send_places(std::uint32_t slot, StationLink& link,
+                                             std::span<const std::uint32_t> places) noexcept {
   Operation& operation = operations[slot];
-  std::size_t sent = 0;
-  const std::int64_t target_ns = to_ns(operation.request.target);
-  while (sent < rows.size() && link.pending_count == 0 && link.has_mark_room()) {
-    const Ring::Run run = link.inbox.claim(rows.size() - sent);
+  const auto priority = static_cast<std::uint32_t>(operation.priority);
+  const auto count = static_cast<std::uint32_t>(places.size());
+  std::uint32_t sent = 0;
+  while (sent != count && link.has_mark_room()) {
+    const std::uint64_t room = link.room_for(priority, count - sent);
+    sched::MessageWord word{};
+    InboxMark mark;
+    if (room == 0 || !body_for(operation, link, word, mark)) break;
+    const Ring::Run run = link.inbox.claim(room);
     if (run.status != queues::ClaimStatus::kOk) break;
     const std::int64_t sent_ns = clock();
-    const auto sent_units = static_cast<std::int32_t>(std::clamp<std::int64_t>(
-        (target_ns - sent_ns) / sched::kLeadUnitNs, INT32_MIN + 1, INT32_MAX));
-    const std::uint32_t* row = rows.data() + sent;
-    link.inbox.fill(run, [&](Ring::Slot& cell, std::uint64_t) {
-      sched::DeliveryRecord& record = queues::build_in<sched::DeliveryRecord>(cell);
-      record = delivery_of(operation, slot, *row);
-      record.sent_ns = sent_ns;
-      operation.sent[*row] = sent_units;
-      put(agents.queue_depth, *row, own(agents.queue_depth, *row) + 1);
-      ++row;
+    sched::DeliveryRecord record{
+        .message = word,
+        .target = {},
+        .sent_ns = sent_ns,
+        .arrive_ns = (operation.marks & kOperationNow) != 0 ? 0 : operation.target_ns,
+        .operation = operation_id(slot, operation.serial),
+        .lead_us = 0,
+        .expected_us = 0,
+        .body_bytes = operation.body_bytes,
+        .confidence = 0,
+        .kind = sched::RecordKind::message,
+        .flags = sched::RecordFlags::none};
+    const std::int32_t units = units_between(operation.target_ns, sent_ns);
+    const std::uint32_t* next = places.data() + sent;
+    link.inbox.fill(run, [&](Ring::Slot& cell, std::uint64_t position) {
+      const std::uint32_t place = *next++;
+      const std::uint32_t row = operation.row_of(place);
+      const bool again = operation.sent_units(place) == kSentBefore;
+      record.target = registry->id_of(agent_index(row));
+      record.lead_us = us_of(operation.lead[place]);
+      record.expected_us = record.lead_us;
+      record.confidence = own(agents.confidence, row);
+      record.flags = again ? sched::RecordFlags::redelivered : sched::RecordFlags::none;
+      counters.redelivered += again ? 1 : 0;
+      queues::build_in<sched::DeliveryRecord>(cell) = record;
+      // relaxed: `sent` says that it stands.
+      operation.inbox_place[place].store_relaxed(static_cast<std::uint32_t>(position));
+      // SYNC operation.sent release: where its delivery stands.
+      operation.sent[place].store_release(units);
+      put(agents.queue_depth, row, own(agents.queue_depth, row) + 1);
     });
-    const auto count = static_cast<std::uint32_t>(run.slots.size());
-    link.push_mark({.inbox_end = run.position + count, .body = operation.body, .count = count});
-    bodies[operation.body % kBodies].unread += count;
-    counters.deliveries += count;
-    dispatched += count;
-    sent += count;
+    const auto filled = static_cast<std::uint32_t>(run.slots.size());
+    mark.inbox_end = run.position + filled;
+    mark.count = mark.body == kNoBody ? 0 : filled;
+    if (mark.body != kNoBody) bodies[mark.body % kBodies].unread += filled;
+    link.push_mark(mark);
+    link.staged_slot = slot;
+    counters.deliveries += filled;
+    dispatched += filled;
+    sent += filled;
     touch(link);
   }
-  for (const std::uint32_t row : rows.subspan(sent)) keep_pending(slot, link, row);
+  return sent;
 }
 
-void EngineLoop::State::touch(StationLink& link) noexcept { link.is_staged = true; }
-
-void EngineLoop::State::keep_pending(std::uint32_t slot, StationLink& link,
-                                     std::uint32_t row) noexcept {
-  Operation& operation = operations[slot];
-  const auto priority = static_cast<std::uint32_t>(sched::Priority::normal);
-  if (!pending->push(link, priority,
-                     {delivery_of(operation, slot, row), operation.body, slot, row})) {
-    ++counters.target_full;  // a straggler of its operation
-    return;
+// Where a run finds its body: in the common log; or, once that had to give it up or never had it,
+// in the station's own.
+bool EngineLoop::State::body_for(Operation& operation, StationLink& link, sched::MessageWord& word,
+                                 InboxMark& mark) noexcept {
+  if (operation.body != kNoBody) {
+    word = sched::in_payload_log(bodies[operation.body % kBodies].position);
+    mark.body = operation.body;
+    return true;
   }
-  ++bodies[operation.body % kBodies].unread;
-  ++counters.pending;
+  const auto size = static_cast<std::uint32_t>(sched::kMessageHeaderBytes + operation.body_bytes);
+  auto room = link.own_bodies.reserve(size);
+  if (room.status == queues::AppendStatus::kFull && free_own(link, room.bytes_short))
+    room = link.own_bodies.reserve(size);
+  if (room.status != queues::AppendStatus::kOk) return false;
+  parked.for_each_part(operation.parked, size,
+                       [&](std::span<const std::byte> part) { room.body.put(part); });
+  word = sched::in_inbox(link.own_bodies.commit());
+  mark.own_end = link.own_bodies.head();
+  return true;
+}
+
+// Places [first, first + count) of the order wait; those beyond the station's share are stragglers.
+void EngineLoop::State::keep_pending(std::uint32_t slot, StationLink& link, std::uint32_t first,
+                                     std::uint32_t count) noexcept {
+  const Operation& operation = operations[slot];
+  const auto priority = static_cast<std::uint32_t>(operation.priority);
+  const std::uint32_t kept = std::min(count, PendingPool::room(link));
+  if (kept != 0 && pending->push(link, priority,
+                                 {.kind = PendingNode::Kind::run,
+                                  .first = first,
+                                  .count = kept,
+                                  .slot = slot,
+                                  .serial = operation.serial})) {
+    counters.pending += kept;
+    count -= kept;
+  }
+  if (count != 0) set_full(link, true);
+  counters.target_full += count;
 }
 
 // Highest priority first; what arrived first leaves first.
@@ -114,35 +193,40 @@ bool EngineLoop::State::empty_pending() noexcept {
   bool worked = false;
   for (StationLink* const link : live) {
     if (link->pending_count == 0 || link->is_corrupt) continue;
-    for (std::uint32_t priority = kPriorities; priority-- != 0;) {
-      while (const PendingDelivery* const waiting = pending->front(*link, priority)) {
-        if (dispatched >= kDispatchSlotsPerTick) return true;
-        if (!link->has_mark_room()) break;  // it does not read: the others do not wait for it
-        const Ring::Run run = link->inbox.claim(1);
-        if (run.status != queues::ClaimStatus::kOk) break;
-        sched::DeliveryRecord record = waiting->record;
-        record.sent_ns = clock();
-        if (waiting->slot < operations.size() &&
-            operation_id(waiting->slot, operations[waiting->slot].serial) == record.operation) {
-          Operation& operation = operations[waiting->slot];
-          operation.sent[waiting->row] = static_cast<std::int32_t>(std::clamp<std::int64_t>(
-              (record.arrive_ns - record.sent_ns) / sched::kLeadUnitNs, INT32_MIN + 1, INT32_MAX));
-        }
-        const auto row = static_cast<std::uint32_t>(index_of(record.target));
-        put(agents.queue_depth, row, own(agents.queue_depth, row) + 1);
-        link->inbox.fill(run, [&](Ring::Slot& cell, std::uint64_t) {
-          queues::build_in<sched::DeliveryRecord>(cell) = record;
-        });
-        link->push_mark({.inbox_end = run.position + 1, .body = waiting->body, .count = 1});
-        pending->pop(*link, priority);
-        ++counters.deliveries;
-        ++dispatched;
-        touch(*link);
-        worked = true;
-      }
-    }
+    for (std::uint32_t priority = kPriorities; priority-- != 0;)
+      worked |= empty_list(*link, priority);
+    if (link->is_full && link->pending_entries <= link->agents_declared) set_full(*link, false);
   }
   return worked;
+}
+
+bool EngineLoop::State::empty_list(StationLink& link, std::uint32_t priority) noexcept {
+  bool worked = false;
+  while (const PendingNode* const node = pending->front(link, priority)) {
+    if (dispatched >= kDispatchSlotsPerTick) return true;
+    const std::uint32_t done = send_node(link, *node);
+    if (done == 0) break;
+    pending->take(link, priority, done);
+    worked = true;
+  }
+  return worked;
+}
+
+// How many of its records are dealt with: sent, or not to be sent any more.
+std::uint32_t EngineLoop::State::send_node(StationLink& link, const PendingNode& node) noexcept {
+  if (node.kind == PendingNode::Kind::entry) return place_entry(link, node.first) ? 1 : 0;
+  Operation& operation = operations[node.slot];
+  if (operation.serial != node.serial || operation.state == OperationState::free) return node.count;
+  if (operation.expires_ns != 0 && operation.expires_ns < now_ns) {
+    counters.expired += node.count;
+    return node.count;
+  }
+  if (node.kind == PendingNode::Kind::place) {
+    if (!operation.is_outstanding(node.first)) return 1;
+    return send_places(node.slot, link, {&node.first, 1});
+  }
+  const std::uint32_t most = std::min(node.count, kDispatchSlotsPerTick - dispatched);
+  return send_places(node.slot, link, {operation.order.get() + node.first, most});
 }
 
 // One store makes a station's deliveries visible; one wake, and only if it sleeps.
@@ -150,117 +234,82 @@ void EngineLoop::State::reveal_staged() noexcept {
   for (StationLink* const link : live) {
     if (!link->is_staged) continue;
     link->is_staged = false;
+    const std::uint32_t slot = std::exchange(link->staged_slot, ~std::uint32_t{0});
     if (!link->inbox.reveal_checked()) continue;
     const std::int64_t start = clock();
     outside.wakes->wake(link->number);
     ++counters.wakes;
-    const std::int64_t took = clock() - start;
-    for (Operation& operation : operations) {
-      if (operation.state != OperationState::kSending) continue;
-      ++operation.cost.wakes;
-      operation.cost.wake_ns += took;
-    }
+    if (slot >= operations.size()) continue;
+    ++operations[slot].cost.wakes;
+    operations[slot].cost.wake_ns += clock() - start;
   }
+  if (leaving_due_ns.empty()) return;
+  const std::int64_t visible_ns = clock();
+  for (const std::int64_t due_ns : leaving_due_ns) lateness.add(visible_ns - due_ns);
+  leaving_due_ns.clear();
 }
 
-bool EngineLoop::State::deliver(StationLink& link, const sched::DeliveryRecord& record) noexcept {
-  if (link.is_corrupt || link.pending_count != 0 || !link.has_mark_room()) return false;
-  const Ring::Run run = link.inbox.claim(1);
-  if (run.status != queues::ClaimStatus::kOk) return false;
-  link.inbox.fill(run, [&](Ring::Slot& cell, std::uint64_t) {
-    queues::build_in<sched::DeliveryRecord>(cell) = record;
-  });
-  // From here on this message may go: every body of `.in` up to its own.
-  link.push_mark({.inbox_end = run.position + 1, .own_tail = link.own_bodies.head()});
-  ++counters.deliveries;
-  touch(link);
-  return true;
-}
+// Bodies for several stations.
 
-Errc EngineLoop::State::deliver_body(Message& message,
-                                     std::span<const std::byte> header_and_body) noexcept {
-  const AgentIndex index = registry->resolve(message.target);
-  if (index == kNoAgent) {
-    ++counters.no_such_agent;
-    return Errc::no_such_agent;
-  }
-  StationLink* const link = link_of(registry->station_of(index));
-  if (link == nullptr) return Errc::not_ready;
-  if (link->pending_count != 0 || !link->has_mark_room() || link->inbox.free_slots() == 0) {
-    ++counters.target_full;
-    return Errc::target_full;
-  }
-  const auto appended = link->own_bodies.append(header_and_body);
-  if (appended.status != queues::AppendStatus::kOk) {
-    ++counters.target_full;
-    return appended.status == queues::AppendStatus::kTooLong ? Errc::truncated : Errc::target_full;
-  }
-  const auto row = static_cast<std::uint32_t>(index);
-  message.message = static_cast<std::uint64_t>(sched::in_inbox(appended.position));
-  const bool delivered = deliver(*link, {.message = sched::in_inbox(appended.position),
-                                         .target = message.target,
-                                         .sent_ns = clock(),
-                                         .arrive_ns = 0,
-                                         .operation = OperationId{0},
-                                         .lead_us = 0,
-                                         .expected_us = 0,
-                                         .body_bytes = static_cast<std::uint32_t>(
-                                             header_and_body.size() - sched::kMessageHeaderBytes),
-                                         .confidence = own(agents.confidence, row),
-                                         .kind = message.kind,
-                                         .flags = message.flags});
-  if (!delivered) return Errc::target_full;
-  if (message.kind == sched::RecordKind::message) {
-    put(agents.queue_depth, row, own(agents.queue_depth, row) + 1);
-    remember_route(message.message, message.target, message.source);
-  }
-  return Errc::ok;
-}
-
-// What the sender's message met: a report to it, with the outbox position and the code as its body.
-void EngineLoop::State::report(StationLink& link, AgentId source, std::uint64_t message,
-                               Errc why) noexcept {
-  struct Body {
-    std::uint64_t outbox_position;
-    std::int64_t code;
-  };
-  const Body body{message, static_cast<std::int64_t>(why)};
-  sched::DeliveryRecord record{};
-  record.message = static_cast<sched::MessageWord>(message);
-  record.target = source;
-  record.sent_ns = clock();
-  record.kind = sched::RecordKind::report;
-  record.flags = sched::RecordFlags::bare;
-  record.body_bytes = sizeof body;
-  (void)sched::set_bare_body(record, std::as_bytes(std::span(&body, 1)));
-  if (!deliver(link, record)) ++counters.lost_replies;
-}
-
-std::uint32_t EngineLoop::State::open_body(std::span<const std::byte> header_and_body) noexcept {
-  if (body_head - body_tail == kBodies) return kNoBody;
-  const auto appended = log.append(header_and_body);
+std::uint32_t EngineLoop::State::open_body(
+    std::span<const std::span<const std::byte>> parts) noexcept {
+  if (body_head - body_tail == kBodies && !free_bodies(1)) return kNoBody;
+  auto appended = log.append(parts);
+  if (appended.status == queues::AppendStatus::kFull && free_bodies(appended.bytes_short))
+    appended = log.append(parts);
   if (appended.status != queues::AppendStatus::kOk) return kNoBody;
   const auto body = static_cast<std::uint32_t>(body_head % kBodies);
-  bodies[body_head % kBodies] = {appended.position, 0, true};
+  bodies[body] = {.position = appended.position, .is_open = true};
   ++body_head;
   return body;
 }
 
-void EngineLoop::State::close_body(std::uint32_t body) noexcept {
-  bodies[body % kBodies].is_open = false;
-  free_bodies();
+void EngineLoop::State::close_body(Operation& operation) noexcept {
+  if (operation.body != kNoBody) bodies[operation.body % kBodies].is_open = false;
 }
 
-// The log is freed from its tail: a body that is still unread keeps what came after it.
-void EngineLoop::State::free_bodies() noexcept {
-  while (body_tail != body_head) {
+// Frees the oldest bodies until so many bytes are free. What is still needed goes to the parked
+// store; what a station has not read yet stays, and all behind it.
+bool EngineLoop::State::free_bodies(std::uint64_t bytes_short) noexcept {
+  const std::uint64_t tail = log.tail();
+  for (StationLink* const link : live)
+    if (link->mark_tail != link->mark_head) read_marks(*link);
+  while (body_tail != body_head && log.tail() - tail < bytes_short) {
     const LoggedBody& oldest = bodies[body_tail % kBodies];
-    if (oldest.is_open || oldest.unread != 0) return;
+    if (oldest.is_open || oldest.unread != 0 || !park_body(oldest)) break;
     ++body_tail;
-    const std::uint64_t free_to =
-        body_tail == body_head ? log.head() : bodies[body_tail % kBodies].position;
-    (void)log.advance_tail(free_to);
+    const bool freed = log.advance_tail(
+        body_tail == body_head ? log.head() : bodies[body_tail % kBodies].position);
+    MESH_ASSERT(freed);
   }
+  return log.tail() - tail >= bytes_short;
+}
+
+// True: nobody needs it in the log any more.
+bool EngineLoop::State::park_body(const LoggedBody& body) noexcept {
+  Operation& operation = operations[body.slot];
+  if (operation.state == OperationState::free || operation.serial != body.serial) return true;
+  if (operation.body == kNoBody || operation.is_settled()) {
+    operation.body = kNoBody;
+    return true;
+  }
+  const auto found = log_again.view(body.position);
+  const std::uint32_t first =
+      found.status == queues::BodyStatus::kRead ? parked.put(found.body.bytes()) : parked.kNone;
+  if (first == parked.kNone) {
+    ++counters.parked_full;
+    // One that is over gives way to those that are not: its stragglers are not asked again.
+    if (operation.state != OperationState::ended) return false;
+    ++counters.given_up;
+    free_operation(body.slot);
+    return true;
+  }
+  ++counters.parked;
+  operation.parked = first;
+  // SYNC operation.state release: the parked body stands before the log's tail passes it.
+  operation.words->body.store_release(operation.body_bytes | std::uint64_t{first + 1U} << 32);
+  operation.body = kNoBody;
+  return true;
 }
 
 }  // namespace mesh::engine

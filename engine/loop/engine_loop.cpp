@@ -1,6 +1,7 @@
 #include "engine/loop/engine_loop.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <string>
 #include <utility>
@@ -11,51 +12,78 @@ namespace mesh::engine {
 namespace {
 
 constexpr std::int64_t kPendingLookNs = kNsPerMs;
-constexpr std::uint32_t kWheelEntries = 4 * kMaxOperations;
+constexpr std::uint32_t kWheelEntries = 4 * kMaxOperations + kTimedMax;
+constexpr std::uint32_t kPendingRuns = 65'536;  // beside a node for each direct message
 
-template <class T>
-Result<std::span<T>> operation_part(const shm::Layout& layout, std::span<std::byte> mapping,
-                                    const char* region, std::uint32_t slot) {
-  const shm::Region* const found = layout.find(region);
-  if (found == nullptr) return fail(Errc::not_found, layout.name() + " has no " + region);
-  const std::size_t each = found->element_bytes * (found->count / kMaxWideOperations);
-  return shm::resolve(mapping, shm::Offset<T>{found->offset + slot * each}, each / sizeof(T));
-}
-
-Status bind_operations(EngineLoop::State& state, const shm::Layout& layout,
-                       std::span<std::byte> memory) {
-  state.operations.resize(kMaxWideOperations);
-  for (std::uint32_t slot = 0; slot < kMaxWideOperations; ++slot) {
-    Operation& operation = state.operations[slot];
-    MESH_TRY(const auto bytes, operation_part<std::byte>(layout, memory, "wide.gather", slot));
-    MESH_TRY(auto gather, sched::Gather<>::over(bytes, state.row_count));
-    operation.gather.emplace(std::move(gather));
-    operation.finished_ns.resize(state.row_count);
-    MESH_TRY(operation.rows, operation_part<std::uint32_t>(layout, memory, "wide.rows", slot));
-    MESH_TRY(operation.lead, operation_part<std::int32_t>(layout, memory, "wide.lead", slot));
-    MESH_TRY(operation.sent, operation_part<std::int32_t>(layout, memory, "wide.sent", slot));
-    operation.offsets.resize(kBucketsPerOperation + 1);
-    operation.eligible.resize((state.row_count + 511) / 512);
-  }
+Status bind_table(EngineLoop::State& state, const LoopMemory& memory) {
+  MESH_TRY(const shm::Layout table, table_layout(memory.size));
+  MESH_TRY(state.agents, AgentRows<HostMemory>::in(table, memory.table));
+  MESH_TRY(state.inbox_full, table.array<ShmWord<std::uint8_t>>(memory.table, "inbox_full"));
+  const shm::Region* const names = table.find("capability_names");
+  MESH_TRY(const auto bytes,
+           shm::resolve(memory.table, shm::Offset<std::byte>{names->offset}, names->size_bytes));
+  MESH_TRY(auto column, CapabilityTable::Names::over(bytes, kCapabilities * kNameWords));
+  MESH_TRY(auto capabilities, CapabilityTable::create(column, 0));
+  state.capabilities.emplace(std::move(capabilities));
   return {};
 }
 
-Status bind_tables(EngineLoop::State& state, const LoopMemory& memory) {
-  MESH_TRY(const shm::Layout table, table_layout(memory.size));
+Status bind_payload(EngineLoop::State& state, const LoopMemory& memory) {
   MESH_TRY(const shm::Layout payload, payload_layout(memory.size));
-  MESH_TRY(const shm::Layout engine, engine_layout(memory.size));
-  MESH_TRY(state.agents, AgentRows<HostMemory>::in(table, memory.table));
-  MESH_TRY(state.owners, OwnerRows<HostMemory>::in(engine, memory.engine));
-  MESH_TRY(auto registry, Registry::create(state.agents, state.owners, {}));
-  state.registry.emplace(std::move(registry));
-  MESH_TRY(auto topology, Topology::create(state.agents, {}));
-  state.topology.emplace(std::move(topology));
   MESH_TRY(const auto header, payload.array<BodyLog::Header>(memory.payload, "log.header"));
   const shm::Region* const log = payload.find("log");
   MESH_TRY(const auto words, shm::resolve(memory.payload, shm::Offset<BodyLog::Word>{log->offset},
                                           log->size_bytes / sizeof(BodyLog::Word)));
   MESH_TRY(state.log, BodyLog::Writer::take_over(words, header.data()));
-  return bind_operations(state, engine, memory.engine);
+  MESH_TRY(state.log_again, BodyLog::Reader::attach(words, header.data()));
+  return {};
+}
+
+Status bind_engine(EngineLoop::State& state, const LoopMemory& memory) {
+  MESH_TRY(const shm::Layout engine, engine_layout(memory.size));
+  MESH_TRY(state.owners, OwnerRows<HostMemory>::in(engine, memory.engine));
+  MESH_TRY(auto registry,
+           Registry::create(state.agents, state.owners, {.agent_ttl = state.options.agent_ttl}));
+  state.registry.emplace(std::move(registry));
+  MESH_TRY(auto topology, Topology::create(state.agents, {}));
+  state.topology.emplace(std::move(topology));
+  MESH_TRY(state.operations, bind_operations(engine, memory.engine, state.row_count));
+  MESH_TRY(const auto words, engine.array<EntryWords<HostMemory>>(memory.engine, "unanswered"));
+  MESH_TRY(state.entries, Unanswered<HostMemory>::over(words));
+  MESH_TRY(const auto next, engine.array<ShmWord<std::uint32_t>>(memory.engine, "parked.index"));
+  const shm::Region* const bodies = engine.find("parked.bodies");
+  MESH_TRY(const auto bytes,
+           shm::resolve(memory.engine, shm::Offset<std::byte>{bodies->offset}, bodies->size_bytes));
+  MESH_TRY(state.parked, ParkedStore<HostMemory>::over(next, bytes));
+  return {};
+}
+
+// All that tick() would otherwise have to allocate.
+void reserve(EngineLoop::State& state) {
+  const std::uint32_t rows = state.row_count;
+  const std::uint32_t entries = state.entries.size();
+  state.pending = std::make_unique<PendingPool>(entries + kPendingRuns);
+  state.stations.resize(kMaxStations + 1);
+  state.live.reserve(state.stations_max);
+  state.order.reserve(rows);
+  state.self_place.resize(rows);
+  state.active.resize((std::size_t{rows} + 511) / 512 * 8);
+  state.eligible.resize((rows + 511) / 512);
+  state.held.resize(rows);
+  state.sending.reserve(kMaxOperations);
+  state.finished.resize(kMaxOperations);
+  state.bodies.resize(kBodies);
+  state.answered.resize(kAnsweredKept);
+  state.answered_bodies =
+      std::make_unique_for_overwrite<std::byte[]>(kAnsweredKept * kAnsweredBodyBytes);
+  state.scratch.resize(state.log.body_bytes_max());
+  state.over.reserve(entries);
+  state.is_over.resize(entries);
+  state.told.reserve(2 * kMaxOperations);
+  state.leaving_due_ns.reserve(kMaxOperations);
+  state.continuing.reserve(2 * kMaxOperations);
+  state.answered_of.resize(kMaxOperations);
+  state.answered_slots.reserve(kMaxOperations);
 }
 
 }  // namespace
@@ -69,26 +97,29 @@ Result<std::unique_ptr<EngineLoop::State>> EngineLoop::State::create(const LoopM
                 "engine loop: upkeep of " + std::to_string(options.upkeep.count()) +
                     " ns; 1 ms to 60 s is needed",
                 options.upkeep.count());
-  auto state = std::make_unique<State>();
+  MESH_TRY(const auto checked, sched::PlanParameters::make({.now = HostTime{},
+                                                            .target = from_ns(1),
+                                                            .z = options.z,
+                                                            .bucket_width = options.bucket}));
+  static_cast<void>(checked);
+  auto state = make_state();
   state->options = options;
   state->outside = outside;
   state->row_count = static_cast<std::uint32_t>(memory.size.agents);
-  MESH_CHECK_OK(bind_tables(*state, memory));
-  MESH_TRY(auto planner, sched::SendPlanner::create(state->row_count, kBucketsPerOperation));
+  state->stations_max = memory.size.stations;
+  MESH_CHECK_OK(bind_table(*state, memory));
+  MESH_CHECK_OK(bind_payload(*state, memory));
+  MESH_CHECK_OK(bind_engine(*state, memory));
+  MESH_TRY(auto planner, sched::SendPlanner::create(std::max(state->row_count, kWideTargets),
+                                                    kBucketsPerOperation));
   state->planner.emplace(std::move(planner));
-  MESH_TRY(auto wheel, sched::TimingWheel::create({.capacity = kWheelEntries}));
+  // A direct message with a T is an operation of its own to the wheel.
+  MESH_TRY(auto wheel,
+           sched::TimingWheel::create(
+               {.capacity = kWheelEntries, .operations = kMaxOperations + state->entries.size()}));
   state->wheel.emplace(std::move(wheel));
-  state->pending = std::make_unique<PendingPool>(
-      std::max<std::uint32_t>(kPendingPerPriority, std::bit_ceil(2 * state->row_count)));
-  state->stations.resize(memory.size.stations + 1);
-  state->live.reserve(memory.size.stations);
-  state->order.reserve(state->row_count);
-  state->place.resize(state->row_count);
-  state->active.resize((std::size_t{state->row_count} + 511) / 512 * 8);
-  state->finished.resize(kMaxOperations);
-  state->bodies.resize(kBodies);
-  state->routes.resize(kReplyRoutes);
-  state->scratch.resize(state->log.body_bytes_max());
+  reserve(*state);
+  MESH_CHECK_OK(state->adopt());
   return state;
 }
 
@@ -108,11 +139,16 @@ TickResult EngineLoop::tick(HostTime now) noexcept {
   state.dispatched = 0;
   ++state.counters.ticks;
   bool worked = state.intake();
-  worked |= state.plan_operations();
+  MESH_POINT("loop.tick:after_intake");
   worked |= state.empty_pending();
   worked |= state.fire_wheel();
-  state.reveal_staged();
+  MESH_POINT("loop.tick:after_dispatch");
   worked |= state.gather();
+  MESH_POINT("loop.tick:before_reveal");
+  state.reveal_staged();
+  MESH_POINT("loop.tick:after_reveal");
+  state.settle();
+  MESH_POINT("loop.tick:after_settle");
   state.upkeep();
   std::int64_t due = state.wheel->next_due_ns();
   // A station that makes room does not say so: what waits for it is looked after.
@@ -121,52 +157,33 @@ TickResult EngineLoop::tick(HostTime now) noexcept {
   return {worked, due == sched::TimingWheel::kNever ? HostTime::max() : from_ns(due)};
 }
 
+// What was shown is settled: entries that are over are freed, results are told, outboxes' slots are
+// given back.
+void EngineLoop::State::settle() noexcept {
+  free_over();
+  MESH_POINT("loop.settle:before_told");
+  for (const std::uint32_t slot : told)
+    // relaxed: told twice is told once; its state is what matters.
+    operations[slot].words->result.store_relaxed(static_cast<std::uint64_t>(ResultState::told));
+  told.clear();
+  MESH_POINT("loop.settle:before_taken");
+  free_taken();
+}
+
 Status EngineLoop::attach(StationId station, const StationMemory& memory, std::uint32_t uid) {
-  State& state = *state_;
-  const auto number = static_cast<std::size_t>(station);
-  if (number == 0 || number >= state.stations.size())
-    return fail(Errc::capacity,
-                "attach station " + std::to_string(number) + ": this mesh has stations 1 to " +
-                    std::to_string(state.stations.size() - 1),
-                static_cast<std::int64_t>(state.stations.size() - 1));
-  if (state.stations[number] != nullptr)
-    return fail(Errc::already_exists,
-                "attach station " + std::to_string(number) + ": it is attached");
-  MESH_TRY(StationLink link, StationLink::open(station, memory, uid));
-  link.heard_ns = state.now_ns;
-  PendingPool::clear(link);
-  state.stations[number] = std::make_unique<StationLink>(std::move(link));
-  state.live.push_back(state.stations[number].get());
-  return {};
+  return state_->attach(station, memory, uid);
+}
+Status EngineLoop::readopt(StationId station, const StationMemory& memory, std::uint32_t uid) {
+  return state_->readopt(station, memory, uid);
+}
+Status EngineLoop::give_up(StationId station, std::span<std::byte> in, std::uint32_t agents,
+                           HostTime now) {
+  return state_->give_up(station, in, agents, now);
 }
 
 void EngineLoop::detach(StationId station, HostTime now) {
-  State& state = *state_;
-  StationLink* const link = state.link_of(station);
-  if (link == nullptr) return;
-  state.advance_to(now);
-  state.drain(*link);
-  for (std::uint32_t priority = 0; priority < kPriorities; ++priority)
-    while (const PendingDelivery* const waiting = state.pending->front(*link, priority)) {
-      if (waiting->body != kNoBody) --state.bodies[waiting->body % kBodies].unread;
-      state.pending->pop(*link, priority);
-    }
-  for (; link->mark_tail != link->mark_head; ++link->mark_tail) {
-    const InboxMark& mark = link->marks[link->mark_tail % link->marks.size()];
-    if (mark.body != kNoBody) state.bodies[mark.body % kBodies].unread -= mark.count;
-  }
-  for (const std::uint32_t row : link->rows) {
-    state.set_active(row, false);
-    put(state.agents.queue_depth, row, 0);  // its inbox is gone, and what was in it
-  }
-  state.forget_routes();
-  std::vector<AgentIndex> rows(kUpkeepRowsPerTick);
-  while (state.registry->detach(station, now, rows).more) {
-  }
-  state.order_is_stale = true;
-  std::erase(state.live, link);
-  state.stations[static_cast<std::size_t>(station)].reset();
-  state.free_bodies();
+  StationLink* const link = state_->link_of(station);
+  if (link != nullptr) state_->detach(*link, now);
 }
 
 bool EngineLoop::is_corrupt(StationId station) const noexcept {
@@ -176,67 +193,74 @@ bool EngineLoop::is_corrupt(StationId station) const noexcept {
 
 Result<std::vector<AgentId>> EngineLoop::enrol(StationId station,
                                                std::span<const AgentSpec> agents) {
-  State& state = *state_;
-  StationLink* const link = state.link_of(station);
+  StationLink* const link = state_->link_of(station);
   if (link == nullptr)
     return fail(
         Errc::not_found,
         "enrol: station " + std::to_string(static_cast<unsigned>(station)) + " is not attached");
-  std::vector<AgentId> ids;
-  ids.reserve(agents.size());
-  for (const AgentSpec& agent : agents) {
-    const auto known = state.registry->find(agent.name);
-    const bool is_here =
-        known && state.registry->station_of(index_of(*known)) == station;  // keeps its place
-    if (!is_here && link->next_place == link->agents_declared)
-      return fail(Errc::capacity,
-                  "enrol " + std::string(agent.name) + ": the station declared " +
-                      std::to_string(link->agents_declared) + " agents",
-                  link->agents_declared);
-    const Attachment attachment{.station = station,
-                                .agent_class = agent.agent_class,
-                                .capabilities = {},
-                                .now_mesh_ms = state.mesh_ms()};
-    MESH_TRY(const Enrolled enrolled, state.registry->enrol({agent.name, link->uid, attachment}));
-    const auto row = static_cast<std::uint32_t>(index_of(enrolled.id));
-    if (state.topology->place_of(index_of(enrolled.id)).cluster == kNoPlace) {
-      // A mesh larger than its topology has agents without a cluster; they are reached all the
-      // same.
-      if (const auto place = state.topology->place(index_of(enrolled.id));
-          !place && place.error().code != Errc::capacity)
-        return tl::unexpected<Error>(place.error());
-    }
-    if (!is_here) state.move_in(*link, row, enrolled.previous_station);
-    state.order_is_stale = true;
-    ids.push_back(enrolled.id);
-  }
-  return ids;
+  return state_->enrol(*link, agents);
+}
+
+Result<CapabilityBit> EngineLoop::capability(std::string_view name) {
+  return state_->capabilities->intern(name);
 }
 
 Result<OperationId> EngineLoop::open(const OperationRequest& request, HostTime now) {
   State& state = *state_;
   state.advance_to(now);
-  return state.open_operation(request);
+  sched::MessageHeader header = state.own_header(request.source, request.body);
+  header.strategy = request.at_once ? sched::Strategy::broadcast : sched::Strategy::scatter_gather;
+  header.verb = request.verb;
+  header.priority = request.priority;
+  header.set_weight(request.weight);
+  const State::Opened opened = state.open_operation(request, header, request.body);
+  if (opened.refused == Errc::ok) {
+    Operation& operation = state.operations[opened.slot];
+    if (request.with_trace)
+      operation.finished_ns = std::make_unique<std::int64_t[]>(operation.targets);
+    return operation_id(opened.slot, operation.serial);
+  }
+  return fail(opened.refused, State::sentence_of(opened, request), opened.detail);
+}
+
+Result<sched::MessageId> EngineLoop::post(const MessageRequest& request, HostTime now) {
+  State& state = *state_;
+  state.advance_to(now);
+  const std::size_t bytes = sched::kMessageHeaderBytes + request.body.size();
+  if (bytes > state.scratch.size())
+    return fail(Errc::truncated,
+                "send: a body of " + std::to_string(request.body.size()) + " bytes, at most " +
+                    std::to_string(state.scratch.size() - sched::kMessageHeaderBytes),
+                static_cast<std::int64_t>(request.body.size()));
+  sched::MessageHeader header = state.own_header(request.source, request.body);
+  header.verb = request.verb;
+  header.priority = request.priority;
+  if (request.ttl > Nanos{0}) header.expires_ns = state.now_ns + request.ttl.count();
+  Letter letter{.priority = request.priority,
+                .source = request.source,
+                .target = request.target,
+                .id = header.id,
+                .body_bytes = header.body_bytes};
+  const AgentIndex index = state.registry->resolve(request.target);
+  Errc refused = state.check_target(index, {});
+  if (refused == Errc::ok) {
+    if (to_ns(request.arrive) > state.now_ns) {
+      letter.arrive_ns = to_ns(request.arrive);
+      letter.due_ns = letter.arrive_ns - state.lead_ns(static_cast<std::uint32_t>(index), 1);
+    }
+    const std::array<std::span<const std::byte>, 2> parts{std::as_bytes(std::span(&header, 1)),
+                                                          request.body};
+    refused = state.post(letter, parts);
+  }
+  if (refused == Errc::ok) return header.id;
+  return fail(refused, "send: " + std::string(to_string(refused)),
+              static_cast<std::int64_t>(request.target));
 }
 
 Status EngineLoop::send(AgentId source, AgentId target, std::span<const std::byte> body,
                         HostTime now) {
-  State& state = *state_;
-  state.advance_to(now);
-  const std::size_t bytes = sched::kMessageHeaderBytes + body.size();
-  if (bytes > state.scratch.size())
-    return fail(Errc::truncated,
-                "send: a body of " + std::to_string(body.size()) + " bytes, at most " +
-                    std::to_string(state.scratch.size() - sched::kMessageHeaderBytes),
-                static_cast<std::int64_t>(body.size()));
-  const sched::MessageHeader header = state.header_of(source, body);
-  std::memcpy(state.scratch.data(), &header, sizeof header);
-  if (!body.empty()) std::memcpy(state.scratch.data() + sizeof header, body.data(), body.size());
-  State::Message message{source, target};
-  const Errc refused = state.deliver_body(message, std::span(state.scratch).first(bytes));
-  if (refused != Errc::ok)
-    return fail(refused, "send: " + std::string(to_string(refused)),
-                static_cast<std::int64_t>(target));
+  MESH_TRY(const auto id, post({.source = source, .target = target, .body = body}, now));
+  static_cast<void>(id);
   return {};
 }
 
@@ -246,27 +270,72 @@ std::optional<FinishedOperation> EngineLoop::take_finished() {
   return state.finished[state.finished_tail++ % state.finished.size()];
 }
 
+std::optional<AnsweredMessage> EngineLoop::take_answered() {
+  State& state = *state_;
+  if (state.answered_tail == state.answered_head) return std::nullopt;
+  const std::size_t at = state.answered_tail++ % kAnsweredKept;
+  const KeptAnswer& kept = state.answered[at];
+  const std::byte* const body = state.answered_bodies.get() + at * kAnsweredBodyBytes;
+  return AnsweredMessage{kept.question,
+                         kept.agent,
+                         kept.state,
+                         kept.conflict,
+                         kept.processing_us,
+                         kept.expired,
+                         {body, body + kept.body_bytes}};
+}
+
 std::vector<TargetTrace> EngineLoop::trace(OperationId id) const {
   const State& state = *state_;
   std::vector<TargetTrace> traces;
   if (slot_of(id) >= state.operations.size()) return traces;
   const Operation& operation = state.operations[slot_of(id)];
-  if (operation.serial != serial_of(id) || operation.state == OperationState::kPlanned)
-    return traces;
-  const std::int64_t target_ns = to_ns(operation.request.target);
-  operation.gather->scheduled().for_each([&](std::uint32_t row) {
-    TargetTrace trace{.agent = state.registry->id_of(agent_index(row))};
-    trace.lead_us = std::int64_t{operation.lead[row]} * sched::kLeadUnitNs / kNsPerUs;
-    if (operation.sent[row] != kNotSent)
-      trace.sent_ns = target_ns - std::int64_t{operation.sent[row]} * sched::kLeadUnitNs;
-    if (operation.gather->ready().test(row)) trace.state = sched::TrinaryState::ready;
-    if (operation.gather->conflict().test(row)) trace.state = sched::TrinaryState::conflict;
-    trace.finished_ns = operation.finished_ns[row];
+  if (operation.serial != serial_of(id) || operation.state == OperationState::free) return traces;
+  operation.gather->scheduled().for_each([&](std::uint32_t place) {
+    TargetTrace trace{.agent = state.registry->id_of(agent_index(operation.row_of(place)))};
+    trace.lead_us = std::int64_t{operation.lead[place]} * sched::kLeadUnitNs / kNsPerUs;
+    if (operation.is_sent(place)) trace.sent_ns = operation.sent_ns(place);
+    if (operation.gather->ready().test(place)) trace.state = sched::TrinaryState::ready;
+    if (operation.gather->conflict().test(place)) trace.state = sched::TrinaryState::conflict;
+    if (operation.finished_ns != nullptr) trace.finished_ns = operation.finished_ns[place];
     traces.push_back(trace);
   });
   return traces;
 }
 
+std::string EngineLoop::State::sentence_of(const Opened& opened, const OperationRequest& request) {
+  switch (opened.refused) {
+    case Errc::no_such_agent:
+      return "open: nobody is targeted: no agent fits the selector";
+    case Errc::no_space:
+      return "open: the payload log is full of bodies not yet read";
+    case Errc::truncated:
+      return "open: a body of " + std::to_string(request.body.size()) + " bytes";
+    case Errc::capacity:
+      return opened.detail == kBucketsPerOperation
+                 ? "open: T is more than " + std::to_string(kBucketsPerOperation) +
+                       " buckets from now: wider buckets or a nearer T are needed"
+                 : "open: " + std::to_string(opened.detail) + " operations are in flight";
+    case Errc::invalid_argument:
+      return "open: a weight, share, window or timeout that cannot be";
+    default:
+      return "open: " + std::string(to_string(opened.refused));
+  }
+}
+
+const LoopAdoption& EngineLoop::adoption() const noexcept { return state_->adoption; }
+const sched::LatenessHistogram& EngineLoop::lateness() const noexcept { return state_->lateness; }
+Status EngineLoop::verify() const { return state_->verify(); }
+LoopGauges EngineLoop::gauges() const noexcept {
+  const State& state = *state_;
+  LoopGauges gauges;
+  gauges.unanswered = state.entries.in_use();
+  gauges.operations = state.sending.size();
+  gauges.parked_free_bytes = state.parked.free_blocks() * kParkedBlockBytes;
+  gauges.payload_used_bytes = state.log.used_bytes();
+  for (const StationLink* const link : state.live) gauges.pending += link->pending_count;
+  return gauges;
+}
 const LoopCounters& EngineLoop::counters() const noexcept { return state_->counters; }
 std::size_t EngineLoop::agents_enrolled() const noexcept { return state_->registry->taken(); }
 std::size_t EngineLoop::agents_active() const noexcept {

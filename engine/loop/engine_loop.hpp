@@ -4,17 +4,20 @@
 // Callers     one thread, the scheduler's. It calls tick() with the real clock; tests call it with
 //             a virtual one, so that every behaviour can be replayed. Everything else here is
 //             called between two ticks, by the same thread.
-// Progress    each phase is bounded by counts (limits.hpp), but a bucket leaves whole. tick() makes
-//             no allocation, takes no lock, logs nothing, and makes no system call but through
-//             Wakes.
-// Ordering    per station: its outbox in order. Between stations: none.
+// Progress    each phase is bounded by counts (limits.hpp). tick() makes no allocation, takes no
+//             lock, logs nothing, and makes no system call but through Wakes.
+// Ordering    per station: its outbox in order. Between stations: none. A tick shows what it made
+//             of a burst before it frees the burst: a successor reads it again, and finds again
+//             what was done.
 // Cost        bench/engine/engine_loop_bench.cpp.
 // Units       HostTime, not going back from call to call.
-// If the      station dies: what it published is taken in by the next ticks; detach() then marks
-// other side  its agents offline and keeps nothing of its memory. It stalls: its inbox fills, what
-// dies,       does not fit waits in its pending list, then is refused to the sender as target_full.
-// stalls,     It lies: a record that cannot be is counted and dropped; a ring that cannot be is
-// or lies     dropped with its station (is_corrupt).
+// If the      station dies: detach() takes in what it published, marks its agents offline, keeps
+// other side  what they had not answered for their return, and nothing of its memory. It stalls:
+// dies,       its inbox fills, what does not fit waits in its pending list, then is refused to the
+// stalls,     sender as target_full. It lies: a record that cannot be is counted and dropped; a
+// or lies     ring that cannot be is dropped with its station (is_corrupt).
+// If this     another create() over the same memory goes on from it: adoption() says with what.
+// side dies   Stations of the dead one are readopt()ed, or given up.
 // Errors      create -> invalid_argument, truncated. attach -> capacity, corrupt. enrol, open: see
 //             there.
 // Layout      docs/SHM_LAYOUT.md: table, payload, station.in, station.out, engine.
@@ -28,9 +31,11 @@
 #include <string_view>
 #include <vector>
 
+#include "engine/capabilities.hpp"
 #include "engine/memory_map.hpp"
 #include "sched/agent_class.hpp"
 #include "sched/gather_result.hpp"
+#include "sched/lateness.hpp"
 #include "sched/records.hpp"
 #include "shm/base/ids.hpp"
 #include "shm/base/nanos.hpp"
@@ -58,6 +63,8 @@ struct LoopOptions {
   Nanos upkeep{kNsPerSecond};  // every row's station columns are copied within this
   double z = 1.645;
   HostId host{1};
+  std::int64_t unix_offset_ns = 0;      // what makes HostTime the time in a message's id
+  Nanos agent_ttl{600 * kNsPerSecond};  // offline so long: the name is free
 };
 
 // One station's two memories: `in` is the engine's to write, `out` is the station's and so input.
@@ -70,13 +77,15 @@ struct StationMemory {
 struct AgentSpec {
   std::string_view name;
   sched::AgentClass agent_class = sched::AgentClass::edge;
+  CapabilitySet capabilities{};  // bits as capability() gives them
 };
 
 // Scatter-gather or broadcast, by the engine itself (console, embedding program) or for a station.
 struct OperationRequest {
-  AgentId source{};  // 0: the engine
+  AgentId source{};  // 0: the engine. Another is told the result
   sched::Selector targets = sched::selector(sched::SelectorKind::all);
-  HostTime target{};  // T; 0: now + horizon
+  std::span<const AgentId> list{};  // for SelectorKind::list
+  HostTime target{};                // T; 0: now + horizon
   Nanos horizon{1'500 * kNsPerMs};
   Nanos window{500 * kNsPerMs};  // collected until T + window
   Nanos timeout{5'000 * kNsPerMs};
@@ -84,6 +93,12 @@ struct OperationRequest {
   double coverage_min = 0.5;
   float weight = 1;
   sched::Verb verb = sched::Verb::act;
+  sched::Priority priority = sched::Priority::normal;
+  CapabilitySet capabilities{};  // who lacks one of them is skipped
+  Nanos ttl{0};                  // 0: none
+  bool at_once = false;          // a broadcast: no T, nobody is too slow; collected until `timeout`
+  bool confidential = false;     // its body is copied for each station, and never in the common log
+  bool with_trace = false;       // keeps when each answered
   std::span<const std::byte> body{};
 };
 
@@ -112,10 +127,38 @@ struct TargetTrace {
   std::int64_t finished_ns = 0;  // 0: no answer yet
 };
 
+// An answer to a message of the engine's own.
+struct AnsweredMessage {
+  sched::MessageId question{};
+  AgentId agent{};
+  sched::TrinaryState state = sched::TrinaryState::transit;
+  sched::ConflictType conflict = sched::ConflictType::none;
+  std::uint32_t processing_us = 0;
+  bool expired = false;  // it was not delivered in time
+  std::vector<std::byte> body{};
+};
+
 struct LoopCounters {
   std::uint64_t ticks = 0, records_in = 0, deliveries = 0, answers = 0, sends = 0, wakes = 0;
   std::uint64_t refused_records = 0, target_full = 0, expired = 0, no_such_agent = 0, pending = 0;
-  std::uint64_t lost_replies = 0;  // reports and replies that found no room or no way back
+  std::uint64_t lost_replies = 0;  // reports and replies that found no room
+  std::uint64_t duplicates = 0;    // answers to what is over, records that were read again
+  std::uint64_t held = 0;          // messages kept for an agent that is away
+  std::uint64_t redelivered = 0, parked = 0, parked_full = 0, capability_mismatch = 0;
+  std::uint64_t given_up = 0;  // operations that were over, and not kept for their stragglers
+  std::uint64_t not_routable = 0, unanswered_full = 0, operations = 0, operations_full = 0;
+};
+
+// What is in use now.
+struct LoopGauges {
+  std::size_t unanswered = 0, operations = 0, parked_free_bytes = 0, payload_used_bytes = 0;
+  std::size_t pending = 0;
+};
+
+// What create() found in memory, and readopt() in stations.
+struct LoopAdoption {
+  bool adopted = false;  // false: the memory was new
+  std::uint32_t agents = 0, operations = 0, messages = 0;
 };
 
 struct TickResult {
@@ -148,26 +191,53 @@ class EngineLoop {
   void detach(StationId station, HostTime now);
   [[nodiscard]] bool is_corrupt(StationId station) const noexcept;
 
-  // All or, at the first refusal, none after it: those before stay. name_taken, capacity,
-  // invalid_argument; no_such station: not_found.
-  Result<std::vector<AgentId>> enrol(StationId station, std::span<const AgentSpec> agents);
+  // A station of the engine before this one, with both its memories as they were: goes on with what
+  // is in them. Its number must be one that agents in the table are attached to, or it has none.
+  Status readopt(StationId station, const StationMemory& memory, std::uint32_t uid);
+  // One that did not come back: its agents go offline; what it had not answered is kept, from `in`.
+  Status give_up(StationId station, std::span<std::byte> in, std::uint32_t agents, HostTime now);
+  // Stations that agents in the table are attached to and that are not here: readopt or give_up.
+  [[nodiscard]] std::vector<StationId> awaited() const;
+  [[nodiscard]] const LoopAdoption& adoption() const noexcept;
 
-  // capacity: as many operations as there may be; no_such_agent: nobody is targeted;
-  // invalid_argument.
+  // All or, at the first refusal, none after it: those before stay. name_taken, capacity,
+  // invalid_argument; no such station: not_found.
+  Result<std::vector<AgentId>> enrol(StationId station, std::span<const AgentSpec> agents);
+  // The bit of a capability's name, given to it if it has none: invalid_argument, capacity.
+  Result<CapabilityBit> capability(std::string_view name);
+
+  // capacity: as many operations as there may be; no_such_agent: nobody is targeted; no_space: no
+  // room for the body; invalid_argument, truncated.
   Result<OperationId> open(const OperationRequest& request, HostTime now);
-  // One message to one agent, now: no_such_agent, target_full, not_ready (offline), truncated
-  // (body too long).
+  // One message to one agent. Of the engine's own (source 0) the answer comes by take_answered().
+  // no_such_agent, target_full, parked_full, capability_mismatch, not_routable, truncated.
+  struct MessageRequest {
+    AgentId source{};
+    AgentId target{};
+    sched::Verb verb = sched::Verb::act;
+    sched::Priority priority = sched::Priority::normal;
+    Nanos ttl{0};  // 0: none
+    HostTime arrive{};
+    std::span<const std::byte> body{};
+  };
+  Result<sched::MessageId> post(const MessageRequest& request, HostTime now);
   Status send(AgentId source, AgentId target, std::span<const std::byte> body, HostTime now);
 
   // Results that are ready, oldest first; each is given once.
   [[nodiscard]] std::optional<FinishedOperation> take_finished();
-  // Of the last operation finished; stands until the next is opened.
+  [[nodiscard]] std::optional<AnsweredMessage> take_answered();
+  // Of an operation that is over; stands until its place is needed.
   [[nodiscard]] std::vector<TargetTrace> trace(OperationId operation) const;
 
   [[nodiscard]] const LoopCounters& counters() const noexcept;
+  [[nodiscard]] LoopGauges gauges() const noexcept;
+  // How late buckets left: from due to visible.
+  [[nodiscard]] const sched::LatenessHistogram& lateness() const noexcept;
   [[nodiscard]] std::size_t agents_active() const noexcept;
   [[nodiscard]] std::size_t agents_enrolled() const noexcept;
   [[nodiscard]] std::optional<AgentId> find(std::string_view name) const noexcept;
+  // The invariants of all that the loop keeps, O(everything): corrupt names the first that fails.
+  [[nodiscard]] Status verify() const;
 
   struct State;  // engine/loop/state.hpp, for the phases
 

@@ -1,95 +1,124 @@
 // Phase 5, gather: operations that are over give their result.
+#include <algorithm>
+#include <array>
 #include <utility>
 
 #include "engine/loop/state.hpp"
+#include "shm/hash.hpp"
 
 namespace mesh::engine {
 namespace {
 
-constexpr std::uint64_t kRouteProbes = 32;
+// A result's id is its operation's with this bit: the same however often it is told.
+constexpr std::uint64_t kResultBit = std::uint64_t{1} << 47;
 
-constexpr std::uint64_t first_route(std::uint64_t message, AgentId target) noexcept {
-  return ((message ^ static_cast<std::uint64_t>(target) << 32) * 0x9E3779B97F4A7C15ULL) >> 40;
+std::uint32_t us_of(std::int64_t ns) noexcept {
+  return static_cast<std::uint32_t>(
+      std::clamp<std::int64_t>(ns / kNsPerUs, 0, std::int64_t{UINT32_MAX}));
 }
 
 }  // namespace
 
-bool EngineLoop::State::gather() {
+bool EngineLoop::State::gather() noexcept {
   bool worked = false;
-  for (std::uint32_t slot = 0; slot < operations.size(); ++slot) {
+  for (std::size_t i = 0; i < sending.size();) {
+    const std::uint32_t slot = sending[i];
     Operation& operation = operations[slot];
-    if (operation.state != OperationState::kSending) continue;
-    const std::int64_t start = clock();
     // Complete is complete only when everybody was sent to.
-    const bool all_sent = operation.next_bucket >= operation.bucket_count;
     const sched::GatherEnd why = operation.gather->why_over(from_ns(now_ns));
-    if (why == sched::GatherEnd::kOpen || (why == sched::GatherEnd::kComplete && !all_sent))
+    if (why == sched::GatherEnd::kOpen ||
+        (why == sched::GatherEnd::kComplete && operation.has_bucket_left())) {
+      ++i;
       continue;
-    operation.cost.gather_ns += clock() - start;
+    }
+    const std::int64_t start = clock();
+    sending[i] = sending.back();
+    sending.pop_back();
     end_operation(slot, why);
+    operation.cost.gather_ns += clock() - start;
     worked = true;
   }
   return worked;
 }
 
-void EngineLoop::State::end_operation(std::uint32_t slot, sched::GatherEnd why) {
+void EngineLoop::State::end_operation(std::uint32_t slot, sched::GatherEnd why) noexcept {
   Operation& operation = operations[slot];
   operation.gather->end(why, from_ns(now_ns));
   wheel->cancel_operation(slot);
-  if (operation.next_bucket < operation.bucket_count) {
-    operation.next_bucket = operation.bucket_count;
-    close_body(operation.body);
+  std::erase(continuing, slot);
+  operation.next_bucket = operation.bucket_count;
+  close_body(operation);
+  const bool is_told = operation.source != AgentId{0};
+  // relaxed: the state publishes it.
+  operation.words->result.store_relaxed(
+      static_cast<std::uint64_t>(is_told ? ResultState::due : ResultState::none));
+  operation.state = OperationState::ended;
+  MESH_POINT("operation.end:before_state");
+  // SYNC operation.state release: who finds it ended finds whether its result is due.
+  operation.words->state.store_release(static_cast<std::uint64_t>(OperationState::ended) |
+                                       std::uint64_t{operation.serial} << 32);
+  if (is_told) {
+    tell_result(slot, false);
+    return;
   }
-  operation.state = OperationState::kEnded;
   if (finished_head - finished_tail == finished.size()) ++finished_tail;  // nobody asked for it
   finished[finished_head++ % finished.size()] = {
       .id = operation_id(slot, operation.serial),
-      .target = operation.request.target,
+      .target = from_ns(operation.target_ns),
       .result = operation.gather->result(from_ns(now_ns)),
       .cost = operation.cost};
 }
 
-// Open addressing, a few places to look in. The same message to the same target replaces what stood
-// there; where all places are taken one reply is given up, and counted.
-void EngineLoop::State::remember_route(std::uint64_t message, AgentId target,
-                                       AgentId source) noexcept {
-  const std::uint64_t first = first_route(message, target);
-  ReplyRoute* chosen = nullptr;
-  for (std::uint64_t i = 0; i < kRouteProbes; ++i) {
-    ReplyRoute& route = routes[(first + i) & (kReplyRoutes - 1)];
-    if (route.message == message + 1 && route.target == target) {
-      chosen = &route;
-      break;
-    }
-    if (route.message == 0 && chosen == nullptr) chosen = &route;
-  }
-  if (chosen == nullptr) {
-    chosen = &routes[first & (kReplyRoutes - 1)];
-    ++counters.lost_replies;
-  }
-  *chosen = {message + 1, target, source};
+// To the agent that opened it.
+void EngineLoop::State::tell_result(std::uint32_t slot, bool again) noexcept {
+  const Operation& operation = operations[slot];
+  const sched::GatherResult result = operation.gather->result(from_ns(now_ns));
+  const sched::GatherCounts& counts = result.counts;
+  sched::ResultBody body{};
+  body.operation = operation_id(slot, operation.serial);
+  body.target_ns = operation.target_ns;
+  body.targeted = static_cast<std::uint32_t>(counts.targeted());
+  body.sent = counts.sent;
+  body.ready = counts.ready;
+  body.conflict = counts.conflict;
+  body.straggler = counts.straggler();
+  body.skipped = static_cast<std::uint32_t>(counts.skipped.total());
+  body.error_p50_us = us_of(result.errors.p50_ns);
+  body.error_p90_us = us_of(result.errors.p90_ns);
+  body.error_p99_us = us_of(result.errors.p99_ns);
+  body.verdict = static_cast<std::uint8_t>(result.judgement.verdict);
+  body.advice = static_cast<std::uint8_t>(result.judgement.advice);
+  body.end = static_cast<std::uint8_t>(result.end);
+  const std::span<const std::byte> bytes = std::as_bytes(std::span(&body, 1));
+  sched::MessageHeader header = own_header(AgentId{0}, bytes);
+  header.id = {operation.id.high, operation.id.low | kResultBit};
+  header.causation = operation.id;
+  header.correlation = operation.id;
+  header.strategy = sched::Strategy::scatter_gather;
+  header.priority = sched::Priority::high;
+  const std::array<std::span<const std::byte>, 2> parts{std::as_bytes(std::span(&header, 1)),
+                                                        bytes};
+  const Letter letter{.kind = sched::RecordKind::result,
+                      .priority = header.priority,
+                      .marks = again ? kEntryRedelivered : std::uint8_t{0},
+                      .source = AgentId{0},
+                      .target = operation.source,
+                      .id = header.id,
+                      .body_bytes = header.body_bytes};
+  if (post(letter, parts) != Errc::ok) ++counters.lost_replies;
+  told.push_back(slot);
 }
 
-void EngineLoop::State::forget_routes() noexcept {
-  for (ReplyRoute& route : routes) {
-    if (route.message == 0) continue;
-    if (is_active(static_cast<std::uint32_t>(index_of(route.target)))) continue;
-    if (route.source != AgentId{0}) ++counters.lost_replies;
-    route = {};
-  }
-}
-
-std::optional<AgentId> EngineLoop::State::take_route(std::uint64_t message,
-                                                     AgentId target) noexcept {
-  const std::uint64_t first = first_route(message, target);
-  for (std::uint64_t i = 0; i < kRouteProbes; ++i) {
-    ReplyRoute& route = routes[(first + i) & (kReplyRoutes - 1)];
-    if (route.message != message + 1 || route.target != target) continue;
-    const AgentId source = route.source;
-    route = {};
-    return source;
-  }
-  return std::nullopt;
+// Its place is needed. What has not answered until now will not be asked again.
+void EngineLoop::State::free_operation(std::uint32_t slot) noexcept {
+  Operation& operation = operations[slot];
+  operation.state = OperationState::free;
+  // SYNC operation.state release: nothing of it is looked at any more.
+  operation.words->state.store_release(std::uint64_t{operation.serial} << 32);
+  if (operation.parked != parked.kNone)
+    parked.release(operation.parked, sched::kMessageHeaderBytes + operation.body_bytes);
+  operation.parked = parked.kNone;
+  operation.body = kNoBody;
 }
 
 }  // namespace mesh::engine

@@ -1,9 +1,11 @@
 // Phase 1, intake: what stations wrote. Each record is input: copied once, checked, then used.
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cstring>
 
 #include "engine/loop/state.hpp"
+#include "sched/lead_time.hpp"
 #include "shm/hash.hpp"
 
 namespace mesh::engine {
@@ -11,7 +13,7 @@ namespace {
 
 constexpr std::int64_t kSilentNs = kNsPerMs;  // a station silent for so long is looked at seldom
 constexpr std::uint64_t kSilentTurns = 16;
-constexpr std::size_t kBurst = 256;
+constexpr sched::BodyRegion kAnywhere{0, ~std::uint64_t{0}};  // the log checks positions itself
 
 }  // namespace
 
@@ -22,53 +24,70 @@ bool EngineLoop::State::intake() {
   for (std::size_t i = 0; i < count && budget != 0; ++i) {
     StationLink& link = *live[next_station++ % count];
     if (link.is_corrupt) continue;
-    free_read_bodies(link);
+    if (link.mark_tail != link.mark_head) read_marks(link);
     if (now_ns - link.heard_ns > kSilentNs && counters.ticks % kSilentTurns != 0 &&
         !link.outbox.ready())
       continue;
-    const std::size_t taken = link.outbox.poll(std::min(budget, kBurst), [&](auto view) {
-      // Read once into a private copy; kind stands at byte 54 of every record.
-      const Ring::Record record = view.read();
-      const auto kind = static_cast<sched::RecordKind>(record.words[6] >> 48 & 0xFF);
-      if (kind == sched::RecordKind::answer || kind == sched::RecordKind::refusal)
-        take_answer(link, std::bit_cast<sched::AnswerRecord>(record));
-      else
-        take_send(link, std::bit_cast<sched::SendRecord>(record), view.position());
+    const std::size_t taken = link.outbox.take(std::min(budget, kBurst), [&](auto view) {
+      take_record(link, view.read(), view.position());
     });
-    if (taken != 0) link.heard_ns = now_ns;
+    if (taken == 0) continue;
+    link.heard_ns = now_ns;
+    link.has_taken = true;
     budget -= taken;
     counters.records_in += taken;
   }
-  if (budget == kIntakeRecordsPerTick) return false;
+  const std::size_t taken = kIntakeRecordsPerTick - budget;
+  if (taken == 0) return false;
+  // Each operation pays for its share of the records.
   const std::int64_t took = clock() - start;
-  for (Operation& operation : operations)
-    if (operation.state == OperationState::kSending) operation.cost.gather_ns += took;
+  for (const std::uint32_t slot : answered_slots) {
+    operations[slot].cost.gather_ns += took * answered_of[slot] / static_cast<std::int64_t>(taken);
+    answered_of[slot] = 0;
+  }
+  answered_slots.clear();
   return true;
 }
 
-void EngineLoop::State::drain(StationLink& link) {
-  // A ring's worth at most: the writer is dead.
-  for (std::uint64_t left = link.outbox.capacity(); left != 0 && !link.is_corrupt;) {
-    const std::uint64_t before_intake = link.outbox.cursor();
-    link.outbox.poll(kBurst, [&](auto view) {
-      const Ring::Record record = view.read();
-      const auto kind = static_cast<sched::RecordKind>(record.words[6] >> 48 & 0xFF);
-      if (kind == sched::RecordKind::answer || kind == sched::RecordKind::refusal)
-        take_answer(link, std::bit_cast<sched::AnswerRecord>(record));
-      else
-        take_send(link, std::bit_cast<sched::SendRecord>(record), view.position());
-    });
-    const std::uint64_t taken = link.outbox.cursor() - before_intake;
-    if (taken == 0) return;
-    counters.records_in += taken;
-    left -= std::min(left, taken);
+// kind stands at byte 54 of every record.
+void EngineLoop::State::take_record(StationLink& link, const Ring::Record& record,
+                                    std::uint64_t position) noexcept {
+  const auto kind = static_cast<sched::RecordKind>(record.words[6] >> 48 & 0xFF);
+  if (kind == sched::RecordKind::answer || kind == sched::RecordKind::refusal)
+    take_answer(link, std::bit_cast<sched::AnswerRecord>(record), position);
+  else
+    take_send(link, std::bit_cast<sched::SendRecord>(record), position);
+}
+
+void EngineLoop::State::free_taken() noexcept {
+  for (StationLink* const link : live) {
+    if (!link->has_taken) continue;
+    link->has_taken = false;
+    link->outbox.free_taken();
   }
 }
 
-void EngineLoop::State::take_answer(StationLink& link, const sched::AnswerRecord& answer) noexcept {
+// The station's cursor says what it has read: bodies that nothing unread names may go.
+void EngineLoop::State::read_marks(StationLink& link) noexcept {
+  if (link.inbox.free_slots() == 0 && link.inbox.claim(1).status == queues::ClaimStatus::kCorrupt) {
+    link.is_corrupt = true;
+    return;
+  }
+  const std::uint64_t cursor = link.inbox.cursor();
+  for (; link.mark_tail != link.mark_head; ++link.mark_tail) {
+    const InboxMark& mark = link.marks[link.mark_tail % link.marks.size()];
+    if (before(cursor, mark.inbox_end)) break;
+    if (mark.body != kNoBody) bodies[mark.body % kBodies].unread -= mark.count;
+    link.own_read = std::max(link.own_read, mark.own_end);
+  }
+}
+
+// Answers.
+
+void EngineLoop::State::take_answer(StationLink& link, const sched::AnswerRecord& answer,
+                                    std::uint64_t position) noexcept {
   ++counters.answers;
-  const sched::BodyRegion anywhere{0, ~std::uint64_t{0}};
-  if (sched::validate(answer, anywhere) != sched::RecordRefusal::none) {
+  if (sched::validate(answer, kAnywhere) != sched::RecordRefusal::none) {
     ++counters.refused_records;
     return;
   }
@@ -78,124 +97,158 @@ void EngineLoop::State::take_answer(StationLink& link, const sched::AnswerRecord
     ++counters.refused_records;
     return;
   }
-  const auto row = static_cast<std::uint32_t>(index);
-  const std::uint32_t depth = own(agents.queue_depth, row);
-  if (depth != 0) put(agents.queue_depth, row, depth - 1);
-  if (answer.operation == OperationId{0}) {
-    const auto message = static_cast<std::uint64_t>(answer.message);
-    const auto source = take_route(message, answer.agent);
-    if (!source || *source == AgentId{0}) return;
-    Message reply{.source = answer.agent, .target = *source, .kind = sched::RecordKind::reply};
-    // The state of the answer is the reply's one byte of body.
-    const auto state = static_cast<std::byte>(answer.state);
-    const sched::MessageHeader header = header_of(answer.agent, std::span(&state, 1));
-    std::memcpy(scratch.data(), &header, sizeof header);
-    scratch[sizeof header] = state;
-    if (deliver_body(reply, std::span(scratch).first(sizeof header + 1)) != Errc::ok)
-      ++counters.lost_replies;
-    return;
-  }
+  if (answer.operation == OperationId{0}) return answer_letter(link, answer, position);
+  take_operation_answer(answer, static_cast<std::uint32_t>(index));
+}
+
+void EngineLoop::State::take_operation_answer(const sched::AnswerRecord& answer,
+                                              std::uint32_t row) noexcept {
   const std::uint32_t slot = slot_of(answer.operation);
   if (slot >= operations.size() || operations[slot].serial != serial_of(answer.operation) ||
-      operations[slot].state == OperationState::kFree) {
-    ++counters.refused_records;
+      operations[slot].state == OperationState::free) {
+    ++counters.duplicates;  // its operation's place has gone to another one
     return;
   }
   Operation& operation = operations[slot];
-  if (operation.sent[row] == kNotSent) {
+  const std::uint32_t place = operation.place_of(row);
+  if (place >= operation.targets || !operation.is_sent(place)) {
     ++counters.refused_records;
     return;
   }
-  const std::int64_t sent_ns =
-      to_ns(operation.request.target) - std::int64_t{operation.sent[row]} * sched::kLeadUnitNs;
+  if (answered_of[slot]++ == 0) answered_slots.push_back(slot);
+  const std::int64_t sent_ns = operation.sent_ns(place);
   const sched::AnswerEffect effect = operation.gather->on_answer(
-      {.row = row,
+      {.row = place,
        .state =
            answer.kind == sched::RecordKind::refusal ? sched::TrinaryState::transit : answer.state,
        .finished_ns = answer.finished_ns,
        .sent_ns = sent_ns,
-       .predicted_ns = std::int64_t{operation.lead[row]} * sched::kLeadUnitNs},
+       .predicted_ns = std::int64_t{operation.predicted[place]} * sched::kLeadUnitNs},
       from_ns(now_ns));
-  if (effect.has_residual && operation.finished_ns[row] == 0)
-    operation.finished_ns[row] = std::clamp(answer.finished_ns, sent_ns, std::max(sent_ns, now_ns));
+  if (effect.outcome > sched::AnswerOutcome::kLate) {
+    ++counters.duplicates;
+    return;
+  }
+  if (const std::uint32_t depth = own(agents.queue_depth, row); depth != 0)
+    put(agents.queue_depth, row, depth - 1);
+  if (operation.finished_ns != nullptr && effect.has_residual)
+    operation.finished_ns[place] =
+        std::clamp(answer.finished_ns, sent_ns, std::max(sent_ns, now_ns));
 }
+
+// Sends.
 
 void EngineLoop::State::take_send(StationLink& link, const sched::SendRecord& send,
                                   std::uint64_t position) noexcept {
   ++counters.sends;
-  const sched::BodyRegion anywhere{0, ~std::uint64_t{0}};
   const AgentIndex source = registry->resolve(send.source);
-  if (send.kind != sched::RecordKind::send ||
-      sched::validate(send, anywhere) != sched::RecordRefusal::none || source == kNoAgent ||
+  if (sched::validate(send, kAnywhere) != sched::RecordRefusal::none || source == kNoAgent ||
       registry->station_of(source) != link.number) {
     ++counters.refused_records;
     return;
   }
-  const std::int64_t expires = sched::expires_ns(send.created_ns, send.ttl_ms);
-  if (expires != 0 && expires < now_ns) {
-    ++counters.expired;
-    return report(link, send.source, position, Errc::expired);
-  }
-  Message message{.source = send.source, .target = static_cast<AgentId>(send.target)};
-  Errc refused = Errc::unsupported;  // selectors: operations are opened through the console
-  if (!sched::has(send.flags, sched::RecordFlags::selector)) {
-    std::size_t bytes = 0;
-    if (sched::has(send.flags, sched::RecordFlags::bare)) {
-      const sched::BareBody body = sched::bare_body(send);
-      const sched::MessageHeader header =
-          header_of(send.source, std::span(body.bytes).first(body.size_bytes));
-      std::memcpy(scratch.data(), &header, sizeof header);
-      std::memcpy(scratch.data() + sizeof header, body.bytes, body.size_bytes);
-      bytes = sizeof header + body.size_bytes;
-    } else {
-      const auto copied = link.sent_bodies.copy(link.sent_bodies.widen(send.body_offset), scratch);
-      sched::MessageHeader header{};
-      if (copied.status == queues::BodyStatus::kRead && copied.length >= sizeof header)
-        std::memcpy(&header, scratch.data(), sizeof header);
-      if (copied.status == queues::BodyStatus::kRead &&
-          copied.length == sizeof header + send.body_bytes &&
-          sched::validate(header, send) == sched::RecordRefusal::none) {
-        // Who sends, when, and under which id is the record's to say, not the header's.
-        const std::span<const std::byte> body =
-            std::span(scratch).subspan(sizeof header, send.body_bytes);
-        header.source = send.source;
-        header.id = sched::pack({.unix_ms = static_cast<std::uint64_t>(send.created_ns / kNsPerMs),
-                                 .host = options.host,
-                                 .station = link.number,
-                                 .outbox_position = position});
-        header.created_ns = send.created_ns;
-        header.expires_ns = expires;
-        header.hash = shm::hash64(body);
-        std::memcpy(scratch.data(), &header, sizeof header);
-        bytes = copied.length;
-      }
-    }
-    refused = bytes == 0 ? Errc::corrupt : deliver_body(message, std::span(scratch).first(bytes));
-  }
-  if (refused == Errc::ok) return;
-  if (refused == Errc::corrupt) ++counters.refused_records;
-  report(link, send.source, position, refused);
-}
-
-// The station's cursor says what it has read: bodies that nothing unread names are free.
-void EngineLoop::State::free_read_bodies(StationLink& link) noexcept {
-  if (link.mark_tail == link.mark_head) return;
-  if (link.inbox.free_slots() == 0 && link.inbox.claim(1).status == queues::ClaimStatus::kCorrupt) {
-    link.is_corrupt = true;
+  const sched::MessageId id = id_at(send.created_ns, link.number, position);
+  const bool again = before(position, link.read_again_until);
+  if (again && std::binary_search(link.applied.begin(), link.applied.end(), id.low)) {
+    ++counters.duplicates;
     return;
   }
-  const std::uint64_t cursor = link.inbox.cursor();
-  bool freed = false;
-  for (; link.mark_tail != link.mark_head; ++link.mark_tail) {
-    const InboxMark& mark = link.marks[link.mark_tail % link.marks.size()];
-    if (before(cursor, mark.inbox_end)) break;
-    if (mark.body != kNoBody) {
-      bodies[mark.body % kBodies].unread -= mark.count;
-      freed = true;
-    }
-    if (mark.own_tail != 0) (void)link.own_bodies.advance_tail(mark.own_tail);
+  const std::int64_t expires = sched::expires_ns(send.created_ns, send.ttl_ms);
+  Errc refused = Errc::expired;
+  if (expires != 0 && expires < now_ns)
+    ++counters.expired;
+  else
+    refused = send.kind == sched::RecordKind::send ? apply_send(link, send, id, again)
+                                                   : Errc::unsupported;
+  if (refused == Errc::ok) return;
+  if (refused == Errc::corrupt) ++counters.refused_records;
+  report(send.source, id, refused, again);
+}
+
+// Header and body into `scratch`, whole and checked; then on its way.
+// `again`: perhaps it went before, and was answered already, so that nothing says so any more.
+Errc EngineLoop::State::apply_send(StationLink& link, const sched::SendRecord& send,
+                                   sched::MessageId id, bool again) noexcept {
+  sched::MessageHeader header{};
+  const std::span<std::byte> body = std::span(scratch).subspan(sizeof header, send.body_bytes);
+  if (sched::has(send.flags, sched::RecordFlags::bare)) {
+    const sched::BareBody bare = sched::bare_body(send);
+    std::memcpy(body.data(), bare.bytes, body.size());
+    header.correlation = id;
+    header.set_weight(1);
+    header.verb = send.verb();
+    header.strategy = sched::Strategy::direct;
+    header.priority = send.priority();
+    header.body_bytes = send.body_bytes;
+  } else {
+    const auto copied = link.sent_bodies.copy(link.sent_bodies.widen(send.body_offset), scratch);
+    if (copied.status != queues::BodyStatus::kRead ||
+        copied.length != sizeof header + send.body_bytes)
+      return Errc::corrupt;
+    std::memcpy(&header, scratch.data(), sizeof header);
+    if (sched::validate(header, send) != sched::RecordRefusal::none) return Errc::corrupt;
   }
-  if (freed) free_bodies();
+  // Who sends, when, and under which id is the record's to say, not the header's.
+  const bool correlated = header.correlation != sched::MessageId{} && header.correlation != id;
+  if (!correlated) header.correlation = id;
+  header.source = send.source;
+  header.id = id;
+  header.created_ns = send.created_ns;
+  header.expires_ns = sched::expires_ns(send.created_ns, send.ttl_ms);
+  header.hash = shm::hash64(std::span<const std::byte>(body));
+  if (sched::has(send.flags, sched::RecordFlags::selector)) return open_for(send, header);
+  const auto target = static_cast<AgentId>(send.target);
+  CapabilitySet::Words required{};
+  std::copy(std::begin(header.capabilities), std::end(header.capabilities), required.begin());
+  const AgentIndex index = registry->resolve(target);
+  if (const Errc refused = check_target(index, CapabilitySet(required)); refused != Errc::ok)
+    return refused;
+  const auto marks = static_cast<std::uint8_t>((correlated ? kEntryCorrelated : 0) |
+                                               (again ? kEntryRedelivered : 0));
+  Letter letter{.priority = send.priority(),
+                .marks = marks,
+                .source = send.source,
+                .target = target,
+                .id = id,
+                .body_bytes = send.body_bytes};
+  if (!sched::has(send.flags, sched::RecordFlags::bare) && send.arrive_ns > now_ns) {
+    letter.arrive_ns = send.arrive_ns;
+    letter.due_ns = send.arrive_ns - lead_ns(static_cast<std::uint32_t>(index), header.weight());
+  }
+  const std::array<std::span<const std::byte>, 2> parts{std::as_bytes(std::span(&header, 1)), body};
+  return post(letter, parts);
+}
+
+// A station's operation: its body stands in `scratch`, behind the handles of a list.
+Errc EngineLoop::State::open_for(const sched::SendRecord& send,
+                                 sched::MessageHeader& header) noexcept {
+  OperationRequest request{.source = send.source,
+                           .targets = static_cast<sched::Selector>(send.target)};
+  std::span<const std::byte> body =
+      std::span<const std::byte>(scratch).subspan(sizeof header, send.body_bytes);
+  if (sched::kind_of(request.targets) == sched::SelectorKind::list) {
+    const std::size_t count = sched::value_of(request.targets);
+    const std::size_t list_bytes = count * sizeof(AgentId);
+    if (list_bytes > body.size()) return Errc::corrupt;
+    request.list = {reinterpret_cast<const AgentId*>(body.data()), count};
+    body = body.subspan(list_bytes);
+    header.body_bytes = static_cast<std::uint32_t>(body.size());
+    header.hash = shm::hash64(body);
+  }
+  request.target = from_ns(send.arrive_ns);
+  request.at_once = send.arrive_ns == 0 && header.strategy != sched::Strategy::scatter_gather;
+  request.weight = header.weight();
+  request.verb = header.verb;
+  request.priority = header.priority;
+  request.ttl = Nanos{std::int64_t{send.ttl_ms} * kNsPerMs};
+  request.confidential = sched::has(send.flags, sched::RecordFlags::confidential);
+  CapabilitySet::Words required{};
+  std::copy(std::begin(header.capabilities), std::end(header.capabilities), required.begin());
+  request.capabilities = CapabilitySet(required);
+  if (header.strategy == sched::Strategy::direct || header.strategy == sched::Strategy::pipeline)
+    header.strategy =
+        request.at_once ? sched::Strategy::broadcast : sched::Strategy::scatter_gather;
+  return open_operation(request, header, body).refused;
 }
 
 }  // namespace mesh::engine

@@ -1,31 +1,36 @@
-// PendingPool: deliveries that found no room in their inbox, one list for each station and
-// priority.
+// PendingPool: what waits for room in an inbox: a list for each station and priority.
+//
+// A node is a direct message, by its entry, or targets of an operation that leave one after the
+// other: many of them cost one node. Lists are private: a successor makes them anew from the
+// entries and the operations that still have to be sent.
 //
 // Callers     the scheduler thread.
-// Progress    wait-free; no allocation after create(). All lists share one pool.
-// Errors      push -> false: the pool or the station's share (twice its agents and 1,024) is full;
-//             the sender is told target_full.
+// Progress    wait-free; no allocation after construction. All lists share one pool.
+// Errors      push -> false: the pool or the station's share is full; the sender is told
+//             target_full, or the targets are stragglers.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
 #include "engine/loop/station_link.hpp"
-#include "sched/records.hpp"
 
 namespace mesh::engine {
 
-struct PendingDelivery {
-  sched::DeliveryRecord record;
-  std::uint32_t body = kNoBody;            // of the payload log, which waits with it
-  std::uint32_t slot = ~std::uint32_t{0};  // operation slot and row, for sent times
-  std::uint32_t row = 0;
+struct PendingNode {
+  enum class Kind : std::uint8_t { entry, run, place };
+  Kind kind = Kind::entry;
+  std::uint32_t first = 0;   // entry; of a run the first in its operation's order; a place
+  std::uint32_t count = 1;   // of a run
+  std::uint32_t slot = 0;    // operation
+  std::uint32_t serial = 0;  // and its tenant
 };
 
 class PendingPool {
  public:
   static constexpr std::uint32_t kNil = ~std::uint32_t{0};
-  static constexpr std::uint32_t kShareMin = 1'024;
+  static constexpr std::uint32_t kShareMin = 1'024;  // messages, beside two for each agent
 
   explicit PendingPool(std::uint32_t capacity) : nodes_(capacity) {
     for (std::uint32_t i = 0; i < capacity; ++i) nodes_[i].next = i + 1 < capacity ? i + 1 : kNil;
@@ -35,39 +40,59 @@ class PendingPool {
   static void clear(StationLink& link) noexcept {
     for (std::uint32_t priority = 0; priority < kPriorities; ++priority)
       link.pending_first[priority] = link.pending_last[priority] = kNil;
+    link.pending_count = link.pending_entries = 0;
   }
 
+  // Whether one more direct message may wait for a station: one that does not read leaves room for
+  // the others.
+  [[nodiscard]] bool has_share(const StationLink& link) const noexcept {
+    return free_ != kNil && link.pending_entries < 2 * link.agents_declared + kShareMin;
+  }
+  // How many more targets of operations may wait for it.
+  [[nodiscard]] static std::uint32_t room(const StationLink& link) noexcept {
+    return kPendingPerPriority - std::min(kPendingPerPriority, link.pending_count);
+  }
   [[nodiscard]] bool push(StationLink& link, std::uint32_t priority,
-                          const PendingDelivery& delivery) noexcept {
-    // Its share: a station that does not read leaves room for the others.
-    if (free_ == kNil || link.pending_count >= 2 * link.agents_declared + kShareMin) return false;
+                          const PendingNode& node) noexcept {
+    if (free_ == kNil) return false;
     const std::uint32_t at = free_;
     free_ = nodes_[at].next;
-    nodes_[at] = {delivery, kNil};
+    nodes_[at] = {node, kNil};
     std::uint32_t& last = link.pending_last[priority];
     (last == kNil ? link.pending_first[priority] : nodes_[last].next) = at;
     last = at;
-    ++link.pending_count;
+    link.pending_count += node.count;
+    if (node.kind == PendingNode::Kind::entry) ++link.pending_entries;
     return true;
   }
-  // Null: none of this priority.
-  [[nodiscard]] const PendingDelivery* front(const StationLink& link,
-                                             std::uint32_t priority) const noexcept {
+  // Null: none of this priority. Its owner may take records off the front of a run.
+  [[nodiscard]] PendingNode* front(const StationLink& link, std::uint32_t priority) noexcept {
     const std::uint32_t at = link.pending_first[priority];
-    return at == kNil ? nullptr : &nodes_[at].delivery;
+    return at == kNil ? nullptr : &nodes_[at].node;
   }
-  void pop(StationLink& link, std::uint32_t priority) noexcept {
+  void take(StationLink& link, std::uint32_t priority, std::uint32_t records) noexcept {
     const std::uint32_t at = link.pending_first[priority];
+    PendingNode& node = nodes_[at].node;
+    link.pending_count -= records;
+    if (node.kind == PendingNode::Kind::entry) --link.pending_entries;
+    node.first += records;
+    node.count -= records;
+    if (node.count != 0) return;
     link.pending_first[priority] = nodes_[at].next;
     if (nodes_[at].next == kNil) link.pending_last[priority] = kNil;
     nodes_[at].next = free_;
     free_ = at;
-    --link.pending_count;
+  }
+  // Whether anything of this priority or a higher one waits: what comes now goes behind it.
+  [[nodiscard]] static bool has_at_least(const StationLink& link, std::uint32_t priority) noexcept {
+    for (; priority < kPriorities; ++priority)
+      if (link.pending_first[priority] != kNil) return true;
+    return false;
   }
 
  private:
   struct Node {
-    PendingDelivery delivery;
+    PendingNode node;
     std::uint32_t next = kNil;
   };
   std::vector<Node> nodes_;

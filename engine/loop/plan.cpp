@@ -1,11 +1,38 @@
-// Phase 2, plan: leads, skips and buckets of a new operation's targets in one pass.
+// Phase 2, plan: an operation's targets, their leads, skips and buckets, in one pass.
 #include <algorithm>
+#include <array>
 #include <cstring>
-#include <string>
 
 #include "engine/loop/state.hpp"
 
 namespace mesh::engine {
+namespace {
+
+constexpr std::uint32_t kNoSlot = ~std::uint32_t{0};
+
+}  // namespace
+
+// The columns of a narrow operation's targets, side by side.
+struct NarrowColumns {
+  static constexpr std::size_t kRows =
+      (kWideTargets + sched::kPlanGroupRows - 1) / sched::kPlanGroupRows * sched::kPlanGroupRows;
+  template <class T>
+  struct alignas(sched::kPlanAlignment) Values {
+    std::array<T, (kRows * sizeof(T) + 63) / 64 * 64 / sizeof(T)> of{};
+  };
+  Values<float> latency_ms, drift, reliability;
+  Values<std::uint32_t> queue_depth, heartbeat_ms;
+  Values<std::uint8_t> agent_class;
+  std::array<std::uint32_t, kRows> order{};  // places, by station
+};
+
+EngineLoop::State::State() = default;
+EngineLoop::State::~State() = default;
+std::unique_ptr<EngineLoop::State> EngineLoop::State::make_state() {
+  auto state = std::make_unique<State>();
+  state->narrow = std::make_unique<NarrowColumns>();
+  return state;
+}
 
 void EngineLoop::State::index_by_station() {
   order.clear();
@@ -18,202 +45,365 @@ void EngineLoop::State::index_by_station() {
   order_is_stale = false;
 }
 
-void EngineLoop::State::move_in(StationLink& link, std::uint32_t row, StationId previous) {
-  if (StationLink* const old = link_of(previous); old != nullptr) {
-    std::erase(old->rows, row);  // its place in the columns there stays taken, by nobody
-  }
-  place[row] = link.next_place++;
-  link.rows.push_back(row);
-  set_active(row, true);
-}
-
-sched::MessageHeader EngineLoop::State::header_of(AgentId source,
-                                                  std::span<const std::byte> body) noexcept {
-  sched::MessageHeader header{};
-  header.id = sched::pack({.unix_ms = static_cast<std::uint64_t>(now_ns / kNsPerMs),
-                           .host = options.host,
-                           .station = StationId{0},
-                           .outbox_position = ++sequence});
-  header.correlation = header.id;
-  header.source = source;
-  header.created_ns = now_ns;
-  header.body_bytes = static_cast<std::uint32_t>(body.size());
-  header.set_weight(1);
-  header.verb = sched::Verb::act;
-  header.strategy = sched::Strategy::direct;
-  header.priority = sched::Priority::normal;
-  return header;
-}
-
-// Active rows that the selector names.
-std::uint32_t EngineLoop::State::mark_eligible(Operation& operation,
-                                               sched::Selector targets) noexcept {
-  const std::uint32_t wanted = sched::value_of(targets);
-  std::fill(operation.eligible.begin(), operation.eligible.end(), EligibleLine{});
-  std::uint32_t count = 0;
-  for (std::uint32_t row = 0; row < row_count; ++row) {
-    if (!is_active(row)) continue;
-    bool is_meant = false;
-    switch (sched::kind_of(targets)) {
-      case sched::SelectorKind::all:
-        is_meant = true;
-        break;
-      case sched::SelectorKind::agent_class:
-        is_meant = own(agents.agent_class, row) == wanted;
-        break;
-      case sched::SelectorKind::sector:
-        is_meant = own(agents.sector, row) == wanted;
-        break;
-      case sched::SelectorKind::cluster:
-        is_meant = own(agents.cluster, row) == wanted;
-        break;
-      case sched::SelectorKind::list:
-        break;
+// Who is meant, and of those who may be sent anything.
+EngineLoop::State::Meant EngineLoop::State::mark_eligible(
+    const OperationRequest& request) noexcept {
+  Meant meant;
+  std::uint64_t* const words = eligible.front().words;
+  const std::size_t word_count = eligible.size() * 8;
+  const auto mark = [&](std::uint32_t row) {
+    if (is_active(row))
+      words[row / 64] |= std::uint64_t{1} << (row % 64);
+    else
+      ++meant.skipped.not_routable;
+  };
+  const std::uint32_t value = sched::value_of(request.targets);
+  const auto mark_where = [&](const auto& column) {
+    for (std::uint32_t row = 0; row < row_count; ++row)
+      if (own(column, row) == value && registry->id_of(agent_index(row)) != AgentId{0}) mark(row);
+  };
+  std::fill(words, words + word_count, 0);
+  switch (sched::kind_of(request.targets)) {
+    case sched::SelectorKind::all: {
+      std::copy(active.begin(), active.end(), words);
+      std::uint32_t routable = 0;
+      for (const std::uint64_t word : active)
+        routable += static_cast<std::uint32_t>(std::popcount(word));
+      meant.skipped.not_routable = static_cast<std::uint32_t>(registry->taken()) - routable;
+      break;
     }
-    if (!is_meant) continue;
-    operation.eligible[row / 512].words[row / 64 % 8] |= std::uint64_t{1} << (row % 64);
-    ++count;
+    case sched::SelectorKind::agent_class:
+      mark_where(agents.agent_class);
+      break;
+    case sched::SelectorKind::sector:
+      mark_where(agents.sector);
+      break;
+    case sched::SelectorKind::cluster:
+      mark_where(agents.cluster);
+      break;
+    case sched::SelectorKind::list:
+      for (const AgentId id : request.list) {
+        const AgentIndex index = registry->resolve(id);
+        if (index == kNoAgent)
+          ++meant.skipped.not_routable;
+        else
+          mark(static_cast<std::uint32_t>(index));
+      }
+      break;
   }
-  return count;
+  if (!(request.capabilities == CapabilitySet{})) {
+    for (std::size_t word = 0; word < word_count; ++word)
+      for (std::uint64_t bits = words[word]; bits != 0; bits &= bits - 1) {
+        const auto bit = static_cast<std::uint32_t>(std::countr_zero(bits));
+        if (capabilities_of(static_cast<std::uint32_t>(word * 64) + bit)
+                .contains_all(request.capabilities))
+          continue;
+        words[word] &= ~(std::uint64_t{1} << bit);
+        ++meant.skipped.capability_mismatch;
+      }
+  }
+  for (std::size_t word = 0; word < word_count; ++word)
+    meant.eligible += static_cast<std::uint32_t>(std::popcount(words[word]));
+  counters.capability_mismatch += meant.skipped.capability_mismatch;
+  return meant;
 }
 
-sched::PlanRequest EngineLoop::State::plan_request(const OperationRequest& request) const noexcept {
+sched::PlanRequest EngineLoop::State::plan_request(const OperationRequest& request,
+                                                   HostTime target) const noexcept {
   return {.now = from_ns(now_ns),
-          .target = request.target,
+          .target = target,
           .now_mesh_ms = mesh_ms(),
           .weight = request.weight,
           .z = options.z,
           .bucket_width = options.bucket};
 }
 
-Result<OperationId> EngineLoop::State::open_operation(const OperationRequest& request) {
-  const auto free = std::find_if(operations.begin(), operations.end(), [](const Operation& each) {
-    return each.state == OperationState::kFree;
-  });
-  // An ended operation keeps its slot for late answers until another needs it: the oldest goes.
-  const auto oldest = std::min_element(
-      operations.begin(), operations.end(), [](const Operation& a, const Operation& b) {
-        const bool a_ended = a.state == OperationState::kEnded;
-        const bool b_ended = b.state == OperationState::kEnded;
-        return a_ended != b_ended ? a_ended : a.request.target < b.request.target;
-      });
-  const auto chosen = free != operations.end() ? free : oldest;
-  if (chosen->state != OperationState::kFree && chosen->state != OperationState::kEnded)
-    return fail(Errc::capacity,
-                "open: " + std::to_string(operations.size()) + " operations are in flight",
-                static_cast<std::int64_t>(operations.size()));
-  if (sched::kind_of(request.targets) == sched::SelectorKind::list)
-    return fail(Errc::unsupported, "open: targets by list are not taken here");
-  Operation& operation = *chosen;
+// How long before T a message of this weight must leave for one agent.
+std::int64_t EngineLoop::State::lead_ns(std::uint32_t row, float weight) const noexcept {
+  const std::uint32_t age_ms = mesh_ms() - own(agents.heartbeat_mesh_ms, row);
+  const sched::NominalPlan plan =
+      sched::nominal({.agent_class = static_cast<sched::AgentClass>(own(agents.agent_class, row)),
+                      .latency_ms = own(agents.latency_ms, row),
+                      .drift = own(agents.drift, row),
+                      .reliability = own(agents.reliability, row),
+                      .queue_depth = own(agents.queue_depth, row),
+                      .heartbeat_age = Nanos{std::int64_t{age_ms} * kNsPerMs}},
+                     {.weight = weight, .z = options.z, .available = Nanos::max()});
+  return static_cast<std::int64_t>(plan.lead_ms * static_cast<double>(kNsPerMs));
+}
+
+// A free slot, or that of the operation that has been over for longest: until then it takes late
+// answers.
+std::uint32_t EngineLoop::State::free_slot(bool wide) const noexcept {
+  const std::uint32_t first = wide ? 0 : kMaxWideOperations;
+  const std::uint32_t end = wide ? kMaxWideOperations : kMaxOperations;
+  std::uint32_t oldest = kNoSlot;
+  for (std::uint32_t slot = first; slot < end; ++slot) {
+    const Operation& operation = operations[slot];
+    if (operation.state == OperationState::free) return slot;
+    if (operation.state != OperationState::ended) continue;
+    if (oldest == kNoSlot || operation.target_ns < operations[oldest].target_ns) oldest = slot;
+  }
+  return oldest;
+}
+
+EngineLoop::State::Opened EngineLoop::State::open_operation(
+    const OperationRequest& request, sched::MessageHeader& header,
+    std::span<const std::byte> body) noexcept {
+  const std::int64_t start = clock();
+  const std::int64_t width = options.bucket.count();
+  if (!(request.weight >= 0) || request.weight > static_cast<float>(sched::kWeightMax))
+    return {Errc::invalid_argument};
+  const HostTime target =
+      request.target == HostTime{} ? from_ns(now_ns) + request.horizon : request.target;
+  if (!request.at_once && to_ns(target) - now_ns >= width * kBucketsPerOperation)
+    return {Errc::capacity, 0, kBucketsPerOperation};
+  const auto ready_min = sched::make_share(request.ready_min);
+  const auto coverage_min = sched::make_share(request.coverage_min);
+  if (!ready_min || !coverage_min) return {Errc::invalid_argument};
+  const std::span<const std::byte> head = std::as_bytes(std::span(&header, 1));
+  if (head.size() + body.size() > log.body_bytes_max()) return {Errc::truncated};
+  // Everybody is in the first bucket of a broadcast; the pass has all the time it knows.
+  const HostTime planned_for =
+      request.at_once ? from_ns(now_ns + width * (kBucketsPerOperation - 1)) : target;
+  const auto parameters = sched::PlanParameters::make(plan_request(request, planned_for));
+  if (!parameters) return {Errc::invalid_argument};
+  sched::GatherOptions gather{.started = from_ns(now_ns),
+                              .target = request.at_once ? from_ns(now_ns) : target,
+                              .window = request.at_once ? request.timeout : request.window,
+                              .timeout = request.timeout,
+                              .minima = {*ready_min, *coverage_min},
+                              .skipped = {}};
+  if (!sched::validate(gather)) return {Errc::invalid_argument};
+
+  Meant meant = mark_eligible(request);
+  if (meant.eligible == 0 && meant.skipped.total() == 0) return {Errc::no_such_agent};
+  const bool wide = meant.eligible > kWideTargets;
+  const std::uint32_t slot = free_slot(wide);
+  if (slot == kNoSlot) {
+    ++counters.operations_full;
+    return {Errc::capacity, 0, wide ? kMaxWideOperations : kMaxOperations - kMaxWideOperations};
+  }
   // Nothing of the slot changes before everything is known to be right: an ended operation still
   // takes late answers by it.
-  OperationRequest wanted = request;
-  if (wanted.target == HostTime{}) wanted.target = from_ns(now_ns) + request.horizon;
-  if (wanted.target - from_ns(now_ns) >= options.bucket * kBucketsPerOperation)
-    return fail(Errc::capacity,
-                "open: T is more than " + std::to_string(kBucketsPerOperation) +
-                    " buckets from now: wider buckets or a nearer T are needed",
-                kBucketsPerOperation);
-  MESH_TRY(const auto parameters, sched::PlanParameters::make(plan_request(wanted)));
-  if (parameters.bucket_count > kBucketsPerOperation)
-    return fail(Errc::capacity, "open: too many buckets up to T", parameters.bucket_count);
-  if (mark_eligible(operation, wanted.targets) == 0)
-    return fail(Errc::no_such_agent, "open: nobody is targeted: no active agent fits the selector");
-  MESH_TRY(const sched::Share ready_min, sched::make_share(request.ready_min));
-  MESH_TRY(const sched::Share coverage_min, sched::make_share(request.coverage_min));
-  const sched::GatherOptions gather{.started = from_ns(now_ns),
-                                    .target = wanted.target,
-                                    .window = request.window,
-                                    .timeout = request.timeout,
-                                    .minima = {ready_min, coverage_min},
-                                    .skipped = {}};
-  MESH_CHECK_OK(sched::validate(gather));
-  if (sched::kMessageHeaderBytes + request.body.size() > scratch.size())
-    return fail(Errc::truncated,
-                "open: a body of " + std::to_string(request.body.size()) + " bytes");
-  sched::MessageHeader header = header_of(request.source, request.body);
-  header.strategy = sched::Strategy::scatter_gather;
-  header.verb = request.verb;
-  header.set_weight(request.weight);
-  std::memcpy(scratch.data(), &header, sizeof header);
-  if (!request.body.empty())
-    std::memcpy(scratch.data() + sizeof header, request.body.data(), request.body.size());
-  const std::uint32_t body =
-      open_body(std::span(scratch).first(sizeof header + request.body.size()));
-  if (body == kNoBody)
-    return fail(Errc::no_space, "open: the payload log is full of bodies not yet read");
-  wanted.body = {};
-  operation.request = wanted;
-  operation.options = gather;
-  operation.body = body;
-  operation.body_bytes = header.body_bytes;
-  operation.state = OperationState::kPlanned;
-  operation.cost = {};
-  ++operation.serial;
-  return operation_id(static_cast<std::uint32_t>(chosen - operations.begin()), operation.serial);
-}
-
-bool EngineLoop::State::plan_operations() noexcept {
-  bool worked = false;
-  for (std::uint32_t slot = 0; slot < operations.size(); ++slot) {
-    if (operations[slot].state != OperationState::kPlanned) continue;
-    if (order_is_stale) index_by_station();
-    plan(slot);
-    worked = true;
+  header.expires_ns = request.ttl == Nanos{0} ? 0 : header.created_ns + request.ttl.count();
+  const std::array<std::span<const std::byte>, 2> parts{head, body};
+  std::uint32_t logged = kNoBody;
+  std::uint32_t first_block = parked.kNone;
+  if (request.confidential) {
+    first_block = parked.put(parts);
+    if (first_block == parked.kNone) return ++counters.parked_full, Opened{Errc::parked_full};
+  } else {
+    logged = open_body(parts);
+    if (logged == kNoBody) return {Errc::no_space};
   }
-  return worked;
-}
-
-void EngineLoop::State::plan(std::uint32_t slot) noexcept {
+  if (operations[slot].state != OperationState::free) free_operation(slot);
   Operation& operation = operations[slot];
-  const std::int64_t start = clock();
-  const auto parameters = sched::PlanParameters::make(plan_request(operation.request));
-  operation.bucket_count = 0;
-  operation.offsets[0] = 0;
-  operation.next_bucket = 0;
+  operation.serial = operation.serial + 1;
+  operation.source = request.source;
+  operation.id = header.id;
+  operation.target_ns = to_ns(gather.target);
   operation.planned_ns = now_ns;
-  std::fill(operation.sent.begin(), operation.sent.end(), kNotSent);
-  std::fill(operation.finished_ns.begin(), operation.finished_ns.end(), 0);
-  const sched::ImpedanceColumns columns{
-      .latency_ms = reinterpret_cast<const float*>(agents.latency_ms.values().data()),
-      .drift = reinterpret_cast<const float*>(agents.drift.values().data()),
-      .reliability = reinterpret_cast<const float*>(agents.reliability.values().data()),
-      .queue_depth = agents.queue_depth.values().data(),
-      .heartbeat_ms = agents.heartbeat_mesh_ms.values().data(),
-      .agent_class = agents.agent_class.values().data(),
-      .eligible = operation.eligible.front().words,
-      .rows = row_count};
-  if (parameters && planner->plan(*parameters, columns, order) == sched::PlanOutcome::kPlanned) {
-    const sched::BucketSorter& sorted = planner->buckets();
-    operation.bucket_count = sorted.bucket_count();
-    std::copy(sorted.offsets().begin(), sorted.offsets().end(), operation.offsets.begin());
-    std::copy(sorted.scheduled().begin(), sorted.scheduled().end(), operation.rows.begin());
-    std::copy(planner->lead().begin(), planner->lead().end(), operation.lead.begin());
-    operation.options.skipped = {.insufficient_lead_time = planner->counts().late,
-                                 .invalid_impedance = planner->counts().invalid};
+  operation.bucket_ns = width;
+  operation.expires_ns = header.expires_ns;
+  operation.body = logged;
+  operation.parked = first_block;
+  operation.body_bytes = header.body_bytes;
+  operation.priority = request.priority;
+  operation.marks = static_cast<std::uint8_t>((request.confidential ? kOperationConfidential : 0) |
+                                              (request.at_once ? kOperationNow : 0));
+  operation.cost = {};
+  operation.finished_ns.reset();
+  if (logged != kNoBody) {
+    bodies[logged % kBodies].slot = slot;
+    bodies[logged % kBodies].serial = operation.serial;
   }
-  (void)operation.gather->open(operation.options);  // validated when it was asked for
-  for (std::uint32_t i = 0; i < operation.offsets[operation.bucket_count]; ++i)
-    operation.gather->schedule(operation.rows[i]);
-  operation.gather->start();
-  operation.state = OperationState::kSending;
-  (void)wheel->schedule(
-      {.operation = slot, .bucket = kDeadlineEntry, .due_ns = to_ns(operation.gather->deadline())});
-  if (!schedule_next_bucket(slot)) close_body(operation.body);
+  plan(slot, *parameters, meant);
+  gather.skipped = meant.skipped;
+  fill_gather(operation, gather);
+  publish(operation, header);
+  start_sending(slot);
+  ++counters.operations;
   operation.cost.plan_ns = clock() - start;
+  return {Errc::ok, slot};
 }
 
-// Puts the next bucket that holds anybody on the wheel. False: there is none.
-bool EngineLoop::State::schedule_next_bucket(std::uint32_t slot) noexcept {
+// Leads, predictions and buckets of all targets, and the order in which they leave.
+void EngineLoop::State::plan(std::uint32_t slot, const sched::PlanParameters& parameters,
+                             Meant& meant) noexcept {
   Operation& operation = operations[slot];
-  while (operation.next_bucket < operation.bucket_count &&
-         operation.offsets[operation.next_bucket] == operation.offsets[operation.next_bucket + 1])
-    ++operation.next_bucket;
-  if (operation.next_bucket >= operation.bucket_count) return false;
-  (void)wheel->schedule(
-      {.operation = slot,
-       .bucket = static_cast<std::uint16_t>(operation.next_bucket),
-       .due_ns = operation.planned_ns + operation.next_bucket * options.bucket.count()});
+  if (order_is_stale) index_by_station();
+  operation.next_bucket = 0;
+  operation.next_order = 0;
+  sched::PlanOutcome outcome = sched::PlanOutcome::kPlanned;
+  std::span<const std::uint32_t> by_station = order;
+  if (operation.is_wide()) {
+    operation.targets = row_count;
+    const sched::ImpedanceColumns columns{
+        .latency_ms = reinterpret_cast<const float*>(agents.latency_ms.values().data()),
+        .drift = reinterpret_cast<const float*>(agents.drift.values().data()),
+        .reliability = reinterpret_cast<const float*>(agents.reliability.values().data()),
+        .queue_depth = agents.queue_depth.values().data(),
+        .heartbeat_ms = agents.heartbeat_mesh_ms.values().data(),
+        .agent_class = agents.agent_class.values().data(),
+        .eligible = eligible.front().words,
+        .rows = row_count};
+    outcome = planner->plan(parameters, columns, by_station);
+  } else {
+    collect_narrow(operation);
+    const NarrowColumns& of = *narrow;
+    by_station = std::span(of.order).first(operation.targets);
+    const sched::ImpedanceColumns columns{.latency_ms = of.latency_ms.of.data(),
+                                          .drift = of.drift.of.data(),
+                                          .reliability = of.reliability.of.data(),
+                                          .queue_depth = of.queue_depth.of.data(),
+                                          .heartbeat_ms = of.heartbeat_ms.of.data(),
+                                          .agent_class = of.agent_class.of.data(),
+                                          .eligible = nullptr,
+                                          .rows = operation.targets};
+    outcome = planner->plan(parameters, columns, by_station);
+  }
+  MESH_ASSERT(outcome == sched::PlanOutcome::kPlanned);  // as many rows and buckets as it has
+  std::copy(planner->lead().begin(), planner->lead().end(), operation.lead.begin());
+  std::copy(planner->lead().begin(), planner->lead().end(), operation.predicted.begin());
+  std::copy(planner->key().begin(), planner->key().end(), operation.key.begin());
+  meant.skipped.invalid_impedance = planner->counts().invalid;
+  if ((operation.marks & kOperationNow) != 0) {
+    order_at_once(operation, by_station);
+  } else {
+    meant.skipped.insufficient_lead_time = planner->counts().late;
+    order_buckets(operation, planner->buckets());
+  }
+}
+
+// The marked rows, ascending, with what the pass needs of them.
+void EngineLoop::State::collect_narrow(Operation& operation) noexcept {
+  NarrowColumns& of = *narrow;
+  std::uint32_t count = 0;
+  for (std::size_t word = 0; word < eligible.size() * 8; ++word) {
+    for (std::uint64_t bits = eligible.front().words[word]; bits != 0; bits &= bits - 1) {
+      const auto row = static_cast<std::uint32_t>(word * 64) +
+                       static_cast<std::uint32_t>(std::countr_zero(bits));
+      operation.rows[count] = row;
+      of.latency_ms.of[count] = own(agents.latency_ms, row);
+      of.drift.of[count] = own(agents.drift, row);
+      of.reliability.of[count] = own(agents.reliability, row);
+      of.queue_depth.of[count] = own(agents.queue_depth, row);
+      of.heartbeat_ms.of[count] = own(agents.heartbeat_mesh_ms, row);
+      of.agent_class.of[count] = own(agents.agent_class, row);
+      of.order[count] = count;
+      ++count;
+    }
+  }
+  operation.targets = count;
+  std::sort(of.order.begin(), of.order.begin() + count, [&](std::uint32_t a, std::uint32_t b) {
+    const StationId of_a = registry->station_of(agent_index(operation.rows[a]));
+    const StationId of_b = registry->station_of(agent_index(operation.rows[b]));
+    return of_a != of_b ? of_a < of_b : a < b;
+  });
+}
+
+// The sorted rows, and where each bucket that holds anybody ends.
+void EngineLoop::State::order_buckets(Operation& operation,
+                                      const sched::BucketSorter& sorted) noexcept {
+  std::copy(sorted.scheduled().begin(), sorted.scheduled().end(), operation.order.get());
+  const std::span<const std::uint32_t> offsets = sorted.offsets();
+  operation.bucket_count = 0;
+  for (std::uint32_t key = 0; key < sorted.bucket_count(); ++key) {
+    if (offsets[key] == offsets[key + 1]) continue;
+    operation.buckets[operation.bucket_count++] = {key, offsets[key + 1]};
+  }
+}
+
+// One bucket for everybody whose impedance makes sense.
+void EngineLoop::State::order_at_once(Operation& operation,
+                                      std::span<const std::uint32_t> by_station) noexcept {
+  std::uint32_t count = 0;
+  for (const std::uint32_t place : by_station) {
+    std::uint16_t& key = operation.key[place];
+    if (key == sched::kKeyNotTargeted || key == sched::kKeyInvalid) continue;
+    key = 0;
+    operation.order[count++] = place;
+  }
+  operation.bucket_count = count == 0 ? 0 : 1;
+  operation.buckets[0] = {0, count};
+}
+
+// The marked rows without those that are skipped, for the gather.
+void EngineLoop::State::fill_gather(Operation& operation,
+                                    const sched::GatherOptions& gather) noexcept {
+  for (std::uint32_t place = 0; place < operation.targets; ++place)
+    operation.sent[place].store_relaxed(kNotSent);  // relaxed: the state publishes it
+  std::uint64_t* const words = eligible.front().words;
+  std::size_t word_count = eligible.size() * 8;
+  if (!operation.is_wide()) {  // its places, all of them
+    word_count = (operation.targets + 63) / 64;
+    for (std::size_t word = 0; word < word_count; ++word) {
+      const std::uint32_t left = operation.targets - static_cast<std::uint32_t>(word) * 64;
+      words[word] = left >= 64 ? ~std::uint64_t{0} : (std::uint64_t{1} << left) - 1;
+    }
+  }
+  const auto clear = [&](std::span<const std::uint32_t> places) {
+    for (const std::uint32_t place : places)
+      words[place / 64] &= ~(std::uint64_t{1} << (place % 64));
+  };
+  clear(planner->buckets().invalid());
+  if ((operation.marks & kOperationNow) == 0) clear(planner->buckets().late());
+  const Status opened = operation.gather->open(gather);
+  MESH_ASSERT(opened.has_value());  // validated before
+  operation.gather->schedule_all({words, word_count});
+  operation.gather->start();
+}
+
+// From here on a successor finds it.
+void EngineLoop::State::publish(Operation& operation, const sched::MessageHeader& header) noexcept {
+  Operation::Words& words = *operation.words;
+  const auto put = [](auto& word, auto value) {
+    word.store_relaxed(value);  // relaxed: the state publishes it
+  };
+  const std::uint64_t position =
+      operation.body == kNoBody ? kNowhere : bodies[operation.body % kBodies].position;
+  put(words.source, static_cast<std::uint64_t>(operation.source));
+  put(words.id_high, operation.id.high);
+  put(words.id_low, operation.id.low);
+  put(words.target_ns, operation.target_ns);
+  put(words.planned_ns, operation.planned_ns);
+  put(words.bucket_ns, operation.bucket_ns);
+  put(words.expires_ns, operation.expires_ns);
+  put(words.body_position, position);
+  put(words.body, operation.body_bytes | std::uint64_t{operation.parked + 1U} << 32);
+  put(words.about, static_cast<std::uint64_t>(header.verb) |
+                       static_cast<std::uint64_t>(header.strategy) << 8 |
+                       static_cast<std::uint64_t>(operation.priority) << 16 |
+                       std::uint64_t{operation.marks} << 24);
+  put(words.targets, std::uint64_t{operation.targets});
+  put(words.next_key, std::uint64_t{0});
+  put(words.result, static_cast<std::uint64_t>(ResultState::none));
+  MESH_POINT("operation.publish:before_state");
+  // SYNC operation.state release: who finds it sending finds all of it.
+  words.state.store_release(static_cast<std::uint64_t>(OperationState::sending) |
+                            std::uint64_t{operation.serial} << 32);
+  operation.state = OperationState::sending;
+}
+
+void EngineLoop::State::start_sending(std::uint32_t slot) noexcept {
+  Operation& operation = operations[slot];
+  operation.is_lateness_known = false;
+  sending.push_back(slot);
+  static_cast<void>(wheel->schedule({.operation = slot,
+                                     .bucket = kDeadlineEntry,
+                                     .due_ns = to_ns(operation.gather->deadline())}));
+  if (!schedule_next_bucket(slot)) close_body(operation);
+}
+
+// Puts the next bucket on the wheel. False: there is none.
+bool EngineLoop::State::schedule_next_bucket(std::uint32_t slot) noexcept {
+  const Operation& operation = operations[slot];
+  if (!operation.has_bucket_left()) return false;
+  const std::uint32_t key = operation.buckets[operation.next_bucket].key;
+  static_cast<void>(wheel->schedule({.operation = slot,
+                                     .bucket = 0,
+                                     .due_ns = operation.planned_ns + key * operation.bucket_ns}));
   return true;
 }
 

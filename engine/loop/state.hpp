@@ -1,4 +1,16 @@
-// EngineLoop::State: everything that the six phases work on. One file a phase.
+// EngineLoop::State: everything that the six phases work on. One file a phase, and one for what is
+// done between ticks (stations.cpp), for direct messages (letters.cpp), for a successor
+// (adopt.cpp).
+//
+// What must outlive the engine stands in `engine` memory: the registry's columns, operations
+// (operation.hpp), unanswered messages (unanswered.hpp), parked bodies (parked_store.hpp). All else
+// here is made anew from it by adopt().
+//
+// A tick's effects in the order that makes a death harmless: (1) what is taken from outboxes is
+// applied: entries, operations, records staged in inboxes; (2) inboxes are revealed; (3) entries
+// that were answered are freed; (4) the taken slots of outboxes are freed. Dying before (2) leaves
+// nothing visible and the burst to be read again; between (2) and (4) a successor finds the effect
+// by the record's place (id_low), or makes it twice and says so (redelivered).
 #pragma once
 
 #include <algorithm>
@@ -10,105 +22,140 @@
 
 #include "engine/agent_rows.hpp"
 #include "engine/loop/engine_loop.hpp"
+#include "engine/loop/operation.hpp"
+#include "engine/loop/parked_store.hpp"
 #include "engine/loop/pending.hpp"
 #include "engine/loop/station_link.hpp"
+#include "engine/loop/unanswered.hpp"
 #include "engine/registry.hpp"
 #include "engine/topology.hpp"
-#include "sched/gather.hpp"
 #include "sched/send_plan.hpp"
 #include "sched/timing_wheel.hpp"
 
 namespace mesh::engine {
 
-inline constexpr std::uint32_t kBucketsPerOperation = 16'384;  // a horizon of 16 s at 1 ms
-inline constexpr std::uint16_t kDeadlineEntry = 0xFFFF;        // wheel entry: the operation's end
-inline constexpr std::uint32_t kBodies = 4'096;                // bodies in the payload log at once
-inline constexpr std::uint32_t kReplyRoutes = 65'536;          // direct messages not answered
-
-enum class OperationState : std::uint8_t { kFree, kPlanned, kSending, kEnded };
+inline constexpr std::uint16_t kDeadlineEntry = 0xFFFF;  // wheel entry: the operation's end
+inline constexpr std::uint16_t kTimedEntry = 0xFFFE;     // wheel entry: a direct message with T
+inline constexpr std::uint32_t kTimedMax = 16'384;
+inline constexpr std::uint32_t kBodies = 4'096;        // bodies in the payload log at once
+inline constexpr std::uint32_t kHeldPerAgent = 1'024;  // messages for one agent that is away
+inline constexpr std::uint32_t kAnsweredKept = 256;    // answers to the engine's own messages
+inline constexpr std::size_t kAnsweredBodyBytes = std::size_t{60} << 10;
+inline constexpr std::size_t kBurst = 256;  // records of one station in a tick
+static_assert(kParkedBlockBytes == kBodyBytesPerAgent);
 
 // The planner reads whole cache lines.
 struct alignas(kCacheLine) EligibleLine {
   std::uint64_t words[8];
 };
 
-struct Operation {
-  OperationState state = OperationState::kFree;
-  std::uint32_t serial = 0;  // in its id: an answer to an old tenant of the slot is no answer
-  OperationRequest request;  // body is not kept
-  sched::GatherOptions options;
-  std::optional<sched::Gather<>> gather;
-  std::span<std::uint32_t> rows;          // by bucket; in `engine`
-  std::span<std::int32_t> lead;           // by row, units of 16 ns
-  std::span<std::int32_t> sent;           // by row, T - sent in units of 16 ns; kNotSent
-  std::vector<std::int64_t> finished_ns;  // by row; 0: no answer yet
-  std::vector<std::uint32_t> offsets;
-  std::vector<EligibleLine> eligible;  // a bit a row
-  std::uint32_t bucket_count = 0;
-  std::uint32_t next_bucket = 0;
-  std::int64_t planned_ns = 0;  // bucket k leaves at planned_ns + k * width
-  std::uint32_t body = kNoBody;
-  std::uint32_t body_bytes = 0;
-  OperationCost cost;
-};
-
-inline constexpr std::int32_t kNotSent = INT32_MIN;
-
 // A body of the payload log: freed, in order, when no delivery that names it is unread.
 struct LoggedBody {
   std::uint64_t position = 0;
   std::uint32_t unread = 0;
+  std::uint32_t slot = 0;  // operation, and its tenant
+  std::uint32_t serial = 0;
   bool is_open = false;  // more deliveries may come
 };
 
-// Where the answer to a direct message goes.
-struct ReplyRoute {
-  std::uint64_t message = 0;  // as delivered; 0: free
-  AgentId target{};
+// A direct message on its way in: header and body are `parts`.
+struct Letter {
+  sched::RecordKind kind = sched::RecordKind::message;
+  sched::Priority priority = sched::Priority::normal;
+  std::uint8_t marks = 0;
   AgentId source{};
+  AgentId target{};
+  sched::MessageId id{};
+  std::uint32_t body_bytes = 0;
+  std::int64_t due_ns = 0;  // not before; 0: now
+  std::int64_t arrive_ns = 0;
 };
 
+// AnsweredMessage, its body apart.
+struct KeptAnswer {
+  sched::MessageId question{};
+  AgentId agent{};
+  sched::TrinaryState state = sched::TrinaryState::transit;
+  sched::ConflictType conflict = sched::ConflictType::none;
+  std::uint32_t processing_us = 0;
+  bool expired = false;
+  std::uint32_t body_bytes = 0;
+};
+
+struct NarrowColumns;  // plan.cpp
+
 struct EngineLoop::State {
+  State();
+  ~State();
+
+  static std::unique_ptr<State> make_state();  // where NarrowColumns is known
+  void settle() noexcept;
+
   // Set-up.
   LoopOptions options;
   Outside outside;
   std::uint32_t row_count = 0;
   AgentRows<HostMemory> agents;
   OwnerRows<HostMemory> owners;
+  std::span<ShmWord<std::uint8_t>> inbox_full;  // by station number
   std::optional<Registry> registry;
   std::optional<Topology> topology;
+  std::optional<CapabilityTable> capabilities;
   std::optional<sched::SendPlanner> planner;
   std::optional<sched::TimingWheel> wheel;
   BodyLog::Writer log;
+  BodyLog::Reader log_again;  // the same, to read what must go elsewhere
   std::unique_ptr<PendingPool> pending;
+  ParkedStore<HostMemory> parked;
+  Unanswered<HostMemory> entries;
+  LoopAdoption adoption;
 
   // Stations, by number; `live` are those attached.
   std::vector<std::unique_ptr<StationLink>> stations;
   std::vector<StationLink*> live;
-  std::vector<std::uint32_t> order;   // rows by station: what makes a bucket's runs long
-  std::vector<std::uint32_t> place;   // of a row in its station's self columns
-  std::vector<std::uint64_t> active;  // a bit for each attached row
+  std::size_t stations_max = 0;
+  std::vector<std::uint32_t> order;       // rows by station: what makes a bucket's runs long
+  std::vector<std::uint32_t> self_place;  // of a row in its station's self columns
+  std::vector<std::uint64_t> active;      // a bit for each attached row, padded to EligibleLine
+  std::vector<std::uint16_t> held;        // messages that wait for a row's return
+  std::size_t held_count = 0;
   bool order_is_stale = true;
   std::size_t next_station = 0;  // intake goes round
 
   // Operations.
   std::vector<Operation> operations;
+  std::vector<std::uint32_t> sending;  // slots in that state
+  std::vector<EligibleLine> eligible;  // of the operation that is being planned
+  std::unique_ptr<NarrowColumns> narrow;
   std::vector<FinishedOperation> finished;  // a ring
   std::uint64_t finished_head = 0;
   std::uint64_t finished_tail = 0;
   std::vector<LoggedBody> bodies;  // a ring
   std::uint64_t body_head = 0;
   std::uint64_t body_tail = 0;
-  std::vector<ReplyRoute> routes;
-  std::vector<std::byte> scratch;  // one body, being copied
+  std::vector<KeptAnswer> answered;              // a ring
+  std::unique_ptr<std::byte[]> answered_bodies;  // kAnsweredBodyBytes each
+  std::uint64_t answered_head = 0;
+  std::uint64_t answered_tail = 0;
+  std::vector<std::byte> scratch;  // one message, being copied
+  std::uint64_t next_turn = 1;     // of what waits
+  std::uint32_t timed_count = 0;
 
   // The turn.
   std::int64_t now_ns = 0;
   std::int64_t mesh_epoch_ns = 0;
   std::uint32_t upkeep_row = 0;
   std::int64_t upkeep_ns = 0;
-  std::uint32_t dispatched = 0;  // deliveries of this tick
-  std::uint64_t sequence = 0;    // of the engine's own messages
+  std::uint32_t dispatched = 0;              // deliveries of this tick
+  std::uint64_t sequence = 0;                // of the engine's own messages
+  std::vector<std::uint32_t> over;           // entries answered in this tick
+  std::vector<bool> is_over;                 // by entry: answered, and not yet freed
+  std::vector<std::uint32_t> told;           // operations whose result was staged in this tick
+  std::vector<std::int64_t> leaving_due_ns;  // buckets that began to leave in this tick
+  std::vector<std::uint32_t> continuing;     // operations whose bucket was cut by the tick's bound
+  std::vector<std::uint32_t> answered_of;    // by slot: answers of this intake
+  std::vector<std::uint32_t> answered_slots;
+  sched::LatenessHistogram lateness;
   LoopCounters counters;
 
   static Result<std::unique_ptr<State>> create(const LoopMemory& memory, const LoopOptions& options,
@@ -126,8 +173,10 @@ struct EngineLoop::State {
     if (mesh_epoch_ns == 0) mesh_epoch_ns = upkeep_ns = now_ns;
   }
   [[nodiscard]] StationLink* link_of(StationId station) const noexcept {
-    const auto number = static_cast<std::size_t>(station);
-    return number < stations.size() ? stations[number].get() : nullptr;
+    return stations[static_cast<std::size_t>(station)].get();
+  }
+  [[nodiscard]] StationLink* link_of_row(std::uint32_t row) const noexcept {
+    return link_of(registry->station_of(agent_index(row)));
   }
   [[nodiscard]] bool is_active(std::uint32_t row) const noexcept {
     return (active[row / 64] >> (row % 64) & 1U) != 0;
@@ -136,65 +185,149 @@ struct EngineLoop::State {
     const std::uint64_t bit = std::uint64_t{1} << (row % 64);
     active[row / 64] = on ? active[row / 64] | bit : active[row / 64] & ~bit;
   }
-  void index_by_station();
+  [[nodiscard]] AgentState state_of(std::uint32_t row) const noexcept;
+  [[nodiscard]] CapabilitySet capabilities_of(std::uint32_t row) const noexcept;
+
+  // stations.cpp
+  Status attach(StationId station, const StationMemory& memory, std::uint32_t uid);
+  void detach(StationLink& link, HostTime now);
+  Status readopt(StationId station, const StationMemory& memory, std::uint32_t uid);
+  Status give_up(StationId station, std::span<std::byte> in, std::uint32_t declared, HostTime now);
+  Result<std::vector<AgentId>> enrol(StationLink& link, std::span<const AgentSpec> specs);
   void move_in(StationLink& link, std::uint32_t row, StationId previous);
+  void rows_go_offline(StationId station, HostTime now);
   void drain(StationLink& link);
-  Result<OperationId> open_operation(const OperationRequest& request);
-  [[nodiscard]] sched::PlanRequest plan_request(const OperationRequest& request) const noexcept;
-  std::uint32_t mark_eligible(Operation& operation,
-                              sched::Selector targets) noexcept;  // how many are targeted
-  [[nodiscard]] sched::MessageHeader header_of(AgentId source,
-                                               std::span<const std::byte> body) noexcept;
+  void keep_unread(StationLink& link);
+  [[nodiscard]] bool hold_entry(std::uint32_t at, const BodyLog::Reader& bodies_again);
+  [[nodiscard]] StationLink* link_of_target(const Entry& entry) const noexcept;
+  void hold_delivered(StationId station, const BodyLog::Reader& bodies);
+  void rewind_operations(std::span<const std::uint32_t> rows);
+  void bring(StationLink& link, std::span<const std::uint32_t> rows);
+  void index_by_station();
+  [[nodiscard]] static bool is_leaving(const Operation& operation, std::uint32_t place) noexcept;
+  void mark_unread(StationLink& link);
+  void find_again(StationLink& link, std::uint64_t head);
+  void find_applied(StationLink& link);
+  void hold_or_drop(StationId station, const BodyLog::Reader& bodies_again, bool is_gone);
 
   // intake.cpp
   bool intake();
-  void take_answer(StationLink& link, const sched::AnswerRecord& answer) noexcept;
+  void take_record(StationLink& link, const Ring::Record& record, std::uint64_t position) noexcept;
+  void take_answer(StationLink& link, const sched::AnswerRecord& answer,
+                   std::uint64_t position) noexcept;
+  void take_operation_answer(const sched::AnswerRecord& answer, std::uint32_t row) noexcept;
   void take_send(StationLink& link, const sched::SendRecord& send, std::uint64_t position) noexcept;
-  void free_read_bodies(StationLink& link) noexcept;
+  [[nodiscard]] Errc apply_send(StationLink& link, const sched::SendRecord& send,
+                                sched::MessageId id, bool again) noexcept;
+  [[nodiscard]] Errc open_for(const sched::SendRecord& send, sched::MessageHeader& header) noexcept;
+  void read_marks(StationLink& link) noexcept;
+  void free_taken() noexcept;
+
+  // letters.cpp
+  [[nodiscard]] Errc post(const Letter& letter,
+                          std::span<const std::span<const std::byte>> parts) noexcept;
+  void answer_letter(StationLink& link, const sched::AnswerRecord& answer,
+                     std::uint64_t position) noexcept;
+  void reply(StationLink& link, const Entry& question, const sched::AnswerRecord& answer,
+             std::uint64_t position) noexcept;
+  void keep_answered(StationLink& link, const Entry& question, const sched::AnswerRecord& answer,
+                     bool expired) noexcept;
+  [[nodiscard]] bool try_place(StationLink& link, const Letter& letter,
+                               std::span<const std::span<const std::byte>> parts) noexcept;
+  [[nodiscard]] Errc keep_waiting(StationLink* link, const Letter& letter,
+                                  std::span<const std::span<const std::byte>> parts) noexcept;
+  // What waits, now: false: no room yet.
+  [[nodiscard]] bool place_entry(StationLink& link, std::uint32_t at) noexcept;
+  void fire_timed(std::uint32_t at) noexcept;
+  void enqueue(std::uint32_t at, const Entry& entry) noexcept;
+  void drop_entry(std::uint32_t at, Errc why) noexcept;
+  void free_entry(std::uint32_t at) noexcept;
+  void free_over() noexcept;
+  void report(AgentId source, sched::MessageId id, Errc why, bool again) noexcept;
+  [[nodiscard]] std::int64_t expires_of(const Entry& entry) const noexcept;
+  [[nodiscard]] sched::MessageHeader question_header(const Entry& entry) const noexcept;
+  [[nodiscard]] bool free_own(StationLink& link, std::uint64_t bytes_short) noexcept;
+  void set_full(StationLink& link, bool full) noexcept;
+  void stage(StationLink& link, const sched::DeliveryRecord& record,
+             const InboxMark& mark) noexcept;
+  [[nodiscard]] sched::MessageHeader own_header(AgentId source,
+                                                std::span<const std::byte> body) noexcept;
+  [[nodiscard]] sched::MessageId own_id() noexcept;
+  [[nodiscard]] sched::MessageId id_at(std::int64_t at_ns, StationId station,
+                                       std::uint64_t position) const noexcept;
+  [[nodiscard]] Errc check_target(AgentIndex index, const CapabilitySet& required) noexcept;
 
   // plan.cpp
-  bool plan_operations() noexcept;
-  void plan(std::uint32_t slot) noexcept;
+  struct Opened {
+    Errc refused = Errc::ok;
+    std::uint32_t slot = 0;
+    std::int64_t detail = 0;
+  };
+  // The header's message is sent to everybody meant: planned, published, and its first bucket on
+  // the wheel.
+  [[nodiscard]] Opened open_operation(const OperationRequest& request, sched::MessageHeader& header,
+                                      std::span<const std::byte> body) noexcept;
+  [[nodiscard]] static std::string sentence_of(const Opened& opened,
+                                               const OperationRequest& request);
+  struct Meant {
+    std::uint32_t eligible = 0;
+    sched::SkipCounts skipped;
+  };
+  [[nodiscard]] Meant mark_eligible(const OperationRequest& request) noexcept;
+  [[nodiscard]] std::uint32_t free_slot(bool wide) const noexcept;
+  [[nodiscard]] sched::PlanRequest plan_request(const OperationRequest& request,
+                                                HostTime target) const noexcept;
+  void plan(std::uint32_t slot, const sched::PlanParameters& parameters, Meant& meant) noexcept;
+  void collect_narrow(Operation& operation) noexcept;
+  void order_buckets(Operation& operation, const sched::BucketSorter& sorted) noexcept;
+  void order_at_once(Operation& operation, std::span<const std::uint32_t> by_station) noexcept;
+  void fill_gather(Operation& operation, const sched::GatherOptions& gather) noexcept;
+  void publish(Operation& operation, const sched::MessageHeader& header) noexcept;
+  void start_sending(std::uint32_t slot) noexcept;
+  [[nodiscard]] std::int64_t lead_ns(std::uint32_t row, float weight) const noexcept;
   bool schedule_next_bucket(std::uint32_t slot) noexcept;
 
   // dispatch.cpp
   bool fire_wheel() noexcept;
+  bool go_on() noexcept;
   void dispatch_bucket(std::uint32_t slot) noexcept;
-  void send_run(std::uint32_t slot, StationLink& link,
-                std::span<const std::uint32_t> rows) noexcept;
-  void keep_pending(std::uint32_t slot, StationLink& link, std::uint32_t row) noexcept;
-  void touch(StationLink& link) noexcept;
-  [[nodiscard]] sched::DeliveryRecord delivery_of(const Operation& operation, std::uint32_t slot,
-                                                  std::uint32_t row) const noexcept;
+  // How many of them left, in order.
+  std::uint32_t send_places(std::uint32_t slot, StationLink& link,
+                            std::span<const std::uint32_t> places) noexcept;
+  void keep_pending(std::uint32_t slot, StationLink& link, std::uint32_t first,
+                    std::uint32_t count) noexcept;
+  [[nodiscard]] bool body_for(Operation& operation, StationLink& link, sched::MessageWord& word,
+                              InboxMark& mark) noexcept;
   bool empty_pending() noexcept;
+  [[nodiscard]] bool empty_list(StationLink& link, std::uint32_t priority) noexcept;
+  [[nodiscard]] std::uint32_t send_node(StationLink& link, const PendingNode& node) noexcept;
+  void touch(StationLink& link) noexcept { link.is_staged = true; }
   void reveal_staged() noexcept;
-  // False: no room; nothing was kept.
-  [[nodiscard]] bool deliver(StationLink& link, const sched::DeliveryRecord& record) noexcept;
-  struct Message {
-    AgentId source{};
-    AgentId target{};
-    std::uint64_t message = 0;  // filled in: where the body stands
-    sched::RecordKind kind = sched::RecordKind::message;
-    sched::RecordFlags flags = sched::RecordFlags::none;
-  };
-  [[nodiscard]] Errc deliver_body(Message& message,
-                                  std::span<const std::byte> header_and_body) noexcept;
-  void report(StationLink& link, AgentId source, std::uint64_t message, Errc why) noexcept;
+  [[nodiscard]] std::uint32_t open_body(std::span<const std::span<const std::byte>> parts) noexcept;
+  void close_body(Operation& operation) noexcept;
+  [[nodiscard]] bool free_bodies(std::uint64_t bytes_short) noexcept;
+  [[nodiscard]] bool park_body(const LoggedBody& body) noexcept;
 
   // gather.cpp
-  bool gather();
-  void end_operation(std::uint32_t slot, sched::GatherEnd why);
-  void remember_route(std::uint64_t message, AgentId target, AgentId source) noexcept;
-  void forget_routes() noexcept;  // to agents that are not attached any more
-  [[nodiscard]] std::optional<AgentId> take_route(std::uint64_t message, AgentId target) noexcept;
+  bool gather() noexcept;
+  void end_operation(std::uint32_t slot, sched::GatherEnd why) noexcept;
+  void tell_result(std::uint32_t slot, bool again) noexcept;
+  void free_operation(std::uint32_t slot) noexcept;
 
   // upkeep.cpp
   void upkeep() noexcept;
   void copy_self(std::uint32_t row) noexcept;
+  void expire_names() noexcept;
 
-  [[nodiscard]] std::uint32_t open_body(std::span<const std::byte> header_and_body) noexcept;
-  void close_body(std::uint32_t body) noexcept;
-  void free_bodies() noexcept;
+  // adopt.cpp
+  Status adopt();
+  Status adopt_operation(std::uint32_t slot, sched::BucketSorter& sorter);
+  Status adopt_entries();
+  [[nodiscard]] Status check_rows(const Operation& operation, std::uint32_t slot) const;
+  void find_body(Operation& operation, std::uint32_t slot);
+  void order_again(Operation& operation, sched::BucketSorter& sorter);
+  static void skip_what_left(Operation& operation, std::uint64_t next_key);
+  [[nodiscard]] Status verify() const;
 };
 
 // Columns of the table: this thread is their one writer.
@@ -211,17 +344,6 @@ void put(const shm::Column<HostMemory, T>& column, std::size_t row,
 template <class T>
 T peer(const shm::ColumnView<HostMemory, T>& column, std::size_t at) noexcept {
   return column.load_relaxed(at);  // relaxed: a median orders nothing
-}
-
-// An operation's id names its slot and which tenant of it.
-constexpr OperationId operation_id(std::uint32_t slot, std::uint32_t serial) noexcept {
-  return static_cast<OperationId>(std::uint64_t{serial} << 16 | slot);
-}
-constexpr std::uint32_t slot_of(OperationId id) noexcept {
-  return static_cast<std::uint32_t>(static_cast<std::uint64_t>(id) & 0xFFFF);
-}
-constexpr std::uint32_t serial_of(OperationId id) noexcept {
-  return static_cast<std::uint32_t>(static_cast<std::uint64_t>(id) >> 16);
 }
 
 }  // namespace mesh::engine

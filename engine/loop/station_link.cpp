@@ -31,6 +31,7 @@ Status open_rings(StationLink& link, const StationMemory& memory) {
   MESH_TRY(const auto own_header, in.array<BodyLog::Header>(memory.in, "bodies.header"));
   MESH_TRY(const auto own_words, words_of(in, memory.in, "bodies"));
   MESH_TRY(link.own_bodies, BodyLog::Writer::take_over(own_words, own_header.data()));
+  MESH_TRY(link.own_bodies_again, BodyLog::Reader::attach(own_words, own_header.data()));
   MESH_TRY(const auto sent_header, out.array<BodyLog::Header>(memory.out, "bodies.header"));
   MESH_TRY(const auto sent_words, words_of(out, memory.out, "bodies"));
   MESH_TRY(link.sent_bodies, BodyLog::Reader::attach(sent_words, sent_header.data()));
@@ -55,7 +56,6 @@ Result<StationLink> StationLink::open(StationId number, const StationMemory& mem
   MESH_CHECK_OK(open_rings(link, memory));
   link.rows.reserve(memory.agents);
   link.marks.resize(kRunsPerStation);
-  link.is_attached = true;
   return link;
 }
 

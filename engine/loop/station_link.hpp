@@ -3,11 +3,12 @@
 //
 // Callers     the scheduler thread.
 // Progress    wait-free; no allocation after open().
-// Invariant   a body in `.in` or the payload log is freed when the station's cursor has passed the
-//             last delivery that names it: `marks` holds, for each reveal, the inbox position it
-//             ended at and what it referred to.
+// Invariant   a body may go when the station's cursor has passed the last delivery that names it:
+//             `marks` holds, for each batch, the inbox position it ended at and what it referred
+//             to. Until its log needs the room it stays where it is.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
 #include <type_traits>
@@ -29,7 +30,7 @@ inline constexpr std::uint32_t kNoBody = ~std::uint32_t{0};
 // Deliveries [.., inbox_end) are in the ring; `count` of them name body `body` of the payload log.
 struct InboxMark {
   std::uint64_t inbox_end = 0;
-  std::uint64_t own_tail = 0;  // `.in` bodies before this are free once the mark is passed
+  std::uint64_t own_end = 0;  // once passed, all bodies of `.in` before this have been read; or 0
   std::uint32_t body = kNoBody;
   std::uint32_t count = 0;
 };
@@ -47,14 +48,21 @@ struct StationLink {
   StationId number{};
   std::uint32_t uid = 0;
   std::uint32_t agents_declared = 0;
-  bool is_attached = false;
   bool is_corrupt = false;
-  bool is_staged = false;     // deliveries wait for the reveal at the end of the tick
-  std::int64_t heard_ns = 0;  // when its outbox last held something
+  bool is_staged = false;              // deliveries wait for the reveal at the end of the tick
+  bool has_taken = false;              // records of this tick, whose slots are freed at its end
+  bool is_full = false;                // as the table says
+  std::int64_t heard_ns = 0;           // when its outbox last held something
+  std::uint64_t read_again_until = 0;  // outbox positions before it may have been taken before
+  std::vector<std::uint64_t>
+      applied;  // of those, what was found to be done: MessageId::low, sorted
+  std::uint32_t staged_slot = ~std::uint32_t{0};  // operation that staged last: it pays the wake
   Ring::Writer inbox;
   Ring::Reader outbox;
-  BodyLog::Writer own_bodies;   // `.in`
-  BodyLog::Reader sent_bodies;  // `.out`: input
+  BodyLog::Writer own_bodies;        // `.in`
+  BodyLog::Reader own_bodies_again;  // the same, to read what must go elsewhere
+  std::uint64_t own_read = 0;        // bodies of `.in` before this have been read
+  BodyLog::Reader sent_bodies;       // `.out`: input
   SelfColumns self;
   std::vector<std::uint32_t> rows;  // of its agents, in the order they enrolled
   std::uint32_t next_place = 0;     // in its self columns
@@ -63,7 +71,8 @@ struct StationLink {
   std::uint64_t mark_tail = 0;
   std::uint32_t pending_first[kPriorities]{};
   std::uint32_t pending_last[kPriorities]{};
-  std::uint32_t pending_count = 0;
+  std::uint32_t pending_count = 0;    // records
+  std::uint32_t pending_entries = 0;  // of these: direct messages
 
   static Result<StationLink> open(StationId number, const StationMemory& memory, std::uint32_t uid);
   [[nodiscard]] bool has_mark_room() const noexcept { return mark_head - mark_tail < marks.size(); }
@@ -73,12 +82,25 @@ struct StationLink {
       InboxMark& last = marks[(mark_head - 1) % marks.size()];
       if (last.body == mark.body) {
         last.inbox_end = mark.inbox_end;
-        last.own_tail = mark.own_tail;
+        last.own_end = std::max(last.own_end, mark.own_end);
         last.count += mark.count;
         return;
       }
     }
     marks[mark_head++ % marks.size()] = mark;
+  }
+  // Slots that a message of this priority may still take: the two lower ones fill a quarter, so
+  // that a critical message waits behind a bounded number.
+  [[nodiscard]] std::uint64_t room_for(std::uint32_t priority, std::uint64_t wanted) noexcept {
+    const std::uint64_t most = priority >= static_cast<std::uint32_t>(sched::Priority::high)
+                                   ? inbox.capacity()
+                                   : inbox.capacity() / 4;
+    const auto left = [&] {
+      const std::uint64_t used = inbox.head() - inbox.cursor();
+      return used < most ? most - used : 0;
+    };
+    if (left() < wanted) static_cast<void>(inbox.free_slots());  // looks at the station's cursor
+    return std::min(left(), wanted);
   }
 };
 

@@ -1,5 +1,6 @@
 // Phase 6, upkeep: what stations measured of their own agents goes, clamped, into the table.
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "engine/loop/state.hpp"
@@ -29,13 +30,33 @@ void EngineLoop::State::upkeep() noexcept {
     copy_self(upkeep_row);
     upkeep_row = upkeep_row + 1 == row_count ? 0 : upkeep_row + 1;
   }
+  if (upkeep_row < turn) expire_names();  // once a round
+}
+
+// Names of agents that have been away for agent_ttl are free; what waited for them goes back.
+void EngineLoop::State::expire_names() noexcept {
+  std::array<AgentId, 64> freed{};
+  const std::size_t count = registry->expire(from_ns(now_ns), freed);
+  for (std::size_t i = 0; i < count; ++i) {
+    const AgentIndex index = index_of(freed[i]);
+    const auto row = static_cast<std::uint32_t>(index);
+    static_cast<void>(topology->leave(index));
+    order_is_stale = true;
+    if (held[row] == 0) continue;
+    held_count -= held[row];
+    held[row] = 0;
+    entries.for_each([&](std::uint32_t at, const Entry& entry) {
+      if (entry.state == EntryState::waiting && entry.target == freed[i])
+        drop_entry(at, Errc::no_such_agent);
+    });
+  }
 }
 
 void EngineLoop::State::copy_self(std::uint32_t row) noexcept {
   if (!is_active(row)) return;
   const StationLink* const link = link_of(registry->station_of(agent_index(row)));
-  if (link == nullptr || place[row] >= link->self.samples.rows()) return;
-  const std::size_t at = place[row];
+  if (link == nullptr || self_place[row] >= link->self.samples.rows()) return;
+  const std::size_t at = self_place[row];
   // Each word is loaded once; that they belong to one moment does not matter to a median.
   const std::uint32_t heartbeat = peer(link->self.heartbeat_mesh_ms, at);
   const float latency = peer(link->self.latency_ms, at);

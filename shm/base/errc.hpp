@@ -42,7 +42,10 @@
   X(timed_out, 31, "the deadline passed first")                                  \
   X(not_ready, 32, "not in the state that this call needs")                      \
   X(no_schedulable_agents, 33, "of all the targets none could be sent anything") \
-  X(no_responses, 34, "there is no response to judge by")
+  X(no_responses, 34, "there is no response to judge by")                        \
+  X(parked_full, 35, "no room to keep a message until it can be delivered")      \
+  X(capability_mismatch, 36, "the target lacks a capability that is asked for")  \
+  X(not_routable, 37, "the target is quarantined, or behind an open breaker")
 
 namespace mesh {
 

@@ -2,7 +2,9 @@
 // them.
 #pragma once
 
+#include <array>
 #include <cstdlib>
+#include <cstring>
 #include <functional>
 #include <map>
 #include <memory>
@@ -10,6 +12,8 @@
 #include <span>
 #include <stdexcept>
 #include <vector>
+
+#include <sys/mman.h>
 
 #include "engine/loop/engine_loop.hpp"
 #include "engine/memory_map.hpp"
@@ -33,14 +37,16 @@ T must(Result<T> result) {
   return std::move(*result);
 }
 
-// Zeroed, page-aligned.
+// Zeroed, page-aligned, shared with children of this process.
 class Memory {
  public:
-  explicit Memory(std::size_t bytes) : bytes_((bytes + 4095) / 4096 * 4096) {
-    data_ = static_cast<std::byte*>(std::aligned_alloc(4096, bytes_));
-    std::memset(data_, 0, bytes_);
+  explicit Memory(std::size_t bytes)
+      : bytes_((bytes + 4095) / 4096 * 4096),
+        data_(static_cast<std::byte*>(
+            ::mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0))) {
+    if (data_ == MAP_FAILED) throw std::runtime_error("mmap");
   }
-  ~Memory() { std::free(data_); }
+  ~Memory() { ::munmap(data_, bytes_); }
   Memory(const Memory&) = delete;
   Memory& operator=(const Memory&) = delete;
   std::span<std::byte> span() { return {data_, bytes_}; }
@@ -115,6 +121,86 @@ class RawStation {
     record.kind = sched::RecordKind::answer;
     return put(record);
   }
+  // A message with header and body.
+  struct Message {
+    AgentId source{};
+    std::uint64_t target = 0;
+    bool is_selector = false;
+    sched::Strategy strategy = sched::Strategy::direct;
+    sched::Priority priority = sched::Priority::normal;
+    std::int64_t created_ns = 0;
+    std::int64_t arrive_ns = 0;
+    std::uint32_t ttl_ms = 0;
+    bool confidential = false;
+    std::vector<std::uint8_t> capabilities{};
+    sched::MessageId correlation{};
+    std::span<const std::byte> body{};
+  };
+  bool send(const Message& message) {
+    sched::MessageHeader header{};
+    header.correlation = message.correlation;
+    header.body_bytes = static_cast<std::uint32_t>(message.body.size());
+    header.set_weight(1);
+    header.verb = sched::Verb::act;
+    header.strategy = message.strategy;
+    header.priority = message.priority;
+    for (const std::uint8_t bit : message.capabilities)
+      header.capabilities[bit / 64] |= std::uint64_t{1} << (bit % 64);
+    const std::array<std::span<const std::byte>, 2> parts{std::as_bytes(std::span(&header, 1)),
+                                                          message.body};
+    // What the engine has taken in may go.
+    if (outbox.free_slots() == outbox.capacity())
+      static_cast<void>(sent_bodies.advance_tail(sent_bodies.head()));
+    const auto appended = sent_bodies.append(parts);
+    if (appended.status != queues::AppendStatus::kOk) return false;
+    sched::SendRecord record{};
+    record.source = message.source;
+    record.target = message.target;
+    record.created_ns = message.created_ns;
+    record.arrive_ns = message.arrive_ns;
+    record.ttl_ms = message.ttl_ms;
+    record.body_offset = static_cast<std::uint32_t>(appended.position);
+    record.body_bytes = header.body_bytes;
+    record.verb_and_priority = sched::verb_and_priority(sched::Verb::act, message.priority);
+    record.kind = sched::RecordKind::send;
+    if (message.is_selector) record.flags = record.flags | sched::RecordFlags::selector;
+    if (message.confidential) record.flags = record.flags | sched::RecordFlags::confidential;
+    return put(record);
+  }
+  // The bodies of answers, as the station would write them.
+  bool answer_with(const sched::DeliveryRecord& delivery, std::span<const std::byte> body,
+                   std::int64_t finished_ns) {
+    const auto appended = sent_bodies.append(body);
+    if (appended.status != queues::AppendStatus::kOk) return false;
+    sched::AnswerRecord record{};
+    record.message = delivery.message;
+    record.agent = delivery.target;
+    record.operation = delivery.operation;
+    record.received_ns = delivery.sent_ns;
+    record.finished_ns = finished_ns;
+    record.body_offset = static_cast<std::uint32_t>(appended.position);
+    record.body_bytes = static_cast<std::uint32_t>(body.size());
+    record.state = sched::TrinaryState::ready;
+    record.kind = sched::RecordKind::answer;
+    return put(record);
+  }
+  // What a delivery says: its header, and the body behind it.
+  struct Read {
+    bool is_there = false;
+    sched::MessageHeader header{};
+    std::string body;
+  };
+  [[nodiscard]] Read read(const sched::DeliveryRecord& delivery) const {
+    Read read;
+    std::vector<std::byte> room(sched::kMessageHeaderBytes + delivery.body_bytes);
+    const auto copied = own_bodies.copy(sched::position_of(delivery.message), room);
+    if (copied.status != queues::BodyStatus::kRead || copied.length != room.size()) return read;
+    read.is_there = true;
+    std::memcpy(&read.header, room.data(), sizeof read.header);
+    read.body.assign(reinterpret_cast<const char*>(room.data()) + sizeof read.header,
+                     delivery.body_bytes);
+    return read;
+  }
   bool send_bare(AgentId from, AgentId to, std::span<const std::byte> body, std::int64_t created_ns,
                  std::uint32_t ttl_ms = 0) {
     sched::SendRecord record{};
@@ -146,13 +232,24 @@ class LoopFixture {
  public:
   static constexpr std::int64_t kStartNs = 1'000'000'000'000;
 
-  LoopFixture(std::uint64_t agents, std::uint64_t station_count)
-      : size{.agents = agents, .stations = station_count, .agents_per_station = agents},
+  LoopFixture(std::uint64_t agents, std::uint64_t station_count,
+              const engine::LoopOptions& loop_options = {})
+      : options(loop_options),
+        size{.agents = agents, .stations = station_count, .agents_per_station = agents},
         table(must(engine::table_layout(size)).total_bytes()),
         payload(must(engine::payload_layout(size)).total_bytes()),
         engine(must(engine::engine_layout(size)).total_bytes()),
-        loop(must(EngineLoop::create({size, table.span(), payload.span(), engine.span()}, {},
-                                     {.wakes = &wakes}))) {}
+        loop(make()) {}
+  std::unique_ptr<EngineLoop> make() {
+    return must(EngineLoop::create({size, table.span(), payload.span(), engine.span()}, options,
+                                   {.wakes = &wakes}));
+  }
+  // Another engine over the same memory; stations are readopted.
+  void restart() {
+    loop.reset();
+    loop = make();
+    for (auto& station : stations) must(loop->readopt(station->number, station->memory(), 1000));
+  }
 
   // A station with `count` agents named prefix-0 ... of one class.
   RawStation& add(std::uint16_t number, std::uint32_t count, const std::string& prefix,
@@ -167,6 +264,12 @@ class LoopFixture {
     ids[number] = must(loop->enrol(station.number, specs));
     return station;
   }
+  // The station's process is gone, as the engine sees it.
+  void lose(std::uint16_t number) {
+    loop->detach(StationId{number}, from_ns(now_ns));
+    std::erase_if(stations,
+                  [&](const auto& station) { return station->number == StationId{number}; });
+  }
   engine::TickResult tick(std::int64_t after_ns = 0) {
     now_ns += after_ns;
     return loop->tick(from_ns(now_ns));
@@ -179,6 +282,7 @@ class LoopFixture {
     }
   }
 
+  engine::LoopOptions options;
   engine::MeshSize size;
   Memory table;
   Memory payload;

@@ -1,0 +1,446 @@
+// Direct messages: from their acceptance to their answer.
+#include <array>
+#include <cstring>
+
+#include "engine/loop/state.hpp"
+#include "sched/lead_time.hpp"
+#include "shm/hash.hpp"
+
+namespace mesh::engine {
+namespace {
+
+using Part = std::span<const std::byte>;
+
+std::size_t size_of(std::span<const Part> parts) noexcept {
+  std::size_t bytes = 0;
+  for (const Part part : parts) bytes += part.size();
+  return bytes;
+}
+
+std::uint32_t level(sched::Priority priority) noexcept {
+  return static_cast<std::uint32_t>(priority);
+}
+
+Entry entry_of(const Letter& letter, EntryState state) noexcept {
+  return {.state = state,
+          .kind = letter.kind,
+          .priority = letter.priority,
+          .marks = letter.marks,
+          .body_bytes = letter.body_bytes,
+          .target = letter.target,
+          .source = letter.source,
+          .id = letter.id};
+}
+
+sched::DeliveryRecord record_of(const Entry& entry, std::int64_t sent_ns) noexcept {
+  const bool again = (entry.marks & kEntryRedelivered) != 0;
+  return {.message = entry.message,
+          .target = entry.target,
+          .sent_ns = sent_ns,
+          .arrive_ns = 0,
+          .operation = OperationId{0},
+          .lead_us = 0,
+          .expected_us = 0,
+          .body_bytes = entry.body_bytes,
+          .confidence = 0,
+          .kind = entry.kind,
+          .flags = again ? sched::RecordFlags::redelivered : sched::RecordFlags::none};
+}
+
+}  // namespace
+
+AgentState EngineLoop::State::state_of(std::uint32_t row) const noexcept {
+  return static_cast<AgentState>(own(agents.state, row));
+}
+
+CapabilitySet EngineLoop::State::capabilities_of(std::uint32_t row) const noexcept {
+  CapabilitySet::Words words{};
+  for (std::size_t i = 0; i < words.size(); ++i)
+    words[i] = own(agents.capabilities, std::size_t{row} * words.size() + i);
+  return CapabilitySet(words);
+}
+
+sched::MessageId EngineLoop::State::id_at(std::int64_t at_ns, StationId station,
+                                          std::uint64_t position) const noexcept {
+  const std::int64_t unix_ns = std::max<std::int64_t>(at_ns, 0) + options.unix_offset_ns;
+  return sched::pack(
+      {.unix_ms = static_cast<std::uint64_t>(std::max<std::int64_t>(unix_ns, 0) / kNsPerMs),
+       .host = options.host,
+       .station = station,
+       .outbox_position = position});
+}
+
+sched::MessageId EngineLoop::State::own_id() noexcept {
+  return id_at(now_ns, StationId{0}, ++sequence);
+}
+
+sched::MessageHeader EngineLoop::State::own_header(AgentId source, Part body) noexcept {
+  sched::MessageHeader header{};
+  header.id = own_id();
+  header.correlation = header.id;
+  header.source = source;
+  header.created_ns = now_ns;
+  header.hash = shm::hash64(body);
+  header.body_bytes = static_cast<std::uint32_t>(body.size());
+  header.set_weight(1);
+  header.verb = sched::Verb::act;
+  header.strategy = sched::Strategy::direct;
+  header.priority = sched::Priority::normal;
+  return header;
+}
+
+// On their way in.
+
+Errc EngineLoop::State::check_target(AgentIndex index, const CapabilitySet& required) noexcept {
+  if (index == kNoAgent) return ++counters.no_such_agent, Errc::no_such_agent;
+  const auto row = static_cast<std::uint32_t>(index);
+  if (state_of(row) == AgentState::quarantined) return ++counters.not_routable, Errc::not_routable;
+  if (capabilities_of(row).contains_all(required)) return Errc::ok;
+  return ++counters.capability_mismatch, Errc::capability_mismatch;
+}
+
+// Into its target's inbox, or where it waits for room, for its moment or for its target's return.
+Errc EngineLoop::State::post(const Letter& letter, std::span<const Part> parts) noexcept {
+  const AgentIndex index = registry->resolve(letter.target);
+  if (index == kNoAgent) return ++counters.no_such_agent, Errc::no_such_agent;
+  StationLink* const link = link_of(registry->station_of(index));
+  if (link != nullptr) {
+    if (size_of(parts) > link->own_bodies.body_bytes_max()) return Errc::truncated;
+    if (letter.due_ns <= now_ns && try_place(*link, letter, parts)) return Errc::ok;
+  }
+  return keep_waiting(link, letter, parts);
+}
+
+bool EngineLoop::State::try_place(StationLink& link, const Letter& letter,
+                                  std::span<const Part> parts) noexcept {
+  const std::uint32_t priority = level(letter.priority);
+  if (link.is_corrupt || PendingPool::has_at_least(link, priority)) return false;
+  if (!link.has_mark_room() || link.room_for(priority, 1) == 0) return false;
+  const bool is_tracked = letter.kind == sched::RecordKind::message;
+  const std::uint32_t at = entries.next_free();
+  if (is_tracked && at == entries.kNone) return false;
+  const std::uint32_t kind = is_tracked ? at + 1 : 0;
+  auto appended = link.own_bodies.append(parts, kind);
+  if (appended.status == queues::AppendStatus::kFull && free_own(link, appended.bytes_short))
+    appended = link.own_bodies.append(parts, kind);
+  if (appended.status != queues::AppendStatus::kOk) return false;
+  Entry entry = entry_of(letter, EntryState::delivered);
+  entry.message = sched::in_inbox(appended.position);
+  entry.place = link.inbox.head();
+  entry.station = link.number;
+  if (is_tracked) static_cast<void>(entries.accept(entry));
+  sched::DeliveryRecord record = record_of(entry, clock());
+  record.arrive_ns = letter.arrive_ns;
+  stage(link, record, {.own_end = link.own_bodies.head()});
+  if (is_tracked) {
+    const auto row = static_cast<std::uint32_t>(index_of(letter.target));
+    put(agents.queue_depth, row, own(agents.queue_depth, row) + 1);
+  }
+  return true;
+}
+
+Errc EngineLoop::State::keep_waiting(StationLink* link, const Letter& letter,
+                                     std::span<const Part> parts) noexcept {
+  const auto row = static_cast<std::uint32_t>(index_of(letter.target));
+  const bool has_share = link != nullptr ? pending->has_share(*link) : held[row] < kHeldPerAgent;
+  if (!has_share) {
+    if (link != nullptr) set_full(*link, true);
+    return ++counters.target_full, Errc::target_full;
+  }
+  const bool is_timed = letter.due_ns > now_ns;
+  if (entries.next_free() == entries.kNone || (is_timed && timed_count == kTimedMax)) {
+    ++counters.unanswered_full;
+    return ++counters.target_full, Errc::target_full;
+  }
+  const std::uint32_t first = parked.put(parts);
+  if (first == parked.kNone) return ++counters.parked_full, Errc::parked_full;
+  ++counters.parked;
+  Entry entry = entry_of(letter, is_timed ? EntryState::timed : EntryState::waiting);
+  entry.place = is_timed ? static_cast<std::uint64_t>(letter.due_ns) : next_turn++;
+  entry.message = static_cast<sched::MessageWord>(letter.arrive_ns);
+  entry.parked = first;
+  const std::uint32_t at = entries.accept(entry);
+  if (!is_timed) {
+    enqueue(at, entry);
+    return Errc::ok;
+  }
+  ++timed_count;
+  static_cast<void>(wheel->schedule(
+      {.operation = kMaxOperations + at, .bucket = kTimedEntry, .due_ns = letter.due_ns}));
+  return Errc::ok;
+}
+
+void EngineLoop::State::enqueue(std::uint32_t at, const Entry& entry) noexcept {
+  const auto row = static_cast<std::uint32_t>(index_of(entry.target));
+  StationLink* const link = link_of_row(row);
+  if (link == nullptr) {
+    ++held[row];
+    ++held_count;
+    ++counters.held;
+    return;
+  }
+  ++counters.pending;
+  if (!pending->push(*link, level(entry.priority), {.kind = PendingNode::Kind::entry, .first = at}))
+    drop_entry(at, Errc::target_full);
+}
+
+void EngineLoop::State::fire_timed(std::uint32_t at) noexcept {
+  --timed_count;
+  entries.hold(at, next_turn++);
+  enqueue(at, entries.get(at));
+}
+
+// What has waited, and may go now.
+bool EngineLoop::State::place_entry(StationLink& link, std::uint32_t at) noexcept {
+  const Entry entry = entries.get(at);
+  if (is_over[at]) return true;  // dropped meanwhile
+  if (const std::int64_t expires = expires_of(entry); expires != 0 && expires < now_ns) {
+    drop_entry(at, Errc::expired);
+    return true;
+  }
+  if (!link.has_mark_room() || link.room_for(level(entry.priority), 1) == 0) return false;
+  const auto size = static_cast<std::uint32_t>(entry.size_bytes());
+  auto room = link.own_bodies.reserve(size, at + 1);
+  if (room.status == queues::AppendStatus::kFull && free_own(link, room.bytes_short))
+    room = link.own_bodies.reserve(size, at + 1);
+  if (room.status == queues::AppendStatus::kTooLong) {
+    drop_entry(at, Errc::truncated);
+    return true;
+  }
+  if (room.status != queues::AppendStatus::kOk) return false;
+  parked.for_each_part(entry.parked, size, [&](Part part) { room.body.put(part); });
+  const std::uint64_t position = link.own_bodies.commit();
+  entries.deliver(at, {sched::in_inbox(position), link.inbox.head(), link.number});
+  if ((entry.marks & kEntryRedelivered) != 0) ++counters.redelivered;
+  sched::DeliveryRecord record = record_of(entries.get(at), clock());
+  record.arrive_ns = static_cast<std::int64_t>(entry.message);
+  stage(link, record, {.own_end = link.own_bodies.head()});
+  entries.drop_parked(at);
+  parked.release(entry.parked, size);
+  if (entry.kind == sched::RecordKind::message) {
+    const auto row = static_cast<std::uint32_t>(index_of(entry.target));
+    put(agents.queue_depth, row, own(agents.queue_depth, row) + 1);
+  } else {
+    is_over[at] = true;  // nobody answers it: once it is visible it is over
+    over.push_back(at);
+  }
+  return true;
+}
+
+// One record in an inbox that has room, as room_for() said.
+void EngineLoop::State::stage(StationLink& link, const sched::DeliveryRecord& record,
+                              const InboxMark& mark) noexcept {
+  const Ring::Run run = link.inbox.claim(1);
+  MESH_ASSERT(run.status == queues::ClaimStatus::kOk);
+  link.inbox.fill(run, [&](Ring::Slot& cell, std::uint64_t) {
+    queues::build_in<sched::DeliveryRecord>(cell) = record;
+  });
+  InboxMark whole = mark;
+  whole.inbox_end = run.position + 1;
+  link.push_mark(whole);
+  ++counters.deliveries;
+  ++dispatched;
+  touch(link);
+}
+
+// Frees bodies of `.in` that the station has read, oldest first, until `bytes_short` are free. What
+// is not answered yet goes to the parked store.
+bool EngineLoop::State::free_own(StationLink& link, std::uint64_t bytes_short) noexcept {
+  read_marks(link);
+  const std::uint64_t tail = link.own_bodies.tail();
+  const auto walked = link.own_bodies.walk(link.own_read, [&](const BodyLog::Body& body) {
+    if (body.position - tail >= bytes_short) return false;
+    if (body.kind == 0 || body.kind > entries.size()) return true;
+    const std::uint32_t at = body.kind - 1;
+    if (entries.state_of(at) != EntryState::delivered || is_over[at]) return true;
+    const Entry entry = entries.get(at);
+    if (entry.station != link.number || entry.message != sched::in_inbox(body.position) ||
+        entry.parked != parked.kNone)
+      return true;
+    const std::uint32_t first = parked.put(body.bytes());
+    if (first == parked.kNone) return ++counters.parked_full, false;
+    ++counters.parked;
+    entries.park(at, first);
+    return true;
+  });
+  static_cast<void>(link.own_bodies.advance_tail(walked.position));
+  return link.own_bodies.tail() - tail >= bytes_short;
+}
+
+void EngineLoop::State::set_full(StationLink& link, bool full) noexcept {
+  if (link.is_full == full) return;
+  link.is_full = full;
+  // relaxed: a word that stands alone.
+  inbox_full[static_cast<std::size_t>(link.number)].store_relaxed(full ? 1 : 0);
+}
+
+// Their answers.
+
+void EngineLoop::State::answer_letter(StationLink& link, const sched::AnswerRecord& answer,
+                                      std::uint64_t position) noexcept {
+  const std::uint32_t at = entries.find(answer.message, answer.agent);
+  if (at == entries.kNone || is_over[at]) {
+    ++counters.duplicates;
+    return;
+  }
+  const Entry question = entries.get(at);
+  const auto row = static_cast<std::uint32_t>(index_of(answer.agent));
+  if (const std::uint32_t depth = own(agents.queue_depth, row); depth != 0)
+    put(agents.queue_depth, row, depth - 1);
+  const bool declined = answer.kind == sched::RecordKind::refusal;
+  const std::int64_t expires = declined ? expires_of(question) : 0;
+  const bool expired = expires != 0 && expires < now_ns;
+  if (expired) ++counters.expired;
+  if (question.source == AgentId{0}) {
+    keep_answered(link, question, answer, expired);
+  } else if (expired) {
+    report(question.source, question.id, Errc::expired, false);
+  } else {
+    reply(link, question, answer, position);
+  }
+  is_over[at] = true;
+  over.push_back(at);
+}
+
+void EngineLoop::State::reply(StationLink& link, const Entry& question,
+                              const sched::AnswerRecord& answer, std::uint64_t position) noexcept {
+  // On a second reading: the reply that was made then waits, or was seen.
+  const sched::MessageId id = id_at(answer.finished_ns, link.number, position);
+  const bool again = before(position, link.read_again_until);
+  if (again && std::binary_search(link.applied.begin(), link.applied.end(), id.low)) return;
+  sched::MessageHeader header = own_header(answer.agent, {});
+  header.id = id;
+  header.causation = question.id;
+  header.correlation = question.id;
+  if ((question.marks & kEntryCorrelated) != 0)
+    header.correlation = question_header(question).correlation;
+  header.priority = sched::Priority::high;
+  const sched::ReplyHead head{answer.state, answer.conflict_type, 0, answer.processing_us};
+  const std::span<std::byte> whole = std::span(scratch).subspan(sizeof header);
+  std::memcpy(whole.data(), &head, sizeof head);
+  std::size_t bytes = 0;
+  if (answer.body_bytes != 0) {
+    const auto copied = link.sent_bodies.copy(link.sent_bodies.widen(answer.body_offset),
+                                              whole.subspan(sizeof head));
+    if (copied.status == queues::BodyStatus::kRead && copied.length == answer.body_bytes)
+      bytes = copied.length;
+    else
+      ++counters.refused_records;
+  }
+  const Part body = whole.first(sizeof head + bytes);
+  header.body_bytes = static_cast<std::uint32_t>(body.size());
+  header.hash = shm::hash64(body);
+  const std::array<Part, 2> parts{std::as_bytes(std::span(&header, 1)), body};
+  const Letter letter{.kind = sched::RecordKind::reply,
+                      .priority = header.priority,
+                      .marks = again ? kEntryRedelivered : std::uint8_t{0},
+                      .source = answer.agent,
+                      .target = question.source,
+                      .id = id,
+                      .body_bytes = header.body_bytes};
+  if (post(letter, parts) != Errc::ok) ++counters.lost_replies;
+}
+
+// For who embeds the engine, or a console: the oldest gives way.
+void EngineLoop::State::keep_answered(StationLink& link, const Entry& question,
+                                      const sched::AnswerRecord& answer, bool expired) noexcept {
+  if (answered_head - answered_tail == kAnsweredKept) ++answered_tail, ++counters.lost_replies;
+  const std::size_t at = answered_head++ % kAnsweredKept;
+  KeptAnswer& kept = answered[at];
+  kept = {question.id,
+          question.target,
+          answer.state,
+          answer.conflict_type,
+          answer.processing_us,
+          expired,
+          0};
+  if (answer.body_bytes == 0) return;
+  const std::span<std::byte> room(answered_bodies.get() + at * kAnsweredBodyBytes,
+                                  kAnsweredBodyBytes);
+  const auto copied = link.sent_bodies.copy(link.sent_bodies.widen(answer.body_offset), room);
+  if (copied.status == queues::BodyStatus::kRead && copied.length == answer.body_bytes)
+    kept.body_bytes = copied.length;
+  else
+    ++counters.lost_replies;  // longer than any that is kept, or not where it was said to be
+}
+
+// What the sender's message met.
+void EngineLoop::State::report(AgentId source, sched::MessageId id, Errc why, bool again) noexcept {
+  const AgentIndex index = registry->resolve(source);
+  StationLink* const link = index == kNoAgent ? nullptr : link_of(registry->station_of(index));
+  const std::uint32_t priority = level(sched::Priority::high);
+  if (link == nullptr || link->is_corrupt || !link->has_mark_room() ||
+      link->room_for(priority, 1) == 0) {
+    ++counters.lost_replies;
+    return;
+  }
+  const sched::ReportBody body{id.low & sched::kLow48, static_cast<std::int64_t>(why)};
+  sched::DeliveryRecord record{};
+  record.message = static_cast<sched::MessageWord>(id.low);
+  record.target = source;
+  record.sent_ns = clock();
+  record.kind = sched::RecordKind::report;
+  if (again) record.flags = sched::RecordFlags::redelivered;
+  static_cast<void>(sched::set_bare_body(record, std::as_bytes(std::span(&body, 1))));
+  stage(*link, record, {});
+}
+
+// Their end.
+
+// It will not be delivered: its sender is told, then it is freed.
+void EngineLoop::State::drop_entry(std::uint32_t at, Errc why) noexcept {
+  if (is_over[at]) return;
+  const Entry entry = entries.get(at);
+  if (why == Errc::expired) ++counters.expired;
+  if (why == Errc::target_full) ++counters.target_full;
+  if (entry.kind != sched::RecordKind::message) {
+    ++counters.lost_replies;
+  } else if (entry.source != AgentId{0}) {
+    report(entry.source, entry.id, why, (entry.marks & kEntryRedelivered) != 0);
+  } else {
+    if (answered_head - answered_tail == kAnsweredKept) ++answered_tail, ++counters.lost_replies;
+    answered[answered_head++ % kAnsweredKept] = {entry.id,
+                                                 entry.target,
+                                                 sched::TrinaryState::transit,
+                                                 sched::ConflictType::none,
+                                                 0,
+                                                 why == Errc::expired,
+                                                 0};
+  }
+  is_over[at] = true;
+  over.push_back(at);
+}
+
+void EngineLoop::State::free_entry(std::uint32_t at) noexcept {
+  const Entry entry = entries.get(at);
+  is_over[at] = false;
+  entries.free(at);
+  if (entry.parked != parked.kNone) parked.release(entry.parked, entry.size_bytes());
+}
+
+// After all that was made of them is visible.
+void EngineLoop::State::free_over() noexcept {
+  for (const std::uint32_t at : over) free_entry(at);
+  over.clear();
+}
+
+std::int64_t EngineLoop::State::expires_of(const Entry& entry) const noexcept {
+  return question_header(entry).expires_ns;
+}
+
+// Wherever it stands; zeros where it is gone.
+sched::MessageHeader EngineLoop::State::question_header(const Entry& entry) const noexcept {
+  sched::MessageHeader header{};
+  if (entry.parked != parked.kNone) {
+    parked.copy(entry.parked, 0, std::as_writable_bytes(std::span(&header, 1)));
+    return header;
+  }
+  const StationLink* const link = link_of(entry.station);
+  if (link == nullptr) return header;
+  const auto found = link->own_bodies_again.view(sched::position_of(entry.message));
+  if (found.status == queues::BodyStatus::kRead && found.body.length >= sizeof header)
+    std::memcpy(&header, found.body.bytes().data(), sizeof header);
+  return header;
+}
+
+}  // namespace mesh::engine
