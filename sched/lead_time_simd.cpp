@@ -95,9 +95,11 @@ HWY_INLINE VI bucket_of(const PlanParameters& p, VF lead_units, VI lead) {
   return hn::Sub(hn::Set(di, p.key_base), hn::Add(bits, hn::ShiftRight<31>(remainder)));
 }
 
+// One turn of plan_all's loop, of which the five are locals.
 template <bool kAll>
-HWY_INLINE void plan_vector(const PlanParameters& p, const ClassTable& table,
-                            const ImpedanceColumns& in, const PlanColumns& out, std::size_t row) {
+HWY_INLINE void plan_vector(  // NOLINT(readability-function-size): always inlined
+    const PlanParameters& p, const ClassTable& table, const ImpedanceColumns& in,
+    const PlanColumns& out, std::size_t row) {
   const Floats df;
   const Ints di;
   const Words du;
@@ -160,8 +162,8 @@ HWY_INLINE void plan_all(const PlanParameters& parameters, const ImpedanceColumn
   }
 }
 
-void PlanColumnsTarget(const PlanParameters& parameters, const ImpedanceColumns& in,
-                       const PlanColumns& out) {
+void plan_columns_target(const PlanParameters& parameters, const ImpedanceColumns& in,
+                         const PlanColumns& out) {
   if (in.eligible == nullptr) {
     plan_all<true>(parameters, in, out);
   } else {
@@ -169,7 +171,7 @@ void PlanColumnsTarget(const PlanParameters& parameters, const ImpedanceColumns&
   }
 }
 
-const char* TargetName() { return hwy::TargetName(HWY_TARGET); }
+const char* target_name() { return hwy::TargetName(HWY_TARGET); }
 
 }  // namespace HWY_NAMESPACE
 }  // namespace mesh::sched
@@ -182,8 +184,8 @@ HWY_AFTER_NAMESPACE();
 namespace mesh::sched {
 namespace {
 
-HWY_EXPORT(PlanColumnsTarget);
-HWY_EXPORT(TargetName);
+HWY_EXPORT(plan_columns_target);
+HWY_EXPORT(target_name);
 
 bool is_aligned(const void* pointer) noexcept {
   return reinterpret_cast<std::uintptr_t>(pointer) % kPlanAlignment == 0;
@@ -197,10 +199,10 @@ void plan_columns(const PlanParameters& parameters, const ImpedanceColumns& in,
   MESH_ASSERT(is_aligned(in.queue_depth) && is_aligned(in.heartbeat_ms));
   MESH_ASSERT(is_aligned(in.agent_class) && is_aligned(in.eligible));
   MESH_ASSERT(is_aligned(out.lead) && is_aligned(out.confidence) && is_aligned(out.key));
-  HWY_DYNAMIC_DISPATCH(PlanColumnsTarget)(parameters, in, out);
+  HWY_DYNAMIC_DISPATCH(plan_columns_target)(parameters, in, out);
 }
 
-const char* chosen_target() noexcept { return HWY_DYNAMIC_DISPATCH(TargetName)(); }
+const char* chosen_target() noexcept { return HWY_DYNAMIC_DISPATCH(target_name)(); }
 
 }  // namespace mesh::sched
 #endif  // HWY_ONCE

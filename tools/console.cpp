@@ -157,7 +157,7 @@ Result<ExitCode> run_broadcast(const Options& options, Console& console) {
 }
 
 std::shared_ptr<Options> declare_common(CLI::App& command) {
-  const auto options = std::make_shared<Options>();
+  auto options = std::make_shared<Options>();
   declare_which_mesh(command, options->which);
   command.add_flag("--json", options->json, "one JSON object");
   return options;

@@ -33,6 +33,12 @@ engine::OperationRequest request() {
   return request;
 }
 
+void object_to(std::vector<Reply>& replies) {
+  for (Reply& reply : replies) {
+    reply.answer(Answer::in_conflict(sched::ConflictType::data_contradiction, {1, 2}));
+  }
+}
+
 TEST(EmbeddedEngine, GathersFromStationsThatAnswerAtOnceAndFromOtherThreads) {
   const ScratchDirectory directory;
   const auto engine = start_engine(directory.path(), {.agents = 256, .stations = 4});
@@ -54,11 +60,7 @@ TEST(EmbeddedEngine, GathersFromStationsThatAnswerAtOnceAndFromOtherThreads) {
       station->poll(256,
                     [&](const Delivery&, Reply reply) { replies.push_back(std::move(reply)); });
       if (!replies.empty()) {
-        workers.emplace_back([work = std::move(replies)]() mutable {
-          for (Reply& reply : work) {
-            reply.answer(Answer::in_conflict(sched::ConflictType::data_contradiction, {1, 2}));
-          }
-        });
+        workers.emplace_back([work = std::move(replies)]() mutable { object_to(work); });
       }
       (void)station->wait(station->now() + Nanos{10 * kNsPerMs});
     }

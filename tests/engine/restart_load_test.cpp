@@ -38,6 +38,26 @@ struct Board {
   ShmWord<std::uint64_t> stop;  // the test's
 };
 
+// What a member of the ring has seen of the numbers of the one before it.
+struct Heard {
+  std::uint64_t expected = 1;
+  std::uint64_t gaps = 0;
+  std::uint64_t doubled = 0;
+  std::uint64_t refused = 0;
+  std::uint64_t replies = 0;
+
+  void count(const Delivery& delivery) {
+    if (delivery.kind == sched::RecordKind::report) ++refused;
+    if (delivery.kind == sched::RecordKind::reply) ++replies;
+    if (!delivery.wants_answer()) return;
+    std::uint64_t number = 0;
+    std::memcpy(&number, delivery.body.data(), std::min(sizeof number, delivery.body.size()));
+    if (number < expected) ++doubled;
+    if (number > expected) ++gaps;
+    if (number >= expected) expected = number + 1;
+  }
+};
+
 // Sends numbers to the next station's agent, and checks those of the station before.
 int ring_member(const Channel& channel, Told& told, const Board& board, const std::string& name) {
   engine::StationOptions options;
@@ -53,35 +73,24 @@ int ring_member(const Channel& channel, Told& told, const Board& board, const st
   to.source = ids->front();
   to.target = AgentId{std::stoull(channel.hear())};
   std::uint64_t next = 1;
-  std::uint64_t expected = 1;
-  std::uint64_t gaps = 0;
-  std::uint64_t doubled = 0;
-  std::uint64_t refused = 0;
-  std::uint64_t replies = 0;
+  Heard heard;
   while (!station.is_lost()) {
     station.poll(256, [&](const Delivery& delivery) {
-      if (delivery.kind == sched::RecordKind::report) ++refused;
-      if (delivery.kind == sched::RecordKind::reply) ++replies;
-      if (!delivery.wants_answer()) return Answer::ready();
-      std::uint64_t number = 0;
-      std::memcpy(&number, delivery.body.data(), std::min(sizeof number, delivery.body.size()));
-      if (number < expected) ++doubled;
-      if (number > expected) ++gaps;
-      if (number >= expected) expected = number + 1;
+      heard.count(delivery);
       return Answer::ready();
     });
     // SYNC is the death of the one process or the patience of the other: counts, each by itself.
-    told.gaps.store_relaxed(gaps);                                     // relaxed: as above
-    told.doubled.store_relaxed(doubled);                               // relaxed: as above
-    told.refused.store_relaxed(refused);                               // relaxed: as above
+    told.gaps.store_relaxed(heard.gaps);                               // relaxed: as above
+    told.doubled.store_relaxed(heard.doubled);                         // relaxed: as above
+    told.refused.store_relaxed(heard.refused);                         // relaxed: as above
     told.dropped.store_relaxed(station.core().counters().duplicates);  // relaxed: as above
     told.reattached.store_relaxed(station.reattached());               // relaxed: as above
-    told.replies.store_relaxed(replies);                               // relaxed: as above
-    told.received.store_relaxed(expected - 1);                         // relaxed: as above
+    told.replies.store_relaxed(heard.replies);                         // relaxed: as above
+    told.received.store_relaxed(heard.expected - 1);                   // relaxed: as above
     if (board.stop.load_relaxed() != 0) {                              // relaxed: as above
       told.stopped.store_relaxed(1);                                   // relaxed: as above
     } else {
-      for (std::uint64_t i = 0; i < kSendsATurn && next - replies <= kOutstandingMax; ++i) {
+      for (std::uint64_t i = 0; i < kSendsATurn && next - heard.replies <= kOutstandingMax; ++i) {
         if (station.send(to, std::as_bytes(std::span(&next, 1))) != SendStatus::sent) break;
         ++next;
       }
