@@ -39,59 +39,64 @@ struct Board {
 };
 
 // Sends numbers to the next station's agent, and checks those of the station before.
+class RingMember {
+ public:
+  RingMember(engine::Station& station, AgentId source, AgentId target)
+      : station_(station), to_{.source = source, .target = target} {}
+
+  void turn(Told& told, bool stop) {
+    station_.poll(256, [this](const Delivery& delivery) { return hear(delivery); });
+    // The order of their stores does not matter: the test waits until nothing changes any more.
+    told.gaps.store_relaxed(gaps_);                                     // relaxed: as above
+    told.doubled.store_relaxed(doubled_);                               // relaxed: as above
+    told.refused.store_relaxed(refused_);                               // relaxed: as above
+    told.dropped.store_relaxed(station_.core().counters().duplicates);  // relaxed: as above
+    told.reattached.store_relaxed(station_.reattached());               // relaxed: as above
+    told.replies.store_relaxed(replies_);                               // relaxed: as above
+    told.received.store_relaxed(expected_ - 1);                         // relaxed: as above
+    if (stop) return told.stopped.store_relaxed(1);                     // relaxed: as above
+    for (std::uint64_t i = 0; i < kSendsATurn && next_ - replies_ <= kOutstandingMax; ++i) {
+      if (station_.send(to_, std::as_bytes(std::span(&next_, 1))) != SendStatus::sent) break;
+      ++next_;
+    }
+    station_.flush();
+    told.committed.store_relaxed(next_ - 1);  // relaxed: as above
+  }
+
+ private:
+  Answer hear(const Delivery& delivery) {
+    refused_ += delivery.kind == sched::RecordKind::report ? 1 : 0;
+    replies_ += delivery.kind == sched::RecordKind::reply ? 1 : 0;
+    if (!delivery.wants_answer()) return Answer::ready();
+    std::uint64_t number = 0;
+    std::memcpy(&number, delivery.body.data(), std::min(sizeof number, delivery.body.size()));
+    doubled_ += number < expected_ ? 1 : 0;
+    gaps_ += number > expected_ ? 1 : 0;
+    expected_ = std::max(expected_, number + 1);
+    return Answer::ready();
+  }
+
+  engine::Station& station_;
+  SendOptions to_;
+  std::uint64_t next_ = 1, expected_ = 1;
+  std::uint64_t gaps_ = 0, doubled_ = 0, refused_ = 0, replies_ = 0;
+};
+
 int ring_member(const Channel& channel, Told& told, const Board& board, const std::string& name) {
   engine::StationOptions options;
   options.name = name;
   options.engine_patience = kForEver;
-  auto attached = engine::Station::attach(channel.hear(), options);
-  if (!attached) return 1;
-  engine::Station& station = **attached;
-  const auto ids = station.enrol(std::vector<engine::AgentDeclaration>{{name}});
+  auto station = engine::Station::attach(channel.hear(), options);
+  if (!station) return 1;
+  const auto ids = (*station)->enrol(std::vector<engine::AgentDeclaration>{{name}});
   if (!ids) return 1;
   channel.tell(std::to_string(static_cast<std::uint64_t>(ids->front())));
-  SendOptions to;
-  to.source = ids->front();
-  to.target = AgentId{std::stoull(channel.hear())};
-  std::uint64_t next = 1;
-  std::uint64_t expected = 1;
-  std::uint64_t gaps = 0;
-  std::uint64_t doubled = 0;
-  std::uint64_t refused = 0;
-  std::uint64_t replies = 0;
-  while (!station.is_lost()) {
-    station.poll(256, [&](const Delivery& delivery) {
-      if (delivery.kind == sched::RecordKind::report) ++refused;
-      if (delivery.kind == sched::RecordKind::reply) ++replies;
-      if (!delivery.wants_answer()) return Answer::ready();
-      std::uint64_t number = 0;
-      std::memcpy(&number, delivery.body.data(), std::min(sizeof number, delivery.body.size()));
-      if (number < expected) ++doubled;
-      if (number > expected) ++gaps;
-      if (number >= expected) expected = number + 1;
-      return Answer::ready();
-    });
-    // SYNC is the death of the one process or the patience of the other: counts, each by itself.
-    told.gaps.store_relaxed(gaps);                                     // relaxed: as above
-    told.doubled.store_relaxed(doubled);                               // relaxed: as above
-    told.refused.store_relaxed(refused);                               // relaxed: as above
-    told.dropped.store_relaxed(station.core().counters().duplicates);  // relaxed: as above
-    told.reattached.store_relaxed(station.reattached());               // relaxed: as above
-    told.replies.store_relaxed(replies);                               // relaxed: as above
-    told.received.store_relaxed(expected - 1);                         // relaxed: as above
-    if (board.stop.load_relaxed() != 0) {                              // relaxed: as above
-      told.stopped.store_relaxed(1);                                   // relaxed: as above
-    } else {
-      for (std::uint64_t i = 0; i < kSendsATurn && next - replies <= kOutstandingMax; ++i) {
-        if (station.send(to, std::as_bytes(std::span(&next, 1))) != SendStatus::sent) break;
-        ++next;
-      }
-      station.flush();
-      told.committed.store_relaxed(next - 1);  // relaxed: as above
-    }
-    (void)station.wait(station.now() + Nanos{kNsPerMs});
+  RingMember member(**station, ids->front(), AgentId{std::stoull(channel.hear())});
+  while (!(*station)->is_lost()) {
+    member.turn(told, board.stop.load_relaxed() != 0);  // relaxed: it is seen sooner or later
+    (void)(*station)->wait((*station)->now() + Nanos{kNsPerMs});
   }
-  channel.tell(std::string(name_of(station.lost_reason().code)) + ": " +
-               station.lost_reason().sentence);
+  channel.tell(std::string(name_of((*station)->lost_reason().code)));
   return 0;
 }
 
