@@ -1,6 +1,8 @@
 // An engine in a process of its own, to be killed, and what a console hears of it.
 #pragma once
 
+#include <poll.h>
+
 #include <nlohmann/json.hpp>
 
 #include "engine/station/control_client.hpp"
@@ -45,6 +47,13 @@ class EngineProcess {
   // "up", or why not; kGone: it died first.
   [[nodiscard]] std::string hear() const { return child_.hear(); }
   void kill() { child_.end(); }
+  // By itself, within a minute.
+  [[nodiscard]] bool dies() const {
+    for (pollfd end{child_.fd(), POLLIN, 0}; ::poll(&end, 1, 60'000) == 1;) {
+      if (child_.hear() == kGone) return true;
+    }
+    return false;
+  }
   [[nodiscard]] pid_t process() const { return child_.process(); }
   // An orderly end: the mesh goes.
   int end() {

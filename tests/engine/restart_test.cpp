@@ -249,6 +249,80 @@ TEST(Restart, TellsAStationThatTheMeshBeganAnew) {
   EXPECT_EQ(second.status()["agents_enrolled"], 0);
 }
 
+// What the dead engine had in hand.
+
+TEST(Restart, SendsWhatTheDeadEngineHadPlanned) {
+  const ScratchDirectory directory;
+  const Child alice([](const Channel& channel) { return faithful_listener(channel, "alice"); });
+  EngineProcess first(engine_options(directory.path()));
+  ASSERT_EQ(first.hear(), "up");
+  alice.tell(directory.path());
+  ASSERT_EQ(alice.hear(), "enrolled");
+  (void)first.ask(R"({"op":"broadcast","horizon_ms":3000,"text":"at noon"})");
+  first.kill();
+  EngineProcess second(engine_options(directory.path()));
+  ASSERT_EQ(second.hear(), "up");
+  EXPECT_EQ(second.status()["adopted"]["operations"], 1);
+  std::string heard = alice.hear();
+  if (heard == "back") heard = alice.hear();
+  EXPECT_EQ(heard, "at noon");
+  second.send("alice", "and once only");
+  EXPECT_EQ(alice.hear(), "and once only");
+}
+
+TEST(Restart, KeepsWhatWaitsForAnAgentThatIsAway) {
+  const ScratchDirectory directory;
+  Child alice([](const Channel& channel) { return faithful_listener(channel, "alice"); });
+  const Child again([](const Channel& channel) { return faithful_listener(channel, "alice"); });
+  EngineProcess first(engine_options(directory.path()));
+  ASSERT_EQ(first.hear(), "up");
+  alice.tell(directory.path());
+  ASSERT_EQ(alice.hear(), "enrolled");
+  alice.end();
+  ASSERT_TRUE(eventually([&] { return first.status()["stations"] == 0; }));
+  first.send("alice", "one");
+  first.send("alice", "two");
+  first.kill();
+  EngineProcess second(engine_options(directory.path()));
+  ASSERT_EQ(second.hear(), "up");
+  EXPECT_EQ(second.status()["adopted"]["messages"], 2);
+  second.send("alice", "three");
+  again.tell(directory.path());
+  std::vector<std::string> heard;
+  for (int i = 0; i < 4; ++i) heard.push_back(again.hear());
+  std::sort(heard.begin(), heard.end());  // "enrolled" races with what was waiting
+  EXPECT_EQ(heard, (std::vector<std::string>{"enrolled", "one", "three", "two"}));
+  EXPECT_TRUE(eventually([&] { return second.status()["in_use"]["messages"] == 0; }));
+}
+
+// Both die: the messages that the station had not answered wait for its agent all the same.
+TEST(Restart, KeepsWhatAStationHadNotAnsweredThatDiedWithItsEngine) {
+  const ScratchDirectory directory;
+  Child deaf([](const Channel& channel) {
+    const auto station = attach(channel, channel.hear());
+    if (!station || !station->enrol(std::vector<engine::AgentDeclaration>{{"alice"}})) return 1;
+    channel.tell("enrolled");
+    ::pause();
+    return 0;
+  });
+  const Child again([](const Channel& channel) { return faithful_listener(channel, "alice"); });
+  EngineProcess first(engine_options(directory.path()));
+  ASSERT_EQ(first.hear(), "up");
+  deaf.tell(directory.path());
+  ASSERT_EQ(deaf.hear(), "enrolled");
+  first.send("alice", "unread");
+  first.kill();
+  deaf.end();
+  EngineOptions options = engine_options(directory.path());
+  options.reconnect = Nanos{1};
+  EngineProcess second(options);
+  ASSERT_EQ(second.hear(), "up");
+  ASSERT_TRUE(eventually([&] { return second.status()["adopted"]["awaited"] == 0; }));
+  again.tell(directory.path());
+  EXPECT_EQ(again.hear(), "enrolled");
+  EXPECT_EQ(again.hear(), "unread");
+}
+
 // Stations that stand still.
 
 TEST(Stuck, IsNamedAndThenEvictedAndLearnsItOnItsNextCall) {
