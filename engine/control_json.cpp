@@ -227,6 +227,32 @@ json answered_json(const AnsweredMessage& answered) {
   return object;
 }
 
+namespace {
+
+json adoption_json(const AdoptionStatus& adoption) {
+  if (!adoption.is_adopted) return nullptr;
+  return {{"agents", adoption.agents},
+          {"operations", adoption.operations},
+          {"messages", adoption.messages},
+          {"stations", adoption.stations},
+          {"returned", adoption.returned},
+          {"awaited", adoption.awaited},
+          {"not_back", adoption.not_back},
+          {"refused", adoption.refused},
+          {"lost", "samples younger than a second"}};
+}
+
+json stuck_json(const std::vector<StuckStation>& stuck) {
+  json list = json::array();
+  for (const StuckStation& one : stuck) {
+    list.push_back(
+        {{"station", static_cast<unsigned>(one.station)}, {"ms", one.standing.count() / kNsPerMs}});
+  }
+  return list;
+}
+
+}  // namespace
+
 json status_json(const EngineStatus& status) {
   const LoopCounters& loop = status.counters;
   return {{"ok", true},
@@ -241,6 +267,16 @@ json status_json(const EngineStatus& status) {
             {"p90", us_of(status.lateness.p90_ns)},
             {"p99", us_of(status.lateness.p99_ns)},
             {"max", us_of(status.lateness.max_ns)}}},
+          {"evicted", status.evicted},
+          {"stuck", stuck_json(status.stuck)},
+          {"adopted", adoption_json(status.adoption)},
+          {"missing_rights", status.missing_rights},
+          {"in_use",
+           {{"messages", status.gauges.unanswered},
+            {"operations", status.gauges.operations},
+            {"pending", status.gauges.pending},
+            {"parked_free_bytes", status.gauges.parked_free_bytes},
+            {"payload_used_bytes", status.gauges.payload_used_bytes}}},
           {"counters",
            {{"turns", status.turns},
             {"parks", status.parks},
@@ -255,15 +291,15 @@ json status_json(const EngineStatus& status) {
             {"expired", loop.expired},
             {"no_such_agent", loop.no_such_agent},
             {"pending", loop.pending},
-            {"lost_replies", loop.lost_replies},
-            {"duplicates", loop.duplicates},
             {"held", loop.held},
             {"redelivered", loop.redelivered},
+            {"duplicates", loop.duplicates},
+            {"lost_replies", loop.lost_replies},
             {"parked", loop.parked},
             {"parked_full", loop.parked_full},
+            {"unanswered_full", loop.unanswered_full},
             {"capability_mismatch", loop.capability_mismatch},
             {"not_routable", loop.not_routable},
-            {"unanswered_full", loop.unanswered_full},
             {"operations", loop.operations},
             {"operations_full", loop.operations_full}}}};
 }

@@ -53,7 +53,7 @@ Result<std::unique_ptr<SchedulerThread>> SchedulerThread::create(const Options& 
 
 SchedulerThread::~SchedulerThread() { stop(); }
 
-Result<std::vector<std::string>> SchedulerThread::start() {
+Result<sched::ThreadReport> SchedulerThread::start() {
   std::promise<Result<sched::ThreadReport>> prepared;
   auto report = prepared.get_future();
   thread_ = std::thread([this, &prepared] {
@@ -62,10 +62,7 @@ Result<std::vector<std::string>> SchedulerThread::start() {
     prepared.set_value(std::move(granted));  // `prepared` is gone from here on
     if (go_on) run();
   });
-  MESH_TRY(const sched::ThreadReport granted, report.get());
-  std::vector<std::string> sentences;
-  for (const sched::RightReport& right : granted.rights) sentences.push_back(right.sentence);
-  return sentences;
+  return report.get();
 }
 
 void SchedulerThread::stop() {
@@ -97,18 +94,38 @@ std::unique_ptr<Job> SchedulerThread::take_done() {
   return std::unique_ptr<Job>(job);
 }
 
-Status SchedulerThread::attach(const Attachment& attachment) {
+Status SchedulerThread::attach(const Attachment& attachment, HostTime now) {
+  MESH_CHECK_OK(loop_->attach(attachment.station, attachment.memory, attachment.uid));
+  const Status watched = watch(attachment);
+  if (!watched) loop_->detach(attachment.station, now);
+  return watched;
+}
+
+Status SchedulerThread::readopt(const Attachment& attachment, HostTime now) {
+  MESH_CHECK_OK(loop_->readopt(attachment.station, attachment.memory, attachment.uid));
+  const Status watched = watch(attachment);
+  if (!watched) loop_->detach(attachment.station, now);
+  return watched;
+}
+
+Status SchedulerThread::watch(const Attachment& attachment) {
   MESH_TRY(const EngineSide side,
            EngineSide::over(attachment.memory.agents, attachment.memory.in, attachment.memory.out));
-  MESH_CHECK_OK(loop_->attach(attachment.station, attachment.memory, attachment.uid));
-  outboxes_.push_back(
-      {attachment.station, attachment.wake, side.outbox_reader, side.outbox, false});
+  outboxes_.push_back({attachment.station, attachment.wake, side.outbox_reader, side.outbox, false,
+                       side.inbox_reader, side.inbox});
   return {};
 }
 
 void SchedulerThread::detach(StationId station, HostTime now) {
   loop_->detach(station, now);
   std::erase_if(outboxes_, [&](const Outbox& outbox) { return outbox.station == station; });
+}
+
+void SchedulerThread::give_up(const Attachment& attachment, HostTime now) {
+  const StationMemory& memory = attachment.memory;
+  // A memory that makes no sense is none.
+  if (loop_->give_up(attachment.station, memory.in, memory.agents, now)) return;
+  static_cast<void>(loop_->give_up(attachment.station, {}, memory.agents, now));
 }
 
 void SchedulerThread::wake(StationId station) noexcept {
@@ -119,6 +136,7 @@ void SchedulerThread::wake(StationId station) noexcept {
 
 void SchedulerThread::run() {
   publish_due_ = clock_.now() + kPublishEvery;
+  stuck_due_ = clock_.now() + stuck_look();
   // relaxed: stop() joins.
   while (!stopping_.load(std::memory_order_relaxed)) {
     ++counters_.turns;
@@ -130,6 +148,7 @@ void SchedulerThread::run() {
       publisher_.publish();
       publish_due_ = now + kPublishEvery;
     }
+    if (now >= stuck_due_) look_for_stuck(now);
     if (counters_.turns % kCorruptEvery == 0) look_for_corrupt();
     if (result.worked) {
       idle_ = 0;
@@ -205,7 +224,7 @@ void SchedulerThread::pause(const TickResult& result) {
   if (wait.policy == queues::WaitPolicy::kSpin) return queues::relax_cpu();
   const HostTime now = clock_.now();
   HostTime until = std::min(
-      {publish_due_, now + idle_look_,
+      {publish_due_, stuck_due_, now + idle_look_,
        result.next_due == HostTime::max() ? result.next_due : result.next_due - kSpinBefore});
   for (const Asked& asked : asked_) until = std::min(until, asked.question.deadline);
   if (const std::uint64_t pending = loop_->counters().pending; pending != pending_seen_) {
@@ -260,6 +279,32 @@ void SchedulerThread::look_for_corrupt() {
     outbox.is_corrupt = true;
     options_.on_corrupt(outbox.station);
   }
+}
+
+// Its cursor is input: masked it names some slot of ours, and one that lies finds nothing there.
+void SchedulerThread::look_for_stuck(HostTime now) {
+  stuck_due_ = now + stuck_look();
+  for (Outbox& outbox : outboxes_) {
+    // relaxed: a cursor that moved a moment ago has moved by the next look.
+    const std::uint64_t cursor = outbox.inbox_reader->cursor.load_relaxed();
+    const Ring::Slot& next = outbox.inbox[cursor & (outbox.inbox.size() - 1)];
+    const bool has_more = next.stamp.load_relaxed() == cursor + 1;  // relaxed: our own word
+    if (!has_more || cursor != outbox.cursor_seen) {
+      outbox.cursor_seen = cursor;
+      outbox.standing = 0;
+    } else if (++outbox.standing == kStuckLooks) {
+      options_.on_stuck(outbox.station);
+    }
+  }
+}
+
+std::vector<SchedulerThread::Stuck> SchedulerThread::stuck() const {
+  std::vector<Stuck> stuck;
+  for (const Outbox& outbox : outboxes_) {
+    if (outbox.standing < kStuckLooks / 2) continue;
+    stuck.push_back({outbox.station, outbox.standing * stuck_look()});
+  }
+  return stuck;
 }
 
 }  // namespace mesh::engine

@@ -144,6 +144,7 @@ std::unique_ptr<SchedulerThread> Mesh::make(const Run& run) {
   options.wake = std::make_shared<const shm::EventFd>(shm::EventFd::create().value());
   options.done = std::make_shared<const shm::EventFd>(shm::EventFd::create().value());
   options.on_corrupt = [](StationId) {};
+  options.on_stuck = [](StationId) {};  // nobody reads
   auto& clock = table_layout_.array<sched::ClockWords>(options.memory.table, "clock")->front();
   return SchedulerThread::create(options, clock).value();
 }
@@ -155,7 +156,8 @@ Figures Mesh::run(const Run& run) {
                          {kAgents, bytes(in_, engine::station_in_layout(kAgents)->total_bytes()),
                           bytes(out_, engine::station_out_layout(kAgents)->total_bytes())},
                          0,
-                         &station_wake_}));
+                         &station_wake_},
+                        from_ns(now_ns())));
   std::vector<std::string> names;
   for (std::uint32_t i = 0; i < run.deadlines; ++i) names.push_back("agent-" + std::to_string(i));
   std::vector<engine::AgentSpec> specs;

@@ -218,7 +218,7 @@ struct EngineLoop::State {
   void take_operation_answer(const sched::AnswerRecord& answer, std::uint32_t row) noexcept;
   void take_send(StationLink& link, const sched::SendRecord& send, std::uint64_t position) noexcept;
   [[nodiscard]] Errc apply_send(StationLink& link, const sched::SendRecord& send,
-                                sched::MessageId id) noexcept;
+                                sched::MessageId id, bool again) noexcept;
   [[nodiscard]] Errc open_for(const sched::SendRecord& send, sched::MessageHeader& header) noexcept;
   void read_marks(StationLink& link) noexcept;
   void free_taken() noexcept;

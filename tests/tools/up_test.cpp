@@ -33,11 +33,11 @@ class Folder {
   std::string path_;
 };
 
-// `mesh up` with room for 300 agents.
+// `mesh up` with room for 300 agents. Whoever belongs to the mesh is waited for.
 class Up {
  public:
-  explicit Up(const Folder& folder)
-      : folder_(folder), up_({"up", "--agents", "300", "--stations", "8", "--dir", folder.mesh()}) {
+  explicit Up(const Folder& folder, std::vector<std::string> more = {})
+      : folder_(folder), up_(words_of(folder, std::move(more))) {
     EXPECT_THAT(up_.line(), StartsWith("up: " + folder.mesh() + ", room for 300 agents"));
   }
   [[nodiscard]] Ran ask(std::vector<std::string> words) const {
@@ -48,6 +48,13 @@ class Up {
   [[nodiscard]] StartedMesh& process() { return up_; }
 
  private:
+  static std::vector<std::string> words_of(const Folder& folder, std::vector<std::string> more) {
+    std::vector<std::string> words = {"up",    "--agents", "300",         "--stations",
+                                      "8",     "--dir",    folder.mesh(), "--reconnect-ms",
+                                      "600000"};
+    words.insert(words.end(), more.begin(), more.end());
+    return words;
+  }
   const Folder& folder_;
   StartedMesh up_;
 };
@@ -74,6 +81,8 @@ TEST(Up, RefusesWhatItCannotDo) {
   expect_refusal({"up", "--wait", "sleep"}, "--wait \"sleep\": is spin, adaptive or park");
   expect_refusal({"up", "--cpu", "first"}, "--cpu");
   expect_refusal({"up", "--name", "a/b"}, "");
+  expect_refusal({"up", "--reconnect-ms", "soon"}, "--reconnect-ms");
+  expect_refusal({"up", "--stuck-ms", "0"}, "--stuck-ms");
 }
 TEST(Agent, RefusesWhatItCannotDo) {
   expect_refusal({"agent"}, "--name");
@@ -117,6 +126,48 @@ TEST(Up, GoesDownByVerbOrSignalAndTakesItsFilesAway) {
     EXPECT_EQ(ran.exit_code, 0) << ran.err;
     EXPECT_EQ(ran.out, "down\n");
     EXPECT_FALSE(std::filesystem::exists(folder.mesh() + "/table"));
+  }
+}
+
+TEST(Up, GoesOnAfterAKillAndSaysWhatItAdopted) {
+  const Folder folder;
+  {
+    Up killed(folder);
+    EXPECT_EQ(killed.status()["adopted"], nullptr);
+    killed.process().signal(SIGKILL);
+    EXPECT_EQ(killed.process().wait().exit_code, 128 + SIGKILL);
+  }
+  EXPECT_TRUE(std::filesystem::exists(folder.mesh() + "/table"));
+  const Ran other = run_mesh({"up", "--agents", "200", "--stations", "8", "--dir", folder.mesh()});
+  EXPECT_NE(other.exit_code, 0);
+  EXPECT_THAT(other.err, HasSubstr("room for 300 agents and 8 stations, asked for are 200 and 8"));
+  EXPECT_THAT(other.err, HasSubstr("--fresh"));
+  Up up(folder);
+  EXPECT_EQ(up.status()["adopted"]["agents"], 0);
+  EXPECT_EQ(up.ask({"down"}).exit_code, 0);
+  const Ran ran = up.process().wait();
+  EXPECT_EQ(ran.exit_code, 0);
+  EXPECT_THAT(ran.err, HasSubstr("goes on: 0 agents"));
+}
+
+TEST(Up, BeginsAnewWhenToldAndSaysWhatItDrops) {
+  const Folder folder;
+  {
+    Up killed(folder);
+    StartedMesh agent({"agent", "--name", "gone", "--dir", folder.mesh()});
+    while (killed.status()["agents_enrolled"] == 0) sched_yield();
+    killed.process().signal(SIGKILL);
+    EXPECT_EQ(killed.process().wait().exit_code, 128 + SIGKILL);
+  }
+  Up up(folder, {"--fresh"});
+  EXPECT_EQ(up.status()["adopted"], nullptr);
+  EXPECT_EQ(up.status()["agents_enrolled"], 0);
+  EXPECT_EQ(up.ask({"down"}).exit_code, 0);
+  const Ran ran = up.process().wait();
+  EXPECT_EQ(ran.exit_code, 0);
+  for (const char* const what : {"table: dropped", "payload: dropped", "engine: dropped",
+                                 "station-1.in: dropped", "with them went 1 agent"}) {
+    EXPECT_THAT(ran.err, HasSubstr(what));
   }
 }
 
@@ -166,7 +217,7 @@ TEST(Swarm, EndsWithoutItsEngineAndSaysWhy) {
   EXPECT_EQ(up.ask({"down"}).exit_code, 0);
   const Ran ran = swarm.wait();
   EXPECT_NE(ran.exit_code, 0);
-  EXPECT_THAT(ran.err, HasSubstr("the engine has gone"));
+  EXPECT_THAT(ran.err, HasSubstr("was taken down"));
 }
 
 TEST(Agent, RunsItsCommandForEachMessage) {
@@ -258,6 +309,47 @@ TEST(Console, SendsWithoutWaitingWhereItIsTold) {
   EXPECT_EQ(posted.exit_code, 0) << posted.err;
   EXPECT_FALSE(Json::parse(posted.out).contains("answered"));
   EXPECT_EQ(agent.line(), "hello");
+}
+
+TEST(Agent, OutlivesItsEngine) {
+  const Folder folder;
+  StartedMesh agent({"agent", "--name", "printer", "--dir", folder.mesh()});
+  {
+    Up killed(folder);
+    while (killed.status()["agents_enrolled"] == 0) sched_yield();
+    EXPECT_EQ(killed.ask({"send", "printer", "before"}).exit_code, 0);
+    EXPECT_EQ(agent.line(), "before");
+    killed.process().signal(SIGKILL);
+    EXPECT_EQ(killed.process().wait().exit_code, 128 + SIGKILL);
+  }
+  Up up(folder);
+  while (up.status()["stations"] == 0) sched_yield();
+  EXPECT_EQ(up.ask({"send", "printer", "after"}).exit_code, 0);
+  EXPECT_EQ(agent.line(), "after");
+  EXPECT_EQ(up.status()["adopted"]["returned"], 1);
+}
+
+TEST(Swarm, OutlivesItsEngine) {
+  const Folder folder;
+  const std::vector<std::string> scatter = {"scatter",     "go",   "--horizon-ms", "200",
+                                            "--window-ms", "4000", "--ready-min",  "0.5"};
+  StartedMesh swarm({"swarm", "--agents", "60", "--processes", "3", "--profile", "local", "--dir",
+                     folder.mesh()});
+  {
+    Up killed(folder);
+    EXPECT_THAT(swarm.line(), HasSubstr("60 agents in 3 processes"));
+    EXPECT_EQ(killed.ask(scatter).exit_code, 0);
+    killed.process().signal(SIGKILL);
+    EXPECT_EQ(killed.process().wait().exit_code, 128 + SIGKILL);
+  }
+  Up up(folder);
+  while (up.status()["stations"] != 3) sched_yield();
+  EXPECT_EQ(up.status()["agents_active"], 60);
+  const Ran scattered = up.ask(scatter);
+  EXPECT_EQ(scattered.exit_code, 0) << scattered.out << scattered.err;
+  EXPECT_EQ(Json::parse(scattered.out)["targeted"], 60);
+  swarm.signal(SIGINT);
+  EXPECT_EQ(swarm.wait().exit_code, 0);
 }
 
 TEST(Agent, AnswersAScatterWithItsExitCode) {
