@@ -202,6 +202,31 @@ json result_json(const FinishedOperation& finished) {
   };
 }
 
+// A conflict's body begins with its two values (engine/station/delivery.hpp).
+json answered_json(const AnsweredMessage& answered) {
+  json object = {{"agent", static_cast<std::uint64_t>(answered.agent)},
+                 {"state", state_name(answered.state)},
+                 {"expired", answered.expired},
+                 {"processing_us", answered.processing_us}};
+  std::span<const std::byte> body = answered.body;
+  if (answered.state == sched::TrinaryState::conflict && body.size() >= sizeof(ConflictValues)) {
+    ConflictValues values{};
+    std::memcpy(&values, body.data(), sizeof values);
+    object["conflict"] = {{"type", conflict_name(answered.conflict)},
+                          {"expected", values.expected},
+                          {"received", values.received}};
+    body = body.subspan(sizeof values);
+  }
+  object["body_bytes"] = body.size();
+  std::size_t kept = body.size();
+  const auto text = [&] { return std::string(reinterpret_cast<const char*>(body.data()), kept); };
+  // Escaped it may be several times as long.
+  while (kept != 0 && dump(text()).size() > kBodyTextMax) kept /= 2;
+  object["body"] = text();
+  object["body_cut"] = kept != body.size();
+  return object;
+}
+
 namespace {
 
 json adoption_json(const AdoptionStatus& adoption) {
@@ -228,31 +253,6 @@ json stuck_json(const std::vector<StuckStation>& stuck) {
 
 }  // namespace
 
-// A conflict's body begins with its two values (engine/station/delivery.hpp).
-json answered_json(const AnsweredMessage& answered) {
-  json object = {{"agent", static_cast<std::uint64_t>(answered.agent)},
-                 {"state", state_name(answered.state)},
-                 {"expired", answered.expired},
-                 {"processing_us", answered.processing_us}};
-  std::span<const std::byte> body = answered.body;
-  if (answered.state == sched::TrinaryState::conflict && body.size() >= sizeof(ConflictValues)) {
-    ConflictValues values{};
-    std::memcpy(&values, body.data(), sizeof values);
-    object["conflict"] = {{"type", conflict_name(answered.conflict)},
-                          {"expected", values.expected},
-                          {"received", values.received}};
-    body = body.subspan(sizeof values);
-  }
-  object["body_bytes"] = body.size();
-  std::size_t kept = body.size();
-  const auto text = [&] { return std::string(reinterpret_cast<const char*>(body.data()), kept); };
-  // Escaped it may be several times as long.
-  while (kept != 0 && dump(text()).size() > kBodyTextMax) kept /= 2;
-  object["body"] = text();
-  object["body_cut"] = kept != body.size();
-  return object;
-}
-
 json status_json(const EngineStatus& status) {
   const LoopCounters& loop = status.counters;
   return {{"ok", true},
@@ -261,6 +261,12 @@ json status_json(const EngineStatus& status) {
           {"stations", status.stations},
           {"stations_ever", status.stations_ever},
           {"connections", status.connections},
+          {"lateness_us",
+           {{"buckets", status.lateness.buckets},
+            {"p50", us_of(status.lateness.p50_ns)},
+            {"p90", us_of(status.lateness.p90_ns)},
+            {"p99", us_of(status.lateness.p99_ns)},
+            {"max", us_of(status.lateness.max_ns)}}},
           {"evicted", status.evicted},
           {"stuck", stuck_json(status.stuck)},
           {"adopted", adoption_json(status.adoption)},
@@ -271,12 +277,6 @@ json status_json(const EngineStatus& status) {
             {"pending", status.gauges.pending},
             {"parked_free_bytes", status.gauges.parked_free_bytes},
             {"payload_used_bytes", status.gauges.payload_used_bytes}}},
-          {"lateness_us",
-           {{"buckets", status.lateness.buckets},
-            {"p50", us_of(status.lateness.p50_ns)},
-            {"p90", us_of(status.lateness.p90_ns)},
-            {"p99", us_of(status.lateness.p99_ns)},
-            {"max", us_of(status.lateness.max_ns)}}},
           {"counters",
            {{"turns", status.turns},
             {"parks", status.parks},

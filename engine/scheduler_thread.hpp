@@ -101,13 +101,13 @@ class SchedulerThread final : public Wakes {
   // A station of the dead engine, with its memories as they were.
   Status readopt(const Attachment& attachment, HostTime now);
   void detach(StationId station, HostTime now);
-  // One of the dead engine that did not come back. `in`: its memory, to keep what it had not
-  // answered.
-  void give_up(const Attachment& attachment, HostTime now);
   // Within Job::run: the job is not done before on_answered().
   void await_answer(sched::MessageId question, HostTime deadline) {
     asking_ = {question, deadline};
   }
+  // One of the dead engine that did not come back. `in`: its memory, to keep what it had not
+  // answered.
+  void give_up(const Attachment& attachment, HostTime now);
   [[nodiscard]] EngineLoop& loop() noexcept { return *loop_; }
   [[nodiscard]] const Counters& counters() const noexcept { return counters_; }
   // Those that have stood still for half of stuck_after.

@@ -56,9 +56,8 @@ int main() {
   const auto report = engine->scatter(request, false);
   if (report) std::printf("%s\n", mesh::sched::sentence_of(report->finished.result).c_str());
 
-  engine->stop();  // the station sees its connection close, and ends
+  engine.reset();  // it takes the mesh away: the station sees that, and ends
   pump.join();
-  engine.reset();
   std::filesystem::remove_all(folder);
   return report ? 0 : 1;
 }

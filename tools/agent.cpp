@@ -44,7 +44,7 @@ Examples:
 
 constexpr Nanos kLookAtSignals{100 * kNsPerMs};
 constexpr Nanos kAttachPatience{5 * kNsPerSecond};
-constexpr Nanos kEnginePatience{60 * kNsPerSecond};  // while it is started again
+constexpr Nanos kEnginePatience{60 * kNsPerSecond};             // while it is started again
 constexpr std::size_t kAnswerBytesMax = std::size_t{56} << 10;  // the engine keeps 60 of each
 constexpr std::size_t kDeliveriesATurn = 64;
 constexpr std::size_t kJobsMost = 65'536;

@@ -90,14 +90,14 @@ Result<engine::EngineOptions> read_options(const Options& options) {
     MESH_TRY(const std::uint64_t cpu, whole_number({"--cpu", 0, 1'023}, options.cpu));
     engine.cpu = static_cast<int>(cpu);
   }
+  // Where it may; and not one that never sleeps: it would take the core from everyone for ever.
+  if (engine.wait != queues::WaitPolicy::kSpin) engine.fifo_priority = 1;
   MESH_TRY(const std::uint64_t reconnect_ms,
            whole_number({"--reconnect-ms", 0, kMsMax}, options.reconnect_ms));
   engine.reconnect = Nanos{static_cast<std::int64_t>(reconnect_ms) * kNsPerMs};
   MESH_TRY(const std::uint64_t stuck_ms, whole_number({"--stuck-ms", 1, kMsMax}, options.stuck_ms));
   engine.stuck_after = Nanos{static_cast<std::int64_t>(stuck_ms) * kNsPerMs};
   engine.fresh = options.fresh;
-  // Where it may; and not one that never sleeps: it would take the core from everyone for ever.
-  if (engine.wait != queues::WaitPolicy::kSpin) engine.fifo_priority = 1;
   MESH_TRY(engine.directory, mesh_directory(options.directory, options.name));
   return engine;
 }

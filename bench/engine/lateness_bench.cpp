@@ -22,6 +22,7 @@
 
 #include "bench/across.hpp"
 #include "bench/interleave.hpp"
+#include "engine/agent_rows.hpp"
 #include "engine/scheduler_thread.hpp"
 #include "sched/lateness.hpp"
 #include "sched/pinning.hpp"
@@ -32,7 +33,7 @@ namespace {
 
 using engine::SchedulerThread;
 
-constexpr std::uint32_t kAgents = 1'000;  // one for each deadline: none has a queue
+constexpr std::uint32_t kAgents = 1'000;  // one for each deadline, at most
 constexpr engine::MeshSize kSize{.agents = kAgents, .stations = 1, .agents_per_station = kAgents};
 constexpr std::int64_t kSpinBeforeNs = 100 * kNsPerUs;
 constexpr Nanos kHorizon{100 * kNsPerMs};  // of the first deadline
@@ -73,27 +74,24 @@ sched::ThreadOptions thread_options(const Run& run) {
   return options;
 }
 
-// Opens an operation of one agent for each deadline. Nobody answers and nobody waits.
+// One operation of all agents, each with a lead of its own: a bucket for each. Nobody answers and
+// nobody waits.
 class OpenAll final : public engine::Job {
  public:
-  OpenAll(const Run& run, const std::vector<AgentId>& agents) : run_(run), agents_(agents) {}
+  explicit OpenAll(const Run& run) : run_(run) {}
   std::optional<OperationId> run(SchedulerThread& scheduler, HostTime now) override {
-    for (std::uint32_t i = 0; i < run_.deadlines; ++i) {
-      engine::OperationRequest request;
-      request.targets = sched::selector(sched::SelectorKind::list);
-      request.list = std::span(&agents_[i], 1);
-      request.horizon = kHorizon + Nanos{run_.period_ns * i};
-      request.window = Nanos{3'600 * kNsPerSecond};  // it ends with the thread
-      request.timeout = Nanos{3'600 * kNsPerSecond};
-      MESH_ASSERT(scheduler.loop().open(request, now).has_value());
-    }
+    engine::OperationRequest request;
+    request.horizon = kHorizon + Nanos{run_.period_ns * run_.deadlines};
+    request.window = Nanos{3'600 * kNsPerSecond};  // it ends with the thread
+    request.timeout = Nanos{3'600 * kNsPerSecond};
+    request.weight = 0;
+    MESH_ASSERT(scheduler.loop().open(request, now).has_value());
     return std::nullopt;
   }
   void done() override {}
 
  private:
   const Run& run_;
-  const std::vector<AgentId>& agents_;
 };
 
 // Takes the histogram, on the scheduler's thread.
@@ -141,10 +139,12 @@ std::unique_ptr<SchedulerThread> Mesh::make(const Run& run) {
   options.memory = {kSize, bytes(table_, table_layout_.total_bytes()),
                     bytes(payload_, engine::payload_layout(kSize)->total_bytes()),
                     bytes(engine_, engine::engine_layout(kSize)->total_bytes())};
+  options.loop.z = 0;
   options.thread = thread_options(run);
   options.wake = std::make_shared<const shm::EventFd>(shm::EventFd::create().value());
   options.done = std::make_shared<const shm::EventFd>(shm::EventFd::create().value());
   options.on_corrupt = [](StationId) {};
+  options.on_stuck = [](StationId) {};  // nobody reads
   auto& clock = table_layout_.array<sched::ClockWords>(options.memory.table, "clock")->front();
   return SchedulerThread::create(options, clock).value();
 }
@@ -156,23 +156,32 @@ Figures Mesh::run(const Run& run) {
                          {kAgents, bytes(in_, engine::station_in_layout(kAgents)->total_bytes()),
                           bytes(out_, engine::station_out_layout(kAgents)->total_bytes())},
                          0,
-                         &station_wake_}));
+                         &station_wake_},
+                        from_ns(now_ns())));
   std::vector<std::string> names;
-  for (std::uint32_t i = 0; i < kAgents; ++i) names.push_back("agent-" + std::to_string(i));
+  for (std::uint32_t i = 0; i < run.deadlines; ++i) names.push_back("agent-" + std::to_string(i));
   std::vector<engine::AgentSpec> specs;
   for (const std::string& name : names) specs.push_back({.name = name});
-  const std::vector<AgentId> agents = scheduler->loop().enrol(StationId{1}, specs).value();
+  MESH_ASSERT(scheduler->loop().enrol(StationId{1}, specs).has_value());
+  // Before the thread has it, the table is ours: a lead is half the latency, and what all share.
+  const auto rows =
+      engine::AgentRows<>::in(table_layout_, bytes(table_, table_layout_.total_bytes())).value();
+  for (std::uint32_t i = 0; i < run.deadlines; ++i) {
+    const auto lead_ms =
+        static_cast<float>(run.period_ns / kNsPerUs) * 1e-3F * static_cast<float>(i);
+    rows.latency_ms.store_relaxed(i, 2 * lead_ms);  // relaxed: the thread's start orders it
+  }
   MESH_ASSERT(scheduler->start().has_value());
   Figures figures;
   std::atomic<bool> looked{false};
   figures.cpu_share = cpu_share_of([&] {
-    MESH_ASSERT(scheduler->post(std::make_unique<OpenAll>(run, agents)) == nullptr);
+    MESH_ASSERT(scheduler->post(std::make_unique<OpenAll>(run)) == nullptr);
     ::usleep(static_cast<unsigned>((kHorizon.count() + run.period_ns * run.deadlines) / kNsPerUs));
   });
   MESH_ASSERT(scheduler->post(std::make_unique<Look>(figures.late, looked)) == nullptr);
   while (!looked.load(std::memory_order_acquire)) ::usleep(1'000);  // SYNC bench.looked acquire
   scheduler->stop();
-  MESH_ASSERT(figures.late.count() == run.deadlines);
+  MESH_ASSERT(figures.late.count() >= run.deadlines / 10 * 9);  // a few may share a bucket
   return figures;
 }
 

@@ -24,6 +24,7 @@
 #include "engine/loop/engine_loop.hpp"
 #include "engine/station/station_core.hpp"
 #include "queues/spsc_ring.hpp"
+#include "sched/clock.hpp"
 
 namespace mesh::bench {
 namespace {
@@ -37,7 +38,9 @@ constexpr engine::MeshSize kSize{.agents = 64, .stations = 2, .agents_per_statio
 constexpr std::uint32_t kDeclared = 1'024;  // rings of 2,048 slots
 constexpr std::size_t kBareSlots = 4'096;
 constexpr std::uint64_t kRun = 256;
-constexpr std::uint64_t kUnderWay = 512;  // messages sent and not answered, at most
+constexpr std::uint64_t kRingPart = 32 * kRun;
+constexpr std::uint64_t kSwitchPart = 1'000;
+constexpr std::uint64_t kUnderWay = 256;  // messages sent and not answered, at most
 
 struct NoWakes : engine::Wakes {
   void wake(StationId) noexcept override {}
@@ -61,6 +64,11 @@ struct Orders {
   ShmWord<std::uint32_t>* at;
 };
 
+// As the scheduler's thread and a station read it: the mesh's own clock, from ticks.
+std::int64_t mesh_clock(void* reader) noexcept {
+  return static_cast<sched::ClockReader<>*>(reader)->now_ns();
+}
+
 std::span<std::byte> bytes_of(SharedArea& area, std::size_t size) { return {area.at(0), size}; }
 
 // Two stations of one agent each, and their engine: the loop is ticked in the other process alone.
@@ -69,17 +77,23 @@ class Mesh {
   Mesh()
       : table_(engine::table_layout(kSize)->total_bytes()),
         payload_(engine::payload_layout(kSize)->total_bytes()),
-        engine_(engine::engine_layout(kSize)->total_bytes()) {
+        engine_(engine::engine_layout(kSize)->total_bytes()),
+        words_(&engine::table_layout(kSize)
+                    ->array<sched::ClockWords>(
+                        bytes_of(table_, engine::table_layout(kSize)->total_bytes()), "clock")
+                    ->front()),
+        publisher_(*words_),
+        clock_(*words_) {
     loop_ = engine::EngineLoop::create(
                 {kSize, bytes_of(table_, engine::table_layout(kSize)->total_bytes()),
                  bytes_of(payload_, engine::payload_layout(kSize)->total_bytes()),
                  bytes_of(engine_, engine::engine_layout(kSize)->total_bytes())},
-                {}, {.wakes = &wakes_, .read_clock = [](void*) noexcept { return now_ns(); }})
+                {}, {.wakes = &wakes_, .read_clock = &mesh_clock, .context = &clock_})
                 .value();
     for (std::uint16_t number = 1; number <= 2; ++number) attach(number);
   }
 
-  void tick() { loop_->tick(from_ns(now_ns())); }
+  void tick() { loop_->tick(clock_.now()); }
   [[nodiscard]] StationCore& station(std::size_t which) { return *cores_[which]; }
   [[nodiscard]] AgentId agent(std::size_t which) const { return agents_[which]; }
 
@@ -105,13 +119,17 @@ class Mesh {
     options.payload = engine::PayloadView::over(
                           kSize, bytes_of(payload_, engine::payload_layout(kSize)->total_bytes()))
                           .value();
-    options.read_clock = [](void*) noexcept { return now_ns(); };
+    options.read_clock = &mesh_clock;
+    options.clock_context = &clock_;
     cores_.push_back(StationCore::create(options).value());
     MESH_ASSERT(cores_.back()->add_agents(std::span(&agents_.back(), 1)));
   }
 
   NoWakes wakes_;
   SharedArea table_, payload_, engine_;
+  sched::ClockWords* words_;
+  sched::ClockPublisher<> publisher_;
+  sched::ClockReader<> clock_;
   std::vector<std::unique_ptr<SharedArea>> ins_, outs_;
   std::unique_ptr<engine::EngineLoop> loop_;
   std::vector<std::unique_ptr<StationCore>> cores_;
@@ -143,6 +161,30 @@ std::vector<Message> messages() {
           {"64 bytes", false, std::vector<std::byte>(64)},
           {"1 KiB", false, std::vector<std::byte>(1'024)}};
 }
+
+// Rates of equal parts of a run, and their median: what a preemption of either core stretched is a
+// part of its own.
+class Parts {
+ public:
+  explicit Parts(std::uint64_t each) : each_(each), next_(each), last_ns_(now_ns()) {}
+  void note(std::uint64_t done) {
+    if (done < next_) return;
+    const std::int64_t now = now_ns();
+    rates_.push_back(static_cast<double>(done - begun_) * 1e3 /
+                     static_cast<double>(now - last_ns_));
+    begun_ = done;
+    next_ = done + each_;
+    last_ns_ = now;
+  }
+  [[nodiscard]] double median() const { return spread_of(rates_).median; }  // millions a second
+
+ private:
+  std::uint64_t each_;
+  std::uint64_t begun_ = 0;
+  std::uint64_t next_;
+  std::int64_t last_ns_;
+  std::vector<double> rates_;
+};
 
 class Bench {
  public:
@@ -254,8 +296,9 @@ std::vector<double> Bench::one_way(const Message& message, std::uint32_t count) 
 double Bench::ring_rate(std::uint64_t count) {
   orders_.give(Work::kRing);
   Ring::Writer writer = ring_.writer();
-  const std::uint64_t end = writer.head() + count;
-  const std::int64_t start = now_ns();
+  const std::uint64_t begin = writer.head();
+  const std::uint64_t end = begin + count;
+  Parts parts(kRingPart);
   while (writer.head() != end) {
     const Ring::Run run = writer.claim(std::min(kRun, end - writer.head()));
     if (run.slots.empty()) continue;
@@ -264,12 +307,12 @@ double Bench::ring_rate(std::uint64_t count) {
           {position, position, position, position, position, position, position}};
     });
     writer.reveal();
+    parts.note(writer.head() - begin);
   }
   while (writer.free_slots() != kBareSlots) {
   }
-  const auto took = static_cast<double>(now_ns() - start);
   orders_.give(Work::kRest);
-  return static_cast<double>(count) * 1e3 / took;
+  return parts.median();
 }
 
 Bench::SwitchRate Bench::switch_rate(const Message& message, std::uint64_t count) {
@@ -279,7 +322,7 @@ Bench::SwitchRate Bench::switch_rate(const Message& message, std::uint64_t count
   std::uint64_t sent = 0;
   std::uint64_t replied = 0;
   std::uint64_t arrived = 0;
-  const std::int64_t start = now_ns();
+  Parts parts(kSwitchPart);
   while (replied != count) {
     const std::uint64_t room = kUnderWay - (sent - replied);
     for (std::uint64_t i = 0; i < std::min({room, kRun, count - sent}); ++i) send(message);
@@ -294,11 +337,11 @@ Bench::SwitchRate Bench::switch_rate(const Message& message, std::uint64_t count
       ++replied;
       return Answer::ready();
     });
+    parts.note(replied);
   }
-  const auto took = static_cast<double>(now_ns() - start);
   MESH_ASSERT(arrived == count);
   orders_.give(Work::kRest);
-  return {static_cast<double>(count) * 1e3 / took, static_cast<double>(2 * count) * 1e3 / took};
+  return {parts.median(), 2 * parts.median()};
 }
 
 // Medians, or rates, of each round; what is printed is their spread.

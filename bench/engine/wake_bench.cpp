@@ -157,7 +157,7 @@ void run(unsigned rounds, bool json) {
   std::vector<double> ours, bare, over;
   engine::EngineStatus status;
   {
-    const auto engine = start(folder + "/mesh");
+    auto engine = start(folder + "/mesh");
     pin(cores().here);
     BarePair eventfds;
     Pair stations(engine->directory());
@@ -167,7 +167,7 @@ void run(unsigned rounds, bool json) {
       over.push_back(ours.back() / bare.back());
     }
     status = engine->status().value();
-    engine->stop();
+    engine.reset();  // it takes the mesh away, and the other station ends
   }
   std::error_code ignored;  // the engine took its files away
   std::filesystem::remove_all(folder, ignored);

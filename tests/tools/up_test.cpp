@@ -236,47 +236,6 @@ TEST(Agent, RunsItsCommandForEachMessage) {
   EXPECT_EQ(agent.wait().exit_code, 0);
 }
 
-TEST(Agent, OutlivesItsEngine) {
-  const Folder folder;
-  StartedMesh agent({"agent", "--name", "printer", "--dir", folder.mesh()});
-  {
-    Up killed(folder);
-    while (killed.status()["agents_enrolled"] == 0) sched_yield();
-    EXPECT_EQ(killed.ask({"send", "printer", "before"}).exit_code, 0);
-    EXPECT_EQ(agent.line(), "before");
-    killed.process().signal(SIGKILL);
-    EXPECT_EQ(killed.process().wait().exit_code, 128 + SIGKILL);
-  }
-  Up up(folder);
-  while (up.status()["stations"] == 0) sched_yield();
-  EXPECT_EQ(up.ask({"send", "printer", "after"}).exit_code, 0);
-  EXPECT_EQ(agent.line(), "after");
-  EXPECT_EQ(up.status()["adopted"]["returned"], 1);
-}
-
-TEST(Swarm, OutlivesItsEngine) {
-  const Folder folder;
-  const std::vector<std::string> scatter = {"scatter",     "go",   "--horizon-ms", "200",
-                                            "--window-ms", "4000", "--ready-min",  "0.5"};
-  StartedMesh swarm({"swarm", "--agents", "60", "--processes", "3", "--profile", "local", "--dir",
-                     folder.mesh()});
-  {
-    Up killed(folder);
-    EXPECT_THAT(swarm.line(), HasSubstr("60 agents in 3 processes"));
-    EXPECT_EQ(killed.ask(scatter).exit_code, 0);
-    killed.process().signal(SIGKILL);
-    EXPECT_EQ(killed.process().wait().exit_code, 128 + SIGKILL);
-  }
-  Up up(folder);
-  while (up.status()["stations"] != 3) sched_yield();
-  EXPECT_EQ(up.status()["agents_active"], 60);
-  const Ran scattered = up.ask(scatter);
-  EXPECT_EQ(scattered.exit_code, 0) << scattered.out << scattered.err;
-  EXPECT_EQ(Json::parse(scattered.out)["targeted"], 60);
-  swarm.signal(SIGINT);
-  EXPECT_EQ(swarm.wait().exit_code, 0);
-}
-
 TEST(Agent, AnswersWithItsCommandsOutputAndExitCode) {
   const Folder folder;
   Up up(folder);
@@ -350,6 +309,47 @@ TEST(Console, SendsWithoutWaitingWhereItIsTold) {
   EXPECT_EQ(posted.exit_code, 0) << posted.err;
   EXPECT_FALSE(Json::parse(posted.out).contains("answered"));
   EXPECT_EQ(agent.line(), "hello");
+}
+
+TEST(Agent, OutlivesItsEngine) {
+  const Folder folder;
+  StartedMesh agent({"agent", "--name", "printer", "--dir", folder.mesh()});
+  {
+    Up killed(folder);
+    while (killed.status()["agents_enrolled"] == 0) sched_yield();
+    EXPECT_EQ(killed.ask({"send", "printer", "before"}).exit_code, 0);
+    EXPECT_EQ(agent.line(), "before");
+    killed.process().signal(SIGKILL);
+    EXPECT_EQ(killed.process().wait().exit_code, 128 + SIGKILL);
+  }
+  Up up(folder);
+  while (up.status()["stations"] == 0) sched_yield();
+  EXPECT_EQ(up.ask({"send", "printer", "after"}).exit_code, 0);
+  EXPECT_EQ(agent.line(), "after");
+  EXPECT_EQ(up.status()["adopted"]["returned"], 1);
+}
+
+TEST(Swarm, OutlivesItsEngine) {
+  const Folder folder;
+  const std::vector<std::string> scatter = {"scatter",     "go",   "--horizon-ms", "200",
+                                            "--window-ms", "4000", "--ready-min",  "0.5"};
+  StartedMesh swarm({"swarm", "--agents", "60", "--processes", "3", "--profile", "local", "--dir",
+                     folder.mesh()});
+  {
+    Up killed(folder);
+    EXPECT_THAT(swarm.line(), HasSubstr("60 agents in 3 processes"));
+    EXPECT_EQ(killed.ask(scatter).exit_code, 0);
+    killed.process().signal(SIGKILL);
+    EXPECT_EQ(killed.process().wait().exit_code, 128 + SIGKILL);
+  }
+  Up up(folder);
+  while (up.status()["stations"] != 3) sched_yield();
+  EXPECT_EQ(up.status()["agents_active"], 60);
+  const Ran scattered = up.ask(scatter);
+  EXPECT_EQ(scattered.exit_code, 0) << scattered.out << scattered.err;
+  EXPECT_EQ(Json::parse(scattered.out)["targeted"], 60);
+  swarm.signal(SIGINT);
+  EXPECT_EQ(swarm.wait().exit_code, 0);
 }
 
 TEST(Agent, AnswersAScatterWithItsExitCode) {
