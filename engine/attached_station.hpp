@@ -5,10 +5,11 @@
 //             its detach; they outlive that time.
 // Cost        create: allocates both memories in full.
 // If the      dies: the memories go with this object; they are never given to another station.
-// other side  lies: `out` is sealed against shrinking and growing before it is passed.
-// dies        In `out` every byte is input.
-// or lies
-// Errors      create -> invalid_argument, no_space, capacity, system_error.
+// other side  lies: `out` is sealed against shrinking and growing before it is passed. In `out`
+// dies        every byte is input. What is given back after a restart is taken only if it is the
+// or lies     memory that was agreed, by its identity and not by what it says of itself.
+// Errors      create -> invalid_argument, no_space, capacity, system_error. take_back -> not_yours,
+//             system_error.
 #pragma once
 
 #include <array>
@@ -16,8 +17,10 @@
 #include <memory>
 #include <string>
 
+#include "engine/adoption.hpp"
 #include "engine/mesh_files.hpp"
 #include "engine/station/control_protocol.hpp"
+#include "engine/station_table.hpp"
 #include "shm/attach.hpp"
 #include "shm/event_fd.hpp"
 #include "shm/files.hpp"
@@ -25,29 +28,28 @@
 
 namespace mesh::engine {
 
-struct NewStation {
-  std::uint16_t number = 0;
-  std::uint32_t agents = 0;
-  std::uint32_t uid = 0;
-  std::string name{};
-  shm::FormatOptions format{};  // identity of the mesh; the instance is the number
-};
+Result<AttachToken> random_token();
 
 class AttachedStation {
  public:
-  static Result<std::unique_ptr<AttachedStation>> create(MeshFiles& files,
-                                                         const NewStation& station);
+  // `wanted`: number, agents, uid, name. The rest is filled in.
+  static Result<std::unique_ptr<AttachedStation>> create(MeshFiles& files, StationEntry wanted,
+                                                         const shm::FormatOptions& format);
+  // What a station of the dead engine gives back, in the order of ReturnDescriptor. On an error
+  // `left` is as it was.
+  static Result<std::unique_ptr<AttachedStation>> take_back(MeshFiles& files, LeftStation& left,
+                                                            std::span<shm::Descriptor> given_back);
   ~AttachedStation();
   AttachedStation(const AttachedStation&) = delete;
   AttachedStation& operator=(const AttachedStation&) = delete;
 
-  // In the order of StationDescriptor; the caller adds those of the whole mesh.
+  // The caller adds those of the whole mesh.
   [[nodiscard]] int in_to_pass() const noexcept { return in_to_pass_.get(); }
   [[nodiscard]] int out_to_pass() const noexcept { return out_to_pass_.get(); }
   // Passed: the engine keeps the mappings alone.
   void forget_descriptors() noexcept;
 
-  [[nodiscard]] const NewStation& about() const noexcept { return about_; }
+  [[nodiscard]] const StationEntry& entry() const noexcept { return entry_; }
   [[nodiscard]] std::span<std::byte> in() const noexcept { return in_.writable_bytes(); }
   [[nodiscard]] std::span<const std::byte> out() const noexcept { return out_.bytes(); }
   [[nodiscard]] const shm::EventFd& wake() const noexcept { return wake_; }
@@ -57,10 +59,10 @@ class AttachedStation {
     shm::Mapping in, out;
     shm::EventFd wake;
   };
-  AttachedStation(MeshFiles& files, NewStation about, Memories memories);
+  AttachedStation(MeshFiles& files, StationEntry entry, Memories memories);
 
   MeshFiles* files_;
-  NewStation about_;
+  StationEntry entry_;
   shm::Mapping in_;
   shm::Mapping out_;
   shm::EventFd wake_;

@@ -8,32 +8,55 @@ namespace mesh::engine {
 namespace {
 
 constexpr std::size_t kStationsListed = 256;  // a packet holds so many
+constexpr Nanos kAnswerPatience{30 * kNsPerSecond};
 
 }  // namespace
 
-std::optional<OperationId> ControlServer::AttachJob::run(SchedulerThread& scheduler,
-                                                         HostTime /*now*/) {
-  const NewStation& about = station_.about();
-  status_ = scheduler.attach({static_cast<StationId>(about.number),
-                              {about.agents, station_.in(), station_.out()},
-                              about.uid,
-                              &station_.wake()});
+std::optional<OperationId> ControlServer::AttachJob::run(SchedulerThread& scheduler, HostTime now) {
+  const StationEntry& entry = station_.entry();
+  const StationId number{entry.number};
+  const SchedulerThread::Attachment attachment{
+      number, {entry.agents, station_.in(), station_.out()}, entry.uid, &station_.wake()};
+  if (kind_ == Kind::kReturned) {
+    status_ = scheduler.readopt(attachment, now);
+    if (status_) return std::nullopt;
+    // Its rings make no sense: it is dead to us.
+    server_.table_.leave(entry.number);
+    scheduler.give_up(attachment, now);
+    server_.table_.free(entry.number);
+    return std::nullopt;
+  }
+  status_ = scheduler.attach(attachment, now);
+  if (!status_) return std::nullopt;
+  // Before it has any agent: the next engine waits for it, and detaches it if it does not come.
+  status_ = server_.table_.attach(entry);
+  if (!status_) scheduler.detach(number, now);
   return std::nullopt;
 }
 
 void ControlServer::AttachJob::done() {
-  server_.on_attached(connection_, station_.about().number, status_);
+  if (kind_ == Kind::kNew) {
+    server_.on_attached(connection_, station_.entry().number, status_);
+  } else {
+    server_.on_returned(connection_, station_.entry().number, status_);
+  }
 }
 
+// An engine that dies in between leaves a row that says so: the next one finishes it.
 std::optional<OperationId> ControlServer::DetachJob::run(SchedulerThread& scheduler, HostTime now) {
-  scheduler.detach(static_cast<StationId>(station_), now);
+  server_.table_.leave(station_);
+  const StationId number{station_};
+  if (left_ != nullptr) {
+    const StationMemory memory{left_->entry.agents, left_->in.writable_bytes(), {}};
+    scheduler.give_up({number, memory, left_->entry.uid, nullptr}, now);
+  } else {
+    scheduler.detach(number, now);
+  }
+  server_.table_.free(station_);
   return std::nullopt;
 }
 
-void ControlServer::DetachJob::done() {
-  server_.stations_.erase(station_);
-  server_.owners_.erase(station_);
-}
+void ControlServer::DetachJob::done() { server_.on_detached(station_); }
 
 void ControlServer::RequestJob::done() {
   Connection* const connection = server_.find(connection_);
@@ -81,6 +104,7 @@ class ControlServer::StatusJob final : public RequestJob {
     EngineStatus status = status_;
     server().add_counts(status);
     nlohmann::json object = status_json(status);
+    object["awaited"] = server().awaited_json();
     object["attached"] = server().stations_json();
     return dump(object);
   }
@@ -92,6 +116,8 @@ class ControlServer::SendJob final : public RequestJob {
   struct To {
     std::string name;
     std::string text;
+    bool waits = false;  // for the answer
+    Nanos patience{};
   };
   SendJob(ControlServer& server, std::uint64_t connection, To to)
       : RequestJob(server, connection), to_(std::move(to)) {}
@@ -102,18 +128,29 @@ class ControlServer::SendJob final : public RequestJob {
       return std::nullopt;
     }
     target_ = *target;
-    const Status sent =
-        scheduler.loop().send(AgentId{}, target_, std::as_bytes(std::span(to_.text)), now);
-    if (!sent) fail_with(sent.error());
+    const auto posted =
+        scheduler.loop().post({.target = target_, .body = std::as_bytes(std::span(to_.text))}, now);
+    if (!posted) {
+      fail_with(posted.error());
+    } else if (to_.waits) {
+      scheduler.await_answer(*posted, now + to_.patience);
+    }
     return std::nullopt;
+  }
+  void on_answered(SchedulerThread& /*scheduler*/, const AnsweredMessage* answered) override {
+    if (answered != nullptr) answered_ = *answered;
   }
 
  private:
   [[nodiscard]] std::string result() const override {
-    return dump({{"ok", true}, {"target", static_cast<std::uint64_t>(target_)}});
+    nlohmann::json object = {{"ok", true}, {"target", static_cast<std::uint64_t>(target_)}};
+    if (to_.waits) object["answered"] = answered_.has_value();
+    if (answered_) object.update(answered_json(*answered_));
+    return dump(object);
   }
   To to_;
   AgentId target_{};
+  std::optional<AnsweredMessage> answered_;
 };
 
 class ControlServer::OperationJob final : public RequestJob {
@@ -154,8 +191,10 @@ Result<std::unique_ptr<Job>> ControlServer::console_job(const ConsoleRequest& re
   if (request.op == "send") {
     MESH_TRY(std::string name, text_field(object, "to"));
     MESH_TRY(std::string text, text_field(object, "text"));
-    return std::make_unique<SendJob>(*this, request.connection,
-                                     SendJob::To{std::move(name), std::move(text)});
+    SendJob::To to{std::move(name), std::move(text)};
+    MESH_TRY(to.waits, flag_field(object, "wait", false));
+    MESH_TRY(to.patience, ms_field(object, "timeout_ms", kAnswerPatience));
+    return std::make_unique<SendJob>(*this, request.connection, std::move(to));
   }
   if (request.op == "scatter" || request.op == "broadcast") {
     auto job = std::make_unique<OperationJob>(*this, request);
@@ -163,8 +202,8 @@ Result<std::unique_ptr<Job>> ControlServer::console_job(const ConsoleRequest& re
     return job;
   }
   return fail(Errc::bad_input, "request: op '" + request.op +
-                                   "' is none of attach, enrol, status, send, broadcast, scatter, "
-                                   "down");
+                                   "' is none of attach, reattach, enrol, observe, status, send, "
+                                   "broadcast, scatter, down");
 }
 
 nlohmann::json ControlServer::stations_json() const {
@@ -173,10 +212,9 @@ nlohmann::json ControlServer::stations_json() const {
     const auto owner = owners_.find(number);
     const auto found =
         owner == owners_.end() ? connections_.end() : connections_.find(owner->second);
-    nlohmann::json one = {{"station", number},
-                          {"name", station->about().name},
-                          {"agents", station->about().agents},
-                          {"uid", station->about().uid}};
+    const StationEntry& entry = station->entry();
+    nlohmann::json one = {
+        {"station", number}, {"name", entry.name}, {"agents", entry.agents}, {"uid", entry.uid}};
     if (found != connections_.end()) {
       one["process"] = found->second->peer.process;
       one["death_known_by"] = found->second->process ? "socket, pidfd" : "socket";
@@ -187,19 +225,46 @@ nlohmann::json ControlServer::stations_json() const {
   return list;
 }
 
+nlohmann::json ControlServer::awaited_json() const {
+  nlohmann::json list = nlohmann::json::array();
+  for (const auto& [number, awaited] : awaited_) {
+    const StationEntry& entry = awaited.station.entry;
+    list.push_back({{"station", number}, {"name", entry.name}, {"agents", entry.agents}});
+    if (list.size() == kStationsListed) break;
+  }
+  return list;
+}
+
 void ControlServer::add_counts(EngineStatus& status) const noexcept {
-  status.stations = stations();
-  status.connections = connections();
-  status.stations_ever = stations_ever();
+  const auto now = [](const auto& count) {
+    return count.load(std::memory_order_relaxed);  // relaxed: each stands alone
+  };
+  status.stations = now(station_count_);
+  status.connections = now(connection_count_);
+  status.stations_ever = now(stations_ever_);
+  status.evicted = now(evicted_ever_);
+  status.missing_rights = missing_rights_;
+  status.adoption = adoption_;
+  status.adoption.returned = now(returned_);
+  status.adoption.awaited = now(awaited_count_);
+  status.adoption.not_back = now(not_back_);
+  status.adoption.refused = now(refused_back_);
 }
 
 EngineStatus status_of(SchedulerThread& scheduler) {
   EngineStatus status;
   status.counters = scheduler.loop().counters();
+  status.gauges = scheduler.loop().gauges();
   status.agents_active = scheduler.loop().agents_active();
   status.agents_enrolled = scheduler.loop().agents_enrolled();
+  const sched::LatenessHistogram& late = scheduler.loop().lateness();
+  status.lateness = {late.count(), late.quantile_ns(0.5), late.quantile_ns(0.9),
+                     late.quantile_ns(0.99), late.max_ns()};
   status.turns = scheduler.counters().turns;
   status.parks = scheduler.counters().parks;
+  for (const SchedulerThread::Stuck& one : scheduler.stuck()) {
+    status.stuck.push_back({one.station, one.standing});
+  }
   return status;
 }
 

@@ -26,8 +26,10 @@ struct ControlServer::Connection {
 
 class ControlServer::AttachJob final : public Job {
  public:
-  AttachJob(ControlServer& server, std::uint64_t connection, const AttachedStation& station)
-      : server_(server), connection_(connection), station_(station) {}
+  enum class Kind : std::uint8_t { kNew, kReturned };
+  AttachJob(ControlServer& server, std::uint64_t connection, const AttachedStation& station,
+            Kind kind)
+      : server_(server), connection_(connection), station_(station), kind_(kind) {}
   std::optional<OperationId> run(SchedulerThread& scheduler, HostTime now) override;
   void done() override;
 
@@ -35,18 +37,22 @@ class ControlServer::AttachJob final : public Job {
   ControlServer& server_;
   std::uint64_t connection_;
   const AttachedStation& station_;
+  Kind kind_;
   Status status_;
 };
 
 class ControlServer::DetachJob final : public Job {
  public:
-  DetachJob(ControlServer& server, std::uint16_t station) : server_(server), station_(station) {}
+  // `left`: of one that is not back from the dead engine; it stands until done().
+  DetachJob(ControlServer& server, std::uint16_t station, const LeftStation* left)
+      : server_(server), station_(station), left_(left) {}
   std::optional<OperationId> run(SchedulerThread& scheduler, HostTime now) override;
   void done() override;
 
  private:
   ControlServer& server_;
   std::uint16_t station_;
+  const LeftStation* left_;
 };
 
 // Ends with one answer to the connection that asked, if it is still there.

@@ -3,11 +3,13 @@
 #include <array>
 #include <cmath>
 #include <cstdio>
+#include <cstring>
 #include <span>
 
 #include <nlohmann/json.hpp>
 
 #include "engine/station/control_protocol.hpp"
+#include "engine/station/delivery.hpp"
 
 namespace mesh::engine {
 namespace {
@@ -17,6 +19,33 @@ using nlohmann::json;
 constexpr double kMsMax = 86'400'000;  // a day
 constexpr std::array<std::string_view, 6> kVerbs = {"observe", "orient", "decide",
                                                     "act",     "record", "sync"};
+
+constexpr std::size_t kBodyTextMax = kControlPacketBytes - 1'024;  // the rest of a packet
+
+constexpr const char* state_name(sched::TrinaryState state) noexcept {
+  switch (state) {
+    case sched::TrinaryState::ready:
+      return "ready";
+    case sched::TrinaryState::conflict:
+      return "conflict";
+    default:
+      return "transit";
+  }
+}
+
+constexpr const char* conflict_name(sched::ConflictType type) noexcept {
+  constexpr std::array<const char*, 7> kNames = {"none",
+                                                 "context_divergence",
+                                                 "data_contradiction",
+                                                 "temporal_paradox",
+                                                 "capability_mismatch",
+                                                 "hash_mismatch",
+                                                 "other"};
+  const auto number = static_cast<std::size_t>(type);
+  return number < kNames.size() ? kNames[number] : "unknown";
+}
+
+double us_of(std::int64_t ns) noexcept { return static_cast<double>(ns) / kNsPerUs; }
 
 tl::unexpected<Error> bad_field(const char* key, const std::string& expected) {
   return fail(Errc::bad_input, std::string("field '") + key + "': " + expected);
@@ -45,6 +74,13 @@ Result<double> number_field(const json& object, const char* key, double otherwis
     return bad_field(key, "a number is expected");
   }
   return found->get<double>();
+}
+
+Result<bool> flag_field(const json& object, const char* key, bool otherwise) {
+  const auto found = object.find(key);
+  if (found == object.end()) return otherwise;
+  if (!found->is_boolean()) return bad_field(key, "true or false is expected");
+  return found->get<bool>();
 }
 
 Result<Nanos> ms_field(const json& object, const char* key, Nanos otherwise) {
@@ -166,6 +202,57 @@ json result_json(const FinishedOperation& finished) {
   };
 }
 
+// A conflict's body begins with its two values (engine/station/delivery.hpp).
+json answered_json(const AnsweredMessage& answered) {
+  json object = {{"agent", static_cast<std::uint64_t>(answered.agent)},
+                 {"state", state_name(answered.state)},
+                 {"expired", answered.expired},
+                 {"processing_us", answered.processing_us}};
+  std::span<const std::byte> body = answered.body;
+  if (answered.state == sched::TrinaryState::conflict && body.size() >= sizeof(ConflictValues)) {
+    ConflictValues values{};
+    std::memcpy(&values, body.data(), sizeof values);
+    object["conflict"] = {{"type", conflict_name(answered.conflict)},
+                          {"expected", values.expected},
+                          {"received", values.received}};
+    body = body.subspan(sizeof values);
+  }
+  object["body_bytes"] = body.size();
+  std::size_t kept = body.size();
+  const auto text = [&] { return std::string(reinterpret_cast<const char*>(body.data()), kept); };
+  // Escaped it may be several times as long.
+  while (kept != 0 && dump(text()).size() > kBodyTextMax) kept /= 2;
+  object["body"] = text();
+  object["body_cut"] = kept != body.size();
+  return object;
+}
+
+namespace {
+
+json adoption_json(const AdoptionStatus& adoption) {
+  if (!adoption.is_adopted) return nullptr;
+  return {{"agents", adoption.agents},
+          {"operations", adoption.operations},
+          {"messages", adoption.messages},
+          {"stations", adoption.stations},
+          {"returned", adoption.returned},
+          {"awaited", adoption.awaited},
+          {"not_back", adoption.not_back},
+          {"refused", adoption.refused},
+          {"lost", "samples younger than a second"}};
+}
+
+json stuck_json(const std::vector<StuckStation>& stuck) {
+  json list = json::array();
+  for (const StuckStation& one : stuck) {
+    list.push_back(
+        {{"station", static_cast<unsigned>(one.station)}, {"ms", one.standing.count() / kNsPerMs}});
+  }
+  return list;
+}
+
+}  // namespace
+
 json status_json(const EngineStatus& status) {
   const LoopCounters& loop = status.counters;
   return {{"ok", true},
@@ -174,6 +261,22 @@ json status_json(const EngineStatus& status) {
           {"stations", status.stations},
           {"stations_ever", status.stations_ever},
           {"connections", status.connections},
+          {"lateness_us",
+           {{"buckets", status.lateness.buckets},
+            {"p50", us_of(status.lateness.p50_ns)},
+            {"p90", us_of(status.lateness.p90_ns)},
+            {"p99", us_of(status.lateness.p99_ns)},
+            {"max", us_of(status.lateness.max_ns)}}},
+          {"evicted", status.evicted},
+          {"stuck", stuck_json(status.stuck)},
+          {"adopted", adoption_json(status.adoption)},
+          {"missing_rights", status.missing_rights},
+          {"in_use",
+           {{"messages", status.gauges.unanswered},
+            {"operations", status.gauges.operations},
+            {"pending", status.gauges.pending},
+            {"parked_free_bytes", status.gauges.parked_free_bytes},
+            {"payload_used_bytes", status.gauges.payload_used_bytes}}},
           {"counters",
            {{"turns", status.turns},
             {"parks", status.parks},
@@ -187,7 +290,18 @@ json status_json(const EngineStatus& status) {
             {"target_full", loop.target_full},
             {"expired", loop.expired},
             {"no_such_agent", loop.no_such_agent},
-            {"pending", loop.pending}}}};
+            {"pending", loop.pending},
+            {"held", loop.held},
+            {"redelivered", loop.redelivered},
+            {"duplicates", loop.duplicates},
+            {"lost_replies", loop.lost_replies},
+            {"parked", loop.parked},
+            {"parked_full", loop.parked_full},
+            {"unanswered_full", loop.unanswered_full},
+            {"capability_mismatch", loop.capability_mismatch},
+            {"not_routable", loop.not_routable},
+            {"operations", loop.operations},
+            {"operations_full", loop.operations_full}}}};
 }
 
 std::string hex_of(std::uint64_t value) {

@@ -18,6 +18,7 @@ Result<std::string> text_field(const nlohmann::json& object, const char* key);
 Result<std::uint64_t> count_field(const nlohmann::json& object, const char* key);
 // `otherwise` where the field is missing.
 Result<double> number_field(const nlohmann::json& object, const char* key, double otherwise);
+Result<bool> flag_field(const nlohmann::json& object, const char* key, bool otherwise);
 Result<Nanos> ms_field(const nlohmann::json& object, const char* key, Nanos otherwise);
 
 // "A" to "F", or the class's number.
@@ -33,6 +34,8 @@ Result<OperationRequest> operation_of(const nlohmann::json& object, std::string&
 [[nodiscard]] std::string dump(const nlohmann::json& object);
 [[nodiscard]] std::string error_json(const Error& error);
 [[nodiscard]] nlohmann::json result_json(const FinishedOperation& finished);
+// Fits into a packet: a body that does not is cut, and said to be.
+[[nodiscard]] nlohmann::json answered_json(const AnsweredMessage& answered);
 [[nodiscard]] nlohmann::json status_json(const EngineStatus& status);
 [[nodiscard]] std::string hex_of(std::uint64_t value);
 

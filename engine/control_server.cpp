@@ -39,19 +39,25 @@ Status watch(int epoll, int fd, std::uint64_t event) {
 
 }  // namespace
 
-ControlServer::ControlServer(const ControlOptions& options, MeshFiles& files,
-                             SchedulerThread& scheduler)
+// A request, and what it carried.
+struct ControlServer::Packet {
+  std::string text;
+  std::vector<shm::Descriptor> descriptors;
+};
+
+ControlServer::ControlServer(const ControlOptions& options, const Uses& uses)
     : options_(options),
-      files_(files),
-      scheduler_(scheduler),
+      files_(uses.files),
+      scheduler_(uses.scheduler),
+      table_(uses.table),
       next_connection_(kFirstConnection),
-      evicted_(kMaxStations, 0, 1),
+      last_number_(uses.table.last_number()),
+      evictions_(kMaxStations, 0, 1),
       packet_(kControlPacketBytes) {}
 
 Result<std::unique_ptr<ControlServer>> ControlServer::create(const ControlOptions& options,
-                                                             MeshFiles& files,
-                                                             SchedulerThread& scheduler) {
-  std::unique_ptr<ControlServer> made(new ControlServer(options, files, scheduler));
+                                                             const Uses& uses) {
+  std::unique_ptr<ControlServer> made(new ControlServer(options, uses));
   MESH_CHECK_OK(made->open());
   return made;
 }
@@ -68,7 +74,17 @@ Status ControlServer::open() {
   return watch(epoll_.get(), options_.wake->fd(), kWakeEvent);
 }
 
+void ControlServer::await(std::vector<LeftStation> stations, const AdoptionStatus& adoption) {
+  adoption_ = adoption;
+  for (LeftStation& station : stations) {
+    const std::uint16_t number = station.entry.number;
+    awaited_.emplace(number, Awaited{std::move(station)});
+  }
+}
+
 void ControlServer::start() {
+  await_until_ns_ = sched::HostCounters::monotonic_ns() + options_.reconnect.count();
+  update_counts();
   thread_ = std::thread([this] { run(); });
 }
 
@@ -76,12 +92,13 @@ void ControlServer::stop() {
   stopping_.store(true, std::memory_order_relaxed);  // relaxed: the join orders what follows
   static_cast<void>(options_.wake->signal());
   if (thread_.joinable()) thread_.join();
+  say_goodbye();
   connections_.clear();
   listener_.close();
 }
 
-void ControlServer::evict(StationId station) noexcept {
-  static_cast<void>(evicted_.try_push(station));  // as many as there can be: it fits
+void ControlServer::evict(const Eviction& eviction) noexcept {
+  static_cast<void>(evictions_.try_push(eviction));  // as many as there can be: it fits
   static_cast<void>(options_.wake->signal());
 }
 
@@ -90,7 +107,7 @@ void ControlServer::run() {
   // relaxed: stop() joins.
   while (!stopping_.load(std::memory_order_relaxed)) {
     const int count =
-        ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), -1);
+        ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), wait_ms());
     for (int i = 0; i < std::max(count, 0); ++i) {
       const std::uint64_t about = events[static_cast<std::size_t>(i)].data.u64;
       if (about == kListenerEvent) {
@@ -103,6 +120,7 @@ void ControlServer::run() {
         read(*connection);
       }
     }
+    give_up_awaited();
     take_done();
     update_counts();
   }
@@ -110,10 +128,7 @@ void ControlServer::run() {
 
 void ControlServer::take_done() {
   while (const std::unique_ptr<Job> job = scheduler_.take_done()) job->done();
-  for (StationId station{}; evicted_.pop(std::span(&station, 1)) != 0;) {
-    const auto owner = owners_.find(static_cast<std::uint16_t>(station));
-    if (owner != owners_.end()) drop(owner->second);
-  }
+  for (Eviction eviction; evictions_.pop(std::span(&eviction, 1)) != 0;) evict_now(eviction);
   for (; !unposted_.empty(); unposted_.pop_front()) {
     unposted_.front() = scheduler_.post(std::move(unposted_.front()));
     if (unposted_.front() != nullptr) break;
@@ -184,14 +199,16 @@ bool ControlServer::is_admitted(std::uint32_t uid) const {
 }
 
 void ControlServer::read(Connection& connection) {
-  const ssize_t size = ::recv(connection.socket.get(), packet_.data(), packet_.size(), MSG_TRUNC);
-  if (size < 0 && (errno == EAGAIN || errno == EINTR)) return;
-  if (size <= 0 || static_cast<std::size_t>(size) > packet_.size()) return drop(connection.number);
-  const std::string packet(packet_.data(), static_cast<std::size_t>(size));
+  auto received = shm::receive_packet(connection.socket.get(), packet_, shm::Waiting::kDoNotWait);
+  if (!received) {
+    if (received.error().code != Errc::not_ready) drop(connection.number);
+    return;
+  }
   if (connection.is_busy) {
     return refuse(connection, {Errc::busy, 0, "request: the one before it is not answered yet"});
   }
-  handle(connection, packet);
+  const auto* const text = reinterpret_cast<const char*>(packet_.data());
+  handle(connection, {{text, received->size_bytes}, std::move(received->descriptors)});
 }
 
 void ControlServer::answer(Connection& connection, const std::string& json) {
@@ -220,142 +237,27 @@ void ControlServer::drop(std::uint64_t number) {
   if (station != 0 && is_attached) detach(station);  // else its AttachJob finds the owner gone
 }
 
-void ControlServer::detach(std::uint16_t station) {
-  post(std::make_unique<DetachJob>(*this, station));
-}
-
 void ControlServer::update_counts() noexcept {
   // relaxed: as at their accessors.
   station_count_.store(stations_.size(), std::memory_order_relaxed);
+  awaited_count_.store(awaited_.size(), std::memory_order_relaxed);         // relaxed: as above
   connection_count_.store(connections_.size(), std::memory_order_relaxed);  // relaxed: as above
 }
 
 // Requests.
 
-void ControlServer::handle(Connection& connection, const std::string& packet) {
-  const nlohmann::json object = nlohmann::json::parse(packet, nullptr, false);
+void ControlServer::handle(Connection& connection, Packet packet) {
+  const nlohmann::json object = nlohmann::json::parse(packet.text, nullptr, false);
   if (!object.is_object()) {
     return refuse(connection, {Errc::bad_input, 0, "request: it is no JSON object"});
   }
   const auto op = text_field(object, "op");
   if (!op) return refuse(connection, op.error());
+  if (*op == "reattach") return handle_reattach(connection, object, packet.descriptors);
   if (*op == "attach") return handle_attach(connection, object);
   if (*op == "enrol") return handle_enrol(connection, object);
+  if (*op == "observe") return handle_observe(connection, object);
   handle_console(connection, *op, object);
-}
-
-Status ControlServer::check_attach(const Connection& connection,
-                                   const nlohmann::json& request) const {
-  if (connection.station != 0) {
-    return fail(Errc::already_exists, "attach: this connection is station " +
-                                          std::to_string(connection.station) + " already");
-  }
-  MESH_TRY(const std::uint64_t version, count_field(request, "version"));
-  if (version != kControlVersion) {
-    return fail(Errc::version_skew,
-                "attach: the station speaks version " + std::to_string(version) +
-                    " of the control protocol, this engine " + std::to_string(kControlVersion),
-                kControlVersion);
-  }
-  MESH_TRY(const std::uint64_t page_bytes, count_field(request, "page_bytes"));
-  if (page_bytes != shm::system_page_bytes()) {
-    return fail(Errc::page_size_mismatch,
-                "attach: the station has pages of " + std::to_string(page_bytes) +
-                    " bytes, this engine of " + std::to_string(shm::system_page_bytes()),
-                static_cast<std::int64_t>(shm::system_page_bytes()));
-  }
-  MESH_TRY(const std::string hash, text_field(request, "layout_hash"));
-  MESH_TRY(const MemoryMap reference, memory_map(kReferenceMesh));
-  if (hash != hex_of(reference.hash())) {
-    return fail(Errc::layout_mismatch, "attach: the station's layouts have the hash " + hash +
-                                           ", this engine's " + hex_of(reference.hash()) +
-                                           ": built from other definitions");
-  }
-  return {};
-}
-
-void ControlServer::handle_attach(Connection& connection, const nlohmann::json& request) {
-  const auto checked = check_attach(connection, request);
-  if (!checked) return refuse(connection, checked.error());
-  const auto agents = count_field(request, "agents");
-  if (!agents) return refuse(connection, agents.error());
-  if (*agents == 0 || *agents > options_.size.agents) {
-    return refuse(connection,
-                  {Errc::capacity, static_cast<std::int64_t>(options_.size.agents),
-                   "attach: " + std::to_string(*agents) + " agents, this mesh has room for 1 to " +
-                       std::to_string(options_.size.agents)});
-  }
-  const auto number = free_number();
-  if (!number) return refuse(connection, number.error());
-  NewStation wanted;
-  wanted.number = *number;
-  wanted.agents = static_cast<std::uint32_t>(*agents);
-  wanted.uid = connection.peer.user;
-  wanted.name = text_field(request, "name").value_or("station");
-  wanted.format = options_.format;
-  auto station = AttachedStation::create(files_, wanted);
-  if (!station) return refuse(connection, station.error());
-  last_number_ = *number;
-  connection.station = *number;
-  connection.is_busy = true;
-  owners_[*number] = connection.number;
-  const AttachedStation& made = *stations_.emplace(*number, std::move(*station)).first->second;
-  // relaxed: as at its accessor.
-  stations_ever_.fetch_add(1, std::memory_order_relaxed);
-  post(std::make_unique<AttachJob>(*this, connection.number, made));
-}
-
-// Round and round, so that a number comes again as late as it can.
-Result<std::uint16_t> ControlServer::free_number() const {
-  const auto most = static_cast<std::uint32_t>(options_.size.stations);
-  for (std::uint32_t step = 0; step < most; ++step) {
-    const auto number = static_cast<std::uint16_t>((last_number_ + step) % most + 1);
-    if (!stations_.contains(number)) return number;
-  }
-  return fail(
-      Errc::capacity,
-      "attach: " + std::to_string(most) + " stations are attached, as many as this mesh has", most);
-}
-
-void ControlServer::on_attached(std::uint64_t number, std::uint16_t station, const Status& status) {
-  Connection* const connection = find(number);
-  if (!status) {
-    stations_.erase(station);
-    owners_.erase(station);
-    if (connection == nullptr) return;
-    connection->station = 0;
-    return refuse(*connection, status.error());
-  }
-  if (connection == nullptr) return detach(station);  // gone meanwhile
-  connection->is_attached = true;
-  AttachedStation& attached = *stations_.at(station);
-  const shm::MappingIdentity& identity = options_.format.identity;
-  answer(*connection, dump({{"ok", true},
-                            {"station", station},
-                            {"mesh_agents", options_.size.agents},
-                            {"mesh_stations", options_.size.stations},
-                            {"agents_per_station", options_.size.agents_per_station},
-                            {"mesh_uuid", identity.mesh_uuid},
-                            {"boot_id", identity.boot_id}}));
-  const Status passed = pass_memories(*connection, attached);
-  attached.forget_descriptors();
-  if (!passed || connection->is_broken) drop(number);
-}
-
-Status ControlServer::pass_memories(Connection& connection, const AttachedStation& station) {
-  const std::uint64_t number = station.about().number;
-  std::array<int, kStationDescriptors> descriptors{};
-  const auto put = [&](StationDescriptor which, int fd) {
-    descriptors[static_cast<std::size_t>(which)] = fd;
-  };
-  put(StationDescriptor::table, table_to_pass_.get());
-  put(StationDescriptor::payload, payload_to_pass_.get());
-  put(StationDescriptor::in, station.in_to_pass());
-  put(StationDescriptor::out, station.out_to_pass());
-  put(StationDescriptor::station_wake, station.wake().fd());
-  put(StationDescriptor::engine_wake, options_.engine_wake->fd());
-  return shm::send_descriptors(connection.socket.get(), std::as_bytes(std::span(&number, 1)),
-                               descriptors);
 }
 
 void ControlServer::handle_enrol(Connection& connection, const nlohmann::json& request) {

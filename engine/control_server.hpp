@@ -1,8 +1,9 @@
 // ControlServer: the control thread. It listens, admits stations and consoles, hands their requests
 // to the scheduler thread and sends the answers; and it learns when a station dies.
 //
-//     connected ──attach──▶ attaching ──▶ attached ──connection closed, or pidfd──▶ gone
-//                                 ╲__________ client gone meanwhile ______________▲
+//     connected ──attach──▶ attaching ──▶ attached ──connection closed, pidfd, evicted──▶ gone
+//                  ▲              ╲__________ client gone meanwhile ____________________▲
+//                  └─reattach── awaited, after a restart ──reconnect passed────────────┘
 //
 // It is an epoll loop of its own and not Boost.Asio: its descriptors are seqpacket sockets that
 // pass descriptors, pidfds and eventfds, of which Asio 1.74 knows none.
@@ -22,12 +23,14 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include <nlohmann/json_fwd.hpp>
 
+#include "engine/adoption.hpp"
 #include "engine/attached_station.hpp"
 #include "engine/engine.hpp"
 #include "engine/mesh_files.hpp"
@@ -45,6 +48,13 @@ struct ConsoleRequest {  // status, send, broadcast, scatter
 // What the loop's thread knows for status.
 [[nodiscard]] EngineStatus status_of(SchedulerThread& scheduler);
 
+// A station that has to go, whatever it does.
+struct Eviction {
+  enum class Why : std::uint8_t { kCorrupt, kStuck };
+  StationId station{};
+  Why why = Why::kCorrupt;
+};
+
 struct ControlOptions {
   MeshSize size;
   AttachPolicy policy;
@@ -52,34 +62,34 @@ struct ControlOptions {
   std::shared_ptr<const shm::EventFd> engine_wake;
   std::shared_ptr<const shm::EventFd> wake;  // of the control thread: jobs done, stop()
   std::function<void()> on_down;
+  Nanos reconnect{};    // how long stations of the dead engine are waited for
+  Nanos stuck_after{};  // said to who is evicted for it
 };
 
 class ControlServer {
  public:
-  // `files` and `scheduler` outlive it.
+  // All of them outlive it. The table of stations is the scheduler thread's once that runs.
+  struct Uses {
+    MeshFiles& files;
+    SchedulerThread& scheduler;
+    StationTable& table;
+  };
   static Result<std::unique_ptr<ControlServer>> create(const ControlOptions& options,
-                                                       MeshFiles& files,
-                                                       SchedulerThread& scheduler);
+                                                       const Uses& uses);
   ~ControlServer();
   ControlServer(const ControlServer&) = delete;
   ControlServer& operator=(const ControlServer&) = delete;
 
+  // Before start(): stations of the dead engine, to be waited for from start() on, and what status
+  // is to say of the adoption.
+  void await(std::vector<LeftStation> stations, const AdoptionStatus& adoption);
+  void set_missing_rights(std::vector<std::string> rights) { missing_rights_ = std::move(rights); }
   void start();
   void stop();
-  // From the scheduler thread: this station's memory makes no sense any more.
-  void evict(StationId station) noexcept;
+  // From the scheduler thread.
+  void evict(const Eviction& eviction) noexcept;
 
   void add_counts(EngineStatus& status) const noexcept;
-  // Counts, for status. relaxed: each stands alone.
-  [[nodiscard]] std::size_t stations() const noexcept {
-    return station_count_.load(std::memory_order_relaxed);
-  }  // relaxed: as above
-  [[nodiscard]] std::size_t connections() const noexcept {
-    return connection_count_.load(std::memory_order_relaxed);
-  }  // relaxed: as above
-  [[nodiscard]] std::uint64_t stations_ever() const noexcept {
-    return stations_ever_.load(std::memory_order_relaxed);
-  }  // relaxed: as above
 
  private:
   struct Connection;
@@ -91,50 +101,78 @@ class ControlServer {
   class SendJob;
   class StatusJob;
 
-  ControlServer(const ControlOptions& options, MeshFiles& files, SchedulerThread& scheduler);
+  struct Awaited {
+    LeftStation station;
+    bool is_given_up = false;  // its detach is under way
+  };
+
+  ControlServer(const ControlOptions& options, const Uses& uses);
   Status open();
   void run();
   void accept_all();
   void admit(shm::Descriptor socket);
   void read(Connection& connection);
-  void handle(Connection& connection, const std::string& packet);
-  void handle_attach(Connection& connection, const nlohmann::json& request);
+  struct Packet;
+  void handle(Connection& connection, Packet packet);
+  static Status check_build(const std::string& op, const nlohmann::json& request);
   void handle_enrol(Connection& connection, const nlohmann::json& request);
+  void handle_observe(Connection& connection, const nlohmann::json& request);
   void handle_console(Connection& connection, const std::string& op, const nlohmann::json& request);
   Result<std::unique_ptr<Job>> console_job(const ConsoleRequest& request,
                                            const nlohmann::json& object);
-  Status check_attach(const Connection& connection, const nlohmann::json& request) const;
   [[nodiscard]] bool is_admitted(std::uint32_t uid) const;
-  Result<std::uint16_t> free_number() const;
 
   void post(std::unique_ptr<Job> job);
   void take_done();
   void answer(Connection& connection, const std::string& json);
   void refuse(Connection& connection, const Error& error);
+  void drop(std::uint64_t connection);
+
+  // control_stations.cpp
+  void handle_attach(Connection& connection, const nlohmann::json& request);
+  Result<StationEntry> entry_for(const Connection& connection, const nlohmann::json& request) const;
+  const AttachedStation& hold(Connection& connection, std::unique_ptr<AttachedStation> station);
   void on_attached(std::uint64_t connection, std::uint16_t station, const Status& status);
   Status pass_memories(Connection& connection, const AttachedStation& station);
-  void drop(std::uint64_t connection);
+  void handle_reattach(Connection& connection, const nlohmann::json& request,
+                       std::span<shm::Descriptor> given_back);
+  Result<LeftStation*> left_station(const Connection& connection, const nlohmann::json& request);
+  void on_returned(std::uint64_t connection, std::uint16_t station, const Status& status);
+  void give_up_awaited();
+  [[nodiscard]] int wait_ms() const;  // until then; -1: for nothing
+  void evict_now(const Eviction& eviction);
   void detach(std::uint16_t station);
+  void on_detached(std::uint16_t station);
+  void say_goodbye();
+
   void update_counts() noexcept;
   [[nodiscard]] nlohmann::json stations_json() const;
+  [[nodiscard]] nlohmann::json awaited_json() const;
   [[nodiscard]] Connection* find(std::uint64_t connection);
 
   ControlOptions options_;
   MeshFiles& files_;
   SchedulerThread& scheduler_;
+  StationTable& table_;
   shm::Descriptor listener_;
   shm::Descriptor epoll_;
   shm::Descriptor table_to_pass_, payload_to_pass_;
   std::uint64_t next_connection_ = 0;
-  std::uint16_t last_number_ = 0;
+  std::uint32_t last_number_ = 0;  // the highest ever given
   std::map<std::uint64_t, std::unique_ptr<Connection>> connections_;
   std::map<std::uint16_t, std::unique_ptr<AttachedStation>> stations_;
   std::map<std::uint16_t, std::uint64_t> owners_;  // connection of each station
+  std::map<std::uint16_t, Awaited> awaited_;
+  std::int64_t await_until_ns_ = 0;  // CLOCK_MONOTONIC
+  AdoptionStatus adoption_;
+  std::vector<std::string> missing_rights_;
   std::deque<std::unique_ptr<Job>> unposted_;
-  queues::local::HandOver<StationId> evicted_;
-  std::vector<char> packet_;
-  std::atomic<std::size_t> station_count_{0}, connection_count_{0};
-  std::atomic<std::uint64_t> stations_ever_{0};
+  queues::local::HandOver<Eviction> evictions_;
+  std::vector<std::byte> packet_;
+  // Counts, for status, of any thread. relaxed: each stands alone.
+  std::atomic<std::size_t> station_count_{0}, connection_count_{0}, awaited_count_{0};
+  std::atomic<std::uint64_t> stations_ever_{0}, evicted_ever_{0};
+  std::atomic<std::uint64_t> returned_{0}, not_back_{0}, refused_back_{0};
   std::atomic<bool> stopping_{false};
   std::thread thread_;
 };

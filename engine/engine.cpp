@@ -7,12 +7,14 @@
 
 #include <sys/time.h>
 
+#include "engine/adoption.hpp"
 #include "engine/control_server.hpp"
 #include "engine/mesh_files.hpp"
 #include "engine/scheduler_thread.hpp"
 #include "engine/station/control_protocol.hpp"
-#include "engine/station/station_memory.hpp"
+#include "engine/station_table.hpp"
 #include "shm/attach.hpp"
+#include "shm/base/point.hpp"
 #include "shm/uuid.hpp"
 
 namespace mesh::engine {
@@ -21,6 +23,10 @@ namespace {
 std::int64_t wall_clock_ns() noexcept {
   return std::chrono::duration_cast<Nanos>(std::chrono::system_clock::now().time_since_epoch())
       .count();
+}
+
+std::string counted(std::size_t count, const std::string& what) {
+  return std::to_string(count) + " " + what + (count == 1 ? "" : "s");
 }
 
 Result<std::shared_ptr<const shm::EventFd>> shared_event() {
@@ -78,20 +84,71 @@ class ScatterJob final : public CallJob<OperationReport> {
   bool with_trace_;
 };
 
+class AskJob final : public CallJob<AnsweredMessage> {
+ public:
+  struct Question {
+    AgentId target{};
+    std::span<const std::byte> body{};  // the caller's, who waits
+    Nanos patience{};
+  };
+  explicit AskJob(const Question& question) : question_(question) {}
+  std::optional<OperationId> run(SchedulerThread& scheduler, HostTime now) override {
+    const auto posted =
+        scheduler.loop().post({.target = question_.target, .body = question_.body}, now);
+    if (posted) {
+      scheduler.await_answer(*posted, now + question_.patience);
+    } else {
+      result_ = tl::unexpected<Error>(posted.error());
+    }
+    return std::nullopt;
+  }
+  void on_answered(SchedulerThread& /*scheduler*/, const AnsweredMessage* answered) override {
+    if (answered != nullptr) {
+      result_ = *answered;
+    } else {
+      result_ =
+          fail(Errc::timed_out, "ask: no answer within " +
+                                    std::to_string(question_.patience.count() / kNsPerMs) + " ms");
+    }
+  }
+
+ private:
+  Question question_;
+};
+
 }  // namespace
 
 struct Engine::State {
   explicit State(MeshFiles claimed) : files(std::move(claimed)) {}
 
   Status make_memories(const EngineOptions& options);
+  Status look_around(const EngineOptions& options);
+  [[nodiscard]] tl::unexpected<Error> cannot_adopt(const Error& why) const;
+  Status make_scheduler(const EngineOptions& options);
+  Status format_new();
+  void go_on(const EngineOptions& options);
+  Status make_control(const EngineOptions& options);
+  Status start_threads();
   template <class T, class MadeJob>
   Result<T> call(std::unique_ptr<MadeJob> job);
 
   // In the order of their making: threads go before what they use.
   MeshFiles files;
+  MeshSize size;
   std::optional<shm::Mapping> table, payload, engine;
-  const sched::ClockWords* clock = nullptr;
+  std::optional<StationTable> station_table;
+  std::vector<LeftStation> left;
+  std::vector<LeavingStation> leaving;
+  std::vector<std::string> orphans;
+  AdoptionStatus adoption;
+  std::shared_ptr<const shm::EventFd> wake, control_wake;
+  sched::ClockWords* clock = nullptr;
   shm::FormatOptions format;
+  std::int64_t unix_offset_ns = 0;
+  [[nodiscard]] std::int64_t start_ns() const noexcept {
+    return static_cast<std::int64_t>(
+        format.parameters[static_cast<std::size_t>(MemoryParameter::start_ns)]);
+  }
   Report report;
   std::unique_ptr<SchedulerThread> scheduler;
   std::unique_ptr<ControlServer> control;
@@ -109,69 +166,203 @@ struct Engine::State {
   }
 };
 
-// The clock runs before the headers are written: they name the instant from which heartbeats count.
+// Whatever is there, to begin with: nothing, a mesh to go on with, or what stands in the way.
+Status Engine::State::look_around(const EngineOptions& options) {
+  MESH_TRY(const std::vector<std::string> halves, files.sweep());
+  for (const std::string& name : halves) {
+    report.dropped.push_back(name + ": of a start or an end that died halfway");
+  }
+  if (options.fresh) {
+    const auto agents = agents_of(files);
+    MESH_TRY(const std::vector<std::string> names, files.drop_all());
+    for (const std::string& name : names) report.dropped.push_back(name + ": dropped");
+    if (!names.empty()) {
+      report.dropped.push_back(agents ? "with them went " + counted(*agents, "agent")
+                                      : std::string("what they held could not be read"));
+    }
+    return {};
+  }
+  auto found = adopt(files, options.size);
+  if (!found) return cannot_adopt(found.error());
+  if (!*found) return {};
+  AdoptedMesh& mesh = **found;
+  size = mesh.size;
+  format = mesh.format;
+  table = std::move(mesh.table);
+  payload = std::move(mesh.payload);
+  engine = std::move(mesh.engine);
+  left = std::move(mesh.stations);
+  leaving = std::move(mesh.leaving);
+  orphans = std::move(mesh.orphans);
+  adoption.is_adopted = true;
+  return {};
+}
+
+tl::unexpected<Error> Engine::State::cannot_adopt(const Error& why) const {
+  return fail(why.code,
+              "mesh in '" + files.path() + "' cannot be gone on with: " + why.sentence +
+                  ". Nothing was changed; start with --fresh to drop it and begin anew",
+              why.detail);
+}
+
 Status Engine::State::make_memories(const EngineOptions& options) {
   MESH_TRY(const MemoryMap map, memory_map(options.size));
-  const MeshSize& size = map.size;
+  size = map.size;
+  MESH_CHECK_OK(look_around(options));
   MESH_TRY(const shm::Layout table_plan, table_layout(size));
-  MESH_TRY(const shm::Layout payload_plan, payload_layout(size));
   MESH_TRY(const shm::Layout engine_plan, engine_layout(size));
-  MESH_TRY(table, files.create("table", table_plan));
-  MESH_TRY(payload, files.create("payload", payload_plan));
-  MESH_TRY(engine, files.create("engine", engine_plan));
+  if (!adoption.is_adopted) {
+    MESH_TRY(const shm::Layout payload_plan, payload_layout(size));
+    MESH_TRY(table, files.create(std::string("table") + kNewSuffix, table_plan));
+    MESH_TRY(payload, files.create(std::string("payload") + kNewSuffix, payload_plan));
+    MESH_TRY(engine, files.create(std::string("engine") + kNewSuffix, engine_plan));
+  }
   MESH_TRY(const std::span<sched::ClockWords> words,
            table_plan.array<sched::ClockWords>(table->writable_bytes(), "clock"));
   clock = words.data();
+  auto made_table = StationTable::create(engine_plan, engine->writable_bytes());
+  if (!made_table) return cannot_adopt(made_table.error());
+  station_table.emplace(std::move(*made_table));
+  return {};
+}
 
-  MESH_TRY(auto wake, shared_event());
-  MESH_TRY(auto control_wake, shared_event());
+// The clock runs before the headers are written: they name the instant from which heartbeats count.
+Status Engine::State::make_scheduler(const EngineOptions& options) {
+  MESH_TRY(wake, shared_event());
+  MESH_TRY(control_wake, shared_event());
   SchedulerThread::Options scheduling;
   scheduling.memory = {size, table->writable_bytes(), payload->writable_bytes(),
                        engine->writable_bytes()};
   scheduling.loop = options.loop;
+  // An id is computed from a record, again by the next engine: the two agree on the offset.
+  unix_offset_ns = adoption.is_adopted ? format.created_ns - start_ns()
+                                       : wall_clock_ns() - sched::HostCounters::monotonic_ns();
+  scheduling.loop.unix_offset_ns = unix_offset_ns;
   scheduling.wait.policy = options.wait;
   scheduling.thread.cpu = options.cpu;
   scheduling.thread.fifo_priority = options.fifo_priority;
   scheduling.wake = wake;
   scheduling.done = control_wake;
-  scheduling.on_corrupt = [this](StationId station) { control->evict(station); };
-  MESH_TRY(scheduler, SchedulerThread::create(scheduling, words.front()));
+  scheduling.stuck_after = options.stuck_after;
+  scheduling.on_corrupt = [this](StationId station) {
+    control->evict({station, Eviction::Why::kCorrupt});
+  };
+  scheduling.on_stuck = [this](StationId station) {
+    control->evict({station, Eviction::Why::kStuck});
+  };
+  auto made = SchedulerThread::create(scheduling, *clock);
+  if (!made) {
+    return adoption.is_adopted ? cannot_adopt(made.error())
+                               : tl::unexpected<Error>(std::move(made).error());
+  }
+  scheduler = std::move(*made);
+  return {};
+}
 
+Status Engine::State::format_new() {
   sched::ClockReader<> reader(*clock);
   const HostTime start = reader.now();
   scheduler->loop().tick(start);  // the loop's time begins here
   MESH_TRY(format.identity.mesh_uuid, shm::random_uuid());
   MESH_TRY(format.identity.boot_id, shm::boot_id());
-  format.created_ns = wall_clock_ns();
+  format.created_ns = to_ns(start) + unix_offset_ns;
   format.parameters = {size.agents, size.stations, size.agents_per_station,
                        static_cast<std::uint64_t>(to_ns(start))};
+  MESH_TRY(const shm::Layout table_plan, table_layout(size));
+  MESH_TRY(const shm::Layout payload_plan, payload_layout(size));
+  MESH_TRY(const shm::Layout engine_plan, engine_layout(size));
   MESH_CHECK_OK(shm::format(engine->writable_bytes(), engine_plan, format));
+  MESH_POINT("engine.format:after_engine");
   MESH_CHECK_OK(shm::format(payload->writable_bytes(), payload_plan, format));
   MESH_CHECK_OK(shm::format(table->writable_bytes(), table_plan, format));
+  MESH_POINT("engine.format:after_table");
+  MESH_CHECK_OK(files.publish());
+  files.own_mesh();  // empty, and ours: it goes if the start fails
+  return {};
+}
 
+// What the dead engine was taking apart is finished; what it had is counted and waited for.
+void Engine::State::go_on(const EngineOptions& options) {
+  EngineLoop& loop = scheduler->loop();
+  loop.tick(from_ns(start_ns()));  // the loop's time began there
+  const HostTime now = sched::ClockReader<>(*clock).now();
+  for (const LeavingStation& one : leaving) {
+    const auto in = one.in ? one.in->writable_bytes() : std::span<std::byte>();
+    scheduler->give_up({StationId{one.entry.number}, {one.entry.agents, in, {}}, 0, nullptr}, now);
+    station_table->free(one.entry.number);
+  }
+  leaving.clear();
+  for (const std::string& name : orphans) {
+    files.remove(name);
+    report.dropped.push_back(name + ": of a station that is not attached");
+  }
+  adoption.agents = loop.agents_enrolled();
+  adoption.operations = loop.adoption().operations;
+  adoption.messages = loop.adoption().messages;
+  adoption.stations = left.size();
+  report.adopted.push_back("the mesh " + shm::to_text(format.identity.mesh_uuid) +
+                           " goes on: " + counted(adoption.agents, "agent") + ", " +
+                           counted(adoption.operations, "operation") + " in flight, " +
+                           counted(adoption.messages, "message") + " not answered");
+  if (left.empty()) return;
+  report.adopted.push_back(counted(left.size(), "station") + " waited for, " +
+                           std::to_string(options.reconnect.count() / kNsPerMs) + " ms");
+}
+
+Status Engine::State::make_control(const EngineOptions& options) {
   ControlOptions controlling;
   controlling.size = size;
   controlling.policy = options.policy;
   controlling.format = format;
   controlling.engine_wake = wake;
   controlling.wake = control_wake;
+  controlling.reconnect = options.reconnect;
+  controlling.stuck_after = options.stuck_after;
   controlling.on_down = [this] { set_down(); };
-  MESH_TRY(control, ControlServer::create(controlling, files, *scheduler));
+  MESH_TRY(control, ControlServer::create(controlling, {files, *scheduler, *station_table}));
+  control->await(std::move(left), adoption);
+  return {};
+}
+
+Status Engine::State::start_threads() {
+  MESH_TRY(const sched::ThreadReport granted, scheduler->start());
+  std::vector<std::string> missing;
+  for (const sched::RightReport& right : granted.rights) {
+    report.threads.push_back(right.sentence);
+    if (!right.granted) missing.push_back(right.sentence);
+  }
+  control->set_missing_rights(std::move(missing));
+  control->start();
+  files.own_mesh();  // an adopted one, not before: what fails to start takes nothing away
   return {};
 }
 
 Result<std::unique_ptr<Engine>> Engine::start(const EngineOptions& options) {
+  if (options.reconnect < Nanos{0} || options.stuck_after < Nanos{kNsPerMs}) {
+    return fail(Errc::invalid_argument,
+                "engine: reconnect of " + std::to_string(options.reconnect.count()) +
+                    " ns is at least 0, stuck_after of " +
+                    std::to_string(options.stuck_after.count()) + " ns at least 1 ms");
+  }
   MESH_TRY(MeshFiles files, MeshFiles::claim(options.directory));
   auto state = std::make_unique<State>(std::move(files));
-  state->report.dropped = state->files.dropped();
   MESH_CHECK_OK(state->make_memories(options));
-  MESH_TRY(state->report.threads, state->scheduler->start());
-  state->control->start();
+  MESH_CHECK_OK(state->make_scheduler(options));
+  if (state->adoption.is_adopted) {
+    state->go_on(options);
+  } else {
+    MESH_CHECK_OK(state->format_new());
+  }
+  MESH_CHECK_OK(state->make_control(options));
+  MESH_CHECK_OK(state->start_threads());
   return std::unique_ptr<Engine>(new Engine(std::move(state)));
 }
 
 Engine::Engine(std::unique_ptr<State> state) : state_(std::move(state)) {}
-Engine::~Engine() { stop(); }
+Engine::~Engine() {
+  stop();
+  state_->files.begin_removal();  // before the first of its files goes
+}
 
 // The control thread first: it alone completes calls. What it had posted goes with the scheduler.
 void Engine::stop() {
@@ -211,6 +402,12 @@ Status Engine::send(AgentId target, std::span<const std::byte> body) {
   MESH_TRY(const bool sent, state_->call<bool>(std::make_unique<RunJob<bool, decltype(run)>>(run)));
   static_cast<void>(sent);
   return {};
+}
+
+Result<AnsweredMessage> Engine::ask(AgentId target, std::span<const std::byte> body,
+                                    Nanos patience) {
+  return state_->call<AnsweredMessage>(
+      std::make_unique<AskJob>(AskJob::Question{target, body, patience}));
 }
 
 Result<EngineStatus> Engine::status() {

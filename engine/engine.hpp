@@ -3,12 +3,15 @@
 //
 // Callers     any thread; start and stop one at a time.
 // Progress    set-up and console calls: they wait for the scheduler thread.
-// If the      process dies: the kernel frees the lock; stations see their connection close. The
-// other side  next start() in that directory makes the mesh anew and says what it dropped (Report).
-// dies        A station dies: its connection closes or its pidfd becomes readable; its agents go
-//             offline and its memory goes.
+// If the      process dies: the kernel frees the lock, and the mesh stays as it is. The next
+// other side  start() in that directory adopts it and says so (Report): its clock, agents and
+// dies        messages go on, its stations come back by themselves within EngineOptions::reconnect,
+//             and who does not counts as dead. The engine waits for nobody meanwhile.
+//             A station dies: its connection closes or its pidfd becomes readable; its agents go
+//             offline and its memory goes. It stands still: EngineOptions::stuck_after.
 // Errors      start -> already_exists (another engine runs there: its process), no_space,
-//             not_yours, invalid_argument, system_error. Calls -> as EngineLoop's; closed.
+//             invalid_argument, system_error; and, of what is there and cannot be adopted, what
+//             engine/adoption.hpp says. Nothing is deleted then. Calls -> as EngineLoop's; closed.
 // Units       HostTime of the mesh's clock.
 #pragma once
 
@@ -41,17 +44,53 @@ struct EngineOptions {
   std::optional<int> cpu{};  // of the scheduler thread
   int fifo_priority = 0;     // 0: do not ask
   AttachPolicy policy{};
+  bool fresh = false;                    // drops what is there, whatever it is
+  Nanos reconnect{2'000 * kNsPerMs};     // that stations of a dead engine are waited for
+  Nanos stuck_after{10 * kNsPerSecond};  // a station that leaves deliveries unread is evicted
+};
+
+// What became of a mesh that a dead engine left.
+struct AdoptionStatus {
+  bool is_adopted = false;
+  std::size_t agents = 0;      // enrolled then
+  std::size_t operations = 0;  // in flight
+  std::size_t messages = 0;    // not answered
+  std::size_t stations = 0;    // attached then
+  std::uint64_t returned = 0;  // of these
+  std::uint64_t awaited = 0;   // still
+  std::uint64_t not_back = 0;  // in time: they count as dead
+  std::uint64_t refused = 0;   // tries to come back that were none of theirs
+};
+
+struct StuckStation {
+  StationId station{};
+  Nanos standing{};
+};
+
+// From a bucket's due to its first slot's publication, of all buckets so far.
+struct LatenessStatus {
+  std::uint64_t buckets = 0;
+  std::int64_t p50_ns = 0;
+  std::int64_t p90_ns = 0;
+  std::int64_t p99_ns = 0;
+  std::int64_t max_ns = 0;
 };
 
 struct EngineStatus {
   LoopCounters counters;
+  LoopGauges gauges;
   std::size_t agents_active = 0;
   std::size_t agents_enrolled = 0;
   std::size_t stations = 0;
   std::size_t connections = 0;
   std::uint64_t stations_ever = 0;
+  LatenessStatus lateness{};
   std::uint64_t turns = 0;  // of the scheduler thread
   std::uint64_t parks = 0;
+  std::uint64_t evicted = 0;  // stations, so far
+  std::vector<StuckStation> stuck;
+  AdoptionStatus adoption;
+  std::vector<std::string> missing_rights;  // a sentence each
 };
 
 struct OperationReport {
@@ -62,7 +101,8 @@ struct OperationReport {
 class Engine {
  public:
   struct Report {
-    std::vector<std::string> dropped;  // what a dead engine had left in the directory
+    std::vector<std::string> adopted;  // what a dead engine left, and goes on
+    std::vector<std::string> dropped;  // what was there, and is gone
     std::vector<std::string> threads;  // what the scheduler thread was granted, and what not
   };
 
@@ -80,6 +120,9 @@ class Engine {
   // Opens the operation and waits until it has finished. The trace costs a pass over the targets.
   Result<OperationReport> scatter(const OperationRequest& request, bool with_trace);
   Status send(AgentId target, std::span<const std::byte> body);
+  // Sends, and waits for the answer: timed_out after `patience`, and an answer that comes later is
+  // counted and passed over. An answer in CONFLICT, or a refusal to answer, is a result.
+  Result<AnsweredMessage> ask(AgentId target, std::span<const std::byte> body, Nanos patience);
   Result<EngineStatus> status();
   Result<AgentId> find(const std::string& name);
 

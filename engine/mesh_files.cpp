@@ -6,6 +6,7 @@
 #include <charconv>
 #include <cstring>
 #include <memory>
+#include <string_view>
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -15,7 +16,10 @@
 #include <unistd.h>
 
 #include "engine/station/control_protocol.hpp"
+#include "shm/base/point.hpp"
+#include "shm/base/word.hpp"
 #include "shm/files.hpp"
+#include "shm/mapping_header.hpp"
 #include "shm/system_error.hpp"
 
 namespace mesh::engine {
@@ -69,14 +73,24 @@ Result<shm::Descriptor> take_lock(int directory, const std::string& path) {
   return lock;
 }
 
-bool is_memory(const std::string& name) {
-  const std::string_view text(name);
-  return text == "table" || text == "payload" || text == "engine" ||
-         (text.substr(0, 8) == "station-" && text.size() > 11 &&
-          text.substr(text.size() - 3) == ".in");
+bool ends_with(std::string_view text, std::string_view suffix) noexcept {
+  return text.size() >= suffix.size() && text.substr(text.size() - suffix.size()) == suffix;
+}
+
+bool is_memory(std::string_view name) noexcept {
+  for (const std::string_view suffix :
+       {std::string_view(kNewSuffix), std::string_view(kDownSuffix)}) {
+    if (ends_with(name, suffix)) name.remove_suffix(suffix.size());
+  }
+  return name == "table" || name == "payload" || name == "engine" ||
+         (name.substr(0, 8) == "station-" && name.size() > 11 && ends_with(name, ".in"));
 }
 
 }  // namespace
+
+std::string station_in_file(std::uint16_t number) {
+  return "station-" + std::to_string(number) + ".in";
+}
 
 Result<MeshFiles> MeshFiles::claim(const std::string& directory) {
   if (directory.empty()) return fail(Errc::invalid_argument, "a mesh needs a directory");
@@ -87,19 +101,20 @@ Result<MeshFiles> MeshFiles::claim(const std::string& directory) {
     return shm::system_failure("fchmod '" + directory + "'", errno);
   }
   MESH_TRY(shm::Descriptor lock, take_lock(opened.get(), directory));
-  MeshFiles files(directory, std::move(opened), std::move(lock));
-  MESH_CHECK_OK(files.drop_leftovers());
-  return files;
+  return MeshFiles(directory, std::move(opened), std::move(lock));
 }
 
 MeshFiles::~MeshFiles() {
   if (!directory_) return;  // moved from
+  if (owns_mesh_) {
+    static_cast<void>(drop_all());
+    const std::string socket = std::string(kSocketFolder) + "/" + kSocketName;
+    ::unlinkat(directory_.get(), socket.c_str(), 0);
+  }
   for (const std::string& name : made_) ::unlinkat(directory_.get(), name.c_str(), 0);
-  const std::string socket = std::string(kSocketFolder) + "/" + kSocketName;
-  ::unlinkat(directory_.get(), socket.c_str(), 0);
 }
 
-Status MeshFiles::drop_leftovers() {
+Result<std::vector<std::string>> MeshFiles::list() const {
   const int listed = ::openat(directory_.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   const auto close_list = [](DIR* list) { ::closedir(list); };
   const std::unique_ptr<DIR, decltype(close_list)> list(listed < 0 ? nullptr : ::fdopendir(listed),
@@ -109,22 +124,83 @@ Status MeshFiles::drop_leftovers() {
   while (const dirent* const entry = ::readdir(list.get())) {
     if (is_memory(entry->d_name)) names.emplace_back(entry->d_name);
   }
-  for (const std::string& name : names) {
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+Result<std::vector<std::string>> MeshFiles::sweep() {
+  MESH_TRY(const std::vector<std::string> names, list());
+  const auto is_there = [&](const std::string& name) {
+    return std::binary_search(names.begin(), names.end(), name);
+  };
+  const bool half_made = is_there(std::string("table") + kNewSuffix);
+  const bool half_gone = is_there(std::string("table") + kDownSuffix);
+  if (is_there("table") || (!half_made && !half_gone)) return std::vector<std::string>();
+  return drop_all();
+}
+
+Result<std::vector<std::string>> MeshFiles::drop_all() {
+  begin_removal();
+  MESH_TRY(std::vector<std::string> names, list());
+  // The name that says what this is goes last.
+  std::stable_partition(names.begin(), names.end(),
+                        [](const std::string& name) { return name.substr(0, 5) != "table"; });
+  for (std::string& name : names) {
     MESH_CHECK_OK(shm::remove_file(directory_.get(), name));
-    dropped_.push_back(name + ": left by an engine that is gone; the mesh begins empty");
+    MESH_POINT("files.drop:after_file");
+    if (ends_with(name, kDownSuffix)) name.resize(name.size() - std::strlen(kDownSuffix));
   }
+  return names;
+}
+
+void MeshFiles::begin_removal() {
+  // Not there: it is none already.
+  static_cast<void>(rename("table", std::string("table") + kDownSuffix));
+}
+
+Status MeshFiles::rename(const std::string& from, const std::string& to) const {
+  if (::renameat(directory_.get(), from.c_str(), directory_.get(), to.c_str()) != 0) {
+    return shm::system_failure("rename '" + from + "' to '" + to + "'", errno);
+  }
+  return {};
+}
+
+Status MeshFiles::publish() {
+  for (const char* const name : {"payload", "engine", "table"}) {
+    MESH_CHECK_OK(rename(std::string(name) + kNewSuffix, name));
+    MESH_POINT("files.publish:after_file");
+  }
+  made_.clear();
   return {};
 }
 
 Result<shm::Mapping> MeshFiles::create(const std::string& name, const shm::Layout& layout) {
   MESH_TRY(const shm::Descriptor file,
            shm::create_file({directory_.get(), name, layout.total_bytes()}));
+  MESH_POINT("files.create:after_file");
   made_.push_back(name);
   shm::MappingOptions options;
   options.name = name;
   options.size_bytes = layout.total_bytes();
   options.access = shm::Access::kReadWrite;
   options.prefault = shm::Prefault::kPopulate;  // no page fault on the scheduler thread
+  return shm::Mapping::map(file.get(), options);
+}
+
+Result<shm::Mapping> MeshFiles::open(const std::string& name, shm::Access access) const {
+  MESH_TRY(const shm::Descriptor file, shm::open_file(directory_.get(), name, access));
+  MESH_TRY(const shm::MemoryIdentity found, shm::identity_of(file.get(), name));
+  if (found.size_bytes < sizeof(shm::MappingHeader)) {
+    return fail(Errc::truncated,
+                "'" + name + "' has " + std::to_string(found.size_bytes) +
+                    " bytes, its header alone " + std::to_string(sizeof(shm::MappingHeader)),
+                static_cast<std::int64_t>(found.size_bytes));
+  }
+  shm::MappingOptions options;
+  options.name = name;
+  options.size_bytes = found.size_bytes;
+  options.access = access;
+  if (access == shm::Access::kReadWrite) options.prefault = shm::Prefault::kPopulate;
   return shm::Mapping::map(file.get(), options);
 }
 

@@ -5,8 +5,6 @@
 #include <future>
 #include <utility>
 
-#include <sched.h>
-
 #include "engine/station/station_memory.hpp"
 
 namespace mesh::engine {
@@ -27,6 +25,7 @@ std::int64_t read_clock(void* clock) noexcept {
 }  // namespace
 
 void Job::on_finished(SchedulerThread& /*scheduler*/, const FinishedOperation& /*finished*/) {}
+void Job::on_answered(SchedulerThread& /*scheduler*/, const AnsweredMessage* /*answered*/) {}
 
 SchedulerThread::SchedulerThread(const Options& options, sched::ClockWords& clock)
     : options_(options),
@@ -54,7 +53,7 @@ Result<std::unique_ptr<SchedulerThread>> SchedulerThread::create(const Options& 
 
 SchedulerThread::~SchedulerThread() { stop(); }
 
-Result<std::vector<std::string>> SchedulerThread::start() {
+Result<sched::ThreadReport> SchedulerThread::start() {
   std::promise<Result<sched::ThreadReport>> prepared;
   auto report = prepared.get_future();
   thread_ = std::thread([this, &prepared] {
@@ -63,10 +62,7 @@ Result<std::vector<std::string>> SchedulerThread::start() {
     prepared.set_value(std::move(granted));  // `prepared` is gone from here on
     if (go_on) run();
   });
-  MESH_TRY(const sched::ThreadReport granted, report.get());
-  std::vector<std::string> sentences;
-  for (const sched::RightReport& right : granted.rights) sentences.push_back(right.sentence);
-  return sentences;
+  return report.get();
 }
 
 void SchedulerThread::stop() {
@@ -77,6 +73,7 @@ void SchedulerThread::stop() {
   for (Job* left = nullptr; jobs_.pop(std::span(&left, 1)) != 0;)
     std::unique_ptr<Job>(left).reset();
   waiting_.clear();
+  asked_.clear();
   while (take_done() != nullptr) {
   }
 }
@@ -97,18 +94,38 @@ std::unique_ptr<Job> SchedulerThread::take_done() {
   return std::unique_ptr<Job>(job);
 }
 
-Status SchedulerThread::attach(const Attachment& attachment) {
+Status SchedulerThread::attach(const Attachment& attachment, HostTime now) {
+  MESH_CHECK_OK(loop_->attach(attachment.station, attachment.memory, attachment.uid));
+  const Status watched = watch(attachment);
+  if (!watched) loop_->detach(attachment.station, now);
+  return watched;
+}
+
+Status SchedulerThread::readopt(const Attachment& attachment, HostTime now) {
+  MESH_CHECK_OK(loop_->readopt(attachment.station, attachment.memory, attachment.uid));
+  const Status watched = watch(attachment);
+  if (!watched) loop_->detach(attachment.station, now);
+  return watched;
+}
+
+Status SchedulerThread::watch(const Attachment& attachment) {
   MESH_TRY(const EngineSide side,
            EngineSide::over(attachment.memory.agents, attachment.memory.in, attachment.memory.out));
-  MESH_CHECK_OK(loop_->attach(attachment.station, attachment.memory, attachment.uid));
-  outboxes_.push_back(
-      {attachment.station, attachment.wake, side.outbox_reader, side.outbox, false});
+  outboxes_.push_back({attachment.station, attachment.wake, side.outbox_reader, side.outbox, false,
+                       side.inbox_reader, side.inbox});
   return {};
 }
 
 void SchedulerThread::detach(StationId station, HostTime now) {
   loop_->detach(station, now);
   std::erase_if(outboxes_, [&](const Outbox& outbox) { return outbox.station == station; });
+}
+
+void SchedulerThread::give_up(const Attachment& attachment, HostTime now) {
+  const StationMemory& memory = attachment.memory;
+  // A memory that makes no sense is none.
+  if (loop_->give_up(attachment.station, memory.in, memory.agents, now)) return;
+  static_cast<void>(loop_->give_up(attachment.station, {}, memory.agents, now));
 }
 
 void SchedulerThread::wake(StationId station) noexcept {
@@ -119,17 +136,19 @@ void SchedulerThread::wake(StationId station) noexcept {
 
 void SchedulerThread::run() {
   publish_due_ = clock_.now() + kPublishEvery;
+  stuck_due_ = clock_.now() + stuck_look();
   // relaxed: stop() joins.
   while (!stopping_.load(std::memory_order_relaxed)) {
     ++counters_.turns;
     const HostTime now = clock_.now();
     if (bell_.take()) run_jobs(now);
     const TickResult result = loop_->tick(now);
-    finish_operations();
+    finish_operations(now);
     if (now >= publish_due_) {
       publisher_.publish();
       publish_due_ = now + kPublishEvery;
     }
+    if (now >= stuck_due_) look_for_stuck(now);
     if (counters_.turns % kCorruptEvery == 0) look_for_corrupt();
     if (result.worked) {
       idle_ = 0;
@@ -145,8 +164,11 @@ void SchedulerThread::run_jobs(HostTime now) {
   if (count == taken.size()) bell_.ring();  // perhaps more: after the next tick
   for (std::size_t i = 0; i < count; ++i) {
     std::unique_ptr<Job> job(taken[i]);
+    asking_.reset();
     const auto operation = job->run(*this, now);
-    if (operation) {
+    if (asking_) {
+      asked_.push_back({*asking_, std::move(job)});
+    } else if (operation) {
       waiting_.insert_or_assign(static_cast<std::uint64_t>(*operation), std::move(job));
     } else {
       give_back(std::move(job));
@@ -155,7 +177,7 @@ void SchedulerThread::run_jobs(HostTime now) {
   idle_ = 0;
 }
 
-void SchedulerThread::finish_operations() {
+void SchedulerThread::finish_operations(HostTime now) {
   while (const auto finished = loop_->take_finished()) {
     const auto found = waiting_.find(static_cast<std::uint64_t>(finished->id));
     if (found == waiting_.end()) continue;
@@ -163,7 +185,27 @@ void SchedulerThread::finish_operations() {
     give_back(std::move(found->second));
     waiting_.erase(found);
   }
+  finish_questions(now);
   if (!backlog_.empty()) give_back(nullptr);
+}
+
+// Answers to what nobody waits for are passed over.
+void SchedulerThread::finish_questions(HostTime now) {
+  while (const auto answered = loop_->take_answered()) {
+    const auto found = std::find_if(asked_.begin(), asked_.end(), [&](const Asked& asked) {
+      return asked.question.message == answered->question;
+    });
+    if (found == asked_.end()) continue;
+    found->job->on_answered(*this, &*answered);
+    give_back(std::move(found->job));
+    asked_.erase(found);
+  }
+  for (std::size_t i = asked_.size(); i-- != 0;) {
+    if (now < asked_[i].question.deadline) continue;
+    asked_[i].job->on_answered(*this, nullptr);
+    give_back(std::move(asked_[i].job));
+    asked_.erase(asked_.begin() + static_cast<std::ptrdiff_t>(i));
+  }
 }
 
 void SchedulerThread::give_back(std::unique_ptr<Job> job) {
@@ -182,22 +224,20 @@ void SchedulerThread::pause(const TickResult& result) {
   if (wait.policy == queues::WaitPolicy::kSpin) return queues::relax_cpu();
   const HostTime now = clock_.now();
   HostTime until = std::min(
-      {publish_due_, now + idle_look_,
+      {publish_due_, stuck_due_, now + idle_look_,
        result.next_due == HostTime::max() ? result.next_due : result.next_due - kSpinBefore});
+  for (const Asked& asked : asked_) until = std::min(until, asked.question.deadline);
   if (const std::uint64_t pending = loop_->counters().pending; pending != pending_seen_) {
     pending_seen_ = pending;
     pending_until_ = now + kPendingFor;
   }
   if (now < pending_until_) until = std::min(until, now + kPendingLook);
   if (now >= until) return queues::relax_cpu();
-  const bool adaptive = wait.policy == queues::WaitPolicy::kAdaptive;
-  if (adaptive && idle_ < wait.spins + wait.yields) {
-    if (idle_++ < wait.spins) {
-      queues::relax_cpu();
-    } else {
-      ::sched_yield();
-    }
-    return;
+  // It never yields: on a shared core a yield gives away the whole slice, and the next bucket
+  // leaves milliseconds late; a sleep costs 20 us.
+  if (wait.policy == queues::WaitPolicy::kAdaptive && idle_ < wait.spins) {
+    ++idle_;
+    return queues::relax_cpu();
   }
   park(until);
 }
@@ -239,6 +279,32 @@ void SchedulerThread::look_for_corrupt() {
     outbox.is_corrupt = true;
     options_.on_corrupt(outbox.station);
   }
+}
+
+// Its cursor is input: masked it names some slot of ours, and one that lies finds nothing there.
+void SchedulerThread::look_for_stuck(HostTime now) {
+  stuck_due_ = now + stuck_look();
+  for (Outbox& outbox : outboxes_) {
+    // relaxed: a cursor that moved a moment ago has moved by the next look.
+    const std::uint64_t cursor = outbox.inbox_reader->cursor.load_relaxed();
+    const Ring::Slot& next = outbox.inbox[cursor & (outbox.inbox.size() - 1)];
+    const bool has_more = next.stamp.load_relaxed() == cursor + 1;  // relaxed: our own word
+    if (!has_more || cursor != outbox.cursor_seen) {
+      outbox.cursor_seen = cursor;
+      outbox.standing = 0;
+    } else if (++outbox.standing == kStuckLooks) {
+      options_.on_stuck(outbox.station);
+    }
+  }
+}
+
+std::vector<SchedulerThread::Stuck> SchedulerThread::stuck() const {
+  std::vector<Stuck> stuck;
+  for (const Outbox& outbox : outboxes_) {
+    if (outbox.standing < kStuckLooks / 2) continue;
+    stuck.push_back({outbox.station, outbox.standing * stuck_look()});
+  }
+  return stuck;
 }
 
 }  // namespace mesh::engine

@@ -9,8 +9,9 @@
 // Cost        parking: two seq_cst accesses for each attached station.
 // Units       HostTime of the mesh's clock, which this thread publishes once a second.
 // If the      station lies: a ring that cannot be is reported once through Options::on_corrupt.
-// other side
-// lies
+// other side  It stands still: one that has left deliveries unread for Options::stuck_after is
+// lies, or    reported once through Options::on_stuck. Standing is counted in looks, not by the
+// stalls      clock: an engine that was stopped itself holds nothing against anyone.
 #pragma once
 
 #include <atomic>
@@ -44,11 +45,14 @@ class Job {
   // On the scheduler thread. The operation whose end it waits for, or none: it is done.
   virtual std::optional<OperationId> run(SchedulerThread& scheduler, HostTime now) = 0;
   virtual void on_finished(SchedulerThread& scheduler, const FinishedOperation& finished);
+  // The answer that it waits for (SchedulerThread::await_answer); null: none came in time.
+  virtual void on_answered(SchedulerThread& scheduler, const AnsweredMessage* answered);
   // On the thread that takes what is done. A job that never ran is destroyed without it.
   virtual void done() = 0;
 };
 
-inline constexpr std::size_t kJobsMax = 4'096;  // handed over and not yet taken back
+inline constexpr std::uint32_t kStuckLooks = 8;  // in Options::stuck_after
+inline constexpr std::size_t kJobsMax = 4'096;   // handed over and not yet taken back
 inline constexpr Nanos kSpinBefore{100 * kNsPerUs};
 
 class SchedulerThread final : public Wakes {
@@ -58,9 +62,12 @@ class SchedulerThread final : public Wakes {
     LoopOptions loop;
     queues::WaitOptions wait;
     sched::ThreadOptions thread;
-    std::shared_ptr<const shm::EventFd> wake;   // of this thread; stations signal it too
-    std::shared_ptr<const shm::EventFd> done;   // signalled when a job is done
-    std::function<void(StationId)> on_corrupt;  // on the scheduler thread: no more than a post
+    std::shared_ptr<const shm::EventFd> wake;  // of this thread; stations signal it too
+    std::shared_ptr<const shm::EventFd> done;  // signalled when a job is done
+    // On the scheduler thread: no more than a post.
+    std::function<void(StationId)> on_corrupt;
+    std::function<void(StationId)> on_stuck;
+    Nanos stuck_after{10 * kNsPerSecond};
   };
   struct Counters {
     std::uint64_t turns = 0;
@@ -75,7 +82,7 @@ class SchedulerThread final : public Wakes {
   SchedulerThread& operator=(const SchedulerThread&) = delete;
 
   // From here on the loop is the thread's. What it was granted, and what not.
-  Result<std::vector<std::string>> start();
+  Result<sched::ThreadReport> start();
   // Jobs that wait are destroyed.
   void stop();
 
@@ -90,10 +97,25 @@ class SchedulerThread final : public Wakes {
     std::uint32_t uid = 0;
     const shm::EventFd* wake = nullptr;
   };
-  Status attach(const Attachment& attachment);
+  Status attach(const Attachment& attachment, HostTime now);
+  // A station of the dead engine, with its memories as they were.
+  Status readopt(const Attachment& attachment, HostTime now);
   void detach(StationId station, HostTime now);
+  // Within Job::run: the job is not done before on_answered().
+  void await_answer(sched::MessageId question, HostTime deadline) {
+    asking_ = {question, deadline};
+  }
+  // One of the dead engine that did not come back. `in`: its memory, to keep what it had not
+  // answered.
+  void give_up(const Attachment& attachment, HostTime now);
   [[nodiscard]] EngineLoop& loop() noexcept { return *loop_; }
   [[nodiscard]] const Counters& counters() const noexcept { return counters_; }
+  // Those that have stood still for half of stuck_after.
+  struct Stuck {
+    StationId station{};
+    Nanos standing{};
+  };
+  [[nodiscard]] std::vector<Stuck> stuck() const;
 
   void wake(StationId station) noexcept override;
 
@@ -105,19 +127,28 @@ class SchedulerThread final : public Wakes {
     Ring::ReaderPage* page = nullptr;
     std::span<const Ring::Slot> slots;
     bool is_corrupt = false;
+    // Its inbox: whether it reads what is there.
+    const Ring::ReaderPage* inbox_reader = nullptr;
+    std::span<const Ring::Slot> inbox;
+    std::uint64_t cursor_seen = 0;
+    std::uint32_t standing = 0;  // looks in a row that found the cursor there and more to read
   };
   using JobQueue = queues::local::HandOver<Job*>;  // owned by the queue while they are in it
 
   SchedulerThread(const Options& options, sched::ClockWords& clock);
   void run();
   void run_jobs(HostTime now);
-  void finish_operations();
+  void finish_operations(HostTime now);
+  void finish_questions(HostTime now);
   void give_back(std::unique_ptr<Job> job);
   void pause(const TickResult& result);
   void park(HostTime until);
   [[nodiscard]] bool prepare_to_park() noexcept;
   void unpark() noexcept;
   void look_for_corrupt();
+  void look_for_stuck(HostTime now);
+  Status watch(const Attachment& attachment);
+  [[nodiscard]] Nanos stuck_look() const noexcept { return options_.stuck_after / kStuckLooks; }
 
   Options options_;
   sched::ClockPublisher<> publisher_;
@@ -130,7 +161,18 @@ class SchedulerThread final : public Wakes {
   Bell done_bell_;
   std::deque<std::unique_ptr<Job>> backlog_;                         // done, and the queue was full
   std::unordered_map<std::uint64_t, std::unique_ptr<Job>> waiting_;  // by operation
+  struct Question {
+    sched::MessageId message{};
+    HostTime deadline{};
+  };
+  struct Asked {
+    Question question;
+    std::unique_ptr<Job> job;
+  };
+  std::optional<Question> asking_;
+  std::vector<Asked> asked_;  // a few: one for each caller that waits
   HostTime publish_due_{};
+  HostTime stuck_due_{};
   Nanos idle_look_{};
   std::uint32_t idle_ = 0;
   std::uint64_t pending_seen_ = 0;

@@ -22,8 +22,7 @@
 // or lies     counter has) are input: CLOCK_MONOTONIC is read instead. One reader never steps back,
 //             whatever the words say. Two readers agree except while the publisher is suspended
 //             inside a publication: then by the slew over that time (4 us for 4 ms).
-// Layout      ClockWords, 128 bytes, pinned below. ClockReport says which counter, and why not
-//             ticks.
+// Layout      ClockWords, 128 bytes, pinned below. ClockReport: which counter, why not ticks.
 // Source      seqlock without fences: Boehm, "Can seqlocks get along with programming language
 //             memory models?", 2012; calibration and its jitter: firedancer
 //             src/tango/tempo/fd_tempo.h.
@@ -64,7 +63,8 @@ struct alignas(kIsolation) BasicClockWords {
 };
 using ClockWords = BasicClockWords<>;
 
-static_assert(sizeof(ClockWords) == kIsolation && alignof(ClockWords) == kIsolation);
+static_assert(sizeof(ClockWords) == kIsolation);
+static_assert(alignof(ClockWords) == kIsolation);
 static_assert(offsetof(ClockWords, error_ns) == 40 && offsetof(ClockWords, reserved) == 48);
 static_assert(std::is_trivial_v<ClockWords> && std::is_standard_layout_v<ClockWords>);
 static_assert(std::has_unique_object_representations_v<ClockWords>);

@@ -138,9 +138,11 @@ HWY_INLINE Learned learned_of(const Tables& tables, const ImpedanceColumns& in, 
   return out;
 }
 
+// One turn of plan_all's loop, of which the five are locals.
 template <Model kModel, bool kAll>
-HWY_INLINE void plan_vector(const PlanParameters& p, const Tables& tables,
-                            const ImpedanceColumns& in, const PlanColumns& out, std::size_t row) {
+HWY_INLINE void plan_vector(  // NOLINT(readability-function-size): always inlined
+    const PlanParameters& p, const Tables& tables, const ImpedanceColumns& in,
+    const PlanColumns& out, std::size_t row) {
   const Floats df;
   const Ints di;
   const Words du;
@@ -216,8 +218,8 @@ HWY_INLINE void plan_all(const PlanParameters& parameters, const ImpedanceColumn
   }
 }
 
-void PlanColumnsTarget(const PlanParameters& parameters, const ImpedanceColumns& in,
-                       const PlanColumns& out) {
+void plan_columns_target(const PlanParameters& parameters, const ImpedanceColumns& in,
+                         const PlanColumns& out) {
   if (in.eligible == nullptr) {
     plan_all<Model::kNominal, true>(parameters, in, out);
   } else {
@@ -225,7 +227,7 @@ void PlanColumnsTarget(const PlanParameters& parameters, const ImpedanceColumns&
   }
 }
 
-void PlanCalibratedTarget(const PlanParameters& parameters, const ImpedanceColumns& in,
+void plan_calibrated_target(const PlanParameters& parameters, const ImpedanceColumns& in,
                           const PlanColumns& out) {
   if (in.eligible == nullptr) {
     plan_all<Model::kCalibrated, true>(parameters, in, out);
@@ -234,7 +236,7 @@ void PlanCalibratedTarget(const PlanParameters& parameters, const ImpedanceColum
   }
 }
 
-const char* TargetName() { return hwy::TargetName(HWY_TARGET); }
+const char* target_name() { return hwy::TargetName(HWY_TARGET); }
 
 }  // namespace HWY_NAMESPACE
 }  // namespace mesh::sched
@@ -247,9 +249,9 @@ HWY_AFTER_NAMESPACE();
 namespace mesh::sched {
 namespace {
 
-HWY_EXPORT(PlanColumnsTarget);
-HWY_EXPORT(PlanCalibratedTarget);
-HWY_EXPORT(TargetName);
+HWY_EXPORT(plan_columns_target);
+HWY_EXPORT(plan_calibrated_target);
+HWY_EXPORT(target_name);
 
 bool is_aligned(const void* pointer) noexcept {
   return reinterpret_cast<std::uintptr_t>(pointer) % kPlanAlignment == 0;
@@ -268,13 +270,13 @@ void plan_columns(const PlanParameters& parameters, const ImpedanceColumns& in,
     MESH_ASSERT(is_aligned(learned.work_ms) && is_aligned(learned.residual_ms));
     MESH_ASSERT(is_aligned(learned.confidence) && is_aligned(learned.history));
     MESH_ASSERT(is_aligned(out.base) && out.base != nullptr);
-    HWY_DYNAMIC_DISPATCH(PlanCalibratedTarget)(parameters, in, out);
+    HWY_DYNAMIC_DISPATCH(plan_calibrated_target)(parameters, in, out);
     return;
   }
-  HWY_DYNAMIC_DISPATCH(PlanColumnsTarget)(parameters, in, out);
+  HWY_DYNAMIC_DISPATCH(plan_columns_target)(parameters, in, out);
 }
 
-const char* chosen_target() noexcept { return HWY_DYNAMIC_DISPATCH(TargetName)(); }
+const char* chosen_target() noexcept { return HWY_DYNAMIC_DISPATCH(target_name)(); }
 
 }  // namespace mesh::sched
 #endif  // HWY_ONCE

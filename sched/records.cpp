@@ -8,6 +8,7 @@ namespace {
 constexpr RecordFlags kSendFlags =
     RecordFlags::bare | RecordFlags::selector | RecordFlags::confidential | RecordFlags::durable;
 constexpr RecordFlags kAnswerFlags = RecordFlags::none;
+constexpr RecordFlags kRefusalFlags = RecordFlags::redelivered;  // known, and answered before
 constexpr RecordFlags kDeliveryFlags = RecordFlags::redelivered | RecordFlags::bare;
 
 constexpr bool within(RecordFlags flags, RecordFlags allowed) noexcept {
@@ -116,7 +117,8 @@ RecordRefusal validate(const SendRecord& record, const BodyRegion& outbound) noe
 
 RecordRefusal validate(const AnswerRecord& record, const BodyRegion& outbound) noexcept {
   if (!between(record.kind, RecordKind::answer, RecordKind::refusal)) return RecordRefusal::kind;
-  if (!within(record.flags, kAnswerFlags)) return RecordRefusal::flags;
+  const bool declines = record.kind == RecordKind::refusal;
+  if (!within(record.flags, declines ? kRefusalFlags : kAnswerFlags)) return RecordRefusal::flags;
   if (!between(record.state, TrinaryState::conflict, TrinaryState::ready)) {
     return RecordRefusal::state;
   }
@@ -124,7 +126,7 @@ RecordRefusal validate(const AnswerRecord& record, const BodyRegion& outbound) n
   const bool in_conflict = record.state == TrinaryState::conflict;
   const bool has_type = record.conflict_type != ConflictType::none;
   if (in_conflict != has_type) return RecordRefusal::conflict_type;
-  if (record.kind == RecordKind::refusal && record.state != TrinaryState::transit) {
+  if (declines && record.state != TrinaryState::transit) {
     return RecordRefusal::state;  // who declined has neither integrated it nor failed to
   }
   if (record.received_ns < 0) return RecordRefusal::received_ns;

@@ -101,6 +101,7 @@ struct MessageOrigin {
 struct MessageId {
   std::uint64_t high;  // unix_ms << 16 | host
   std::uint64_t low;   // station << 48 | outbox position: what tells two of one host and ms apart
+  // NOLINTNEXTLINE(modernize-use-nullptr): clang-tidy 14 sees a null in a defaulted <=>
   friend constexpr auto operator<=>(const MessageId&, const MessageId&) = default;
 };
 inline constexpr std::uint64_t kLow48 = (std::uint64_t{1} << 48) - 1;

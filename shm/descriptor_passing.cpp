@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <cstring>
 #include <string>
+#include <utility>
 
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -44,6 +45,36 @@ Status transfer_failure(const char* call, int error) {
     return fail(Errc::not_ready, std::string(call) + ": the socket would block", error);
   }
   return system_failure(call, error);
+}
+
+struct Arrived {
+  ssize_t size = 0;
+  int flags = 0;
+  std::vector<Descriptor> descriptors;
+
+  [[nodiscard]] bool is_cut() const noexcept { return (flags & MSG_CTRUNC) != 0; }
+  [[nodiscard]] bool is_longer() const noexcept { return (flags & MSG_TRUNC) != 0; }
+};
+
+// Each descriptor that comes with it has an owner from here on: what is not handed on is closed.
+Result<Arrived> receive(int socket, std::span<std::byte> room, int flags) {
+  iovec part{room.data(), room.size()};
+  Control control;
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = control.bytes.data();
+  message.msg_controllen = control.bytes.size();
+  Arrived arrived;
+  do {
+    arrived.size = recvmsg(socket, &message, MSG_CMSG_CLOEXEC | flags);
+  } while (arrived.size < 0 && errno == EINTR);
+  if (arrived.size < 0) {
+    return tl::unexpected<Error>(transfer_failure("receive descriptors", errno).error());
+  }
+  arrived.flags = message.msg_flags;
+  arrived.descriptors = take_descriptors(message);
+  return arrived;
 }
 
 }  // namespace
@@ -93,46 +124,53 @@ Result<std::vector<Descriptor>> receive_descriptors(int socket, std::span<std::b
                                             " with " + std::to_string(payload.size()) +
                                             " bytes are over the limits");
   }
-  iovec part{payload.data(), payload.size()};
-  Control control;
-  msghdr message{};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  message.msg_control = control.bytes.data();
-  message.msg_controllen = control.bytes.size();
-  ssize_t received = 0;
-  do {
-    received = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
-  } while (received < 0 && errno == EINTR);
-  if (received < 0) {
-    return tl::unexpected<Error>(transfer_failure("receive descriptors", errno).error());
-  }
-  // From here on each descriptor has an owner: every return closes what it does not hand on.
-  std::vector<Descriptor> descriptors = take_descriptors(message);
-  if ((message.msg_flags & MSG_CTRUNC) != 0 || descriptors.size() != agreed_count) {
-    if (received == 0 && descriptors.empty() && (message.msg_flags & MSG_CTRUNC) == 0) {
+  MESH_TRY(Arrived arrived, receive(socket, payload, 0));
+  const ssize_t received = arrived.size;
+  const std::vector<Descriptor>& descriptors = arrived.descriptors;
+  if (arrived.is_cut() || descriptors.size() != agreed_count) {
+    if (received == 0 && descriptors.empty() && !arrived.is_cut()) {
       return fail(Errc::closed, "receive descriptors: the other side closed the connection");
     }
-    const bool cut = (message.msg_flags & MSG_CTRUNC) != 0;
     return fail(
         Errc::wrong_descriptor_count,
         "receive descriptors: " + std::to_string(descriptors.size()) + " arrived, " +
             std::to_string(agreed_count) + " were agreed" +
-            (cut ? "; the kernel cut the message (is the limit of open files reached?)" : ""),
+            (arrived.is_cut() ? "; the kernel cut the message (is the limit of open files reached?)"
+                              : ""),
         static_cast<std::int64_t>(descriptors.size()));
   }
   if (received == 0) {
     return fail(Errc::closed, "receive descriptors: the other side closed the connection");
   }
-  if ((message.msg_flags & MSG_TRUNC) != 0 ||
-      static_cast<std::size_t>(received) != payload.size()) {
+  if (arrived.is_longer() || static_cast<std::size_t>(received) != payload.size()) {
     return fail(Errc::corrupt,
                 "receive descriptors: " + std::to_string(received) +
-                    ((message.msg_flags & MSG_TRUNC) != 0 ? " bytes and more" : " bytes") +
-                    " arrived, " + std::to_string(payload.size()) + " were agreed",
+                    (arrived.is_longer() ? " bytes and more" : " bytes") + " arrived, " +
+                    std::to_string(payload.size()) + " were agreed",
                 received);
   }
-  return descriptors;
+  return std::move(arrived.descriptors);
+}
+
+Result<ReceivedPacket> receive_packet(int socket, std::span<std::byte> room, Waiting waiting) {
+  MESH_TRY(Arrived arrived,
+           receive(socket, room, waiting == Waiting::kDoNotWait ? MSG_DONTWAIT : 0));
+  if (arrived.is_cut()) {
+    return fail(Errc::wrong_descriptor_count,
+                "receive packet: the kernel cut its descriptors (is the limit of open files "
+                "reached?)",
+                static_cast<std::int64_t>(arrived.descriptors.size()));
+  }
+  if (arrived.size == 0) {
+    return fail(Errc::closed, "receive packet: the other side closed the connection");
+  }
+  if (arrived.is_longer()) {
+    return fail(
+        Errc::corrupt,
+        "receive packet: more than the " + std::to_string(room.size()) + " bytes that there may be",
+        static_cast<std::int64_t>(room.size()));
+  }
+  return ReceivedPacket{static_cast<std::size_t>(arrived.size), std::move(arrived.descriptors)};
 }
 
 Result<PeerCredentials> peer_credentials(int socket) {

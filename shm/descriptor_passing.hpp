@@ -1,4 +1,5 @@
-// send_descriptors, receive_descriptors: file descriptors and a few bytes over a Unix socket.
+// send_descriptors, receive_descriptors, receive_packet: file descriptors and bytes over a Unix
+// socket.
 //
 // Callers     one thread a direction of a socket. Set-up only.
 // Progress    as the socket is: a non-blocking one answers not_ready.
@@ -12,6 +13,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <vector>
 
@@ -33,6 +35,16 @@ Status send_descriptors(int socket, std::span<const std::byte> payload,
 // Fills `payload` whole, or fails. The descriptors arrive close-on-exec.
 Result<std::vector<Descriptor>> receive_descriptors(int socket, std::span<std::byte> payload,
                                                     std::size_t agreed_count);
+
+// One packet of a SOCK_SEQPACKET socket, whatever its size and with whatever descriptors, for who
+// learns from its bytes what was to come. corrupt: it is longer than `room`. Cut by the kernel:
+// wrong_descriptor_count. With kDoNotWait an empty socket is not_ready.
+enum class Waiting : std::uint8_t { kWait, kDoNotWait };
+struct ReceivedPacket {
+  std::size_t size_bytes = 0;
+  std::vector<Descriptor> descriptors;
+};
+Result<ReceivedPacket> receive_packet(int socket, std::span<std::byte> room, Waiting waiting);
 
 struct PeerCredentials {
   pid_t process = 0;  // as this process's pid namespace sees it; 0 where it cannot

@@ -73,18 +73,18 @@ Result<Region> place(const std::string& layout, const RegionOptions& options, st
 namespace layout_detail {
 
 Status check_span(std::span<const std::byte> mapping, std::uint64_t offset,
-                  std::uint64_t element_bytes, std::uint64_t count, std::size_t alignment) {
+                  const Elements& elements) {
   std::uint64_t bytes = 0;
-  if (__builtin_mul_overflow(element_bytes, count, &bytes) || offset > mapping.size() ||
-      bytes > mapping.size() - offset) {
-    return fail(Errc::corrupt, "offset " + count_text(offset) + ": " + count_text(count) +
-                                   " elements of " + count_text(element_bytes) +
+  if (__builtin_mul_overflow(elements.size_bytes, elements.count, &bytes) ||
+      offset > mapping.size() || bytes > mapping.size() - offset) {
+    return fail(Errc::corrupt, "offset " + count_text(offset) + ": " + count_text(elements.count) +
+                                   " elements of " + count_text(elements.size_bytes) +
                                    " bytes do not stand within the mapping's " +
                                    count_text(mapping.size()) + " bytes");
   }
-  if ((reinterpret_cast<std::uintptr_t>(mapping.data()) + offset) % alignment != 0) {
+  if ((reinterpret_cast<std::uintptr_t>(mapping.data()) + offset) % elements.alignment != 0) {
     return fail(Errc::misaligned, "offset " + count_text(offset) + ": not on a boundary of " +
-                                      count_text(alignment) + " bytes");
+                                      count_text(elements.alignment) + " bytes");
   }
   return {};
 }

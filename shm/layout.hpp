@@ -82,19 +82,30 @@ struct Offset {
 
 namespace layout_detail {
 // The one place where a number from shared memory becomes an address.
+struct Elements {
+  std::uint64_t count;
+  std::uint64_t size_bytes;  // of each
+  std::uint64_t alignment;
+};
 Status check_span(std::span<const std::byte> mapping, std::uint64_t offset,
-                  std::uint64_t element_bytes, std::uint64_t count, std::size_t alignment);
+                  const Elements& elements);
+template <class T>
+constexpr Elements elements_of(std::size_t count) noexcept {
+  return {.count = count, .size_bytes = sizeof(T), .alignment = alignof(T)};
+}
 }  // namespace layout_detail
 
 template <class T>
 Result<std::span<T>> resolve(std::span<std::byte> mapping, Offset<T> offset, std::size_t count) {
-  MESH_CHECK_OK(layout_detail::check_span(mapping, offset.bytes, sizeof(T), count, alignof(T)));
+  MESH_CHECK_OK(
+      layout_detail::check_span(mapping, offset.bytes, layout_detail::elements_of<T>(count)));
   return std::span<T>(reinterpret_cast<T*>(mapping.data() + offset.bytes), count);
 }
 template <class T>
 Result<std::span<const T>> resolve(std::span<const std::byte> mapping, Offset<T> offset,
                                    std::size_t count) {
-  MESH_CHECK_OK(layout_detail::check_span(mapping, offset.bytes, sizeof(T), count, alignof(T)));
+  MESH_CHECK_OK(
+      layout_detail::check_span(mapping, offset.bytes, layout_detail::elements_of<T>(count)));
   return std::span<const T>(reinterpret_cast<const T*>(mapping.data() + offset.bytes), count);
 }
 

@@ -18,6 +18,7 @@
 
 #include "engine/station/station.hpp"
 #include "tools/mesh_directory.hpp"
+#include "tools/option_values.hpp"
 #include "tools/shell_command.hpp"
 #include "tools/stop_signals.hpp"
 #include "tools/text.hpp"
@@ -28,10 +29,12 @@ namespace {
 
 constexpr const char* kFooter = R"(
 Attaches one agent and runs CMD by /bin/sh for each message, one after another: the
-message is its standard input, its standard output (at most 64 KiB) the answer's body.
+message is its standard input, its standard output (at most 56 KiB) the answer's body.
+Messages wait for their turn, 65536 at most; more are declined.
 Exit code 0 answers READY; any other answers CONFLICT with that number; a command that a
 signal killed declines the message. Without --exec each message is printed, and
-answered READY. It runs until Ctrl-C; a command that is running then is waited for.
+answered READY. It runs until Ctrl-C; a command that is running then is waited for. An
+engine that was killed is waited for as well, for a minute: nothing is lost meanwhile.
 
 Examples:
   mesh agent --name printer
@@ -41,9 +44,10 @@ Examples:
 
 constexpr Nanos kLookAtSignals{100 * kNsPerMs};
 constexpr Nanos kAttachPatience{5 * kNsPerSecond};
-constexpr std::size_t kAnswerBytesMax = std::size_t{64} << 10;
+constexpr Nanos kEnginePatience{60 * kNsPerSecond};             // while it is started again
+constexpr std::size_t kAnswerBytesMax = std::size_t{56} << 10;  // the engine keeps 60 of each
 constexpr std::size_t kDeliveriesATurn = 64;
-constexpr std::size_t kJobsMost = 1'024;
+constexpr std::size_t kJobsMost = 65'536;
 
 struct Options {
   std::string agent;
@@ -120,15 +124,6 @@ class Worker {
   std::thread thread_;
 };
 
-Result<sched::AgentClass> class_of(const std::string& letter) {
-  for (std::size_t i = 0; i < sched::kAgentClassCount; ++i) {
-    if (letter.size() == 1 && letter[0] == sched::kAgentClasses[i].letter) {
-      return static_cast<sched::AgentClass>(i);
-    }
-  }
-  return fail(Errc::bad_input, fmt::format("--class {}: is A, B, C, D, E or F", in_quotes(letter)));
-}
-
 class ShellAgent {
  public:
   ShellAgent(engine::Station& station, const Options& options, Console& console)
@@ -138,15 +133,13 @@ class ShellAgent {
 
   Status run(const StopSignals& stop) {
     while (!stop.requested()) {
-      const std::size_t room =
-          worker_ ? kJobsMost - std::min(kJobsMost, worker_->waiting()) : kDeliveriesATurn;
-      const std::size_t polled =
-          station_.poll(std::min(room, kDeliveriesATurn),
-                        [&](const engine::Delivery& delivery, engine::Reply reply) {
-                          take(delivery, std::move(reply));
-                        });
+      // Always: a station that leaves its inbox unread is evicted.
+      const std::size_t polled = station_.poll(
+          kDeliveriesATurn, [&](const engine::Delivery& delivery, engine::Reply reply) {
+            take(delivery, std::move(reply));
+          });
       if (polled > 0) continue;
-      if (station_.is_lost()) return fail(Errc::closed, "the engine has gone, or dropped us");
+      if (station_.is_lost()) return tl::unexpected<Error>(station_.lost_reason());
       station_.wait(station_.now() + kLookAtSignals);
     }
     worker_.reset();
@@ -158,6 +151,7 @@ class ShellAgent {
   void take(const engine::Delivery& delivery, engine::Reply reply) {
     if (!reply) return;
     if (worker_) {
+      if (worker_->waiting() >= kJobsMost) return;  // declined
       worker_->push({{delivery.body.begin(), delivery.body.end()}, std::move(reply)});
       return;
     }
@@ -172,7 +166,7 @@ class ShellAgent {
 };
 
 Result<ExitCode> run(const Options& options, Console& console) {
-  MESH_TRY(const sched::AgentClass agent_class, class_of(options.agent_class));
+  MESH_TRY(const sched::AgentClass agent_class, class_letter("--class", options.agent_class));
   if (options.agent.empty() || options.agent.size() > kAgentNameBytes || !is_utf8(options.agent)) {
     return fail(Errc::bad_input, fmt::format("--name {}: must be 1 to {} bytes of UTF-8",
                                              in_quotes(options.agent), kAgentNameBytes));
@@ -180,8 +174,9 @@ Result<ExitCode> run(const Options& options, Console& console) {
   MESH_TRY(const std::string directory, mesh_directory(options.directory, options.name));
   std::signal(SIGPIPE, SIG_IGN);  // a command may end before it has read its message
   MESH_TRY(const auto station,
-           engine::Station::attach(
-               directory, {.name = options.agent, .connect = {.patience = kAttachPatience}}));
+           engine::Station::attach(directory, {.name = options.agent,
+                                               .connect = {.patience = kAttachPatience},
+                                               .engine_patience = kEnginePatience}));
   // Not before: until it has attached a signal may end it at once.
   MESH_TRY(const StopSignals stop, StopSignals::create());
   MESH_CHECK_OK(station->enrol(

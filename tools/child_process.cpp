@@ -16,8 +16,6 @@
 #include "shm/base/assert.hpp"
 #include "shm/system_error.hpp"
 
-extern char** environ;
-
 namespace mesh::tools {
 namespace {
 

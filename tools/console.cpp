@@ -1,6 +1,8 @@
 // mesh down, status, send, broadcast, scatter: what a console asks a running engine.
+#include <algorithm>
 #include <memory>
 #include <ostream>
+#include <sstream>
 #include <string>
 
 #include <fmt/format.h>
@@ -12,6 +14,7 @@
 
 #include "tools/console_request.hpp"
 #include "tools/option_values.hpp"
+#include "tools/quorum_json.hpp"
 #include "tools/text.hpp"
 #include "tools/verb.hpp"
 
@@ -30,6 +33,8 @@ struct Options {
   std::string window_ms = "500";
   std::string ready_min = "0.95";
   std::string weight = "1";
+  std::string timeout_ms = "30000";
+  bool no_wait = false;
   bool acknowledge = false;
   bool json = false;
 };
@@ -68,6 +73,15 @@ Result<Json> operation_request(const Options& options, const char* op) {
               {"weight", weight}};
 }
 
+// What to do with what came back, by the defaults: of those sent to, a straggler is in transit.
+Json quorum_of(const Json& answer) {
+  const auto count = [&](const char* key) { return answer.value(key, std::uint32_t{0}); };
+  const sched::QuorumCounts counts{count("ready"), count("conflict"), count("straggler")};
+  const auto verdict = sched::trinary_quorum(counts);
+  if (verdict) return quorum_json(*verdict);
+  return {{"decision", nullptr}, {"confidence", nullptr}, {"sentence", verdict.error().sentence}};
+}
+
 Result<ExitCode> run_down(const Options& options, Console& console) {
   MESH_TRY(const Json answer, ask_engine(options.which, {{"op", "down"}}));
   if (options.json) write(options, answer, console);
@@ -80,18 +94,56 @@ Result<ExitCode> run_status(const Options& options, Console& console) {
   return ExitCode::done;
 }
 
+// "CONFLICT (other, expected 0, received 9), 0.412 ms", then the body, line by line.
+void write_answer(const Json& answer, std::ostream& out) {
+  std::string state = answer.value("state", "unknown");
+  std::transform(state.begin(), state.end(), state.begin(), [](char letter) {
+    return letter >= 'a' && letter <= 'z' ? static_cast<char>(letter - 'a' + 'A') : letter;
+  });
+  out << printable(state);
+  if (const auto conflict = answer.find("conflict"); conflict != answer.end()) {
+    out << fmt::format(" ({}, expected {}, received {})",
+                       printable(conflict->value("type", "unknown")),
+                       conflict->value("expected", std::uint64_t{0}),
+                       conflict->value("received", std::uint64_t{0}));
+  }
+  out << fmt::format(", {} ms\n", answer.value("processing_us", 0.0) / 1'000);
+  std::istringstream lines(answer.value("body", ""));
+  for (std::string line; std::getline(lines, line);) out << printable(line) << '\n';
+  if (answer.value("body_cut", false)) {
+    out << fmt::format("... of {} bytes\n", answer.value("body_bytes", std::uint64_t{0}));
+  }
+}
+
 Result<ExitCode> run_send(const Options& options, Console& console) {
   MESH_CHECK_OK(check_text(options.to));
   MESH_CHECK_OK(check_text(options.text));
-  MESH_TRY(const Json answer,
-           ask_engine(options.which, {{"op", "send"}, {"to", options.to}, {"text", options.text}}));
+  MESH_TRY(const std::uint64_t timeout_ms,
+           whole_number({"--timeout", 1, kMillisecondsMax}, options.timeout_ms));
+  const bool waits = !options.no_wait;
+  MESH_TRY(const Json answer, ask_engine(options.which, {{"op", "send"},
+                                                         {"to", options.to},
+                                                         {"text", options.text},
+                                                         {"wait", waits},
+                                                         {"timeout_ms", timeout_ms}}));
   if (options.json) write(options, answer, console);
-  return ExitCode::done;
+  if (!waits) return ExitCode::done;
+  if (!answer.value("answered", false)) {
+    return fail(Errc::timed_out,
+                fmt::format("no answer within {} ms; {} has the message, or will have it",
+                            timeout_ms, in_quotes(options.to)));
+  }
+  if (answer.value("expired", false)) {
+    return fail(Errc::expired, fmt::format("the message to {} expired", in_quotes(options.to)));
+  }
+  if (!options.json) write_answer(answer, console.out);
+  return answer.value("state", "") == "ready" ? ExitCode::done : ExitCode::failed;
 }
 
 Result<ExitCode> run_scatter(const Options& options, Console& console) {
   MESH_TRY(const Json request, operation_request(options, "scatter"));
-  MESH_TRY(const Json answer, ask_engine(options.which, request));
+  MESH_TRY(Json answer, ask_engine(options.which, request));
+  answer["quorum"] = quorum_of(answer);
   write(options, answer, console);
   return answer.value("verdict", "") == "success" ? ExitCode::done : ExitCode::failed;
 }
@@ -105,7 +157,7 @@ Result<ExitCode> run_broadcast(const Options& options, Console& console) {
 }
 
 std::shared_ptr<Options> declare_common(CLI::App& command) {
-  const auto options = std::make_shared<Options>();
+  auto options = std::make_shared<Options>();
   declare_which_mesh(command, options->which);
   command.add_flag("--json", options->json, "one JSON object");
   return options;
@@ -145,9 +197,16 @@ RunVerb declare_send(CLI::App& command) {
   const auto options = declare_common(command);
   command.add_option("to", options->to, "an agent's name")->required()->type_name("AGENT");
   command.add_option("text", options->text, "what it is sent")->required()->type_name("TEXT");
+  command.add_option("--timeout,--timeout-ms", options->timeout_ms, "how long to wait, in ms")
+      ->capture_default_str()
+      ->type_name("MS");
+  command.add_flag("--no-wait", options->no_wait, "do not wait for the answer");
   command.footer(
-      "\nExit code 0: the engine took it for delivery.\n\nExamples:\n"
-      "  mesh send printer 'hello'\n");
+      "\nPrints the answer: its state, what the agent's work took, and its body. Exit code 0:\n"
+      "READY, or with --no-wait, the engine took it; 1: CONFLICT, declined, or no answer.\n\n"
+      "Examples:\n"
+      "  mesh send printer 'hello'\n"
+      "  mesh send counter 'how long is this?' --timeout 500 --json\n");
   return [options](Console& console) { return run_send(*options, console); };
 }
 

@@ -14,6 +14,7 @@
 #include "engine/station/control_client.hpp"
 #include "tools/mesh_directory.hpp"
 #include "tools/text.hpp"
+#include "tools/text_table.hpp"
 
 namespace mesh::tools {
 namespace {
@@ -25,8 +26,9 @@ using Line = std::pair<std::string, std::string>;
 
 void collect(const nlohmann::ordered_json& value, const std::string& name,
              std::vector<Line>& lines) {
-  if (!value.is_structured()) {
-    lines.emplace_back(name, value.is_string() ? value.get<std::string>() : value.dump());
+  const auto is_plain = [](const auto& inner) { return !inner.is_structured(); };
+  if (!value.is_object() && std::all_of(value.begin(), value.end(), is_plain)) {
+    lines.emplace_back(name, cell_of(value));
     return;
   }
   std::size_t number = 0;
@@ -67,7 +69,7 @@ std::string lines_of(const nlohmann::ordered_json& object) {
   for (const Line& line : lines) width = std::max(width, line.first.size());
   std::string text;
   for (const auto& [name, value] : lines) {
-    text += fmt::format("{:<{}}  {}\n", printable(name), width, printable(value));
+    text += fmt::format("{:<{}}  {}\n", printable(name), width, value);
   }
   return text;
 }

@@ -18,6 +18,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/engine.hpp"
 #include "engine/loop/engine_loop.hpp"
 #include "tools/swarm_population.hpp"
 
@@ -89,6 +90,7 @@ class DemoReport {
     std::uint64_t seed = 0;
     double enrol_ms = 0;  // from the first process started to the last agent enrolled
     double total_s = 0;
+    engine::LatenessStatus lateness{};
   };
 
   void add(const DemoOperation& operation);

@@ -132,6 +132,7 @@ Status Demo::start(const std::string& directory) {
   options.directory = directory;
   options.size = {.agents = swarm.agents, .stations = swarm.processes};
   options.cpu = cpu;
+  if (cpu) options.fifo_priority = 1;  // where it may
   MESH_TRY(engine_, engine::Engine::start(options));
   MESH_TRY(SwarmFleet fleet, SwarmFleet::start(swarm, {.directory = directory,
                                                        .change_at = population_.options().change_at,
@@ -207,6 +208,8 @@ Result<DemoOutcome> Demo::run(const StopSignals& stop, const std::string& direct
   // Why it ended says more than what then failed.
   MESH_CHECK_OK(watcher->join());
   MESH_CHECK_OK(operations);
+  MESH_TRY(const engine::EngineStatus status, engine_->status());
+  outcome_.run.lateness = status.lateness;
   fleet_->stop();
   engine_.reset();
   outcome_.run.profile = options_.swarm.profile;

@@ -17,4 +17,14 @@ Result<std::uint64_t> whole_number(const CountOption& option, const std::string&
               static_cast<std::int64_t>(option.most));
 }
 
+Result<sched::AgentClass> class_letter(const char* option, const std::string& text) {
+  for (std::size_t i = 0; i < sched::kAgentClassCount; ++i) {
+    if (text.size() == 1 && text[0] == sched::kAgentClasses[i].letter) {
+      return static_cast<sched::AgentClass>(i);
+    }
+  }
+  return fail(Errc::bad_input,
+              fmt::format("{} {}: is A, B, C, D, E or F", option, in_quotes(text)));
+}
+
 }  // namespace mesh::tools

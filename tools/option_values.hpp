@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <string>
 
+#include "sched/agent_class.hpp"
 #include "shm/base/result.hpp"
 
 namespace mesh::tools {
@@ -16,5 +17,8 @@ struct CountOption {
   std::uint64_t most;
 };
 Result<std::uint64_t> whole_number(const CountOption& option, const std::string& text);
+
+// A letter from A to F. `option` is "--class".
+Result<sched::AgentClass> class_letter(const char* option, const std::string& text);
 
 }  // namespace mesh::tools

@@ -15,8 +15,6 @@
 #include "shm/descriptor.hpp"
 #include "shm/system_error.hpp"
 
-extern char** environ;
-
 namespace mesh::tools {
 namespace {
 

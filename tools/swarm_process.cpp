@@ -18,6 +18,7 @@ constexpr std::size_t kDeliveriesATurn = 256;
 // A signal does not end a wait for deliveries, so none is longer.
 constexpr Nanos kLookAtSignals{100 * kNsPerMs};
 constexpr Nanos kAttachPatience{5 * kNsPerSecond};
+constexpr Nanos kEnginePatience{60 * kNsPerSecond};  // while it is started again
 
 }  // namespace
 
@@ -25,7 +26,8 @@ Result<std::unique_ptr<SwarmProcess>> SwarmProcess::start(const SwarmProcessOpti
   MESH_TRY(auto station,
            engine::Station::attach(options.directory, {.name = options.prefix,
                                                        .agents = options.share.count,
-                                                       .connect = {.patience = kAttachPatience}}));
+                                                       .connect = {.patience = kAttachPatience},
+                                                       .engine_patience = kEnginePatience}));
   const std::uint32_t capacity =
       std::min(std::max(options.share.count * kHeldPerAgent, kHeldLeast), kMaxWheelEntries);
   MESH_TRY(SwarmAgents agents,
@@ -60,7 +62,7 @@ Status SwarmProcess::enrol(const SwarmProcessOptions& options) {
 Status SwarmProcess::run(const StopSignals& stop) {
   while (!stop.requested()) {
     if (turn()) continue;
-    if (station_->is_lost()) return fail(Errc::closed, "the engine has gone, or dropped this one");
+    if (station_->is_lost()) return tl::unexpected<Error>(station_->lost_reason());
     const HostTime look = station_->now() + kLookAtSignals;
     station_->wait(std::min(look, from_ns(agents_.next_due_ns())));
   }

@@ -25,6 +25,10 @@ attach over the socket in its directory; without --dir that is
 $XDG_RUNTIME_DIR/mesh30k/NAME, else /dev/shm/mesh30k-UID/NAME.
 Room for agents is --agents, else sectors x clusters x 30.
 
+An engine that was killed leaves its mesh as it is: the next mesh up goes on with it, and
+its stations come back by themselves. What is there and cannot be gone on with, because it
+is damaged or has another size, is left alone and said; --fresh drops it.
+
   --wait spin      a core of its own, never given up: the least delay
          adaptive  spins, yields, then sleeps until it is woken
          park      sleeps at once: the least processor time
@@ -33,9 +37,11 @@ Examples:
   mesh up
   mesh up --agents 30000 --stations 128 --cpu 3
   mesh up --sectors 2 --clusters 10 --dir /dev/shm/mine --wait park
+  mesh up --fresh
 )";
 
 constexpr Nanos kLookAtSignals{100 * kNsPerMs};
+constexpr std::uint64_t kMsMax = 3'600'000;
 
 struct Options {
   std::string agents;
@@ -46,6 +52,9 @@ struct Options {
   std::string name = kDefaultMeshName;
   std::string wait = "adaptive";
   std::string cpu;
+  std::string reconnect_ms = "2000";
+  std::string stuck_ms = "10000";
+  bool fresh = false;
 };
 
 Result<queues::WaitPolicy> wait_policy_of(const std::string& text) {
@@ -81,6 +90,14 @@ Result<engine::EngineOptions> read_options(const Options& options) {
     MESH_TRY(const std::uint64_t cpu, whole_number({"--cpu", 0, 1'023}, options.cpu));
     engine.cpu = static_cast<int>(cpu);
   }
+  // Where it may; and not one that never sleeps: it would take the core from everyone for ever.
+  if (engine.wait != queues::WaitPolicy::kSpin) engine.fifo_priority = 1;
+  MESH_TRY(const std::uint64_t reconnect_ms,
+           whole_number({"--reconnect-ms", 0, kMsMax}, options.reconnect_ms));
+  engine.reconnect = Nanos{static_cast<std::int64_t>(reconnect_ms) * kNsPerMs};
+  MESH_TRY(const std::uint64_t stuck_ms, whole_number({"--stuck-ms", 1, kMsMax}, options.stuck_ms));
+  engine.stuck_after = Nanos{static_cast<std::int64_t>(stuck_ms) * kNsPerMs};
+  engine.fresh = options.fresh;
   MESH_TRY(engine.directory, mesh_directory(options.directory, options.name));
   return engine;
 }
@@ -89,11 +106,11 @@ Result<ExitCode> run(const Options& options, Console& console) {
   MESH_TRY(const engine::EngineOptions engine_options, read_options(options));
   MESH_TRY(const StopSignals stop, StopSignals::create());
   MESH_TRY(const auto engine, engine::Engine::start(engine_options));
-  for (const std::string& what : engine->report().dropped) {
-    console.err << fmt::format("mesh up: {}\n", printable(what));
-  }
-  for (const std::string& what : engine->report().threads) {
-    console.err << fmt::format("mesh up: {}\n", printable(what));
+  const engine::Engine::Report& report = engine->report();
+  for (const auto* const sentences : {&report.dropped, &report.adopted, &report.threads}) {
+    for (const std::string& what : *sentences) {
+      console.err << fmt::format("mesh up: {}\n", printable(what));
+    }
   }
   console.out << fmt::format("up: {}, room for {} agents and {} stations\n",
                              printable(engine->directory()), engine_options.size.agents,
@@ -126,6 +143,17 @@ RunVerb declare(CLI::App& command) {
       ->capture_default_str()
       ->type_name("POLICY");
   command.add_option("--cpu", options->cpu, "the engine's own")->type_name("CPU");
+  command
+      .add_option("--reconnect-ms", options->reconnect_ms,
+                  "that stations of a killed engine are waited for")
+      ->capture_default_str()
+      ->type_name("MS");
+  command
+      .add_option("--stuck-ms", options->stuck_ms,
+                  "a station that reads nothing for so long is evicted")
+      ->capture_default_str()
+      ->type_name("MS");
+  command.add_flag("--fresh", options->fresh, "begins anew, and says what it drops");
   command.footer(kFooter);
   return [options](Console& console) { return run(*options, console); };
 }

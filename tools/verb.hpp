@@ -43,6 +43,8 @@ Verb scatter_verb();
 Verb swarm_verb();
 Verb agent_verb();
 Verb demo_verb();
+Verb inspect_verb();
+Verb quorum_verb();
 Verb plan_verb();
 Verb layout_verb();
 Verb size_verb();

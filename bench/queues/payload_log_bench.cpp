@@ -58,8 +58,37 @@ struct Case {
   std::size_t capacity;
 };
 
+constexpr unsigned kCalls = 1'000;  // a timed call does so many
+
+void report(const Interleaved& result, const Case& at, const Options& options) {
+  if (options.json) {
+    std::cout << "{\"bench\":\"payload_log\",\"body_bytes\":" << at.body_bytes
+              << ",\"region_bytes\":" << at.capacity << ",\"calls\":" << kCalls << ",\"rows\":[";
+    for (std::size_t who = 0; who < result.size(); ++who) {
+      if (who != 0) std::cout << ',';
+      write_json(std::cout, result, who);
+    }
+    std::cout << "],\"append_over_memcpy\":";
+    write_json(std::cout, result.ratio(0, 1));
+    std::cout << ",\"copy_over_memcpy\":";
+    write_json(std::cout, result.ratio(2, 3));
+    std::cout << "}\n";
+    return;
+  }
+  const auto row = [&](std::size_t ours, std::size_t theirs) {
+    const Spread ratio = result.ratio(ours, theirs);
+    std::cout << std::setw(8) << at.size_name << std::setw(9) << at.region_name << std::setw(8)
+              << result.name(ours) << std::fixed << std::setprecision(1) << std::setw(9)
+              << result.ns(ours).median / kCalls << std::setw(9)
+              << result.ns(theirs).median / kCalls << std::setprecision(2) << std::setw(9)
+              << ratio.median << " (" << ratio.p10 << ".." << ratio.p90 << ")  "
+              << result.ratio_of_min(ours, theirs) << '\n';
+  };
+  row(0, 1);
+  row(2, 3);
+}
+
 void run(const Case& at, const Options& options) {
-  constexpr unsigned kCalls = 1'000;
   LogArea area(at.capacity);
   Log::Writer writer = area.writer();
   const Log::Reader reader = area.reader();
@@ -107,31 +136,7 @@ void run(const Case& at, const Options& options) {
   const Interleaved result = interleave(
       {{"append", append}, {"memcpy in", copy_in}, {"copy", copy_out}, {"memcpy out", plain_out}},
       {.rounds = options.quick ? 21U : 201U, .warm_calls = 1, .timed_calls = 2});
-  if (options.json) {
-    std::cout << "{\"bench\":\"payload_log\",\"body_bytes\":" << at.body_bytes
-              << ",\"region_bytes\":" << at.capacity << ",\"calls\":" << kCalls << ",\"rows\":[";
-    for (std::size_t who = 0; who < result.size(); ++who) {
-      if (who != 0) std::cout << ',';
-      write_json(std::cout, result, who);
-    }
-    std::cout << "],\"append_over_memcpy\":";
-    write_json(std::cout, result.ratio(0, 1));
-    std::cout << ",\"copy_over_memcpy\":";
-    write_json(std::cout, result.ratio(2, 3));
-    std::cout << "}\n";
-    return;
-  }
-  const auto row = [&](std::size_t ours, std::size_t theirs) {
-    const Spread ratio = result.ratio(ours, theirs);
-    std::cout << std::setw(8) << at.size_name << std::setw(9) << at.region_name << std::setw(8)
-              << result.name(ours) << std::fixed << std::setprecision(1) << std::setw(9)
-              << result.ns(ours).median / kCalls << std::setw(9)
-              << result.ns(theirs).median / kCalls << std::setprecision(2) << std::setw(9)
-              << ratio.median << " (" << ratio.p10 << ".." << ratio.p90 << ")  "
-              << result.ratio_of_min(ours, theirs) << '\n';
-  };
-  row(0, 1);
-  row(2, 3);
+  report(result, at, options);
 }
 
 }  // namespace

@@ -22,7 +22,7 @@ HWY_INLINE void loaded(const V& vector) {
 #endif
 }
 
-void LoadStoreTarget(const sched::ImpedanceColumns& columns, const sched::PlanColumns& outputs) {
+void load_store_target(const sched::ImpedanceColumns& columns, const sched::PlanColumns& outputs) {
   using Floats = hn::CappedTag<float, sched::kPlanGroupRows>;
   const Floats df;
   const hn::RebindToSigned<Floats> di;
@@ -54,11 +54,11 @@ HWY_AFTER_NAMESPACE();
 
 namespace mesh::bench {
 namespace {
-HWY_EXPORT(LoadStoreTarget);
+HWY_EXPORT(load_store_target);
 }
 
 void load_store(const sched::ImpedanceColumns& in, const sched::PlanColumns& out) noexcept {
-  HWY_DYNAMIC_DISPATCH(LoadStoreTarget)(in, out);
+  HWY_DYNAMIC_DISPATCH(load_store_target)(in, out);
 }
 
 bool choose_target([[maybe_unused]] const char* name) {

@@ -238,11 +238,14 @@ std::uint32_t EngineLoop::State::send_node(StationLink& link, const PendingNode&
 
 // One store makes a station's deliveries visible; one wake, and only if it sleeps.
 void EngineLoop::State::reveal_staged() noexcept {
+  std::int64_t visible_ns = 0;  // when the first slot was: the wakes after it make nobody later
   for (StationLink* const link : live) {
     if (!link->is_staged) continue;
     link->is_staged = false;
     const std::uint32_t slot = std::exchange(link->staged_slot, ~std::uint32_t{0});
-    if (!link->inbox.reveal_checked()) continue;
+    const bool is_parked = link->inbox.reveal_checked();
+    if (visible_ns == 0 && !leaving_due_ns.empty()) visible_ns = clock();
+    if (!is_parked) continue;
     const std::int64_t start = clock();
     outside.wakes->wake(link->number);
     ++counters.wakes;
@@ -251,7 +254,7 @@ void EngineLoop::State::reveal_staged() noexcept {
     operations[slot].cost.wake_ns += clock() - start;
   }
   if (leaving_due_ns.empty()) return;
-  const std::int64_t visible_ns = clock();
+  if (visible_ns == 0) visible_ns = clock();  // all of it waits for room
   for (const std::int64_t due_ns : leaving_due_ns) lateness.add(visible_ns - due_ns);
   leaving_due_ns.clear();
 }

@@ -165,15 +165,17 @@ void EngineLoop::State::take_send(StationLink& link, const sched::SendRecord& se
   if (expires != 0 && expires < now_ns)
     ++counters.expired;
   else
-    refused = send.kind == sched::RecordKind::send ? apply_send(link, send, id) : Errc::unsupported;
+    refused = send.kind == sched::RecordKind::send ? apply_send(link, send, id, again)
+                                                   : Errc::unsupported;
   if (refused == Errc::ok) return;
   if (refused == Errc::corrupt) ++counters.refused_records;
   report(send.source, id, refused, again);
 }
 
 // Header and body into `scratch`, whole and checked; then on its way.
+// `again`: perhaps it went before, and was answered already, so that nothing says so any more.
 Errc EngineLoop::State::apply_send(StationLink& link, const sched::SendRecord& send,
-                                   sched::MessageId id) noexcept {
+                                   sched::MessageId id, bool again) noexcept {
   sched::MessageHeader header{};
   const std::span<std::byte> body = std::span(scratch).subspan(sizeof header, send.body_bytes);
   if (sched::has(send.flags, sched::RecordFlags::bare)) {
@@ -208,8 +210,10 @@ Errc EngineLoop::State::apply_send(StationLink& link, const sched::SendRecord& s
   const AgentIndex index = registry->resolve(target);
   if (const Errc refused = check_target(index, CapabilitySet(required)); refused != Errc::ok)
     return refused;
+  const auto marks = static_cast<std::uint8_t>((correlated ? kEntryCorrelated : 0) |
+                                               (again ? kEntryRedelivered : 0));
   Letter letter{.priority = send.priority(),
-                .marks = correlated ? kEntryCorrelated : std::uint8_t{0},
+                .marks = marks,
                 .source = send.source,
                 .target = target,
                 .id = id,

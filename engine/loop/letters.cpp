@@ -287,11 +287,14 @@ void EngineLoop::State::answer_letter(StationLink& link, const sched::AnswerReco
   const auto row = static_cast<std::uint32_t>(index_of(answer.agent));
   if (const std::uint32_t depth = own(agents.queue_depth, row); depth != 0)
     put(agents.queue_depth, row, depth - 1);
-  const bool declined = answer.kind == sched::RecordKind::refusal;
+  const bool known = sched::has(answer.flags, sched::RecordFlags::redelivered);
+  const bool declined = !known && answer.kind == sched::RecordKind::refusal;
   const std::int64_t expires = declined ? expires_of(question) : 0;
   const bool expired = expires != 0 && expires < now_ns;
   if (expired) ++counters.expired;
-  if (question.source == AgentId{0}) {
+  if (known) {
+    ++counters.duplicates;  // made twice, and answered the first time: its sender has been told
+  } else if (question.source == AgentId{0}) {
     keep_answered(link, question, answer, expired);
   } else if (expired) {
     report(question.source, question.id, Errc::expired, false);

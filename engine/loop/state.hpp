@@ -205,10 +205,14 @@ struct EngineLoop::State {
   void hold_delivered(StationId station, const BodyLog::Reader& bodies);
   void rewind_operations(std::span<const std::uint32_t> rows);
   void bring(StationLink& link, std::span<const std::uint32_t> rows);
+  void bring_messages(std::span<const std::uint32_t> rows);
+  [[nodiscard]] static bool is_owed(const Operation& operation, std::uint32_t place) noexcept;
+  [[nodiscard]] std::uint32_t body_at(std::uint64_t position) const noexcept;
   void index_by_station();
   [[nodiscard]] static bool is_leaving(const Operation& operation, std::uint32_t place) noexcept;
   void mark_unread(StationLink& link);
   void find_again(StationLink& link, std::uint64_t head);
+  void find_messages_again(StationLink& link, std::uint64_t head);
   void find_applied(StationLink& link);
   void hold_or_drop(StationId station, const BodyLog::Reader& bodies_again, bool is_gone);
 
@@ -220,7 +224,7 @@ struct EngineLoop::State {
   void take_operation_answer(const sched::AnswerRecord& answer, std::uint32_t row) noexcept;
   void take_send(StationLink& link, const sched::SendRecord& send, std::uint64_t position) noexcept;
   [[nodiscard]] Errc apply_send(StationLink& link, const sched::SendRecord& send,
-                                sched::MessageId id) noexcept;
+                                sched::MessageId id, bool again) noexcept;
   [[nodiscard]] Errc open_for(const sched::SendRecord& send, sched::MessageHeader& header) noexcept;
   void read_marks(StationLink& link) noexcept;
   void free_taken() noexcept;

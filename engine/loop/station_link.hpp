@@ -89,6 +89,19 @@ struct StationLink {
     }
     marks[mark_head++ % marks.size()] = mark;
   }
+  // A record that was unread when its writer died; again of the same body is one mark. Without a
+  // place it is found by the marks after it.
+  void add_unread(const InboxMark& mark) noexcept {
+    InboxMark* const last =
+        mark_head == mark_tail ? nullptr : &marks[(mark_head - 1) % marks.size()];
+    if (last != nullptr && last->body == mark.body) {
+      last->inbox_end = mark.inbox_end;
+      last->own_end = std::max(last->own_end, mark.own_end);
+      last->count += mark.count;
+    } else if (has_mark_room()) {
+      marks[mark_head++ % marks.size()] = mark;
+    }
+  }
   // Slots that a message of this priority may still take: the two lower ones fill a quarter, so
   // that a critical message waits behind a bounded number.
   [[nodiscard]] std::uint64_t room_for(std::uint32_t priority, std::uint64_t wanted) noexcept {

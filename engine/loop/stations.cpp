@@ -190,45 +190,47 @@ void EngineLoop::State::rewind_operations(std::span<const std::uint32_t> rows) {
 // What waits for these rows goes on its way: messages in their turn, and what operations have to
 // send them since their bucket has left.
 void EngineLoop::State::bring(StationLink& link, std::span<const std::uint32_t> rows) {
-  if (held_count != 0) {
-    std::vector<bool> is_here(row_count);
-    for (const std::uint32_t row : rows) is_here[row] = held[row] != 0;
-    std::vector<std::pair<std::uint64_t, std::uint32_t>> waiting;
-    entries.for_each([&](std::uint32_t at, const Entry& entry) {
-      const auto row = static_cast<std::uint32_t>(index_of(entry.target));
-      if (entry.state == EntryState::waiting && !is_over[at] && row < row_count && is_here[row])
-        waiting.emplace_back(entry.place, at);
-    });
-    std::sort(waiting.begin(), waiting.end());
-    for (const auto& [turn, at] : waiting) enqueue(at, entries.get(at));
-    for (const std::uint32_t row : rows) {
-      held_count -= held[row];
-      held[row] = 0;
-    }
-  }
+  if (held_count != 0) bring_messages(rows);
   for (std::uint32_t slot = 0; slot < operations.size(); ++slot) {
-    Operation& operation = operations[slot];
+    const Operation& operation = operations[slot];
     if (operation.state == OperationState::free || operation.is_settled()) continue;
-    // relaxed: our own past store.
-    const std::uint64_t next_key = operation.words->next_key.load_relaxed();
-    const auto priority = static_cast<std::uint32_t>(operation.priority);
     for (const std::uint32_t row : rows) {
-      const std::uint32_t place = operation.place_of(row);
-      if (place >= operation.targets || !operation.is_outstanding(place) ||
-          operation.is_sent(place))
-        continue;
-      const bool has_left =
-          operation.key[place] < next_key || operation.state == OperationState::ended;
-      const bool was_sent = operation.sent_units(place) == kSentBefore;
-      if (!has_left && !was_sent && !is_leaving(operation, place)) continue;
-      if (!pending->push(link, priority,
+      const std::uint32_t at = operation.place_of(row);
+      if (at >= operation.targets || !is_owed(operation, at)) continue;
+      if (!pending->push(link, static_cast<std::uint32_t>(operation.priority),
                          {.kind = PendingNode::Kind::place,
-                          .first = place,
+                          .first = at,
                           .slot = slot,
                           .serial = operation.serial}))
         ++counters.target_full;
     }
   }
+}
+
+void EngineLoop::State::bring_messages(std::span<const std::uint32_t> rows) {
+  std::vector<bool> is_here(row_count);
+  for (const std::uint32_t row : rows) is_here[row] = held[row] != 0;
+  std::vector<std::pair<std::uint64_t, std::uint32_t>> waiting;
+  entries.for_each([&](std::uint32_t at, const Entry& entry) {
+    const auto row = static_cast<std::uint32_t>(index_of(entry.target));
+    if (entry.state == EntryState::waiting && !is_over[at] && row < row_count && is_here[row])
+      waiting.emplace_back(entry.place, at);
+  });
+  std::sort(waiting.begin(), waiting.end());
+  for (const auto& [turn, at] : waiting) enqueue(at, entries.get(at));
+  for (const std::uint32_t row : rows) {
+    held_count -= held[row];
+    held[row] = 0;
+  }
+}
+
+// Its turn has come, and it was not sent to, or to a station that is gone.
+bool EngineLoop::State::is_owed(const Operation& operation, std::uint32_t place) noexcept {
+  if (!operation.is_outstanding(place) || operation.is_sent(place)) return false;
+  // relaxed: our own past store.
+  const bool has_left = operation.key[place] < operation.words->next_key.load_relaxed();
+  return has_left || operation.state == OperationState::ended ||
+         operation.sent_units(place) == kSentBefore || is_leaving(operation, place);
 }
 
 // Its bucket is leaving, and this place has had its turn.
@@ -319,6 +321,7 @@ std::vector<StationId> EngineLoop::awaited() const {
 
 // What the inbox holds unread, as marks. Bodies before the first of them have been read.
 void EngineLoop::State::mark_unread(StationLink& link) {
+  link.marks.resize(std::max<std::size_t>(link.marks.size(), link.inbox.capacity()));  // none yet
   link.own_read = link.own_bodies.head();
   for (std::uint64_t at = link.inbox.cursor(); at != link.inbox.revealed(); ++at) {
     const auto record = link.inbox.at(at).template read_as<sched::DeliveryRecord>();
@@ -326,27 +329,23 @@ void EngineLoop::State::mark_unread(StationLink& link) {
     InboxMark mark{.inbox_end = at + 1};
     const std::uint64_t position = sched::position_of(record.message);
     if (sched::is_in_payload_log(record.message)) {
-      for (std::uint64_t i = body_tail; i != body_head; ++i) {
-        if (bodies[i % kBodies].position != position) continue;
-        mark.body = static_cast<std::uint32_t>(i % kBodies);
-        mark.count = 1;
-        ++bodies[i % kBodies].unread;
-      }
+      mark.body = body_at(position);
       if (mark.body == kNoBody) continue;
+      mark.count = 1;
+      ++bodies[mark.body].unread;
     } else {
       mark.own_end = position + 1;  // at least so far
       link.own_read = std::min(link.own_read, position);
     }
-    InboxMark* const last =
-        link.mark_head == 0 ? nullptr : &link.marks[(link.mark_head - 1) % link.marks.size()];
-    if (last != nullptr && last->body == mark.body) {
-      last->inbox_end = mark.inbox_end;
-      last->own_end = std::max(last->own_end, mark.own_end);
-      last->count += mark.count;
-    } else if (link.has_mark_room()) {
-      link.marks[link.mark_head++ % link.marks.size()] = mark;
-    }
+    link.add_unread(mark);
   }
+}
+
+// Of the common log's bodies the one at this position, or kNoBody.
+std::uint32_t EngineLoop::State::body_at(std::uint64_t position) const noexcept {
+  for (std::uint64_t i = body_tail; i != body_head; ++i)
+    if (bodies[i % kBodies].position == position) return static_cast<std::uint32_t>(i % kBodies);
+  return kNoBody;
 }
 
 Status EngineLoop::State::readopt(StationId station, const StationMemory& memory,
@@ -385,6 +384,25 @@ Status EngineLoop::State::readopt(StationId station, const StationMemory& memory
 
 // What the dead engine had placed in this inbox and not shown is sent again; the rest is as it was.
 void EngineLoop::State::find_again(StationLink& link, std::uint64_t head) {
+  find_messages_again(link, head);
+  for (Operation& operation : operations) {
+    if (operation.state == OperationState::free) continue;
+    for (const std::uint32_t row : link.rows) {
+      const std::uint32_t at = operation.place_of(row);
+      if (at >= operation.targets || !operation.is_outstanding(at) || !operation.is_sent(at))
+        continue;
+      // relaxed: its writer is dead.
+      if (is_before_head(operation.inbox_place[at].load_relaxed(), head)) {
+        put(agents.queue_depth, row, own(agents.queue_depth, row) + 1);
+      } else {
+        // SYNC operation.sent release: before it is sent once more.
+        operation.sent[at].store_release(kSentBefore);
+      }
+    }
+  }
+}
+
+void EngineLoop::State::find_messages_again(StationLink& link, std::uint64_t head) {
   std::vector<std::pair<std::uint64_t, std::uint32_t>> unseen;
   std::vector<std::pair<std::uint64_t, std::uint32_t>> waiting;
   entries.for_each([&](std::uint32_t at, const Entry& entry) {
@@ -409,21 +427,6 @@ void EngineLoop::State::find_again(StationLink& link, std::uint64_t head) {
     ++held_count;
   }
   for (const auto& [turn, at] : waiting) entries.hold(at, next_turn++);  // behind those
-  for (Operation& operation : operations) {
-    if (operation.state == OperationState::free) continue;
-    for (const std::uint32_t row : link.rows) {
-      const std::uint32_t at = operation.place_of(row);
-      if (at >= operation.targets || !operation.is_outstanding(at) || !operation.is_sent(at))
-        continue;
-      // relaxed: its writer is dead.
-      if (is_before_head(operation.inbox_place[at].load_relaxed(), head)) {
-        put(agents.queue_depth, row, own(agents.queue_depth, row) + 1);
-      } else {
-        // SYNC operation.sent release: before it is sent once more.
-        operation.sent[at].store_release(kSentBefore);
-      }
-    }
-  }
 }
 
 // Which records of a burst that is read again have been applied.

@@ -7,6 +7,7 @@
 #include <span>
 #include <utility>
 
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -15,7 +16,6 @@
 
 #include "engine/station/control_protocol.hpp"
 #include "sched/clock.hpp"
-#include "shm/descriptor_passing.hpp"
 #include "shm/system_error.hpp"
 
 namespace mesh::engine {
@@ -35,10 +35,9 @@ timeval timeval_of(Nanos time) noexcept {
   return {time.count() / kNsPerSecond, time.count() % kNsPerSecond / kNsPerUs};
 }
 
-// An engine that is starting, or dying, refuses or resets: worth another try.
-bool may_pass(Errc code) noexcept { return code == Errc::no_mesh || code == Errc::closed; }
-
-Result<shm::Descriptor> connect_once(const std::string& directory, const ConnectOptions& options) {
+// `flags`: SOCK_NONBLOCK, or 0.
+Result<shm::Descriptor> connect_once(const std::string& directory, const ConnectOptions& options,
+                                     int flags) {
   const std::string path = directory + "/" + kSocketFolder + "/" + kSocketName;
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
@@ -50,7 +49,7 @@ Result<shm::Descriptor> connect_once(const std::string& directory, const Connect
                 static_cast<std::int64_t>(path.size()));
   }
   std::memcpy(address.sun_path, path.data(), path.size());
-  shm::Descriptor socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+  shm::Descriptor socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | flags, 0));
   if (!socket) return shm::system_failure("socket", errno);
   const timeval timeout = timeval_of(options.timeout);
   for (const int which : {SO_RCVTIMEO, SO_SNDTIMEO}) {
@@ -67,56 +66,18 @@ Result<shm::Descriptor> connect_once(const std::string& directory, const Connect
   if (error == ENOENT || error == ECONNREFUSED || error == ENOTDIR) {
     return fail(Errc::no_mesh, "connect to " + path + ": no engine runs there", error);
   }
+  if (error == EAGAIN) {
+    return fail(Errc::not_ready, "connect to " + path + ": too many wait there", error);
+  }
   return shm::system_failure("connect to " + path, error);
 }
 
-}  // namespace
-
-Result<ControlClient> ControlClient::connect(const std::string& directory,
-                                             const ConnectOptions& options) {
-  const std::int64_t start_ns = sched::HostCounters::monotonic_ns();
-  for (;;) {
-    auto socket = connect_once(directory, options);
-    if (socket) return ControlClient(std::move(*socket), directory);
-    const std::int64_t waited_ns = sched::HostCounters::monotonic_ns() - start_ns;
-    if (!may_pass(socket.error().code) || waited_ns >= options.patience.count()) {
-      return tl::unexpected<Error>(std::move(socket).error());
-    }
-    ::poll(nullptr, 0, kRetryMs);
-  }
-}
-
-Result<std::string> ControlClient::request(const std::string& json) {
-  const std::string who = "control socket of " + directory_ + ": ";
-  if (json.size() > kControlPacketBytes) {
-    return fail(Errc::truncated, who + "a request of " + std::to_string(json.size()) +
-                                     " bytes, at most " + std::to_string(kControlPacketBytes));
-  }
-  ssize_t moved = 0;
-  do {
-    moved = ::send(fd(), json.data(), json.size(), MSG_NOSIGNAL);
-  } while (moved < 0 && errno == EINTR);
-  // Who is not admitted is told so and let go, perhaps before it has asked: the reason is read all
-  // the same. A reset is reported once, then what had arrived.
-  if (moved < 0 && errno != EPIPE && errno != ECONNRESET) {
-    return shm::system_failure(who + "send", errno);
-  }
-  std::string answer(kControlPacketBytes, '\0');
-  bool was_reset = false;
-  do {
-    moved = ::recv(fd(), answer.data(), answer.size(), 0);
-  } while (moved < 0 &&
-           (errno == EINTR || (errno == ECONNRESET && !std::exchange(was_reset, true))));
-  if (moved < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
-    return fail(Errc::timed_out, who + "the engine did not answer in time");
-  }
-  if (moved < 0) return shm::system_failure(who + "receive", errno);
-  if (moved == 0) return fail(Errc::closed, who + "the engine closed the connection");
-  answer.resize(static_cast<std::size_t>(moved));
+// The answer, or the error that it is.
+Status check_answer(const std::string& who, const std::string& answer) {
   const auto parsed = nlohmann::json::parse(answer, nullptr, false);
   if (!parsed.is_object()) return fail(Errc::corrupt, who + "the answer is no JSON object");
   const auto error = parsed.find("error");
-  if (error == parsed.end()) return answer;
+  if (error == parsed.end()) return {};
   if (!error->is_object()) return fail(Errc::corrupt, who + "the error is no JSON object");
   const auto text = [&](const char* key) {
     const auto found = error->find(key);
@@ -128,15 +89,97 @@ Result<std::string> ControlClient::request(const std::string& json) {
               has_detail ? detail->get<std::int64_t>() : 0);
 }
 
+}  // namespace
+
+Result<ControlClient> ControlClient::connect(const std::string& directory,
+                                             const ConnectOptions& options) {
+  const std::int64_t start_ns = sched::HostCounters::monotonic_ns();
+  for (;;) {
+    auto socket = connect_once(directory, options, 0);
+    if (socket) return ControlClient(std::move(*socket), directory);
+    const std::int64_t waited_ns = sched::HostCounters::monotonic_ns() - start_ns;
+    if (!may_pass(socket.error().code) || waited_ns >= options.patience.count()) {
+      return tl::unexpected<Error>(std::move(socket).error());
+    }
+    ::poll(nullptr, 0, kRetryMs);
+  }
+}
+
+Result<ControlClient> ControlClient::connect_at_once(const std::string& directory,
+                                                     const ConnectOptions& options) {
+  MESH_TRY(shm::Descriptor socket, connect_once(directory, options, SOCK_NONBLOCK));
+  const int flags = ::fcntl(socket.get(), F_GETFL);
+  if (flags < 0 || ::fcntl(socket.get(), F_SETFL, flags & ~O_NONBLOCK) != 0) {
+    return shm::system_failure("fcntl the socket", errno);
+  }
+  return ControlClient(std::move(socket), directory);
+}
+
+Status ControlClient::put(const std::string& json) {
+  if (json.size() > kControlPacketBytes) {
+    return fail(Errc::truncated, who() + "a request of " + std::to_string(json.size()) +
+                                     " bytes, at most " + std::to_string(kControlPacketBytes));
+  }
+  ssize_t moved = 0;
+  do {
+    moved = ::send(fd(), json.data(), json.size(), MSG_NOSIGNAL);
+  } while (moved < 0 && errno == EINTR);
+  if (moved < 0) return shm::system_failure(who() + "send", errno);
+  return {};
+}
+
+Status ControlClient::send(const std::string& json, std::span<const int> descriptors) {
+  return shm::send_descriptors(fd(), std::as_bytes(std::span(json)), descriptors);
+}
+
+Result<ControlAnswer> ControlClient::receive(shm::Waiting waiting) {
+  ControlAnswer answer;
+  answer.json.resize(kControlPacketBytes);
+  const auto room = std::as_writable_bytes(std::span(answer.json));
+  auto packet = shm::receive_packet(fd(), room, waiting);
+  // A reset is reported once, then what had arrived.
+  if (!packet && packet.error().detail == ECONNRESET) {
+    packet = shm::receive_packet(fd(), room, waiting);
+  }
+  if (!packet) {
+    if (packet.error().code == Errc::not_ready && waiting == shm::Waiting::kWait) {
+      return fail(Errc::timed_out, who() + "the engine did not answer in time");
+    }
+    return fail(packet.error().code, who() + packet.error().sentence, packet.error().detail);
+  }
+  answer.json.resize(packet->size_bytes);
+  answer.descriptors = std::move(packet->descriptors);
+  MESH_CHECK_OK(check_answer(who(), answer.json));
+  return answer;
+}
+
+Result<ControlAnswer> ControlClient::request_descriptors(const std::string& json) {
+  // Who is not admitted is told so and let go, perhaps before it has asked: the reason is read all
+  // the same.
+  if (const Status sent = put(json); !sent && sent.error().code != Errc::closed) {
+    return tl::unexpected<Error>(sent.error());
+  }
+  return receive(shm::Waiting::kWait);
+}
+
+Result<std::string> ControlClient::request(const std::string& json) {
+  MESH_TRY(ControlAnswer answer, request_descriptors(json));
+  return std::move(answer.json);
+}
+
+Result<std::optional<ControlAnswer>> ControlClient::try_receive() {
+  char byte = 0;
+  const ssize_t peeked = ::recv(fd(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+  if (peeked < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) {
+    return std::optional<ControlAnswer>();
+  }
+  MESH_TRY(ControlAnswer answer, receive(shm::Waiting::kDoNotWait));
+  return std::optional(std::move(answer));
+}
+
 Result<std::vector<shm::Descriptor>> ControlClient::receive_descriptors() {
   std::array<std::byte, sizeof(std::uint64_t)> station{};
   return shm::receive_descriptors(fd(), station, kStationDescriptors);
-}
-
-bool ControlClient::is_closed() const noexcept {
-  char byte = 0;
-  const ssize_t peeked = ::recv(fd(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-  return peeked == 0 || (peeked < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR);
 }
 
 }  // namespace mesh::engine

@@ -1,7 +1,8 @@
 // ControlClient: one connection to an engine's control socket.
 //
 // Callers     one thread. Set-up, console, tests; every call is system calls.
-// Progress    request() waits for the answer, at most `timeout`.
+// Progress    request() waits for the answer, at most `timeout`. connect_at_once, try_receive never
+//             wait.
 // If the      dies: closed. It never answers: timed_out. It lies: an answer that is no JSON object
 // other side  is corrupt.
 // dies,
@@ -11,12 +12,15 @@
 //             kControlPacketBytes), and whatever the engine refuses with.
 #pragma once
 
+#include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "shm/base/nanos.hpp"
 #include "shm/base/result.hpp"
 #include "shm/descriptor.hpp"
+#include "shm/descriptor_passing.hpp"
 
 namespace mesh::engine {
 
@@ -25,23 +29,42 @@ struct ConnectOptions {
   Nanos timeout{30 * kNsPerSecond};  // of each request
 };
 
+// An engine that is starting, or dying, refuses or resets: worth another try.
+[[nodiscard]] constexpr bool may_pass(Errc code) noexcept {
+  return code == Errc::no_mesh || code == Errc::closed;
+}
+
+struct ControlAnswer {
+  std::string json;
+  std::vector<shm::Descriptor> descriptors;
+};
+
 class ControlClient {
  public:
   static Result<ControlClient> connect(const std::string& directory, const ConnectOptions& options);
+  // One try. not_ready: as many wait to be accepted as the engine lets.
+  static Result<ControlClient> connect_at_once(const std::string& directory,
+                                               const ConnectOptions& options);
 
   // One JSON object there, one back. An {"error": ...} comes as an Error of that code.
   Result<std::string> request(const std::string& json);
+  // The same, with what the answer carries.
+  Result<ControlAnswer> request_descriptors(const std::string& json);
+  // The two halves, for who does not wait. Nothing yet: none.
+  Status send(const std::string& json, std::span<const int> descriptors);
+  Result<std::optional<ControlAnswer>> try_receive();
   // The packet that follows the answer to `attach`.
   Result<std::vector<shm::Descriptor>> receive_descriptors();
 
   [[nodiscard]] int fd() const noexcept { return socket_.get(); }
-  // Whether the engine has closed its end.
-  [[nodiscard]] bool is_closed() const noexcept;
   void close() noexcept { socket_.close(); }
 
  private:
   ControlClient(shm::Descriptor socket, std::string directory)
       : socket_(std::move(socket)), directory_(std::move(directory)) {}
+  Status put(const std::string& json);
+  Result<ControlAnswer> receive(shm::Waiting waiting);
+  [[nodiscard]] std::string who() const { return "control socket of " + directory_ + ": "; }
 
   shm::Descriptor socket_;
   std::string directory_;

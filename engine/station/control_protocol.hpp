@@ -1,15 +1,22 @@
 // The control socket's protocol: one JSON object a packet, each way. SOCK_SEQPACKET.
 //
-//     request   {"op": "attach", "version": 1, "name": "...", "agents": 8, "layout_hash": "0x...",
-//                "page_bytes": 4096}
-//     answer    {"ok": true, "station": 3, "size": {...}, ...}, then one packet of 8 bytes (the
-//               station's number) that carries kStationDescriptors descriptors
+//     request   {"op": "attach", "version": 2, "layout_hash": "0x...", "page_bytes": 4096,
+//                "name": "...", "agents": 8}
+//     answer    {"ok": true, "station": 3, "mesh_agents": 64, ..., "token": [7, 9]}, then one
+//               packet of 8 bytes (the station's number) that carries kStationDescriptors
+//     request   {"op": "reattach", "version", "layout_hash", "page_bytes", "station": 3,
+//                "mesh_uuid": [...], "token": [7, 9]}, carrying kReturnDescriptors: to the next
+//               engine, from a station of the one that died
+//     answer    {"ok": true, "station": 3}, carrying kResumeDescriptors
 //     request   {"op": "enrol", "agents": [{"name": "...", "class": "A"}, ...]}   at most 500
 //     answer    {"ok": true, "ids": [1048576, ...]}
+//     request   {"op": "observe", "version", "layout_hash", "page_bytes"}
+//     answer    {"ok": true, "mesh_agents": 64, ...}, carrying the table, open for reading
 //     request   {"op": "status"}, "send", "broadcast", "scatter", "down"
 //     refusal   {"error": {"code": "layout_mismatch", "detail": 0, "sentence": "..."}}
 //
-// A connection asks one thing at a time. That of a station stays open as long as the station lives.
+// A connection asks one thing at a time. That of a station stays open as long as the station lives;
+// a refusal that it did not ask for is the last it hears: evicted, or closed where the engine ends.
 #pragma once
 
 #include <cstddef>
@@ -17,7 +24,7 @@
 
 namespace mesh::engine {
 
-inline constexpr std::uint32_t kControlVersion = 1;
+inline constexpr std::uint32_t kControlVersion = 2;
 inline constexpr std::size_t kControlPacketBytes = std::size_t{64} << 10;
 inline constexpr std::size_t kEnrolAgentsMax = 500;
 inline constexpr const char* kSocketFolder = "sock";
@@ -33,6 +40,13 @@ enum class StationDescriptor : std::size_t {
   engine_wake
 };
 inline constexpr std::size_t kStationDescriptors = 6;
+
+// What a station gives back to the next engine: its own memory, and the eventfd that it waits on.
+enum class ReturnDescriptor : std::size_t { out = 0, station_wake };
+inline constexpr std::size_t kReturnDescriptors = 2;
+// What it gets for them. The first three are those that it has: the station checks that.
+enum class ResumeDescriptor : std::size_t { table = 0, payload, in, engine_wake };
+inline constexpr std::size_t kResumeDescriptors = 4;
 
 // MappingHeader::parameters of every memory of a mesh.
 enum class MemoryParameter : std::size_t { agents = 0, stations, agents_per_station, start_ns };

@@ -70,6 +70,8 @@ std::string_view name_of(SendStatus status) noexcept {
       return "no_such_agent";
     case SendStatus::too_long:
       return "too_long";
+    case SendStatus::lost:
+      return "lost";
   }
   return "unknown";
 }

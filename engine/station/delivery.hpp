@@ -138,6 +138,7 @@ enum class SendStatus : std::uint8_t {
   open,           // a breaker between here and the target
   no_such_agent,  // the handle names nobody now
   too_long,       // no outbox of this size holds such a body
+  lost,           // no engine reads this outbox any more: Station::lost_reason()
 };
 [[nodiscard]] std::string_view name_of(SendStatus status) noexcept;
 

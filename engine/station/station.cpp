@@ -2,14 +2,16 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdio>
+#include <utility>
 
+#include <poll.h>
 #include <unistd.h>
 
 #include <nlohmann/json.hpp>
 
 #include "engine/station/control_protocol.hpp"
 #include "engine/station/fork_guard.hpp"
+#include "engine/station/handed_over.hpp"
 #include "shm/attach.hpp"
 
 namespace mesh::engine {
@@ -18,105 +20,62 @@ namespace {
 using nlohmann::json;
 
 constexpr std::size_t kPostedMax = 4'096;
+constexpr std::uint64_t kReconnectMsMax = 3'600'000;
 constexpr Nanos kLookEvery{100 * kNsPerMs};  // whether the engine is still there, while we sleep
 constexpr std::size_t kRequestBytes = kControlPacketBytes - 1'024;
-
-std::string hex_of(std::uint64_t value) {
-  std::array<char, 24> text{};
-  const int size =
-      std::snprintf(text.data(), text.size(), "0x%016llx", static_cast<unsigned long long>(value));
-  return {text.data(), static_cast<std::size_t>(size)};
-}
 
 // What the engine answered to `attach`.
 struct Attached {
   std::uint64_t station = 0;
-  MeshSize size;
-  shm::MappingIdentity identity;
+  MeshIdentity mesh;
+  std::array<std::uint64_t, 2> token{};
+  Nanos reconnect{};  // how long the next engine will wait for us
 };
-
-Result<std::uint64_t> number_in(const json& object, const char* key) {
-  const auto found = object.find(key);
-  if (found == object.end() || !found->is_number_unsigned()) {
-    return fail(Errc::corrupt,
-                std::string("attach: the engine's answer has no number '") + key + "'");
-  }
-  return found->get<std::uint64_t>();
-}
-
-Result<shm::Uuid> uuid_in(const json& object, const char* key) {
-  const auto found = object.find(key);
-  shm::Uuid uuid{};
-  if (found != object.end() && found->is_array() && found->size() == uuid.size()) {
-    bool sound = true;
-    for (std::size_t i = 0; i < uuid.size(); ++i) {
-      const json& byte = (*found)[i];
-      sound = sound && byte.is_number_unsigned() && byte.get<std::uint64_t>() <= 255;
-      if (sound) uuid[i] = byte.get<std::uint8_t>();
-    }
-    if (sound) return uuid;
-  }
-  return fail(Errc::corrupt, std::string("attach: the engine's answer has no uuid '") + key + "'");
-}
 
 Result<Attached> parse_attached(const std::string& answer) {
   const json object = json::parse(answer, nullptr, false);
   Attached attached;
+  MESH_TRY(attached.mesh, mesh_in(object));
   MESH_TRY(attached.station, number_in(object, "station"));
-  MESH_TRY(attached.size.agents, number_in(object, "mesh_agents"));
-  MESH_TRY(attached.size.stations, number_in(object, "mesh_stations"));
-  MESH_TRY(attached.size.agents_per_station, number_in(object, "agents_per_station"));
-  MESH_TRY(attached.identity.mesh_uuid, uuid_in(object, "mesh_uuid"));
-  MESH_TRY(attached.identity.boot_id, uuid_in(object, "boot_id"));
+  MESH_TRY(attached.token, token_in(object));
+  MESH_TRY(const std::uint64_t reconnect_ms, number_in(object, "reconnect_ms"));
+  attached.reconnect =
+      Nanos{static_cast<std::int64_t>(std::min(reconnect_ms, kReconnectMsMax)) * kNsPerMs};
   return attached;
 }
 
-// Mapped, and its header checked against the layout that these numbers give here.
-struct Wanted {
-  StationDescriptor which;
-  Result<shm::Layout> layout;
-  shm::Access access;
-  std::uint64_t instance;
-};
-Result<shm::Mapping> map_memory(std::span<const shm::Descriptor> descriptors, const Wanted& wanted,
-                                shm::MappingIdentity identity) {
-  if (!wanted.layout) return tl::unexpected<Error>(wanted.layout.error());
-  const shm::Layout& layout = *wanted.layout;
-  shm::MappingOptions options;
-  options.name = layout.name();
-  options.size_bytes = layout.total_bytes();
-  options.access = wanted.access;
-  MESH_TRY(shm::Mapping mapping,
-           shm::Mapping::map(descriptors[static_cast<std::size_t>(wanted.which)].get(), options));
-  identity.instance = wanted.instance;
-  MESH_CHECK_OK(shm::attach(mapping.bytes(), layout, identity));
-  return mapping;
+// A name that is no UTF-8 is refused: replaced, it would be another agent's.
+Result<std::string> strict_text(const json& object) {
+  try {
+    return object.dump();
+  } catch (const json::exception& error) {
+    return fail(Errc::invalid_argument, std::string("enrol: a name is not UTF-8: ") + error.what());
+  }
 }
 
 }  // namespace
 
 struct Station::Memories {
   Attached attached;
+  std::string directory;
   shm::Mapping table, payload, in, out;
+  std::array<shm::MemoryIdentity, 3> engine_files;  // table, payload, in
+  shm::Descriptor out_to_return;
   std::shared_ptr<const shm::EventFd> wake;
   shm::EventFd engine_wake;
-  ForkGuard guard;
+  std::optional<ForkGuard> connection_guard;
+  ForkGuard out_guard;
   pid_t owner;
 };
 
 Result<std::unique_ptr<Station>> Station::attach(const std::string& directory,
                                                  const StationOptions& options) {
-  MESH_TRY(const MemoryMap reference, memory_map(kReferenceMesh));
-  const json request = {{"op", "attach"},
-                        {"version", kControlVersion},
-                        {"name", options.name},
-                        {"agents", options.agents},
-                        {"layout_hash", hex_of(reference.hash())},
-                        {"page_bytes", shm::system_page_bytes()}};
+  MESH_TRY(json request, request_of("attach"));
+  request["name"] = options.name;
+  request["agents"] = options.agents;
   const std::int64_t start_ns = sched::HostCounters::monotonic_ns();
   for (;;) {
-    auto attached = attach_once(directory, options,
-                                request.dump(-1, ' ', false, json::error_handler_t::replace));
+    auto attached = attach_once(directory, options, text_of(request));
     // A dying engine's listener may take the connection and then reset it: only its answer counts.
     const std::int64_t waited_ns = sched::HostCounters::monotonic_ns() - start_ns;
     if (attached || attached.error().code != Errc::closed ||
@@ -136,33 +95,31 @@ Result<std::unique_ptr<Station>> Station::attach_once(const std::string& directo
   const auto at = [&](StationDescriptor which) -> shm::Descriptor& {
     return passed[static_cast<std::size_t>(which)];
   };
-  using shm::Access;
-  const MeshSize& size = attached.size;
-  const std::uint64_t station = attached.station;
-  MESH_TRY(shm::Mapping table,
-           map_memory(passed, {StationDescriptor::table, table_layout(size), Access::kReadOnly, 0},
-                      attached.identity));
-  MESH_TRY(
-      shm::Mapping payload,
-      map_memory(passed, {StationDescriptor::payload, payload_layout(size), Access::kReadOnly, 0},
-                 attached.identity));
-  MESH_TRY(shm::Mapping in, map_memory(passed,
-                                       {StationDescriptor::in, station_in_layout(options.agents),
-                                        Access::kReadOnly, station},
-                                       attached.identity));
-  MESH_TRY(shm::Mapping out, map_memory(passed,
-                                        {StationDescriptor::out, station_out_layout(options.agents),
-                                         Access::kReadWrite, station},
-                                        attached.identity));
-  MESH_TRY(shm::EventFd wake, shm::EventFd::adopt(std::move(at(StationDescriptor::station_wake))));
-  MESH_TRY(shm::EventFd engine_wake,
-           shm::EventFd::adopt(std::move(at(StationDescriptor::engine_wake))));
+  using Which = StationDescriptor;
+  const auto& [size, identity] = attached.mesh;
+  MESH_TRY(shm::Mapping table, map_memory(at(Which::table), {table_layout(size)}, identity));
+  MESH_TRY(shm::Mapping payload, map_memory(at(Which::payload), {payload_layout(size)}, identity));
+  MESH_TRY(shm::Mapping in,
+           map_memory(at(Which::in),
+                      {station_in_layout(options.agents), shm::Access::kReadOnly, attached.station},
+                      identity));
+  MESH_TRY(shm::Mapping out, map_memory(at(Which::out),
+                                        {station_out_layout(options.agents),
+                                         shm::Access::kReadWrite, attached.station},
+                                        identity));
+  MESH_TRY(shm::EventFd wake, shm::EventFd::adopt(std::move(at(Which::station_wake))));
+  MESH_TRY(shm::EventFd engine_wake, shm::EventFd::adopt(std::move(at(Which::engine_wake))));
+  std::array<shm::MemoryIdentity, 3> files;
+  MESH_TRY(files[0], shm::identity_of(at(Which::table).get(), "table"));
+  MESH_TRY(files[1], shm::identity_of(at(Which::payload).get(), "payload"));
+  MESH_TRY(files[2], shm::identity_of(at(Which::in).get(), "in"));
   MESH_TRY(const TableView view, TableView::over(size, table.bytes()));
-  const int socket = control.fd();
-  std::unique_ptr<Memories> memories(
-      new Memories{attached, std::move(table), std::move(payload), std::move(in), std::move(out),
-                   std::make_shared<const shm::EventFd>(std::move(wake)), std::move(engine_wake),
-                   ForkGuard(socket), ::getpid()});
+  const int out_fd = at(Which::out).get();
+  std::unique_ptr<Memories> memories(new Memories{
+      attached, directory, std::move(table), std::move(payload), std::move(in), std::move(out),
+      files, std::move(at(Which::out)), std::make_shared<const shm::EventFd>(std::move(wake)),
+      std::move(engine_wake), std::nullopt, ForkGuard(out_fd), ::getpid()});
+  memories->connection_guard.emplace(control.fd());
   std::unique_ptr<Station> made(
       new Station(std::move(control), std::move(memories), {options, view.clock}));
   MESH_CHECK_OK(made->make_core(view));
@@ -200,13 +157,13 @@ Status Station::make_core(const TableView& table) {
 Station::~Station() {
   // A forked child has neither the connection nor the memory.
   if (core_ == nullptr || ::getpid() != memories_->owner) return;
-  flush();
+  reveal();
 }
 
 StationId Station::id() const noexcept {
   return static_cast<StationId>(memories_->attached.station);
 }
-const MeshSize& Station::mesh() const noexcept { return memories_->attached.size; }
+const MeshSize& Station::mesh() const noexcept { return memories_->attached.mesh.size; }
 int Station::fd() const noexcept { return memories_->wake->fd(); }
 
 Result<std::vector<AgentId>> Station::enrol(std::span<const AgentDeclaration> agents) {
@@ -217,14 +174,13 @@ Result<std::vector<AgentId>> Station::enrol(std::span<const AgentDeclaration> ag
     std::size_t bytes = 0;
     for (const AgentDeclaration& agent : agents.first(count)) {
       json one = {{"name", agent.name}, {"class", static_cast<unsigned>(agent.agent_class)}};
-      bytes += one.dump(-1, ' ', false, json::error_handler_t::replace).size() + 1;
+      MESH_TRY(const std::string text, strict_text(one));
+      bytes += text.size() + 1;
       if (bytes > kRequestBytes) break;  // names full of escapes: fewer a packet
       list.push_back(std::move(one));
     }
-    MESH_TRY(const std::vector<AgentId> packet,
-             enrol_packet(json{{"op", "enrol"}, {"agents", list}}.dump(
-                              -1, ' ', false, json::error_handler_t::replace),
-                          list.size()));
+    MESH_TRY(const std::string request, strict_text({{"op", "enrol"}, {"agents", list}}));
+    MESH_TRY(const std::vector<AgentId> packet, enrol_packet(request, list.size()));
     MESH_CHECK_OK(core_->add_agents(packet));
     enrolled.insert(enrolled.end(), packet.begin(), packet.end());
     agents = agents.subspan(packet.size());
@@ -233,7 +189,21 @@ Result<std::vector<AgentId>> Station::enrol(std::span<const AgentDeclaration> ag
 }
 
 Result<std::vector<AgentId>> Station::enrol_packet(const std::string& request, std::size_t count) {
-  MESH_TRY(const std::string answer, control_.request(request));
+  std::string answer;
+  for (bool answered = false; !answered;) {
+    MESH_CHECK_OK(wait_for_engine());
+    auto got = control_.request(request);
+    if (!got && got.error().code != Errc::closed) {
+      if (got.error().code == Errc::evicted) lose(got.error());
+      return tl::unexpected<Error>(std::move(got).error());
+    }
+    answered = got.has_value();
+    if (answered) {
+      answer = std::move(*got);
+    } else {
+      seek(now());  // the names are the same when they are asked for again, and so are the rows
+    }
+  }
   const json object = json::parse(answer, nullptr, false);
   const auto ids = object.find("ids");
   std::vector<AgentId> enrolled;
@@ -253,7 +223,7 @@ Result<std::vector<AgentId>> Station::enrol_packet(const std::string& request, s
 SendStatus Station::send_until(HostTime deadline, const SendOptions& options,
                                std::span<const std::byte> body) {
   for (;;) {
-    const SendStatus status = core_->send(options, body);
+    const SendStatus status = send(options, body);
     if (status != SendStatus::full || now() >= deadline || is_lost()) return status;
     flush();
     ::sched_yield();  // the engine frees slots; it does not wake us for that
@@ -261,12 +231,106 @@ SendStatus Station::send_until(HostTime deadline, const SendOptions& options,
 }
 
 void Station::flush() {
+  reveal();
+  look_if_due();
+}
+
+void Station::reveal() {
   if (core_->flush()) static_cast<void>(memories_->engine_wake.signal());
 }
 
-bool Station::look_for_engine() noexcept {
-  lost_ = lost_ || control_.is_closed();
-  return !lost_;
+// The engine.
+
+bool Station::look(HostTime now) {
+  if (lost_) return false;
+  if (!search_) {
+    look_due_ = now + kLookEvery;
+    const auto heard = control_.try_receive();
+    if (heard) return true;
+    // What ends the connection with a reason was meant for us; else the engine is gone.
+    if (heard.error().code == Errc::evicted || heard.error().code == Errc::no_mesh) {
+      return lose(heard.error());
+    }
+    seek(now);
+  }
+  look_due_ = now + kSeekEvery;
+  switch (search_->step(to_ns(now))) {
+    case Reattachment::Step::kSeeking:
+      break;
+    case Reattachment::Step::kRefused:
+      return lose(search_->reason());
+    case Reattachment::Step::kBack:
+      if (const Status resumed = resume(); !resumed) return lose(resumed.error());
+      break;
+  }
+  return true;
+}
+
+void Station::seek(HostTime now) {
+  const Attached& attached = memories_->attached;
+  memories_->connection_guard.reset();
+  control_.close();
+  Reattachment::Options options;
+  options.directory = memories_->directory;
+  options.connect = options_.connect;
+  options.given_back = {memories_->out_to_return.get(), memories_->wake->fd()};
+  options.until_ns = to_ns(now + attached.reconnect + options_.engine_patience);
+  auto request = request_of("reattach");
+  if (request) {
+    (*request)["station"] = attached.station;
+    (*request)["token"] = attached.token;
+    (*request)["mesh_uuid"] = attached.mesh.identity.mesh_uuid;
+    options.request = text_of(*request);
+  }
+  search_.emplace(std::move(options));
+}
+
+// The engine has taken us back. Its files must be those that are mapped here: it may have been
+// given a copy of its directory.
+Status Station::resume() {
+  std::vector<shm::Descriptor> passed = search_->take_descriptors();
+  if (passed.size() != kResumeDescriptors) {
+    return fail(Errc::wrong_descriptor_count,
+                "station: the engine gave back " + std::to_string(passed.size()) +
+                    " descriptors, agreed were " + std::to_string(kResumeDescriptors));
+  }
+  for (std::size_t i = 0; i < memories_->engine_files.size(); ++i) {
+    MESH_TRY(const shm::MemoryIdentity found, shm::identity_of(passed[i].get(), "engine's file"));
+    if (found == memories_->engine_files[i]) continue;
+    return fail(Errc::not_yours, "station: the engine came back with other files: inode " +
+                                     std::to_string(found.inode) + ", expected " +
+                                     std::to_string(memories_->engine_files[i].inode));
+  }
+  MESH_TRY(memories_->engine_wake,
+           shm::EventFd::adopt(
+               std::move(passed[static_cast<std::size_t>(ResumeDescriptor::engine_wake)])));
+  control_ = search_->take_client();
+  memories_->connection_guard.emplace(control_.fd());
+  search_.reset();
+  ++reattached_;
+  static_cast<void>(memories_->engine_wake.signal());  // for what was sent meanwhile
+  return {};
+}
+
+bool Station::lose(Error reason) {
+  lost_ = true;
+  lost_reason_ = std::move(reason);
+  search_.reset();
+  return false;
+}
+
+Error Station::lost_reason() const {
+  if (lost_) return lost_reason_;
+  return {Errc::corrupt, 0, "station: the engine's cursor into its outbox makes no sense"};
+}
+
+// For set-up: as long as the search takes.
+Status Station::wait_for_engine() {
+  while (!lost_ && search_) {
+    if (look(now()) && search_) ::poll(nullptr, 0, static_cast<int>(kSeekEvery.count() / kNsPerMs));
+  }
+  if (lost_) return tl::unexpected<Error>(lost_reason_);
+  return {};
 }
 
 struct Station::Source {
@@ -287,11 +351,13 @@ queues::WaitResult Station::wait(HostTime deadline) {
   const HostTime due = std::min(deadline, core_->upkeep_due());
   Source source{*this};
   for (;;) {
-    const HostTime look = std::min(due, now() + kLookEvery);
+    const bool was_seeking = is_seeking();
+    if (!look_if_due()) return queues::WaitResult::kFailed;
+    if (was_seeking && !is_seeking()) return queues::WaitResult::kSignalled;  // back
+    const HostTime look = std::min(due, look_due_);
     const auto result = queues::wait_until(source, {*memories_->wake, options_.wait}, look,
                                            [this] { return clock_.now(); });
     if (result != queues::WaitResult::kTimedOut) return result;
-    if (!look_for_engine()) return queues::WaitResult::kFailed;
     if (now() < due) continue;
     return due < deadline ? queues::WaitResult::kSignalled : queues::WaitResult::kTimedOut;
   }

@@ -2,30 +2,37 @@
 // receives through shared memory.
 //
 // Callers     one thread, the pump; post() and Reply: any thread.
-// Progress    poll, send, flush: as StationCore's, and one system call where the engine sleeps.
-//             attach, enrol: set-up, they wait for the engine. wait: until its deadline.
+// Progress    poll, send, flush: as StationCore's, and one system call where the engine sleeps, and
+//             one each 100 ms that looks whether it is still there. attach, enrol: set-up, they
+//             wait for the engine. wait: until its deadline.
 // Ordering    as StationCore's.
 // Units       HostTime, by the engine's clock.
-// If the      engine dies: is_lost() once wait() has looked; nothing new comes. Sends go on until
-// other side  the outbox is full.
-// dies        This process dies: the engine marks the agents offline and keeps what waits for them.
+// If the      engine dies: the station looks for the next one in wait(), poll() and flush(), shows
+// other side  it what it has in hand, and goes on with the same rings and agents: sends go into the
+// dies        outbox meanwhile, until it is full. No engine in time, one that began anew, or one
+//             that has dropped us: is_lost(), and lost_reason() says why; attach again. Nobody
+//             signals fd() while no engine runs: who waits on it polls once a second besides.
+//             This process dies: the engine marks the agents offline and keeps what waits for them.
 //             It forks: the child closes the connection and has none of the memory; a Station is
 //             not to be used there.
 // Errors      attach -> no_mesh, permission_denied, layout_mismatch, version_skew,
 //             page_size_mismatch, capacity, no_space, closed, timed_out. enrol -> name_taken,
-//             capacity, invalid_argument.
+//             capacity, invalid_argument, and lost_reason()'s. lost_reason() -> evicted, not_yours,
+//             no_mesh (taken down), closed (gone, and nobody came), corrupt.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "engine/station/control_client.hpp"
+#include "engine/station/reattachment.hpp"
 #include "engine/station/station_core.hpp"
 #include "queues/wait_strategy.hpp"
 #include "sched/agent_class.hpp"
@@ -40,6 +47,8 @@ struct StationOptions {
   std::uint32_t agents = 1;      // at most so many are enrolled: rings and columns follow from it
   ConnectOptions connect{};
   queues::WaitOptions wait{};
+  // How long the engine may be away, beyond the time that it waits for us once it is back.
+  Nanos engine_patience{10 * kNsPerSecond};
 };
 
 struct AgentDeclaration {
@@ -63,12 +72,13 @@ class Station {
   template <class Handler>
   std::size_t poll(std::size_t limit, Handler&& handler) {
     run_posted();
+    if (!look_if_due()) return 0;
     const std::size_t taken = core_->poll(limit, std::forward<Handler>(handler));
-    flush();
+    reveal();
     return taken;
   }
   SendStatus send(const SendOptions& options, std::span<const std::byte> body) {
-    return core_->send(options, body);
+    return is_lost() ? SendStatus::lost : core_->send(options, body);
   }
   // Waits for room as long as the outbox is full.
   SendStatus send_until(HostTime deadline, const SendOptions& options,
@@ -76,7 +86,7 @@ class Station {
   // Shows the engine what was staged, and wakes it if it sleeps.
   void flush();
 
-  // Until there is something to poll, `deadline`, or the engine is gone (kFailed).
+  // Until there is something to poll, `deadline`, or the station is lost (kFailed).
   queues::WaitResult wait(HostTime deadline);
   // Runs in the pump's next poll(). False: as many wait as fit.
   bool post(std::function<void()> work);
@@ -90,6 +100,11 @@ class Station {
   [[nodiscard]] HostTime now() noexcept { return clock_.now(); }
   [[nodiscard]] StationId id() const noexcept;
   [[nodiscard]] bool is_lost() const noexcept { return lost_ || core_->is_broken(); }
+  // Of a station that is lost.
+  [[nodiscard]] Error lost_reason() const;
+  // Whether it looks for its next engine just now, and how many it has found so.
+  [[nodiscard]] bool is_seeking() const noexcept { return search_.has_value(); }
+  [[nodiscard]] std::uint64_t reattached() const noexcept { return reattached_; }
   [[nodiscard]] StationCore& core() noexcept { return *core_; }
   [[nodiscard]] const MeshSize& mesh() const noexcept;
 
@@ -107,7 +122,17 @@ class Station {
   Result<std::vector<AgentId>> enrol_packet(const std::string& request, std::size_t count);
   void run_posted();
   struct Source;  // what wait() looks at: the inbox, late answers, what was posted
-  [[nodiscard]] bool look_for_engine() noexcept;
+  void reveal();
+  // False: lost.
+  bool look_if_due() {
+    const HostTime now = clock_.now();
+    return now < look_due_ || look(now);
+  }
+  bool look(HostTime now);
+  void seek(HostTime now);
+  Status resume();
+  bool lose(Error reason);
+  Status wait_for_engine();
 
   StationOptions options_;
   ControlClient control_;
@@ -116,7 +141,11 @@ class Station {
   queues::local::HandOver<std::function<void()>> posted_;
   Bell posted_bell_;
   std::unique_ptr<StationCore> core_;
+  std::optional<Reattachment> search_;
+  HostTime look_due_{};
+  std::uint64_t reattached_ = 0;
   bool lost_ = false;
+  Error lost_reason_;
 };
 
 }  // namespace mesh::engine

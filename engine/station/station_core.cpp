@@ -159,7 +159,9 @@ bool StationCore::accept(const sched::DeliveryRecord& record, std::int64_t now_n
   describe(record, header, delivery);
   const DedupWindow::Key key = DedupWindow::key_of(delivery.id, delivery.target);
   if (delivery.redelivered && window_.contains(key)) {
-    ++counters_.duplicates;  // answered already, or will be by who holds its Reply
+    ++counters_.duplicates;
+    if (delivery.wants_answer() && delivery.operation == OperationId{})
+      answer_known(ticket_of(delivery));
     return true;
   }
   window_.insert(key);

@@ -147,6 +147,7 @@ class StationCore {
   [[nodiscard]] AnswerTicket ticket_of(const Delivery& delivery) const noexcept;
 
   void answer(const AnswerTicket& ticket, const Answer& answer);
+  void answer_known(const AnswerTicket& ticket);
   [[nodiscard]] bool try_answer(const AnswerTicket& ticket, const Answer& answer);
   bool stage_answers();
   bool stage_late_answers();

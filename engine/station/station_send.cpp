@@ -45,6 +45,14 @@ void StationCore::answer(const AnswerTicket& ticket, const Answer& answer) {
   unwritten_.back().answer.body = {};
 }
 
+// Of a message that came before. Its sender has its answer, or gets it from who holds the Reply;
+// the engine, which did not know that any more, is told to keep it no longer.
+void StationCore::answer_known(const AnswerTicket& ticket) {
+  Staged staged{record_of(ticket, Answer::declined(), now_ns()), 0};
+  staged.record.flags = sched::RecordFlags::redelivered;
+  answers_.push_back(staged);
+}
+
 // False: the log has no room for the body now.
 bool StationCore::try_answer(const AnswerTicket& ticket, const Answer& answer) {
   const std::int64_t finished_ns = now_ns();

@@ -141,7 +141,7 @@ TEST(CapabilitySet, ContainsWhatWasPutInAndNothingElse) {
 }
 
 RC_GTEST_PROP(CapabilitySet, ContainsAllIsTheSubsetRelation,
-              (std::set<std::uint8_t> has, std::set<std::uint8_t> required)) {
+              (std::set<std::uint8_t> has, const std::set<std::uint8_t>& required)) {
   if (*rc::gen::arbitrary<bool>()) has.insert(required.begin(), required.end());
   CapabilitySet agent;
   CapabilitySet message;

@@ -33,6 +33,12 @@ engine::OperationRequest request() {
   return request;
 }
 
+void object_to(std::vector<Reply>& replies) {
+  for (Reply& reply : replies) {
+    reply.answer(Answer::in_conflict(sched::ConflictType::data_contradiction, {1, 2}));
+  }
+}
+
 TEST(EmbeddedEngine, GathersFromStationsThatAnswerAtOnceAndFromOtherThreads) {
   const ScratchDirectory directory;
   const auto engine = start_engine(directory.path(), {.agents = 256, .stations = 4});
@@ -54,11 +60,7 @@ TEST(EmbeddedEngine, GathersFromStationsThatAnswerAtOnceAndFromOtherThreads) {
       station->poll(256,
                     [&](const Delivery&, Reply reply) { replies.push_back(std::move(reply)); });
       if (!replies.empty()) {
-        workers.emplace_back([work = std::move(replies)]() mutable {
-          for (Reply& reply : work) {
-            reply.answer(Answer::in_conflict(sched::ConflictType::data_contradiction, {1, 2}));
-          }
-        });
+        workers.emplace_back([work = std::move(replies)]() mutable { object_to(work); });
       }
       (void)station->wait(station->now() + Nanos{10 * kNsPerMs});
     }
@@ -78,6 +80,60 @@ TEST(EmbeddedEngine, GathersFromStationsThatAnswerAtOnceAndFromOtherThreads) {
   at_once.join();
   elsewhere.join();
   EXPECT_TRUE(eventually([&] { return engine->status()->agents_active == 0; }));
+}
+
+TEST(EmbeddedEngine, AsksAnAgentAndWaitsForItsAnswerButNotForEver) {
+  const ScratchDirectory directory;
+  const auto engine = start_engine(directory.path());
+  ASSERT_NE(engine, nullptr);
+  std::atomic<bool> over{false};
+  std::thread pump([&] {
+    const auto station = station_of(*engine, "asked-");
+    std::vector<Reply> held;
+    while (!over.load(std::memory_order_relaxed)) {  // relaxed: the join orders what follows
+      station->poll(256, [&](const Delivery& delivery, Reply reply) {
+        const std::string echo = std::string(delivery.text()) + "!";
+        const auto body = std::as_bytes(std::span(echo));
+        if (delivery.text() == "yes?") reply.answer(Answer::ready(body));
+        if (delivery.text() == "no?")
+          reply.answer(Answer::in_conflict(sched::ConflictType::hash_mismatch, {3, 4}, body));
+        if (delivery.text() == "ever?") held.push_back(std::move(reply));
+      });  // any other is declined by its Reply's end
+      (void)station->wait(station->now() + Nanos{10 * kNsPerMs});
+    }
+  });
+  EXPECT_TRUE(eventually([&] { return engine->find("asked-7").has_value(); }));
+  const AgentId agent = engine->find("asked-7").value();
+  const auto ask = [&](const std::string& text, Nanos patience = Nanos{60 * kNsPerSecond}) {
+    return engine->ask(agent, std::as_bytes(std::span(text)), patience);
+  };
+  const auto text_of = [](std::span<const std::byte> body) {
+    return std::string(reinterpret_cast<const char*>(body.data()), body.size());
+  };
+  const auto ready = ask("yes?");
+  ASSERT_TRUE(ready.has_value()) << ready.error().sentence;
+  EXPECT_EQ(ready->agent, agent);
+  EXPECT_EQ(ready->state, sched::TrinaryState::ready);
+  EXPECT_EQ(text_of(ready->body), "yes?!");
+  const auto conflict = ask("no?");
+  ASSERT_TRUE(conflict.has_value()) << conflict.error().sentence;
+  EXPECT_EQ(conflict->state, sched::TrinaryState::conflict);
+  EXPECT_EQ(conflict->conflict, sched::ConflictType::hash_mismatch);
+  ASSERT_GE(conflict->body.size(), sizeof(engine::ConflictValues));
+  EXPECT_EQ(text_of(std::span(conflict->body).subspan(sizeof(engine::ConflictValues))), "no?!");
+  const auto declined = ask("what?");
+  ASSERT_TRUE(declined.has_value()) << declined.error().sentence;
+  EXPECT_EQ(declined->state, sched::TrinaryState::transit);
+  const auto silent = ask("ever?", Nanos{50 * kNsPerMs});
+  ASSERT_FALSE(silent.has_value());
+  EXPECT_EQ(silent.error().code, Errc::timed_out);
+  EXPECT_THAT(silent.error().sentence, ::testing::HasSubstr("50 ms"));
+  const auto nobody = engine->ask(AgentId{1'234'567}, {}, Nanos{60 * kNsPerSecond});
+  ASSERT_FALSE(nobody.has_value());
+  EXPECT_EQ(nobody.error().code, Errc::no_such_agent);
+  EXPECT_EQ(ask("yes?")->state, sched::TrinaryState::ready) << "a late answer is nobody else's";
+  over.store(true, std::memory_order_relaxed);
+  pump.join();
 }
 
 TEST(EmbeddedEngine, RunsWhatIsPostedOnThePumpsThread) {

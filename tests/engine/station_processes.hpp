@@ -75,6 +75,7 @@ class Child {
   void tell(const std::string& text) const { channel_->tell(text); }
   [[nodiscard]] std::string hear() const { return channel_->hear(); }
   [[nodiscard]] pid_t process() const { return process_; }
+  [[nodiscard]] int fd() const { return channel_->fd(); }
   // SIGKILL, and waits until it is gone.
   void end() {
     ::kill(process_, SIGKILL);

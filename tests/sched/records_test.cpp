@@ -115,6 +115,7 @@ TEST(AnswerRecord, IsRefusedByTheNameOfTheFieldThatCannotBe) {
     EXPECT_EQ(refusal([&](A& r) { r.kind = static_cast<RecordKind>(kind); }), R::kind) << kind;
   }
   EXPECT_EQ(refusal([](A& r) { r.flags = RecordFlags::bare; }), R::flags);
+  EXPECT_EQ(refusal([](A& r) { r.flags = RecordFlags::redelivered; }), R::flags);
   EXPECT_EQ(refusal([](A& r) { r.state = TrinaryState{2}; }), R::state);
   EXPECT_EQ(refusal([](A& r) { r.state = TrinaryState{-2}; }), R::state);
   EXPECT_EQ(refusal([](A& r) { r.state = TrinaryState::conflict; }), R::conflict_type);

@@ -12,13 +12,13 @@ namespace {
 constexpr std::size_t kPage = 4096;
 
 const shm::Layout& layout() {
-  static const shm::Layout kLayout =
+  static const shm::Layout built =
       shm::LayoutBuilder({.name = "sample", .kind = 7, .version = 3, .page_bytes = kPage})
           .add(shm::region_of<std::uint32_t>("state", 100, "engine"))
           .add(shm::region_of<std::uint64_t>("words", 20, "engine"))
           .build()
           .value();
-  return kLayout;
+  return built;
 }
 
 const shm::FormatOptions kOptions = {

@@ -180,6 +180,42 @@ TEST_P(DescriptorPassing, HandsOverTheSameMemoryInTheirOrderCloseOnExec) {
   EXPECT_EQ(reader.bytes()[8191], std::byte{3});
 }
 
+TEST(ReceivePacket, RefusesWhatIsTooLongCutOrNotThereAndLeaksNothing) {
+  int ends[2];
+  ASSERT_EQ(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
+  const Descriptor here(ends[0]);
+  Descriptor there(ends[1]);
+  const std::size_t before = testing::count_open_descriptors();
+  std::array<std::byte, 16> room{};
+  const auto receive = [&] { return receive_packet(here.get(), room, Waiting::kDoNotWait); };
+  EXPECT_EQ(receive().error().code, Errc::not_ready);
+  const std::array<std::byte, 17> long_packet{};
+  const std::array<int, 2> fds = {here.get(), there.get()};
+  ASSERT_TRUE(send_descriptors(there.get(), long_packet, fds));
+  const auto too_long = receive();
+  EXPECT_EQ(too_long.error().code, Errc::corrupt);
+  EXPECT_EQ(too_long.error().detail, 16);
+  EXPECT_EQ(testing::count_open_descriptors(), before);
+  there.close();
+  EXPECT_EQ(receive().error().code, Errc::closed);
+}
+
+TEST(ReceivePacket, GivesBytesAndDescriptorsAsTheyCome) {
+  int ends[2];
+  ASSERT_EQ(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
+  const Descriptor here(ends[0]);
+  const Descriptor there(ends[1]);
+  std::array<std::byte, 16> room{};
+  for (const std::size_t count : {0U, 1U, 16U}) {
+    const std::vector<int> fds(count, there.get());
+    ASSERT_TRUE(send_descriptors(there.get(), std::span(room).first(count + 1 - count / 16), fds));
+    const auto packet = receive_packet(here.get(), room, Waiting::kWait);
+    ASSERT_TRUE(packet) << packet.error().sentence;
+    EXPECT_EQ(packet->size_bytes, count + 1 - count / 16);
+    EXPECT_EQ(packet->descriptors.size(), count);
+  }
+}
+
 TEST_P(DescriptorPassing, PeerCredentialsAreTheKernels) {
   const auto credentials = peer_credentials(here_.get()).value();
   EXPECT_EQ(credentials.process, getpid());

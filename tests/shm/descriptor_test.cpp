@@ -23,7 +23,7 @@ TEST(Descriptor, MovedFromOwnsNothing) {
   Descriptor first(open_null());
   const int fd = first.get();
   Descriptor second(std::move(first));
-  EXPECT_FALSE(first);
+  EXPECT_FALSE(first);  // NOLINT(bugprone-use-after-move): what a move leaves is in question
   EXPECT_EQ(second.get(), fd);
   first = Descriptor();
   EXPECT_TRUE(is_open(fd));

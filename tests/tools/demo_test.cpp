@@ -12,7 +12,6 @@ namespace {
 
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
-using ::testing::Not;
 using Json = nlohmann::json;
 
 void expect_refusal(const std::vector<std::string>& arguments, const std::string& sentence) {
@@ -72,7 +71,7 @@ class InterruptedDemo {
   [[nodiscard]] StartedMesh& demo() { return demo_; }
   Ran end() {
     const pid_t pid = demo_.pid();
-    const Ran ran = demo_.wait();
+    Ran ran = demo_.wait();
     EXPECT_THAT(swarm_processes_of(pid), IsEmpty());
     EXPECT_THAT(directories_of(pid), IsEmpty());
     return ran;

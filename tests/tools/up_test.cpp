@@ -3,6 +3,8 @@
 #include <filesystem>
 #include <fstream>
 
+#include <sys/stat.h>
+
 #include <nlohmann/json.hpp>
 
 #include "tests/tools/run_mesh.hpp"
@@ -31,11 +33,11 @@ class Folder {
   std::string path_;
 };
 
-// `mesh up` with room for 300 agents.
+// `mesh up` with room for 300 agents. Whoever belongs to the mesh is waited for.
 class Up {
  public:
-  explicit Up(const Folder& folder)
-      : folder_(folder), up_({"up", "--agents", "300", "--stations", "8", "--dir", folder.mesh()}) {
+  explicit Up(const Folder& folder, std::vector<std::string> more = {})
+      : folder_(folder), up_(words_of(folder, std::move(more))) {
     EXPECT_THAT(up_.line(), StartsWith("up: " + folder.mesh() + ", room for 300 agents"));
   }
   [[nodiscard]] Ran ask(std::vector<std::string> words) const {
@@ -46,6 +48,13 @@ class Up {
   [[nodiscard]] StartedMesh& process() { return up_; }
 
  private:
+  static std::vector<std::string> words_of(const Folder& folder, std::vector<std::string> more) {
+    std::vector<std::string> words = {"up",    "--agents", "300",         "--stations",
+                                      "8",     "--dir",    folder.mesh(), "--reconnect-ms",
+                                      "600000"};
+    words.insert(words.end(), more.begin(), more.end());
+    return words;
+  }
   const Folder& folder_;
   StartedMesh up_;
 };
@@ -72,6 +81,8 @@ TEST(Up, RefusesWhatItCannotDo) {
   expect_refusal({"up", "--wait", "sleep"}, "--wait \"sleep\": is spin, adaptive or park");
   expect_refusal({"up", "--cpu", "first"}, "--cpu");
   expect_refusal({"up", "--name", "a/b"}, "");
+  expect_refusal({"up", "--reconnect-ms", "soon"}, "--reconnect-ms");
+  expect_refusal({"up", "--stuck-ms", "0"}, "--stuck-ms");
 }
 TEST(Agent, RefusesWhatItCannotDo) {
   expect_refusal({"agent"}, "--name");
@@ -84,6 +95,7 @@ TEST(Console, RefusesWhatItCannotDo) {
   expect_refusal({"send"}, "");
   expect_refusal({"send", "a"}, "");
   expect_refusal({"send", "a", "\xff"}, "not UTF-8");
+  expect_refusal({"send", "a", "b", "--timeout", "0"}, "--timeout");
   expect_refusal({"scatter", "t", "--horizon-ms", "-1"}, "--horizon-ms");
   expect_refusal({"scatter", "t", "--window-ms", "0"}, "--window-ms");
   expect_refusal({"scatter", "t", "--ready-min", "1.5"}, "--ready-min");
@@ -117,6 +129,48 @@ TEST(Up, GoesDownByVerbOrSignalAndTakesItsFilesAway) {
   }
 }
 
+TEST(Up, GoesOnAfterAKillAndSaysWhatItAdopted) {
+  const Folder folder;
+  {
+    Up killed(folder);
+    EXPECT_EQ(killed.status()["adopted"], nullptr);
+    killed.process().signal(SIGKILL);
+    EXPECT_EQ(killed.process().wait().exit_code, 128 + SIGKILL);
+  }
+  EXPECT_TRUE(std::filesystem::exists(folder.mesh() + "/table"));
+  const Ran other = run_mesh({"up", "--agents", "200", "--stations", "8", "--dir", folder.mesh()});
+  EXPECT_NE(other.exit_code, 0);
+  EXPECT_THAT(other.err, HasSubstr("room for 300 agents and 8 stations, asked for are 200 and 8"));
+  EXPECT_THAT(other.err, HasSubstr("--fresh"));
+  Up up(folder);
+  EXPECT_EQ(up.status()["adopted"]["agents"], 0);
+  EXPECT_EQ(up.ask({"down"}).exit_code, 0);
+  const Ran ran = up.process().wait();
+  EXPECT_EQ(ran.exit_code, 0);
+  EXPECT_THAT(ran.err, HasSubstr("goes on: 0 agents"));
+}
+
+TEST(Up, BeginsAnewWhenToldAndSaysWhatItDrops) {
+  const Folder folder;
+  {
+    Up killed(folder);
+    StartedMesh agent({"agent", "--name", "gone", "--dir", folder.mesh()});
+    while (killed.status()["agents_enrolled"] == 0) sched_yield();
+    killed.process().signal(SIGKILL);
+    EXPECT_EQ(killed.process().wait().exit_code, 128 + SIGKILL);
+  }
+  Up up(folder, {"--fresh"});
+  EXPECT_EQ(up.status()["adopted"], nullptr);
+  EXPECT_EQ(up.status()["agents_enrolled"], 0);
+  EXPECT_EQ(up.ask({"down"}).exit_code, 0);
+  const Ran ran = up.process().wait();
+  EXPECT_EQ(ran.exit_code, 0);
+  for (const char* const what : {"table: dropped", "payload: dropped", "engine: dropped",
+                                 "station-1.in: dropped", "with them went 1 agent"}) {
+    EXPECT_THAT(ran.err, HasSubstr(what));
+  }
+}
+
 TEST(Up, RefusesADirectoryInWhichAnEngineRuns) {
   const Folder folder;
   Up up(folder);
@@ -137,7 +191,16 @@ TEST(Console, ScattersToASwarmAndSaysWhatCameOfIt) {
   const Ran scattered =
       up.ask({"scatter", "go", "--horizon-ms", "100", "--window-ms", "2000", "--ready-min", "0.5"});
   EXPECT_EQ(scattered.exit_code, 0) << scattered.out << scattered.err;
-  EXPECT_EQ(Json::parse(scattered.out)["targeted"], 90);
+  const Json result = Json::parse(scattered.out);
+  EXPECT_EQ(result["targeted"], 90);
+  EXPECT_THAT(result["quorum"]["decision"].get<std::string>(),
+              ::testing::AnyOf("PROCEED", "WAIT", "RESOLVE_CONFLICTS", "RETRY"));
+  EXPECT_EQ(result["quorum"]["confidence"].is_null(), result["quorum"]["decision"] != "PROCEED");
+  EXPECT_THAT(result["quorum"]["sentence"].get<std::string>(),
+              HasSubstr(result["sent"].dump() + " responses"));
+  // Each bucket's lateness is counted.
+  EXPECT_GT(up.status()["lateness_us"]["buckets"], 0);
+  EXPECT_LE(up.status()["lateness_us"]["p50"], up.status()["lateness_us"]["max"]);
   EXPECT_EQ(up.ask({"broadcast", "hear", "--horizon-ms", "100"}).exit_code, 0);
   swarm.signal(SIGINT);
   EXPECT_EQ(swarm.wait().exit_code, 0);
@@ -154,7 +217,7 @@ TEST(Swarm, EndsWithoutItsEngineAndSaysWhy) {
   EXPECT_EQ(up.ask({"down"}).exit_code, 0);
   const Ran ran = swarm.wait();
   EXPECT_NE(ran.exit_code, 0);
-  EXPECT_THAT(ran.err, HasSubstr("the engine has gone"));
+  EXPECT_THAT(ran.err, HasSubstr("was taken down"));
 }
 
 TEST(Agent, RunsItsCommandForEachMessage) {
@@ -173,7 +236,123 @@ TEST(Agent, RunsItsCommandForEachMessage) {
   EXPECT_EQ(agent.wait().exit_code, 0);
 }
 
-TEST(Agent, AnswersWithItsExitCode) {
+TEST(Agent, AnswersWithItsCommandsOutputAndExitCode) {
+  const Folder folder;
+  Up up(folder);
+  const StartedMesh counter(
+      {"agent", "--name", "counter", "--dir", folder.mesh(), "--exec", "wc -c"});
+  const StartedMesh unwilling({"agent", "--name", "unwilling", "--dir", folder.mesh(), "--exec",
+                               "printf 'not now\\nnor later'; exit 9"});
+  const StartedMesh killed(
+      {"agent", "--name", "killed", "--dir", folder.mesh(), "--exec", "kill -9 $$"});
+  while (up.status()["agents_enrolled"] != 3) sched_yield();
+  const Ran ready = up.ask({"send", "counter", "12345"});
+  EXPECT_EQ(ready.exit_code, 0) << ready.err;
+  const Json counted = Json::parse(ready.out);
+  EXPECT_EQ(counted["answered"], true);
+  EXPECT_EQ(counted["state"], "ready");
+  EXPECT_EQ(counted["body"], "5\n");
+  EXPECT_EQ(counted["body_bytes"], 2);
+
+  const Ran conflict = up.ask({"send", "unwilling", "?"});
+  EXPECT_EQ(conflict.exit_code, 1);
+  const Json said = Json::parse(conflict.out);
+  EXPECT_EQ(said["state"], "conflict");
+  EXPECT_EQ(said["conflict"]["type"], "other");
+  EXPECT_EQ(said["conflict"]["received"], 9);
+  EXPECT_EQ(said["body"], "not now\nnor later");
+  const Ran text = run_mesh({"send", "unwilling", "?", "--dir", folder.mesh()});
+  EXPECT_EQ(text.exit_code, 1);
+  EXPECT_THAT(text.out, StartsWith("CONFLICT (other, expected 0, "));
+  EXPECT_THAT(text.out, HasSubstr("received 9), "));
+  EXPECT_THAT(text.out, HasSubstr(" ms\nnot now\nnor later\n"));
+
+  const Ran declined = up.ask({"send", "killed", "?"});
+  EXPECT_EQ(declined.exit_code, 1);
+  EXPECT_EQ(Json::parse(declined.out)["state"], "transit");
+}
+
+TEST(Agent, AnswersWithAsMuchAsFitsAndSaysSo) {
+  const Folder folder;
+  Up up(folder);
+  const StartedMesh agent(
+      {"agent", "--name", "talker", "--dir", folder.mesh(), "--exec", "head -c 200000 /dev/zero"});
+  while (up.status()["agents_enrolled"] != 1) sched_yield();
+  const Ran ran = up.ask({"send", "talker", "?"});
+  EXPECT_EQ(ran.exit_code, 0) << ran.err;
+  const Json answer = Json::parse(ran.out);
+  EXPECT_EQ(answer["body_bytes"], 56 << 10);
+  EXPECT_EQ(answer["body_cut"], true) << "a zero byte is six in JSON";
+}
+
+TEST(Console, WaitsNoLongerForAnAnswerThanItIsTold) {
+  const Folder folder;
+  Up up(folder);
+  // Its command reads what nobody writes, until the test is over.
+  ASSERT_EQ(mkfifo(folder.file("never").c_str(), 0600), 0);
+  const StartedMesh agent({"agent", "--name", "slow", "--dir", folder.mesh(), "--exec",
+                           "exec cat " + folder.file("never")});
+  while (up.status()["agents_enrolled"] != 1) sched_yield();
+  const Ran ran = up.ask({"send", "slow", "?", "--timeout", "200"});
+  EXPECT_EQ(ran.exit_code, 1);
+  EXPECT_EQ(Json::parse(ran.out)["answered"], false);
+  EXPECT_THAT(ran.err, HasSubstr("no answer within 200 ms"));
+  std::ofstream(folder.file("never")) << "now";  // its command ends, and so can the agent
+}
+
+TEST(Console, SendsWithoutWaitingWhereItIsTold) {
+  const Folder folder;
+  Up up(folder);
+  StartedMesh agent({"agent", "--name", "printer", "--dir", folder.mesh()});
+  while (up.status()["agents_enrolled"] != 1) sched_yield();
+  const Ran posted = up.ask({"send", "printer", "hello", "--no-wait"});
+  EXPECT_EQ(posted.exit_code, 0) << posted.err;
+  EXPECT_FALSE(Json::parse(posted.out).contains("answered"));
+  EXPECT_EQ(agent.line(), "hello");
+}
+
+TEST(Agent, OutlivesItsEngine) {
+  const Folder folder;
+  StartedMesh agent({"agent", "--name", "printer", "--dir", folder.mesh()});
+  {
+    Up killed(folder);
+    while (killed.status()["agents_enrolled"] == 0) sched_yield();
+    EXPECT_EQ(killed.ask({"send", "printer", "before"}).exit_code, 0);
+    EXPECT_EQ(agent.line(), "before");
+    killed.process().signal(SIGKILL);
+    EXPECT_EQ(killed.process().wait().exit_code, 128 + SIGKILL);
+  }
+  Up up(folder);
+  while (up.status()["stations"] == 0) sched_yield();
+  EXPECT_EQ(up.ask({"send", "printer", "after"}).exit_code, 0);
+  EXPECT_EQ(agent.line(), "after");
+  EXPECT_EQ(up.status()["adopted"]["returned"], 1);
+}
+
+TEST(Swarm, OutlivesItsEngine) {
+  const Folder folder;
+  const std::vector<std::string> scatter = {"scatter",     "go",   "--horizon-ms", "200",
+                                            "--window-ms", "4000", "--ready-min",  "0.5"};
+  StartedMesh swarm({"swarm", "--agents", "60", "--processes", "3", "--profile", "local", "--dir",
+                     folder.mesh()});
+  {
+    Up killed(folder);
+    EXPECT_THAT(swarm.line(), HasSubstr("60 agents in 3 processes"));
+    EXPECT_EQ(killed.ask(scatter).exit_code, 0);
+    killed.process().signal(SIGKILL);
+    EXPECT_EQ(killed.process().wait().exit_code, 128 + SIGKILL);
+  }
+  Up up(folder);
+  while (up.status()["stations"] != 3) sched_yield();
+  EXPECT_EQ(up.status()["agents_active"], 60);
+  const Ran scattered = up.ask(scatter);
+  EXPECT_EQ(scattered.exit_code, 0) << scattered.out << scattered.err;
+  EXPECT_EQ(Json::parse(scattered.out)["targeted"], 60);
+  swarm.signal(SIGINT);
+  EXPECT_EQ(swarm.wait().exit_code, 0);
+}
+
+TEST(Agent, AnswersAScatterWithItsExitCode) {
   const Folder folder;
   Up up(folder);
   const StartedMesh willing({"agent", "--name", "yes", "--dir", folder.mesh(), "--exec", "true"});

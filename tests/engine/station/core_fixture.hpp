@@ -143,6 +143,7 @@ class CoreFixture : public ::testing::Test {
     return text;
   }
 
+ protected:
   std::int64_t now_ns_ = kNsPerSecond;
   ZeroedPages table_, payload_, in_, out_;
   shm::Column<HostMemory, AgentId> ids_;

@@ -248,6 +248,16 @@ TEST_F(StationCore, KnowsARedeliveredMessageAndTakesAnUnmarkedOneAsNew) {
   core_->poll(10, ready);
   EXPECT_EQ(core_->counters().duplicates, 1U);
   EXPECT_EQ(core_->counters().handled, 3U);
+  // The engine hears of the one that was known, too: else it would keep it for ever.
+  (void)core_->flush();
+  const auto answers = take<AnswerRecord>();
+  ASSERT_EQ(answers.size(), 4U);
+  EXPECT_EQ(std::count_if(answers.begin(), answers.end(),
+                          [&](const AnswerRecord& answer) {
+                            return answer.flags == redelivered && answer.agent == agent(0) &&
+                                   answer.kind == sched::RecordKind::refusal;
+                          }),
+            1);
 }
 
 TEST(DedupWindow, HoldsExactlyTheLast65536) {

@@ -40,6 +40,26 @@ TEST(HandOver, MovesValuesThatCannotBeCopied) {
   EXPECT_EQ(*room[0], 7);
 }
 
+// Under the thread sanitizer: what the pushing thread wrote is the popping one's without a lock.
+TEST(HandOver, HandsOverWhatAValuePointsTo) {
+  constexpr int kEach = 2'000;
+  HandOver<std::unique_ptr<int>> queue(64, 1, 1);
+  std::thread pushing([&queue] {
+    for (int i = 0; i < kEach; ++i) {
+      // Refused, the value is gone: so only where there is room.
+      while (queue.size_hint() >= 64) std::this_thread::yield();
+      EXPECT_TRUE(queue.try_push(std::make_unique<int>(i)));
+    }
+  });
+  std::array<std::unique_ptr<int>, 16> room;
+  for (int taken = 0; taken < kEach;) {
+    const std::size_t count = queue.pop(room);
+    if (count == 0) std::this_thread::yield();
+    for (std::size_t i = 0; i < count; ++i) EXPECT_EQ(*room[i], taken++);
+  }
+  pushing.join();
+}
+
 TEST(HandOver, KeepsTheOrderOfEachOfFourThreadsLosesNothingAndStarvesNone) {
   constexpr std::uint64_t kThreads = 4;
   constexpr std::uint64_t kEach = 20'000;
