@@ -95,8 +95,10 @@ Json json_of(std::size_t number, const engine::AgentRow& row,
           {"heartbeat_age_ms", age_of(row.heartbeat_mesh_ms, mesh_ms)},
           {"score", row.score},
           {"confidence", measured(static_cast<float>(row.confidence) / kMostConfident)},
-          {"residual_centre_us", row.residual_centre_us},
-          {"residual_by_t_us", row.residual_by_t_us},
+          {"work_ms", measured(row.work_ms)},
+          {"residual_centre_ms", measured(row.residual_centre_ms)},
+          {"residual_by_t_ms", measured(row.residual_by_t_ms)},
+          {"history", row.history},
           {"context_hash", fmt::format("{:016x}", row.context_hash)},  // zeros: none given
           {"capabilities", bits_of(row.capabilities)}};
 }

@@ -1,6 +1,6 @@
 // Send times for a mesh, by the nominal and by the calibrated model: ours against a scalar loop
-// over the same columns, objects with string classes, and a kernel that loads and stores the same bytes
-// and computes nothing.
+// over the same columns, objects with string classes, and a kernel that loads and stores the same
+// bytes and computes nothing.
 //
 //     sched_plan_bench [--quick] [--json] [--target=AVX2]
 #include <algorithm>

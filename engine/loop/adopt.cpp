@@ -157,6 +157,7 @@ Status EngineLoop::State::adopt_entries() {
                       std::to_string(static_cast<std::uint32_t>(index_of(entry.target))) + " of " +
                       std::to_string(row_count),
                   at);
+    ++owed[static_cast<std::uint32_t>(index_of(entry.target))];
     if (entry.state == EntryState::waiting) {
       next_turn = std::max(next_turn, entry.place + 1);
       ++held[static_cast<std::uint32_t>(index_of(entry.target))];

@@ -80,6 +80,7 @@ void reserve(EngineLoop::State& state) {
   state.active.resize((std::size_t{rows} + 511) / 512 * 8);
   state.eligible.resize((rows + 511) / 512);
   state.held.resize(rows);
+  state.owed.resize(rows);
   state.sending.reserve(kMaxOperations);
   state.finished.resize(kMaxOperations);
   state.bodies.resize(kBodies);

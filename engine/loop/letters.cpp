@@ -104,6 +104,8 @@ Errc EngineLoop::State::post(const Letter& letter, std::span<const Part> parts) 
   const AgentIndex index = registry->resolve(letter.target);
   if (index == kNoAgent) return ++counters.no_such_agent, Errc::no_such_agent;
   StationLink* const link = link_of(registry->station_of(index));
+  if (letter.kind == sched::RecordKind::message && owes_too_much(static_cast<std::uint32_t>(index)))
+    return ++counters.target_full, Errc::target_full;
   if (link != nullptr) {
     if (size_of(parts) > link->own_bodies.body_bytes_max()) return Errc::truncated;
     if (letter.due_ns <= now_ns && try_place(*link, letter, parts)) return Errc::ok;
@@ -128,7 +130,10 @@ bool EngineLoop::State::try_place(StationLink& link, const Letter& letter,
   entry.message = sched::in_inbox(appended.position);
   entry.place = link.inbox.head();
   entry.station = link.number;
-  if (is_tracked) static_cast<void>(entries.accept(entry));
+  if (is_tracked) {
+    static_cast<void>(entries.accept(entry));
+    ++owed[row_of(index_of(letter.target))];
+  }
   sched::DeliveryRecord record = record_of(entry, clock());
   record.arrive_ns = letter.arrive_ns;
   stage(link, record, {.own_end = link.own_bodies.head()});
@@ -160,6 +165,7 @@ Errc EngineLoop::State::keep_waiting(StationLink* link, const Letter& letter,
   entry.message = static_cast<sched::MessageWord>(letter.arrive_ns);
   entry.parked = first;
   const std::uint32_t at = entries.accept(entry);
+  ++owed[row];
   if (!is_timed) {
     enqueue(at, entry);
     return Errc::ok;
@@ -417,6 +423,7 @@ void EngineLoop::State::drop_entry(std::uint32_t at, Errc why) noexcept {
 void EngineLoop::State::free_entry(std::uint32_t at) noexcept {
   const Entry entry = entries.get(at);
   is_over[at] = false;
+  if (std::uint32_t& count = owed[row_of(index_of(entry.target))]; count != 0) --count;
   entries.free(at);
   if (entry.parked != parked.kNone) parked.release(entry.parked, entry.size_bytes());
 }

@@ -62,69 +62,6 @@ void EngineLoop::State::index_by_station() {
   order_is_stale = false;
 }
 
-// Who is meant, and of those who may be sent anything.
-EngineLoop::State::Meant EngineLoop::State::mark_eligible(
-    const OperationRequest& request) noexcept {
-  Meant meant;
-  std::uint64_t* const words = eligible.front().words;
-  const std::size_t word_count = eligible.size() * 8;
-  const auto mark = [&](std::uint32_t row) {
-    if (is_active(row))
-      words[row / 64] |= std::uint64_t{1} << (row % 64);
-    else
-      ++meant.skipped.not_routable;
-  };
-  const std::uint32_t value = sched::value_of(request.targets);
-  const auto mark_where = [&](const auto& column) {
-    for (std::uint32_t row = 0; row < row_count; ++row)
-      if (own(column, row) == value && registry->id_of(agent_index(row)) != AgentId{0}) mark(row);
-  };
-  std::fill(words, words + word_count, 0);
-  switch (sched::kind_of(request.targets)) {
-    case sched::SelectorKind::all: {
-      std::copy(active.begin(), active.end(), words);
-      std::uint32_t routable = 0;
-      for (const std::uint64_t word : active)
-        routable += static_cast<std::uint32_t>(std::popcount(word));
-      meant.skipped.not_routable = static_cast<std::uint32_t>(registry->taken()) - routable;
-      break;
-    }
-    case sched::SelectorKind::agent_class:
-      mark_where(agents.agent_class);
-      break;
-    case sched::SelectorKind::sector:
-      mark_where(agents.sector);
-      break;
-    case sched::SelectorKind::cluster:
-      mark_where(agents.cluster);
-      break;
-    case sched::SelectorKind::list:
-      for (const AgentId id : request.list) {
-        const AgentIndex index = registry->resolve(id);
-        if (index == kNoAgent)
-          ++meant.skipped.not_routable;
-        else
-          mark(static_cast<std::uint32_t>(index));
-      }
-      break;
-  }
-  if (!(request.capabilities == CapabilitySet{})) {
-    for (std::size_t word = 0; word < word_count; ++word)
-      for (std::uint64_t bits = words[word]; bits != 0; bits &= bits - 1) {
-        const auto bit = static_cast<std::uint32_t>(std::countr_zero(bits));
-        if (capabilities_of(static_cast<std::uint32_t>(word * 64) + bit)
-                .contains_all(request.capabilities))
-          continue;
-        words[word] &= ~(std::uint64_t{1} << bit);
-        ++meant.skipped.capability_mismatch;
-      }
-  }
-  for (std::size_t word = 0; word < word_count; ++word)
-    meant.eligible += static_cast<std::uint32_t>(std::popcount(words[word]));
-  counters.capability_mismatch += meant.skipped.capability_mismatch;
-  return meant;
-}
-
 sched::PlanRequest EngineLoop::State::plan_request(const OperationRequest& request,
                                                    HostTime target) const noexcept {
   return {.now = from_ns(now_ns),
@@ -195,35 +132,42 @@ std::uint32_t EngineLoop::State::free_slot(bool wide) const noexcept {
   return oldest;
 }
 
+// What a request asks for, checked. Broadcasts have everybody in their first bucket: the pass has
+// all the time it knows.
+Errc EngineLoop::State::check_request(const OperationRequest& request, Checked& checked) noexcept {
+  const std::int64_t width = options.bucket.count();
+  if (!(request.weight >= 0) || request.weight > static_cast<float>(sched::kWeightMax))
+    return Errc::invalid_argument;
+  const HostTime target =
+      request.target == HostTime{} ? from_ns(now_ns) + request.horizon : request.target;
+  if (!request.at_once && to_ns(target) - now_ns >= width * kBucketsPerOperation)
+    return Errc::capacity;
+  const auto ready_min = sched::make_share(request.ready_min);
+  const auto coverage_min = sched::make_share(request.coverage_min);
+  if (!ready_min || !coverage_min) return Errc::invalid_argument;
+  const HostTime planned_for =
+      request.at_once ? from_ns(now_ns + width * (kBucketsPerOperation - 1)) : target;
+  const auto parameters = sched::PlanParameters::make(plan_request(request, planned_for));
+  if (!parameters) return Errc::invalid_argument;
+  checked.parameters = *parameters;
+  checked.gather = {.started = from_ns(now_ns),
+                    .target = request.at_once ? from_ns(now_ns) : target,
+                    .window = request.at_once ? request.timeout : request.window,
+                    .timeout = request.timeout,
+                    .minima = {*ready_min, *coverage_min},
+                    .skipped = {}};
+  return sched::validate(checked.gather) ? Errc::ok : Errc::invalid_argument;
+}
+
 EngineLoop::State::Opened EngineLoop::State::open_operation(
     const OperationRequest& request, sched::MessageHeader& header,
     std::span<const std::byte> body) noexcept {
   const std::int64_t start = clock();
-  const std::int64_t width = options.bucket.count();
-  if (!(request.weight >= 0) || request.weight > static_cast<float>(sched::kWeightMax))
-    return {Errc::invalid_argument};
-  const HostTime target =
-      request.target == HostTime{} ? from_ns(now_ns) + request.horizon : request.target;
-  if (!request.at_once && to_ns(target) - now_ns >= width * kBucketsPerOperation)
-    return {Errc::capacity, 0, kBucketsPerOperation};
-  const auto ready_min = sched::make_share(request.ready_min);
-  const auto coverage_min = sched::make_share(request.coverage_min);
-  if (!ready_min || !coverage_min) return {Errc::invalid_argument};
   const std::span<const std::byte> head = std::as_bytes(std::span(&header, 1));
   if (head.size() + body.size() > log.body_bytes_max()) return {Errc::truncated};
-  // Everybody is in the first bucket of a broadcast; the pass has all the time it knows.
-  const HostTime planned_for =
-      request.at_once ? from_ns(now_ns + width * (kBucketsPerOperation - 1)) : target;
-  const auto parameters = sched::PlanParameters::make(plan_request(request, planned_for));
-  if (!parameters) return {Errc::invalid_argument};
-  sched::GatherOptions gather{.started = from_ns(now_ns),
-                              .target = request.at_once ? from_ns(now_ns) : target,
-                              .window = request.at_once ? request.timeout : request.window,
-                              .timeout = request.timeout,
-                              .minima = {*ready_min, *coverage_min},
-                              .skipped = {}};
-  if (!sched::validate(gather)) return {Errc::invalid_argument};
-
+  Checked checked;
+  if (const Errc refused = check_request(request, checked); refused != Errc::ok)
+    return {refused, 0, refused == Errc::capacity ? std::int64_t{kBucketsPerOperation} : 0};
   Meant meant = mark_eligible(request);
   if (meant.eligible == 0 && meant.skipped.total() == 0) return {Errc::no_such_agent};
   const bool wide = meant.eligible > kWideTargets;
@@ -236,45 +180,47 @@ EngineLoop::State::Opened EngineLoop::State::open_operation(
   // takes late answers by it.
   header.expires_ns = request.ttl == Nanos{0} ? 0 : header.created_ns + request.ttl.count();
   const std::array<std::span<const std::byte>, 2> parts{head, body};
-  std::uint32_t logged = kNoBody;
-  std::uint32_t first_block = parked.kNone;
-  if (request.confidential) {
-    first_block = parked.put(parts);
-    if (first_block == parked.kNone) return ++counters.parked_full, Opened{Errc::parked_full};
-  } else {
-    logged = open_body(parts);
-    if (logged == kNoBody) return {Errc::no_space};
+  const std::uint32_t kept = request.confidential ? parked.put(parts) : open_body(parts);
+  if (kept == kNoBody) {
+    counters.parked_full += request.confidential ? 1 : 0;
+    return {request.confidential ? Errc::parked_full : Errc::no_space};
   }
   if (operations[slot].state != OperationState::free) free_operation(slot);
+  begin(slot, request, header, kept);
+  Operation& operation = operations[slot];
+  operation.target_ns = to_ns(checked.gather.target);
+  plan(slot, checked.parameters, meant);
+  checked.gather.skipped = meant.skipped;
+  fill_gather(operation, checked.gather);
+  publish(operation, header);
+  start_sending(slot);
+  ++counters.operations;
+  operation.cost.plan_ns = clock() - start;
+  return {Errc::ok, slot};
+}
+
+// The next tenant of a free slot. `kept`: where its body is, in the log or, confidential, parked.
+void EngineLoop::State::begin(std::uint32_t slot, const OperationRequest& request,
+                              const sched::MessageHeader& header, std::uint32_t kept) noexcept {
   Operation& operation = operations[slot];
   operation.serial = operation.serial + 1;
   operation.source = request.source;
   operation.id = header.id;
-  operation.target_ns = to_ns(gather.target);
   operation.planned_ns = now_ns;
-  operation.bucket_ns = width;
+  operation.bucket_ns = options.bucket.count();
   operation.expires_ns = header.expires_ns;
   operation.weight = request.weight;
-  operation.body = logged;
-  operation.parked = first_block;
   operation.body_bytes = header.body_bytes;
   operation.priority = request.priority;
   operation.marks = static_cast<std::uint8_t>((request.confidential ? kOperationConfidential : 0) |
                                               (request.at_once ? kOperationNow : 0));
   operation.cost = {};
   operation.notes.reset();
-  if (logged != kNoBody) {
-    bodies[logged % kBodies].slot = slot;
-    bodies[logged % kBodies].serial = operation.serial;
-  }
-  plan(slot, *parameters, meant);
-  gather.skipped = meant.skipped;
-  fill_gather(operation, gather);
-  publish(operation, header);
-  start_sending(slot);
-  ++counters.operations;
-  operation.cost.plan_ns = clock() - start;
-  return {Errc::ok, slot};
+  operation.parked = request.confidential ? kept : parked.kNone;
+  operation.body = request.confidential ? kNoBody : kept;
+  if (request.confidential) return;
+  bodies[kept % kBodies].slot = slot;
+  bodies[kept % kBodies].serial = operation.serial;
 }
 
 // Leads, predictions and buckets of all targets, and the order in which they leave.

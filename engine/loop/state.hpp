@@ -40,6 +40,7 @@ inline constexpr std::uint16_t kTimedEntry = 0xFFFE;     // wheel entry: a direc
 inline constexpr std::uint32_t kTimedMax = 16'384;
 inline constexpr std::uint32_t kBodies = 4'096;        // bodies in the payload log at once
 inline constexpr std::uint32_t kHeldPerAgent = 1'024;  // messages for one agent that is away
+inline constexpr std::uint32_t kOwedShare = 4;         // of all entries one agent has a quarter
 inline constexpr std::uint32_t kAnsweredKept = 256;    // answers to the engine's own messages
 inline constexpr std::size_t kAnsweredBodyBytes = std::size_t{60} << 10;
 inline constexpr std::size_t kBurst = 256;  // records of one station in a tick
@@ -188,6 +189,10 @@ struct EngineLoop::State {
     active[row / 64] = on ? active[row / 64] | bit : active[row / 64] & ~bit;
   }
   [[nodiscard]] AgentState state_of(std::uint32_t row) const noexcept;
+  // An agent that answers nothing leaves room for messages to the others.
+  [[nodiscard]] bool owes_too_much(std::uint32_t row) const noexcept {
+    return owed[row] >= entries.size() / kOwedShare;
+  }
   [[nodiscard]] CapabilitySet capabilities_of(std::uint32_t row) const noexcept;
 
   // stations.cpp
@@ -279,7 +284,21 @@ struct EngineLoop::State {
     std::uint32_t eligible = 0;
     sched::SkipCounts skipped;
   };
+  struct Checked {
+    sched::PlanParameters parameters;
+    sched::GatherOptions gather;
+  };
+  [[nodiscard]] Errc check_request(const OperationRequest& request, Checked& checked) noexcept;
+  void begin(std::uint32_t slot, const OperationRequest& request,
+             const sched::MessageHeader& header, std::uint32_t kept) noexcept;
+  // targets.cpp
   [[nodiscard]] Meant mark_eligible(const OperationRequest& request) noexcept;
+  void mark(AgentIndex index, Meant& meant) noexcept;
+  void mark_all(Meant& meant) noexcept;
+  template <class T>
+  void mark_where(const shm::Column<HostMemory, T>& column, std::uint32_t value,
+                  Meant& meant) noexcept;
+  void drop_incapable(const CapabilitySet& required, Meant& meant) noexcept;
   [[nodiscard]] std::uint32_t free_slot(bool wide) const noexcept;
   [[nodiscard]] sched::PlanRequest plan_request(const OperationRequest& request,
                                                 HostTime target) const noexcept;

@@ -351,6 +351,7 @@ queues::WaitResult Station::wait(HostTime deadline) {
   const HostTime due = std::min(deadline, core_->upkeep_due());
   Source source{*this};
   for (;;) {
+    if (source.ready()) return queues::WaitResult::kReady;  // also of an engine that has gone
     const bool was_seeking = is_seeking();
     if (!look_if_due()) return queues::WaitResult::kFailed;
     if (was_seeking && !is_seeking()) return queues::WaitResult::kSignalled;  // back

@@ -179,10 +179,15 @@ TEST(EmbeddedEngine, TellsWhoWaitsThatItStopped) {
   engine->stop();
   caller.join();
   EXPECT_FALSE(engine->status().has_value());
-  EXPECT_EQ(station->wait(station->now() + Nanos{60 * kNsPerSecond}),
-            queues::WaitResult::kReady);  // the delivery, first
-  station->poll(256, [](const Delivery&) { return Answer::ready(); });
-  EXPECT_EQ(station->wait(station->now() + Nanos{60 * kNsPerSecond}), queues::WaitResult::kFailed);
+  // What was delivered comes first, then that the engine has gone.
+  std::size_t handled = 0;
+  queues::WaitResult seen = queues::WaitResult::kReady;
+  while (seen != queues::WaitResult::kFailed && seen != queues::WaitResult::kTimedOut) {
+    handled += station->poll(256, [](const Delivery&) { return Answer::ready(); });
+    seen = station->wait(station->now() + Nanos{60 * kNsPerSecond});
+  }
+  EXPECT_NE(handled, 0U);
+  EXPECT_EQ(seen, queues::WaitResult::kFailed);
   EXPECT_TRUE(station->is_lost());
 }
 

@@ -1,0 +1,79 @@
+// Phase 2, plan: who is meant by a request, and of those who may be sent anything.
+#include <algorithm>
+#include <bit>
+
+#include "engine/loop/state.hpp"
+
+namespace mesh::engine {
+
+EngineLoop::State::Meant EngineLoop::State::mark_eligible(
+    const OperationRequest& request) noexcept {
+  Meant meant;
+  std::uint64_t* const words = eligible.front().words;
+  const std::size_t word_count = eligible.size() * 8;
+  std::fill(words, words + word_count, 0);
+  const std::uint32_t value = sched::value_of(request.targets);
+  switch (sched::kind_of(request.targets)) {
+    case sched::SelectorKind::all:
+      mark_all(meant);
+      break;
+    case sched::SelectorKind::agent_class:
+      mark_where(agents.agent_class, value, meant);
+      break;
+    case sched::SelectorKind::sector:
+      mark_where(agents.sector, value, meant);
+      break;
+    case sched::SelectorKind::cluster:
+      mark_where(agents.cluster, value, meant);
+      break;
+    case sched::SelectorKind::list:
+      for (const AgentId id : request.list) mark(registry->resolve(id), meant);
+      break;
+  }
+  if (!(request.capabilities == CapabilitySet{})) drop_incapable(request.capabilities, meant);
+  for (std::size_t word = 0; word < word_count; ++word)
+    meant.eligible += static_cast<std::uint32_t>(std::popcount(words[word]));
+  return meant;
+}
+
+// Nobody, and who is away or quarantined, is counted and not sent to.
+void EngineLoop::State::mark(AgentIndex index, Meant& meant) noexcept {
+  const auto row = static_cast<std::uint32_t>(index);
+  if (index == kNoAgent || !is_active(row)) {
+    ++meant.skipped.not_routable;
+    return;
+  }
+  eligible.front().words[row / 64] |= std::uint64_t{1} << (row % 64);
+}
+
+void EngineLoop::State::mark_all(Meant& meant) noexcept {
+  std::copy(active.begin(), active.end(), eligible.front().words);
+  std::uint32_t routable = 0;
+  for (const std::uint64_t word : active)
+    routable += static_cast<std::uint32_t>(std::popcount(word));
+  meant.skipped.not_routable = static_cast<std::uint32_t>(registry->taken()) - routable;
+}
+
+template <class T>
+void EngineLoop::State::mark_where(const shm::Column<HostMemory, T>& column, std::uint32_t value,
+                                   Meant& meant) noexcept {
+  for (std::uint32_t row = 0; row < row_count; ++row)
+    if (own(column, row) == value && registry->id_of(agent_index(row)) != AgentId{0})
+      mark(agent_index(row), meant);
+}
+
+void EngineLoop::State::drop_incapable(const CapabilitySet& required, Meant& meant) noexcept {
+  std::uint64_t* const words = eligible.front().words;
+  for (std::size_t word = 0; word < eligible.size() * 8; ++word) {
+    for (std::uint64_t bits = words[word]; bits != 0; bits &= bits - 1) {
+      const auto bit = static_cast<std::uint32_t>(std::countr_zero(bits));
+      const auto row = static_cast<std::uint32_t>(word * 64) + bit;
+      if (capabilities_of(row).contains_all(required)) continue;
+      words[word] &= ~(std::uint64_t{1} << bit);
+      ++meant.skipped.capability_mismatch;
+    }
+  }
+  counters.capability_mismatch += meant.skipped.capability_mismatch;
+}
+
+}  // namespace mesh::engine
