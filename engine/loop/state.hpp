@@ -121,6 +121,7 @@ struct EngineLoop::State {
   std::vector<std::uint32_t> self_place;  // of a row in its station's self columns
   std::vector<std::uint64_t> active;      // a bit for each attached row, padded to EligibleLine
   std::vector<std::uint16_t> held;        // messages that wait for a row's return
+  std::vector<std::uint32_t> owed;        // messages to a row that are not over
   std::size_t held_count = 0;
   bool order_is_stale = true;
   std::size_t next_station = 0;  // intake goes round
