@@ -1,6 +1,7 @@
 #include "tools/demo_report.hpp"
 
 #include <algorithm>
+#include <cstdlib>
 #include <iterator>
 #include <ostream>
 
@@ -61,6 +62,31 @@ void set_errors(DemoErrors& errors, DemoFigures& figures) {
   figures.arrival_error_low_jitter_ms = percentiles_ms(errors.low_jitter_ns);
 }
 
+// The errors of a model that would have sent each early by lead_ns(target).
+template <class Lead>
+DemoModel model_of(const DemoOperation& operation, Lead&& lead_ns) {
+  DemoErrors errors;
+  for (const DemoTarget& target : operation.targets) {
+    if (!answered(target.trace)) continue;
+    const std::int64_t took_ns = target.trace.finished_ns - target.trace.sent_ns;
+    const std::int64_t error_ns = std::abs(took_ns - lead_ns(target));
+    errors.all_ns.push_back(error_ns);
+    if (target.drawn.jitter_ms() < kLowJitterMs) errors.low_jitter_ns.push_back(error_ns);
+  }
+  DemoFigures figures;
+  set_errors(errors, figures);
+  return {figures.arrival_error_ms, figures.arrival_error_low_jitter_ms, figures.inside_50ms};
+}
+
+void set_models(const DemoOperation& operation, DemoFigures& figures) {
+  figures.nominal = model_of(
+      operation, [](const DemoTarget& target) { return target.trace.nominal_lead_us * kNsPerUs; });
+  figures.oracle = model_of(operation, [](const DemoTarget& target) {
+    return static_cast<std::int64_t>(median_ms(target.drawn, target.bias, 1) *
+                                     static_cast<double>(kNsPerMs));
+  });
+}
+
 void set_rates(DemoFigures& figures) {
   figures.rate = share_of(figures.ready, figures.scheduled);
   figures.coverage = share_of(figures.ready, figures.targeted);
@@ -89,6 +115,12 @@ nlohmann::ordered_json json_of(const std::optional<double>& value) {
 nlohmann::ordered_json json_of(const std::optional<ErrorPercentiles>& value) {
   if (!value) return nullptr;
   return {{"p50", value->p50}, {"p90", value->p90}, {"p99", value->p99}};
+}
+
+nlohmann::ordered_json json_of(const DemoModel& model) {
+  return {{"arrival_error_ms", json_of(model.arrival_error_ms)},
+          {"arrival_error_low_jitter_ms", json_of(model.arrival_error_low_jitter_ms)},
+          {"inside_50ms", json_of(model.inside_50ms)}};
 }
 
 nlohmann::ordered_json json_of(const DemoFigures& figures) {
@@ -184,6 +216,8 @@ void DemoReport::add(const DemoOperation& operation) {
   DemoErrors errors;
   collect_errors(operation, errors);
   set_errors(errors, figures);
+  set_models(operation, figures);
+  count_reliability(operation);
   errors_.all_ns.insert(errors_.all_ns.end(), errors.all_ns.begin(), errors.all_ns.end());
   errors_.low_jitter_ns.insert(errors_.low_jitter_ns.end(), errors.low_jitter_ns.begin(),
                                errors.low_jitter_ns.end());
@@ -194,6 +228,33 @@ void DemoReport::add(const DemoOperation& operation) {
     }
   }
   operations_.push_back(std::move(figures));
+}
+
+// A send that found no answer did not arrive.
+void DemoReport::count_reliability(const DemoOperation& operation) {
+  const std::int64_t target_ns = to_ns(operation.finished.target);
+  for (const DemoTarget& target : operation.targets) {
+    if (target.trace.sent_ns == 0) continue;
+    const double said = std::clamp(target.trace.confidence, 0.0, 1.0);
+    const auto step = static_cast<std::size_t>(said * kReliabilitySteps);
+    Said& at = said_.at(std::min(step, kReliabilitySteps - 1));
+    at.said += said;
+    ++at.n;
+    if (answered(target.trace) && std::abs(target.trace.finished_ns - target_ns) <= kInsideNs) {
+      ++at.hits;
+    }
+  }
+}
+
+std::vector<ReliabilityStep> DemoReport::reliability() const {
+  std::vector<ReliabilityStep> steps;
+  for (std::size_t i = kReliabilitySteps / 2; i < kReliabilitySteps; ++i) {
+    const Said& at = said_.at(i);
+    if (at.n == 0) continue;
+    const auto n = static_cast<double>(at.n);
+    steps.push_back({at.said / n, static_cast<double>(at.hits) / n, at.n});
+  }
+  return steps;
 }
 
 DemoFigures DemoReport::summary() const {
@@ -212,10 +273,18 @@ bool DemoReport::succeeded() const noexcept {
 void DemoReport::write_json(const Run& run, std::ostream& out) const {
   nlohmann::ordered_json document = {{"operations", nlohmann::ordered_json::array()}};
   for (const DemoFigures& figures : operations_) {
-    document["operations"].push_back(json_of(figures));
+    auto operation = json_of(figures);
+    operation["nominal"] = json_of(figures.nominal);
+    operation["oracle"] = json_of(figures.oracle);
+    document["operations"].push_back(std::move(operation));
   }
   document["summary"] = json_of(summary());
   document["summary"]["operations"] = operations_.size();
+  document["summary"]["reliability"] = nlohmann::ordered_json::array();
+  for (const ReliabilityStep& step : reliability()) {
+    document["summary"]["reliability"].push_back(
+        {{"said", step.said}, {"hit", step.hit}, {"n", step.n}});
+  }
   document["summary"]["profile"] = name_of(run.profile);
   document["summary"]["seed"] = run.seed;
   document["summary"]["enrol_ms"] = run.enrol_ms;
@@ -237,7 +306,36 @@ void DemoReport::write_table(const Run& run, std::ostream& out) const {
   }
   const DemoFigures sum = summary();
   out << row_of("all", sum);
+  write_models(out);
   write_summary(run, out);
+}
+
+// Three models by the same answers, before and after the mesh had learned; and what its word is
+// worth.
+void DemoReport::write_models(std::ostream& out) const {
+  if (operations_.empty() || !operations_.back().arrival_error_ms) return;  // nothing was measured
+  const auto line = [&](std::string_view name, const DemoModel& model) {
+    const std::optional<ErrorPercentiles>& errors = model.arrival_error_ms;
+    out << fmt::format("{:>23} {:>8} {:>8} {:>8} {:>12}\n", name,
+                       milliseconds(errors, &ErrorPercentiles::p50),
+                       milliseconds(errors, &ErrorPercentiles::p90),
+                       milliseconds(errors, &ErrorPercentiles::p99), percent(model.inside_50ms));
+  };
+  out << fmt::format("\n{:>23} {:>8} {:>8} {:>8} {:>12}\n", "by the same answers", "p50 ms",
+                     "p90 ms", "p99 ms", "inside 50 ms");
+  for (const std::size_t i : {std::size_t{0}, operations_.size() - 1}) {
+    const DemoFigures& figures = operations_[i];
+    out << fmt::format("operation {}\n", i + 1);
+    line("nominal", figures.nominal);
+    line("sent by", {figures.arrival_error_ms, {}, figures.inside_50ms});
+    line("oracle", figures.oracle);
+    if (operations_.size() == 1) break;
+  }
+  const std::vector<ReliabilityStep> steps = reliability();
+  if (!steps.empty()) out << "\nSaid to be within 50 ms of T, and so many were (of how many):\n";
+  for (const ReliabilityStep& step : steps) {
+    out << fmt::format("{:>23.2f} {:>8.2f} ({})\n", step.said, step.hit, step.n);
+  }
 }
 
 void DemoReport::write_summary(const Run& run, std::ostream& out) const {

@@ -57,6 +57,23 @@ struct DemoErrors {
   std::vector<std::int64_t> low_jitter_ns;
 };
 
+// What another model would have come to by the same answers: each took as long as it took, and
+// would have been sent early by that model's lead.
+struct DemoModel {
+  std::optional<ErrorPercentiles> arrival_error_ms;
+  std::optional<ErrorPercentiles> arrival_error_low_jitter_ms;
+  std::optional<double> inside_50ms;
+};
+
+// Of the sends that were said to arrive within 50 ms of T with a probability near `said` (their
+// mean), the share that did.
+struct ReliabilityStep {
+  double said = 0;
+  double hit = 0;
+  std::uint64_t n = 0;
+};
+inline constexpr std::size_t kReliabilitySteps = 20;  // a twentieth each
+
 struct DemoFigures {
   std::uint64_t agents = 0;
   std::uint32_t processes = 0;
@@ -77,6 +94,8 @@ struct DemoFigures {
   double gather_us = 0;
   std::uint64_t wakes = 0;
   double wake_us = 0;
+  DemoModel nominal;
+  DemoModel oracle;  // sends so that each agent's true median lands on T
 };
 
 // Who was not sent anything, by class: a reader asks why at once.
@@ -97,16 +116,26 @@ class DemoReport {
   [[nodiscard]] const std::vector<DemoFigures>& operations() const noexcept { return operations_; }
   [[nodiscard]] DemoFigures summary() const;
   [[nodiscard]] bool succeeded() const noexcept;  // the last operation
+  // From 0.5 on, those that anything was said of.
+  [[nodiscard]] std::vector<ReliabilityStep> reliability() const;
 
   void write_json(const Run& run, std::ostream& out) const;
   void write_table(const Run& run, std::ostream& out) const;
 
  private:
   void write_summary(const Run& run, std::ostream& out) const;
+  void write_models(std::ostream& out) const;
+  void count_reliability(const DemoOperation& operation);
 
   std::vector<DemoFigures> operations_;
   DemoErrors errors_;
   SkippedByClass skipped_{};  // of the last operation
+  struct Said {
+    double said = 0;  // sum
+    std::uint64_t hits = 0;
+    std::uint64_t n = 0;
+  };
+  std::array<Said, kReliabilitySteps> said_{};
 };
 
 // One line a target; finished_ns empty: no answer; lead and sent_ns empty: nothing was sent.

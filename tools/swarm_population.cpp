@@ -148,6 +148,12 @@ DeliveryDraw SwarmPopulation::delivery(std::uint32_t index,
   return drawn;
 }
 
+double median_ms(const AgentDraw& agent, double bias, double weight) noexcept {
+  if (agent.rtt_mean_ms == 0) return 0;  // nothing is held back
+  return agent.rtt_mean_ms / 2 / std::sqrt(1 + agent.cv * agent.cv) +
+         sched::base_processing_ms(agent.agent_class) * bias * (1 + 0.5 * weight);
+}
+
 std::string swarm_agent_name(std::string_view prefix, std::uint32_t index) {
   return fmt::format("{}-{}", prefix, index);
 }

@@ -82,6 +82,11 @@ class SwarmPopulation {
   PopulationOptions options_;
 };
 
+// The median of what a delivery of this weight takes, from send to READY, with an empty queue: what
+// an oracle sends early by. It is the sum of both parts' medians, and so a little less than exact
+// where the delay is skewed.
+[[nodiscard]] double median_ms(const AgentDraw& agent, double bias, double weight) noexcept;
+
 // "swarm-17".
 [[nodiscard]] std::string swarm_agent_name(std::string_view prefix, std::uint32_t index);
 

@@ -83,7 +83,9 @@ TEST(Percentiles, AreTheElementsOfTheExactRanks) {
 TEST(DemoReport, HasTheFiguresOfTheWorkedExample) {
   DemoReport report;
   report.add(example());
-  const auto operation = json_of(report)["operations"][0];
+  auto operation = json_of(report)["operations"][0];
+  operation.erase("nominal");  // shown by a test of their own
+  operation.erase("oracle");
   EXPECT_EQ(operation.dump(),
             R"({"agents":13,"processes":2,"targeted":13,"scheduled":12,"skipped":1,"ready":10,)"
             R"("conflict":1,"straggler":1,"rate":0.8333333333333334,)"
@@ -182,6 +184,36 @@ TEST(DemoTrace, HasEverythingThatTheFiguresAreMadeOf) {
   EXPECT_EQ(rows[10], "3,11,A,100,0.3,1,90000,4910000000,5040000000,5000000000,-1");
   EXPECT_EQ(rows[11], "3,12,A,100,0.01,1,90000,4910000000,,5000000000,0");
   EXPECT_EQ(rows[12], "3,13,F,100,0.3,1,,,,5000000000,0");
+}
+
+// Each took 90 ms and its error: a nominal lead of 60 ms is 30 ms short of that, and the oracle's
+// is the agent's own median: 50 ms / sqrt(1 + cv^2), and class A's 10 ms * 1.5.
+TEST(DemoReport, ShowsOtherModelsByTheSameAnswers) {
+  DemoReport report;
+  DemoOperation operation = example();
+  for (DemoTarget& target : operation.targets) target.trace.nominal_lead_us = 60'000;
+  report.add(operation);
+  const auto json = json_of(report);
+  // 90 - 10 i - 60 for the ten and 90 + 40 - 60: 0 10 10 20 20 30 40 50 60 70 70.
+  EXPECT_DOUBLE_EQ(json["operations"][0]["nominal"]["arrival_error_ms"]["p50"], 30);
+  EXPECT_DOUBLE_EQ(json["operations"][0]["nominal"]["inside_50ms"], 8.0 / 11);
+  // Index 2 (cv 0.01): 70 ms against 50 / sqrt(1.0001) + 15.
+  const double exact = 50 / std::sqrt(1.0001) + 15;
+  EXPECT_NEAR(tools::median_ms(operation.targets[1].drawn, 1, 1), exact, 1e-9);
+  EXPECT_FALSE(json["operations"][0]["oracle"]["arrival_error_ms"].is_null());
+  EXPECT_FALSE(json["summary"].contains("nominal")) << "of single operations alone";
+}
+
+TEST(DemoReport, HoldsWhatWasSaidAgainstWhatCame) {
+  DemoReport report;
+  DemoOperation operation = example();
+  for (DemoTarget& target : operation.targets) target.trace.confidence = 0.93;
+  report.add(operation);
+  const auto steps = json_of(report)["summary"]["reliability"];
+  ASSERT_EQ(steps.size(), 1U);
+  EXPECT_NEAR(steps[0]["said"].get<double>(), 0.93, 1e-12);
+  EXPECT_EQ(steps[0]["n"], 12) << "the one that was not sent to was not said to come";
+  EXPECT_DOUBLE_EQ(steps[0]["hit"], 6.0 / 12) << "-10 .. -50 ms and the conflict at +40";
 }
 
 }  // namespace
