@@ -26,19 +26,18 @@ tl::unexpected<Error> in_file(const std::string& name, const Error& error) {
 // Checked through a mapping that can change nothing, then mapped to be written.
 Result<shm::Mapping> open_checked(const MeshFiles& files, const std::string& name,
                                   const Result<shm::Layout>& layout,
-                                  const shm::MappingIdentity& identity,
-                                  const std::array<std::uint64_t, 4>& parameters) {
+                                  const shm::FormatOptions& expected) {
   if (!layout) return in_file(name, layout.error());
   const auto looked = files.open(name, shm::Access::kReadOnly);
   if (!looked) return in_file(name, looked.error());
-  const auto header = shm::attach(looked->bytes(), *layout, identity);
+  const auto header = shm::attach(looked->bytes(), *layout, expected.identity);
   if (!header) return in_file(name, header.error());
-  if (header->parameters != parameters) {
+  if (header->parameters != expected.parameters) {
     return fail(Errc::corrupt, name + ": it was made for other sizes than the table: " +
                                    std::to_string(header->parameters[0]) + " agents and " +
                                    std::to_string(header->parameters[1]) + " stations, not " +
-                                   std::to_string(parameters[0]) + " and " +
-                                   std::to_string(parameters[1]));
+                                   std::to_string(expected.parameters[0]) + " and " +
+                                   std::to_string(expected.parameters[1]));
   }
   return files.open(name, shm::Access::kReadWrite);
 }
@@ -65,10 +64,9 @@ Status adopt_stations(const MeshFiles& files, AdoptedMesh& mesh) {
   for (const StationTable::Left& left : table.left()) {
     const std::string file = station_in_file(left.entry.number);
     MESH_CHECK_OK(check_station(left.entry, mesh.size));
-    shm::MappingIdentity identity = mesh.format.identity;
-    identity.instance = left.entry.number;
-    auto in = open_checked(files, file, station_in_layout(left.entry.agents), identity,
-                           mesh.format.parameters);
+    shm::FormatOptions expected = mesh.format;
+    expected.identity.instance = left.entry.number;
+    auto in = open_checked(files, file, station_in_layout(left.entry.agents), expected);
     if (left.state == StationState::leaving) {
       LeavingStation leaving{left.entry, std::nullopt};
       if (in) leaving.in = std::move(*in);
@@ -104,7 +102,7 @@ Result<std::optional<AdoptedMesh>> adopt(const MeshFiles& files, const MeshSize&
   format.created_ns = header->created_ns;
   format.parameters = header->parameters;
   const auto open = [&](const char* name, const Result<shm::Layout>& layout) {
-    return open_checked(files, name, layout, format.identity, format.parameters);
+    return open_checked(files, name, layout, format);
   };
   MESH_TRY(shm::Mapping table_there, open("table", table_layout(size)));
   if (size.agents != wanted.agents || size.stations != wanted.stations) {

@@ -96,14 +96,14 @@ std::unique_ptr<Job> SchedulerThread::take_done() {
 
 Status SchedulerThread::attach(const Attachment& attachment, HostTime now) {
   MESH_CHECK_OK(loop_->attach(attachment.station, attachment.memory, attachment.uid));
-  const Status watched = watch(attachment);
+  Status watched = watch(attachment);
   if (!watched) loop_->detach(attachment.station, now);
   return watched;
 }
 
 Status SchedulerThread::readopt(const Attachment& attachment, HostTime now) {
   MESH_CHECK_OK(loop_->readopt(attachment.station, attachment.memory, attachment.uid));
-  const Status watched = watch(attachment);
+  Status watched = watch(attachment);
   if (!watched) loop_->detach(attachment.station, now);
   return watched;
 }

@@ -16,7 +16,7 @@ namespace mesh::sched {
 
 class LatenessHistogram {
  public:
-  static constexpr std::size_t kBuckets = 8 * 62;
+  static constexpr std::size_t kBuckets = std::size_t{8} * 62;
 
   // Early counts as 0.
   void add(std::int64_t late_ns) noexcept {
@@ -43,7 +43,7 @@ class LatenessHistogram {
     if (ns < 8) return static_cast<std::size_t>(ns);
     const auto octave = static_cast<unsigned>(std::bit_width(ns)) - 1;
     const std::uint64_t eighth = ns >> (octave - 3) & 7;
-    return std::min<std::size_t>((octave - 2) * 8 + static_cast<std::size_t>(eighth), kBuckets - 1);
+    return std::min<std::size_t>((octave - std::size_t{2}) * 8 + eighth, kBuckets - 1);
   }
   // The largest value that counts there.
   static constexpr std::int64_t end_of(std::size_t bucket) noexcept {

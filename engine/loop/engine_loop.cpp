@@ -90,9 +90,9 @@ void reserve(EngineLoop::State& state) {
   state.scratch.resize(state.log.body_bytes_max());
   state.over.reserve(entries);
   state.is_over.resize(entries);
-  state.told.reserve(2 * kMaxOperations);
+  state.told.reserve(std::size_t{2} * kMaxOperations);
   state.leaving_due_ns.reserve(kMaxOperations);
-  state.continuing.reserve(2 * kMaxOperations);
+  state.continuing.reserve(std::size_t{2} * kMaxOperations);
   state.answered_of.resize(kMaxOperations);
   state.answered_slots.reserve(kMaxOperations);
 }

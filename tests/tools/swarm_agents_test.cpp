@@ -6,7 +6,6 @@
 namespace mesh::testing {
 namespace {
 
-using tools::DeliveryOutcome;
 using tools::SwarmAgents;
 using tools::SwarmAnswer;
 using tools::SwarmPopulation;

@@ -8,7 +8,6 @@ namespace mesh::testing {
 namespace {
 
 using sched::AgentClass;
-using tools::DeliveryOutcome;
 using tools::SwarmPopulation;
 using tools::SwarmProfile;
 

@@ -137,8 +137,10 @@ TEST(EngineLoop, AnExpiredMessageAndAnUnknownAgentAreReported) {
   LoopFixture mesh(10, 2);
   RawStation& alice = mesh.add(1, 1, "alice");
   RawStation& bob = mesh.add(2, 1, "bob");
-  ASSERT_TRUE(
-      alice.send_bare(mesh.ids[1][0], mesh.ids[2][0], bytes("late"), mesh.now_ns - 10 * kMs, 5));
+  sched::SendRecord late =
+      RawStation::bare(mesh.ids[1][0], mesh.ids[2][0], bytes("late"), mesh.now_ns - 10 * kMs);
+  late.ttl_ms = 5;
+  ASSERT_TRUE(alice.put(late));
   ASSERT_TRUE(alice.send_bare(mesh.ids[1][0], agent_id(AgentIndex{1}, Generation{99}),
                               bytes("nobody"), mesh.now_ns));
   mesh.tick();

@@ -201,19 +201,22 @@ class RawStation {
                      delivery.body_bytes);
     return read;
   }
-  bool send_bare(AgentId from, AgentId to, std::span<const std::byte> body, std::int64_t created_ns,
-                 std::uint32_t ttl_ms = 0) {
+  static sched::SendRecord bare(AgentId from, AgentId to, std::span<const std::byte> body,
+                                std::int64_t created_ns) {
     sched::SendRecord record{};
     record.source = from;
     record.target = static_cast<std::uint64_t>(to);
     record.created_ns = created_ns;
-    record.ttl_ms = ttl_ms;
     record.body_bytes = static_cast<std::uint32_t>(body.size());
     record.verb_and_priority = sched::verb_and_priority(sched::Verb::act, sched::Priority::normal);
     record.kind = sched::RecordKind::send;
     record.flags = sched::RecordFlags::bare;
     if (!sched::set_bare_body(record, body)) throw std::runtime_error("too long to be bare");
-    return put(record);
+    return record;
+  }
+  bool send_bare(AgentId from, AgentId to, std::span<const std::byte> body,
+                 std::int64_t created_ns) {
+    return put(bare(from, to, body, created_ns));
   }
 
   StationId number;
