@@ -167,8 +167,7 @@ Figures Mesh::run(const Run& run) {
   const auto rows =
       engine::AgentRows<>::in(table_layout_, bytes(table_, table_layout_.total_bytes())).value();
   for (std::uint32_t i = 0; i < run.deadlines; ++i) {
-    const auto lead_ms =
-        static_cast<float>(run.period_ns / kNsPerUs) * 1e-3F * static_cast<float>(i);
+    const auto lead_ms = static_cast<float>(run.period_ns) * 1e-6F * static_cast<float>(i);
     rows.latency_ms.store_relaxed(i, 2 * lead_ms);  // relaxed: the thread's start orders it
   }
   MESH_ASSERT(scheduler->start().has_value());
