@@ -73,7 +73,7 @@ double floor_of(double delay_ms) noexcept {
 }
 
 bool has_stepped(std::span<const double> residuals, double floor) noexcept {
-  if (residuals.size() < 2 * kStepSamples) return false;
+  if (residuals.size() < std::size_t{2} * kStepSamples) return false;
   const auto older = residuals.subspan(kStepSamples);
   const double before = median_of(sorted(older));
   const double far = kStepDeviations * std::max(robust_deviation(older, before), floor);
