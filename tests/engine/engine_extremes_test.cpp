@@ -12,7 +12,6 @@ namespace {
 
 using engine::Answer;
 using engine::Delivery;
-using engine::Engine;
 using engine::Reply;
 using engine::Station;
 
