@@ -106,6 +106,7 @@ struct Tables {
 
 // A row with history, in the lanes of `known`: what was learned instead of the nominal figures.
 struct Learned {
+  HWY_INLINE Learned() {}  // an implicit one would not be of this target: g++ refuses it on NEON
   MF known;
   VF span;
   VF raw_units;

@@ -16,7 +16,6 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
-using ::testing::Not;
 using ::testing::StartsWith;
 using Json = nlohmann::json;
 
@@ -173,8 +172,9 @@ TEST(Inspect, ShowsEachAgentOnceAndFindsOneByRowNameAndClass) {
   for (const char* const letter : {"A", "B", "C", "D", "E", "F"}) {
     const Ran ran = mesh.inspect({"agents", "--class", letter, "--json"});
     if (ran.exit_code == 1) continue;  // a class that none of forty has
-    for (const Json& agent : Json::parse(ran.out)["agents"]) EXPECT_EQ(agent["class"], letter);
-    of_all_classes += Json::parse(ran.out)["agents"].size();
+    const Json found = Json::parse(ran.out);
+    for (const Json& agent : found["agents"]) EXPECT_EQ(agent["class"], letter);
+    of_all_classes += found["agents"].size();
   }
   EXPECT_EQ(of_all_classes, 40U);
 }
