@@ -181,7 +181,8 @@ Figures Mesh::run(const Run& run) {
   MESH_ASSERT(scheduler->post(std::make_unique<Look>(figures.late, looked)) == nullptr);
   while (!looked.load(std::memory_order_acquire)) ::usleep(1'000);  // SYNC bench.looked acquire
   scheduler->stop();
-  MESH_ASSERT(figures.late.count() >= std::uint64_t{run.deadlines} / 10 * 9);  // a few may share a bucket
+  MESH_ASSERT(figures.late.count() >=
+              std::uint64_t{run.deadlines} / 10 * 9);  // a few may share a bucket
   return figures;
 }
 
