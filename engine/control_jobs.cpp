@@ -73,7 +73,18 @@ std::optional<OperationId> ControlServer::EnrolJob::run(SchedulerThread& schedul
                                                         HostTime /*now*/) {
   std::vector<AgentSpec> specs;
   specs.reserve(agents_.size());
-  for (const NamedAgent& agent : agents_) specs.push_back({agent.name, agent.agent_class});
+  for (const NamedAgent& agent : agents_) {
+    AgentSpec spec{agent.name, agent.agent_class, {}};
+    for (const std::string& name : agent.capabilities) {
+      const auto bit = scheduler.loop().capability(name);
+      if (!bit) {
+        fail_with(bit.error());
+        return std::nullopt;
+      }
+      spec.capabilities.insert(*bit);
+    }
+    specs.push_back(spec);
+  }
   auto enrolled = scheduler.loop().enrol(static_cast<StationId>(station_), specs);
   if (enrolled) {
     enrolled_ = std::move(*enrolled);
@@ -111,6 +122,41 @@ class ControlServer::StatusJob final : public RequestJob {
   EngineStatus status_;
 };
 
+// Which bit a name has: for who asks for it in a message.
+class ControlServer::CapabilityJob final : public RequestJob {
+ public:
+  CapabilityJob(ControlServer& server, std::uint64_t connection, std::string name)
+      : RequestJob(server, connection), name_(std::move(name)) {}
+  std::optional<OperationId> run(SchedulerThread& scheduler, HostTime /*now*/) override {
+    const auto bit = scheduler.loop().find_capability(name_);
+    if (bit)
+      bit_ = *bit;
+    else
+      fail_with(bit.error());
+    return std::nullopt;
+  }
+
+ private:
+  [[nodiscard]] std::string result() const override {
+    return dump({{"ok", true}, {"bit", static_cast<unsigned>(bit_)}});
+  }
+  std::string name_;
+  CapabilityBit bit_{};
+};
+
+namespace {
+// Of the names that a message asks for.
+Result<CapabilitySet> required_of(SchedulerThread& scheduler,
+                                  const std::vector<std::string>& names) {
+  CapabilitySet required;
+  for (const std::string& name : names) {
+    MESH_TRY(const CapabilityBit bit, scheduler.loop().find_capability(name));
+    required.insert(bit);
+  }
+  return required;
+}
+}  // namespace
+
 class ControlServer::SendJob final : public RequestJob {
  public:
   struct To {
@@ -118,6 +164,7 @@ class ControlServer::SendJob final : public RequestJob {
     std::string text;
     bool waits = false;  // for the answer
     Nanos patience{};
+    std::vector<std::string> required{};
   };
   SendJob(ControlServer& server, std::uint64_t connection, To to)
       : RequestJob(server, connection), to_(std::move(to)) {}
@@ -128,8 +175,14 @@ class ControlServer::SendJob final : public RequestJob {
       return std::nullopt;
     }
     target_ = *target;
-    const auto posted =
-        scheduler.loop().post({.target = target_, .body = std::as_bytes(std::span(to_.text))}, now);
+    const auto required = required_of(scheduler, to_.required);
+    if (!required) {
+      fail_with(required.error());
+      return std::nullopt;
+    }
+    const auto posted = scheduler.loop().post(
+        {.target = target_, .capabilities = *required, .body = std::as_bytes(std::span(to_.text))},
+        now);
     if (!posted) {
       fail_with(posted.error());
     } else if (to_.waits) {
@@ -159,9 +212,17 @@ class ControlServer::OperationJob final : public RequestJob {
       : RequestJob(server, request.connection), waits_(request.op == "scatter") {}
   Status read(const nlohmann::json& object) {
     MESH_TRY(request_, operation_of(object, body_));
+    MESH_TRY(required_, names_field(object, "require"));
+    request_.at_once = !waits_;  // a broadcast has no T, and nobody is too slow for it
     return {};
   }
   std::optional<OperationId> run(SchedulerThread& scheduler, HostTime now) override {
+    const auto required = required_of(scheduler, required_);
+    if (!required) {
+      fail_with(required.error());
+      return std::nullopt;
+    }
+    request_.capabilities = *required;
     const auto opened = scheduler.loop().open(request_, now);
     if (!opened) {
       fail_with(opened.error());
@@ -182,18 +243,24 @@ class ControlServer::OperationJob final : public RequestJob {
   bool waits_;
   std::string body_;
   OperationRequest request_;
+  std::vector<std::string> required_;
   FinishedOperation finished_;
 };
 
 Result<std::unique_ptr<Job>> ControlServer::console_job(const ConsoleRequest& request,
                                                         const nlohmann::json& object) {
   if (request.op == "status") return std::make_unique<StatusJob>(*this, request.connection);
+  if (request.op == "capability") {
+    MESH_TRY(std::string name, text_field(object, "name"));
+    return std::make_unique<CapabilityJob>(*this, request.connection, std::move(name));
+  }
   if (request.op == "send") {
     MESH_TRY(std::string name, text_field(object, "to"));
     MESH_TRY(std::string text, text_field(object, "text"));
     SendJob::To to{std::move(name), std::move(text)};
     MESH_TRY(to.waits, flag_field(object, "wait", false));
     MESH_TRY(to.patience, ms_field(object, "timeout_ms", kAnswerPatience));
+    MESH_TRY(to.required, names_field(object, "require"));
     return std::make_unique<SendJob>(*this, request.connection, std::move(to));
   }
   if (request.op == "scatter" || request.op == "broadcast") {
@@ -202,8 +269,8 @@ Result<std::unique_ptr<Job>> ControlServer::console_job(const ConsoleRequest& re
     return job;
   }
   return fail(Errc::bad_input, "request: op '" + request.op +
-                                   "' is none of attach, reattach, enrol, observe, status, send, "
-                                   "broadcast, scatter, down");
+                                   "' is none of attach, reattach, enrol, capability, observe, "
+                                   "status, send, broadcast, scatter, down");
 }
 
 nlohmann::json ControlServer::stations_json() const {

@@ -107,6 +107,19 @@ Result<sched::AgentClass> class_field(const json& object) {
   return bad_field("class", "a letter from A to F, or 0 to 5, is expected");
 }
 
+Result<std::vector<std::string>> names_field(const json& object, const char* key) {
+  std::vector<std::string> names;
+  const auto found = object.find(key);
+  if (found == object.end()) return names;
+  if (!found->is_array() || found->size() > kCapabilities)
+    return bad_field(key, "a list of at most " + std::to_string(kCapabilities) + " names");
+  for (const json& name : *found) {
+    if (!name.is_string()) return bad_field(key, "each is a text");
+    names.push_back(name.get<std::string>());
+  }
+  return names;
+}
+
 Result<std::vector<NamedAgent>> agents_field(const json& object) {
   const auto found = object.find("agents");
   if (found == object.end() || !found->is_array() || found->empty() ||
@@ -119,7 +132,8 @@ Result<std::vector<NamedAgent>> agents_field(const json& object) {
     if (!one.is_object()) return bad_field("agents", "each is an object with a name");
     MESH_TRY(std::string name, text_field(one, "name"));
     MESH_TRY(const sched::AgentClass agent_class, class_field(one));
-    agents.push_back({std::move(name), agent_class});
+    MESH_TRY(auto capabilities, names_field(one, "capabilities"));
+    agents.push_back({std::move(name), agent_class, std::move(capabilities)});
   }
   return agents;
 }

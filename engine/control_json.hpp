@@ -26,8 +26,11 @@ Result<sched::AgentClass> class_field(const nlohmann::json& object);
 struct NamedAgent {
   std::string name;
   sched::AgentClass agent_class;
+  std::vector<std::string> capabilities;
 };
 Result<std::vector<NamedAgent>> agents_field(const nlohmann::json& object);
+// Names; none where the field is not there.
+Result<std::vector<std::string>> names_field(const nlohmann::json& object, const char* key);
 // `body` receives the text; it has to outlive the request.
 Result<OperationRequest> operation_of(const nlohmann::json& object, std::string& body);
 

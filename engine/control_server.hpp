@@ -100,6 +100,7 @@ class ControlServer {
   class OperationJob;
   class SendJob;
   class StatusJob;
+  class CapabilityJob;
 
   struct Awaited {
     LeftStation station;

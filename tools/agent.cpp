@@ -53,6 +53,7 @@ struct Options {
   std::string agent;
   std::string command;
   std::string agent_class = "A";
+  std::vector<std::string> capabilities;
   std::string directory;
   std::string name = kDefaultMeshName;
 };
@@ -179,8 +180,8 @@ Result<ExitCode> run(const Options& options, Console& console) {
                                                .engine_patience = kEnginePatience}));
   // Not before: until it has attached a signal may end it at once.
   MESH_TRY(const StopSignals stop, StopSignals::create());
-  MESH_CHECK_OK(station->enrol(
-      std::vector<engine::AgentDeclaration>{{.name = options.agent, .agent_class = agent_class}}));
+  MESH_CHECK_OK(station->enrol(std::vector<engine::AgentDeclaration>{
+      {.name = options.agent, .agent_class = agent_class, .capabilities = options.capabilities}}));
   console.err << fmt::format("mesh agent: {} is in the mesh at {}\n", printable(options.agent),
                              printable(directory));
   MESH_CHECK_OK(ShellAgent(*station, options, console).run(stop));
@@ -193,6 +194,10 @@ RunVerb declare(CLI::App& command) {
       ->required()
       ->type_name("NAME");
   command.add_option("--exec", options->command, "run for each message")->type_name("CMD");
+  command
+      .add_option("--capability", options->capabilities,
+                  "what it can do, a name; may be given again")
+      ->type_name("NAME");
   command.add_option("--class", options->agent_class, "A to F")
       ->capture_default_str()
       ->type_name("CLASS");

@@ -34,6 +34,7 @@ struct Options {
   std::string ready_min = "0.95";
   std::string weight = "1";
   std::string timeout_ms = "30000";
+  std::vector<std::string> required;
   bool no_wait = false;
   bool acknowledge = false;
   bool json = false;
@@ -70,7 +71,8 @@ Result<Json> operation_request(const Options& options, const char* op) {
               {"window_ms", window_ms},
               {"timeout_ms", horizon_ms + window_ms},
               {"ready_min", ready_min},
-              {"weight", weight}};
+              {"weight", weight},
+              {"require", options.required}};
 }
 
 // What to do with what came back, by the defaults: of those sent to, a straggler is in transit.
@@ -124,6 +126,7 @@ Result<ExitCode> run_send(const Options& options, Console& console) {
   MESH_TRY(const Json answer, ask_engine(options.which, {{"op", "send"},
                                                          {"to", options.to},
                                                          {"text", options.text},
+                                                         {"require", options.required},
                                                          {"wait", waits},
                                                          {"timeout_ms", timeout_ms}}));
   if (options.json) write(options, answer, console);
@@ -163,7 +166,15 @@ std::shared_ptr<Options> declare_common(CLI::App& command) {
   return options;
 }
 
+void declare_required(CLI::App& command, Options& options) {
+  command
+      .add_option("--require", options.required,
+                  "a capability that a target must have; may be given again")
+      ->type_name("CAPABILITY");
+}
+
 void declare_operation(CLI::App& command, Options& options) {
+  declare_required(command, options);
   command.add_option("text", options.text, "what every agent is sent")
       ->required()
       ->type_name("TEXT");
@@ -197,6 +208,7 @@ RunVerb declare_send(CLI::App& command) {
   const auto options = declare_common(command);
   command.add_option("to", options->to, "an agent's name")->required()->type_name("AGENT");
   command.add_option("text", options->text, "what it is sent")->required()->type_name("TEXT");
+  declare_required(command, *options);
   command.add_option("--timeout,--timeout-ms", options->timeout_ms, "how long to wait, in ms")
       ->capture_default_str()
       ->type_name("MS");

@@ -38,6 +38,8 @@ constexpr ExitCode exit_code_of(Errc code) noexcept {
     case Errc::permission_denied:
     case Errc::name_taken:
     case Errc::evicted:
+    case Errc::capability_mismatch:
+    case Errc::not_routable:
       return ExitCode::refused;
     default:
       return ExitCode::failed;

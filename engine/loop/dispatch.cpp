@@ -199,6 +199,7 @@ void EngineLoop::State::keep_pending(std::uint32_t slot, StationLink& link, std:
 bool EngineLoop::State::empty_pending() noexcept {
   bool worked = false;
   for (StationLink* const link : live) {
+    if (link->pending_count == 0) set_full(*link, false);
     if (link->pending_count == 0 || link->is_corrupt) continue;
     for (std::uint32_t priority = kPriorities; priority-- != 0;)
       worked |= empty_list(*link, priority);

@@ -216,6 +216,12 @@ Result<CapabilityBit> EngineLoop::capability(std::string_view name) {
   return state_->capabilities->intern(name);
 }
 
+Result<CapabilityBit> EngineLoop::find_capability(std::string_view name) const {
+  const auto found = state_->capabilities->find(name);
+  if (found) return *found;
+  return fail(Errc::not_found, "no agent ever had the capability '" + std::string(name) + "'");
+}
+
 Result<OperationId> EngineLoop::open(const OperationRequest& request, HostTime now) {
   State& state = *state_;
   state.advance_to(now);
@@ -245,6 +251,8 @@ Result<sched::MessageId> EngineLoop::post(const MessageRequest& request, HostTim
   sched::MessageHeader header = state.own_header(request.source, request.body);
   header.verb = request.verb;
   header.priority = request.priority;
+  const CapabilitySet::Words& required = request.capabilities.words();
+  std::copy(required.begin(), required.end(), header.capabilities);
   if (request.ttl > Nanos{0}) header.expires_ns = state.now_ns + request.ttl.count();
   Letter letter{.priority = request.priority,
                 .source = request.source,
@@ -252,7 +260,7 @@ Result<sched::MessageId> EngineLoop::post(const MessageRequest& request, HostTim
                 .id = header.id,
                 .body_bytes = header.body_bytes};
   const AgentIndex index = state.registry->resolve(request.target);
-  Errc refused = state.check_target(index, {});
+  Errc refused = state.check_target(index, request.capabilities);
   if (refused == Errc::ok) {
     if (to_ns(request.arrive) > state.now_ns) {
       letter.arrive_ns = to_ns(request.arrive);

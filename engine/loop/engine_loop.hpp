@@ -211,6 +211,8 @@ class EngineLoop {
   Result<std::vector<AgentId>> enrol(StationId station, std::span<const AgentSpec> agents);
   // The bit of a capability's name, given to it if it has none: invalid_argument, capacity.
   Result<CapabilityBit> capability(std::string_view name);
+  // The same for who asks: not_found where no agent ever had it.
+  [[nodiscard]] Result<CapabilityBit> find_capability(std::string_view name) const;
 
   // capacity: as many operations as there may be; no_such_agent: nobody is targeted; no_space: no
   // room for the body; invalid_argument, truncated.
@@ -224,6 +226,7 @@ class EngineLoop {
     sched::Priority priority = sched::Priority::normal;
     Nanos ttl{0};  // 0: none
     HostTime arrive{};
+    CapabilitySet capabilities{};
     std::span<const std::byte> body{};
   };
   Result<sched::MessageId> post(const MessageRequest& request, HostTime now);

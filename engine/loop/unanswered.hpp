@@ -60,7 +60,6 @@ static_assert(sizeof(EntryWords<HostMemory>) == kCacheLine);
 // Marks of an entry.
 inline constexpr std::uint8_t kEntryRedelivered = 1U << 0;  // may have been delivered before
 inline constexpr std::uint8_t kEntryCorrelated = 1U << 1;   // its header names a correlation
-inline constexpr std::uint8_t kEntryConfidential = 1U << 2;
 
 // An entry, loaded.
 struct Entry {

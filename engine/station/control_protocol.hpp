@@ -8,8 +8,11 @@
 //                "mesh_uuid": [...], "token": [7, 9]}, carrying kReturnDescriptors: to the next
 //               engine, from a station of the one that died
 //     answer    {"ok": true, "station": 3}, carrying kResumeDescriptors
-//     request   {"op": "enrol", "agents": [{"name": "...", "class": "A"}, ...]}   at most 500
+//     request   {"op": "enrol", "agents": [{"name": "...", "class": "A",
+//                "capabilities": ["..."]}, ...]}   at most 500; capabilities may be absent
 //     answer    {"ok": true, "ids": [1048576, ...]}
+//     request   {"op": "capability", "name": "..."}
+//     answer    {"ok": true, "bit": 7}
 //     request   {"op": "observe", "version", "layout_hash", "page_bytes"}
 //     answer    {"ok": true, "mesh_agents": 64, ...}, carrying the table, open for reading
 //     request   {"op": "status"}, "send", "broadcast", "scatter", "down"

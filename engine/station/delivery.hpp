@@ -10,6 +10,7 @@
 // dies        Station gone: dropped; the engine keeps the message for the agents' return.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -19,6 +20,7 @@
 
 #include "sched/records.hpp"
 #include "shm/base/ids.hpp"
+#include "shm/base/limits.hpp"
 #include "shm/base/nanos.hpp"
 
 namespace mesh::engine {
@@ -142,6 +144,9 @@ enum class SendStatus : std::uint8_t {
 };
 [[nodiscard]] std::string_view name_of(SendStatus status) noexcept;
 
+// A bit for each capability that a target must have; bits by Station::capability().
+using RequiredCapabilities = std::array<std::uint64_t, kCapabilities / 64>;
+
 struct SendOptions {
   AgentId source{};
   AgentId target{};
@@ -157,6 +162,7 @@ struct SendOptions {
   std::uint32_t ttl_ms = 0;
   sched::MessageId correlation{};
   sched::MessageId causation{};
+  RequiredCapabilities capabilities{};  // not of a bare message
   bool bare =
       false;  // no header, and so no verb for the target: at most 16 bytes, to one agent, now
   bool confidential = false;

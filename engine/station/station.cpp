@@ -174,6 +174,7 @@ Result<std::vector<AgentId>> Station::enrol(std::span<const AgentDeclaration> ag
     std::size_t bytes = 0;
     for (const AgentDeclaration& agent : agents.first(count)) {
       json one = {{"name", agent.name}, {"class", static_cast<unsigned>(agent.agent_class)}};
+      if (!agent.capabilities.empty()) one["capabilities"] = agent.capabilities;
       MESH_TRY(const std::string text, strict_text(one));
       bytes += text.size() + 1;
       if (bytes > kRequestBytes) break;  // names full of escapes: fewer a packet
@@ -188,22 +189,34 @@ Result<std::vector<AgentId>> Station::enrol(std::span<const AgentDeclaration> ag
   return enrolled;
 }
 
-Result<std::vector<AgentId>> Station::enrol_packet(const std::string& request, std::size_t count) {
-  std::string answer;
-  for (bool answered = false; !answered;) {
+// Of this engine, or of the next: what is asked may be asked again.
+Result<std::string> Station::ask(const std::string& request) {
+  for (;;) {
     MESH_CHECK_OK(wait_for_engine());
     auto got = control_.request(request);
-    if (!got && got.error().code != Errc::closed) {
+    if (got) return got;
+    if (got.error().code != Errc::closed) {
       if (got.error().code == Errc::evicted) lose(got.error());
-      return tl::unexpected<Error>(std::move(got).error());
+      return got;
     }
-    answered = got.has_value();
-    if (answered) {
-      answer = std::move(*got);
-    } else {
-      seek(now());  // the names are the same when they are asked for again, and so are the rows
-    }
+    seek(now());
   }
+}
+
+Status Station::require(const std::string& capability, SendOptions& options) {
+  MESH_TRY(const std::string request, strict_text({{"op", "capability"}, {"name", capability}}));
+  MESH_TRY(const std::string answer, ask(request));
+  MESH_TRY(const std::uint64_t bit, number_in(json::parse(answer, nullptr, false), "bit"));
+  if (bit >= kCapabilities)
+    return fail(Errc::corrupt, "require: the engine named bit " + std::to_string(bit) + " of " +
+                                   std::to_string(kCapabilities));
+  options.capabilities[bit / 64] |= std::uint64_t{1} << (bit % 64);
+  return {};
+}
+
+// The names are the same when they are asked for again, and so are the rows.
+Result<std::vector<AgentId>> Station::enrol_packet(const std::string& request, std::size_t count) {
+  MESH_TRY(const std::string answer, ask(request));
   const json object = json::parse(answer, nullptr, false);
   const auto ids = object.find("ids");
   std::vector<AgentId> enrolled;

@@ -54,6 +54,7 @@ struct StationOptions {
 struct AgentDeclaration {
   std::string name{};
   sched::AgentClass agent_class = sched::AgentClass::edge;
+  std::vector<std::string> capabilities{};  // what it can do; at most 256 names in a mesh
 };
 
 class Station {
@@ -66,6 +67,10 @@ class Station {
 
   // As many as were declared, over all calls. On an error those before the refused one stay.
   Result<std::vector<AgentId>> enrol(std::span<const AgentDeclaration> agents);
+
+  // Adds a capability to what a message asks of its targets. Set-up: it waits for the engine.
+  // not_found: no agent ever had it.
+  Status require(const std::string& capability, SendOptions& options);
 
   // Runs what was posted, gives up to `limit` deliveries to `handler` (see StationCore::poll), and
   // flushes.
@@ -119,6 +124,7 @@ class Station {
                                                       const StationOptions& options,
                                                       const std::string& request);
   Status make_core(const TableView& table);
+  Result<std::string> ask(const std::string& request);
   Result<std::vector<AgentId>> enrol_packet(const std::string& request, std::size_t count);
   void run_posted();
   struct Source;  // what wait() looks at: the inbox, late answers, what was posted

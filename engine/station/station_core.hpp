@@ -154,7 +154,9 @@ class StationCore {
   void upkeep_if_due();
   void remember_sample(const AnswerTicket& ticket, std::int64_t finished_ns);
 
+  [[nodiscard]] SendStatus shown_of(AgentId target) const noexcept;
   [[nodiscard]] bool is_open(AgentId target) const noexcept;
+  [[nodiscard]] bool is_full(AgentId target) const noexcept;
   [[nodiscard]] bool has_slot();
   SendStatus stage_send(const sched::SendRecord& record, bool has_body);
   SendStatus refuse(SendStatus why) noexcept {

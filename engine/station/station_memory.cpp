@@ -80,6 +80,8 @@ Result<TableView> TableView::over(const MeshSize& size, std::span<const std::byt
   MESH_TRY(view.id, layout.column<AgentId>(table, "agent.id"));
   MESH_TRY(view.sector, layout.column<std::uint32_t>(table, "agent.sector"));
   MESH_TRY(view.cluster, layout.column<std::uint32_t>(table, "agent.cluster"));
+  MESH_TRY(view.station, layout.column<StationId>(table, "agent.station"));
+  MESH_TRY(view.inbox_full, layout.array<ShmWord<std::uint8_t>>(table, "inbox_full"));
   return view;
 }
 

@@ -89,6 +89,8 @@ struct TableView {
   shm::ColumnView<HostMemory, AgentId> id;
   shm::ColumnView<HostMemory, std::uint32_t> sector;
   shm::ColumnView<HostMemory, std::uint32_t> cluster;
+  shm::ColumnView<HostMemory, StationId> station;
+  std::span<const ShmWord<std::uint8_t>> inbox_full;  // by station number
 
   static Result<TableView> over(const MeshSize& size, std::span<const std::byte> table);
 };

@@ -125,16 +125,21 @@ bool StationCore::stage_late_answers() {
 
 // Sends.
 
+// What the table shows to be in vain; `sent`: nothing.
+SendStatus StationCore::shown_of(AgentId target) const noexcept {
+  const auto row = static_cast<std::size_t>(index_of(target));
+  if (target == AgentId{} || row >= options_.table.id.rows() ||
+      options_.table.id.load_relaxed(row) != target)  // relaxed: a word that stands alone
+    return SendStatus::no_such_agent;
+  if (is_open(target)) return SendStatus::open;
+  return is_full(target) ? SendStatus::target_full : SendStatus::sent;
+}
+
 SendStatus StationCore::send(const SendOptions& options, std::span<const std::byte> body) {
   const bool to_one = options.many == sched::Selector{};
   if (to_one) {
-    const auto row = static_cast<std::size_t>(index_of(options.target));
-    // A word that stands alone: it orders nothing.
-    if (options.target == AgentId{} || row >= options_.table.id.rows() ||
-        options_.table.id.load_relaxed(row) != options.target) {  // relaxed: as above
-      return refuse(SendStatus::no_such_agent);
-    }
-    if (is_open(options.target)) return refuse(SendStatus::open);
+    const SendStatus shown = shown_of(options.target);
+    if (shown != SendStatus::sent) return refuse(shown);
   }
   // Answers first: bodies are freed in the order of their records.
   if (!unwritten_.empty() || !stage_answers()) return refuse(SendStatus::full);
@@ -187,6 +192,7 @@ sched::MessageHeader StationCore::header_of(const SendOptions& options,
   header.strategy = options.strategy;
   header.priority = options.priority;
   header.expectation = options.expectation;
+  std::copy(options.capabilities.begin(), options.capabilities.end(), header.capabilities);
   return header;
 }
 
@@ -225,6 +231,16 @@ bool StationCore::is_open(AgentId target) const noexcept {
   const std::uint64_t cluster = table.cluster.load_relaxed(row);  // relaxed: as above
   return open(0) || (sector < table.sectors && open(1 + sector)) ||
          open(1 + table.sectors + cluster);
+}
+
+// Its station's inbox and what may wait for it, as the engine said last: 0 where it is away.
+bool StationCore::is_full(AgentId target) const noexcept {
+  const TableView& table = options_.table;
+  // relaxed, both: words that stand alone; what only the engine knows comes back as a report.
+  const auto station = static_cast<std::size_t>(
+      table.station.load_relaxed(static_cast<std::size_t>(index_of(target))));
+  return station < table.inbox_full.size() &&
+         table.inbox_full[station].load_relaxed() != 0;  // relaxed: as above
 }
 
 bool StationCore::flush() {

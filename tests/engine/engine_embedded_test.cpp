@@ -161,6 +161,41 @@ TEST(EmbeddedEngine, RunsWhatIsPostedOnThePumpsThread) {
   other.join();
 }
 
+TEST(EmbeddedEngine, AStationsMessageReachesOnlyWhoHasWhatItRequires) {
+  const ScratchDirectory directory;
+  const auto engine = start_engine(directory.path());
+  ASSERT_NE(engine, nullptr);
+  auto attached = engine::Station::attach(directory.path(), {.agents = 2});
+  ASSERT_TRUE(attached.has_value()) << attached.error().sentence;
+  engine::Station& station = **attached;
+  engine::AgentDeclaration able{.name = "able"};
+  able.capabilities = {"vision"};
+  const auto ids = station.enrol(std::vector<engine::AgentDeclaration>{able, {.name = "other"}});
+  ASSERT_TRUE(ids.has_value()) << ids.error().sentence;
+  engine::SendOptions options;
+  options.source = ids->back();
+  EXPECT_EQ(station.require("flight", options).error().code, Errc::not_found);
+  ASSERT_TRUE(station.require("vision", options));
+  for (const AgentId target : *ids) {
+    options.target = target;
+    ASSERT_EQ(station.send(options, {}), engine::SendStatus::sent);
+  }
+  station.flush();
+  std::size_t messages = 0;
+  std::size_t reports = 0;
+  EXPECT_TRUE(eventually([&] {
+    station.poll(16, [&](const Delivery& delivery) {
+      messages += delivery.kind == sched::RecordKind::message ? 1U : 0U;
+      reports += delivery.kind == sched::RecordKind::report ? 1U : 0U;
+      if (delivery.kind == sched::RecordKind::message) {
+        EXPECT_EQ(delivery.target, ids->front());
+      }
+      return Answer::ready();
+    });
+    return messages == 1 && reports == 1;
+  }));
+}
+
 TEST(EmbeddedEngine, TellsWhoWaitsThatItStopped) {
   const ScratchDirectory directory;
   const auto engine = start_engine(directory.path());

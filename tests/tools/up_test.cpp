@@ -352,6 +352,39 @@ TEST(Swarm, OutlivesItsEngine) {
   EXPECT_EQ(swarm.wait().exit_code, 0);
 }
 
+TEST(Agent, IsAskedOnlyWhatItCanDo) {
+  const Folder folder;
+  Up up(folder);
+  const StartedMesh seeing({"agent", "--name", "seeing", "--capability", "vision", "--capability",
+                            "speech", "--dir", folder.mesh(), "--exec", "echo seen"});
+  const StartedMesh plain(
+      {"agent", "--name", "plain", "--dir", folder.mesh(), "--exec", "echo plain"});
+  while (up.status()["agents_enrolled"] != 2) sched_yield();
+  const Ran seen = up.ask({"send", "seeing", "look", "--require", "vision", "--require", "speech"});
+  EXPECT_EQ(seen.exit_code, 0) << seen.err;
+  EXPECT_EQ(Json::parse(seen.out)["body"], "seen\n");
+  const Ran lacking = up.ask({"send", "plain", "look", "--require", "vision"});
+  EXPECT_EQ(lacking.exit_code, 4);
+  EXPECT_THAT(lacking.err, HasSubstr("lacks a capability"));
+  const Ran unknown = up.ask({"send", "seeing", "hover", "--require", "flight"});
+  EXPECT_NE(unknown.exit_code, 0);
+  EXPECT_THAT(unknown.err, HasSubstr("no agent ever had the capability 'flight'"));
+  const Ran scattered = up.ask({"scatter", "look", "--require", "vision", "--horizon-ms", "200",
+                                "--window-ms", "4000", "--ready-min", "0.5"});
+  EXPECT_EQ(scattered.exit_code, 0) << scattered.out << scattered.err;
+  EXPECT_EQ(Json::parse(scattered.out)["ready"], 1);
+  EXPECT_EQ(Json::parse(scattered.out)["skipped"]["capability_mismatch"], 1);
+}
+
+TEST(Console, BroadcastsAlsoToAgentsThatTakeMinutes) {
+  const Folder folder;
+  Up up(folder);
+  StartedMesh person({"agent", "--name", "person", "--class", "F", "--dir", folder.mesh()});
+  while (up.status()["agents_enrolled"] != 1) sched_yield();
+  EXPECT_EQ(up.ask({"broadcast", "news"}).exit_code, 0);
+  EXPECT_EQ(person.line(), "news");
+}
+
 TEST(Agent, AnswersAScatterWithItsExitCode) {
   const Folder folder;
   Up up(folder);

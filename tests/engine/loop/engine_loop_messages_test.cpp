@@ -264,6 +264,33 @@ TEST(EngineLoopMessages, ACriticalMessageWaitsBehindAQuarterOfTheInboxOnly) {
   EXPECT_EQ(rest, 600U - 256U);
 }
 
+// kUnansweredMin / 4 is less than what may wait for a station, so many agents send to many.
+TEST(EngineLoopMessages, TheTableSaysWhoseInboxTakesNothingMoreUntilItDoes) {
+  LoopFixture mesh(3'000, 2);
+  RawStation& alice = mesh.add(1, 1, "alice");
+  RawStation& many = mesh.add(2, 40, "many");
+  const auto table = must(table_layout(mesh.size));
+  const auto full = must(table.array<ShmWord<std::uint8_t>>(mesh.table.span(), "inbox_full"));
+  // A quarter of 1,024 slots, then what may wait: two for each agent and 1,024.
+  constexpr int kMost = 256 + 2 * 40 + 1'024;
+  for (int i = 0; i <= kMost; ++i) {
+    EXPECT_EQ(full[2].load_relaxed(), 0) << i;
+    ASSERT_TRUE(alice.send_bare(mesh.ids[1][0], mesh.ids[2][static_cast<std::size_t>(i % 40)],
+                                bytes("x"), mesh.now_ns));
+    mesh.tick(1'000);
+  }
+  EXPECT_EQ(full[2].load_relaxed(), 1);
+  EXPECT_EQ(full[1].load_relaxed(), 0);
+  mesh.restart();
+  EXPECT_EQ(full[2].load_relaxed(), 0) << "of an engine that is gone nothing stays refused";
+  for (int i = 0; i < 20; ++i) {
+    many.poll();
+    mesh.tick(kMs);
+  }
+  EXPECT_EQ(full[2].load_relaxed(), 0);
+  EXPECT_EQ(mesh.loop->gauges().pending, 0U);
+}
+
 TEST(EngineLoopMessages, OneWithATimeLeavesEarlyByItsTargetsLead) {
   Pair mesh;
   RawStation::Message timed = mesh.message("at T");

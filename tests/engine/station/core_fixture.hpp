@@ -47,6 +47,11 @@ class CoreFixture : public ::testing::Test {
 
   void SetUp() override {
     ids_ = engine::table_layout(kSize)->column<AgentId>(table_.bytes(), "agent.id").value();
+    stations_ =
+        engine::table_layout(kSize)->column<StationId>(table_.bytes(), "agent.station").value();
+    inbox_full_ = engine::table_layout(kSize)
+                      ->array<ShmWord<std::uint8_t>>(table_.bytes(), "inbox_full")
+                      .value();
     breakers_ =
         engine::table_layout(kSize)->array<engine::BodyWord>(table_.bytes(), "breakers").value();
     side_ = engine::EngineSide::over(kAgents, in_.bytes(), out_.bytes()).value();
@@ -148,6 +153,8 @@ class CoreFixture : public ::testing::Test {
   ZeroedPages table_, payload_, in_, out_;
   shm::Column<HostMemory, AgentId> ids_;
   std::span<engine::BodyWord> breakers_;
+  shm::Column<HostMemory, StationId> stations_;
+  std::span<ShmWord<std::uint8_t>> inbox_full_;
   engine::EngineSide side_;
   engine::Ring::Writer inbox_;
   engine::Ring::Reader outbox_;

@@ -91,11 +91,16 @@ TEST_F(StationCore, RefusesToSendWhatTheTableShowsToBeInVain) {
   EXPECT_EQ(core_->send(options, {}), SendStatus::open);
   breakers_[0].store_relaxed(2);
   EXPECT_EQ(core_->send(options, {}), SendStatus::sent);
+  stations_.store_relaxed(40, StationId{7});
+  inbox_full_[7].store_relaxed(1);
+  EXPECT_EQ(core_->send(options, {}), SendStatus::target_full);
+  inbox_full_[7].store_relaxed(0);
+  EXPECT_EQ(core_->send(options, {}), SendStatus::sent);
   options.bare = true;
   EXPECT_EQ(core_->send(options, bytes_of("seventeen bytes..")), SendStatus::too_long);
   options.bare = false;
   EXPECT_EQ(core_->send(options, std::vector<std::byte>(1U << 20)), SendStatus::too_long);
-  EXPECT_EQ(core_->counters().send_refused, 6U);
+  EXPECT_EQ(core_->counters().send_refused, 7U);
 }
 
 TEST_F(StationCore, RefusesMoreAgentsThanWereDeclared) {
