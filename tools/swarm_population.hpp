@@ -19,7 +19,7 @@
 // neither delay nor processing. Outcomes are drawn all the same.
 //
 // Callers     any thread; all const.
-// Cost        agent, delivery: under a microsecond. Nothing is stored per agent.
+// Cost        agent, delivery: under a microsecond; median_ns: about ten. Nothing is stored per agent.
 // Units       milliseconds in AgentDraw, nanoseconds in DeliveryDraw.
 #pragma once
 
@@ -75,6 +75,9 @@ class SwarmPopulation {
   [[nodiscard]] AgentDraw agent(std::uint32_t index) const noexcept;
   [[nodiscard]] DeliveryDraw delivery(std::uint32_t index,
                                       const DeliveryContext& context) const noexcept;
+  // Half of its deliveries of weight 1, with an empty queue, take longer until they are finished.
+  // To a microsecond.
+  [[nodiscard]] std::int64_t median_ns(const AgentDraw& agent, double bias) const noexcept;
   [[nodiscard]] double bias_at(std::uint32_t index, std::uint32_t delivery) const noexcept;
   [[nodiscard]] const PopulationOptions& options() const noexcept { return options_; }
 

@@ -23,6 +23,9 @@ DemoTarget target(std::uint32_t index, std::int64_t error_ns, sched::TrinaryStat
   made.trace.state = state;
   made.trace.lead_us = 90'000;
   made.trace.sent_ns = kTargetNs - 90'000'000;
+  made.trace.nominal_lead_us = 70'000;  // 20 ms later than it was sent
+  made.trace.confidence = 0.9;
+  made.oracle_lead_ns = 35'000'000;
   if (state != sched::TrinaryState::transit) made.trace.finished_ns = kTargetNs + error_ns;
   return made;
 }
@@ -91,6 +94,12 @@ TEST(DemoReport, HasTheFiguresOfTheWorkedExample) {
             R"("arrival_error_ms":{"p50":50.0,"p90":90.0,"p99":100.0},)"
             R"("arrival_error_low_jitter_ms":{"p50":60.0,"p90":100.0,"p99":100.0},)"
             R"("inside_50ms":0.5454545454545454,)"
+            R"("nominal":{"arrival_error_ms":{"p50":40.0,"p90":70.0,"p99":80.0},)"
+            R"("arrival_error_low_jitter_ms":{"p50":40.0,"p90":80.0,"p99":80.0},)"
+            R"("inside_50ms":0.6363636363636364},)"
+            R"("oracle":{"arrival_error_ms":{"p50":25.0,"p90":45.0,"p99":95.0},)"
+            R"("arrival_error_low_jitter_ms":{"p50":25.0,"p90":45.0,"p99":45.0},)"
+            R"("inside_50ms":0.9090909090909091},)"
             R"("engine_us":{"plan":12.5,"dispatch":64.0,"gather":125.0},"wakes":2,)"
             R"("wake_us":13.0})");
 }
@@ -148,6 +157,20 @@ TEST(DemoReport, SaysNothingOfWhatWasNotMeasured) {
   EXPECT_THAT(table_of(report), Not(HasSubstr("within")));
 }
 
+// 12 were said to be 0.9 sure: 5 READY and the CONFLICT came inside 50 ms, one did not answer at all.
+TEST(DemoReport, HoldsConfidenceToWhatCameTrueInTheLastHalf) {
+  DemoReport report;
+  DemoOperation before = example();
+  for (DemoTarget& of : before.targets) of.trace.confidence = 0.1;
+  report.add(before);
+  report.add(example());
+  const auto steps = json_of(report)["summary"]["reliability"];
+  ASSERT_EQ(steps.size(), 1U);
+  EXPECT_NEAR(steps[0]["said"].get<double>(), 0.9, 1e-12);
+  EXPECT_EQ(steps[0]["hit"], 6.0 / 12);
+  EXPECT_EQ(steps[0]["n"], 12);
+}
+
 TEST(DemoReport, WithoutOperationsIsStillJson) {
   const auto document = json_of(DemoReport());
   EXPECT_TRUE(document["operations"].empty());
@@ -163,6 +186,9 @@ TEST(DemoReport, TellsPeopleWhatHappenedAndWhoWasLeftOut) {
   EXPECT_THAT(table, HasSubstr("83.3%"));
   EXPECT_THAT(table, HasSubstr("76.9% of everybody"));
   EXPECT_THAT(table, HasSubstr("seed 7"));
+  EXPECT_THAT(table, HasSubstr("1  nominal       40.0     70.0     80.0     63.6%"));
+  EXPECT_THAT(table, HasSubstr("1  oracle        25.0     45.0     95.0     90.9%"));
+  EXPECT_THAT(table, HasSubstr("said  90.0%  did  50.0%"));
 }
 
 TEST(DemoTrace, HasEverythingThatTheFiguresAreMadeOf) {
@@ -174,14 +200,14 @@ TEST(DemoTrace, HasEverythingThatTheFiguresAreMadeOf) {
   std::getline(lines, line);
   EXPECT_EQ(line,
             "operation,agent,class,rtt_mean_ms,cv,bias,send_lead_us,sent_ns,finished_ns,"
-            "target_ns,state");
+            "target_ns,state,nominal_lead_us,oracle_lead_us,confidence");
   std::vector<std::string> rows;
   while (std::getline(lines, line)) rows.push_back(line);
   ASSERT_EQ(rows.size(), 13U);
-  EXPECT_EQ(rows[0], "3,1,A,100,0.3,1,90000,4910000000,4990000000,5000000000,1");
-  EXPECT_EQ(rows[10], "3,11,A,100,0.3,1,90000,4910000000,5040000000,5000000000,-1");
-  EXPECT_EQ(rows[11], "3,12,A,100,0.01,1,90000,4910000000,,5000000000,0");
-  EXPECT_EQ(rows[12], "3,13,F,100,0.3,1,,,,5000000000,0");
+  EXPECT_EQ(rows[0], "3,1,A,100,0.3,1,90000,4910000000,4990000000,5000000000,1,70000,35000,0.9");
+  EXPECT_EQ(rows[10], "3,11,A,100,0.3,1,90000,4910000000,5040000000,5000000000,-1,70000,35000,0.9");
+  EXPECT_EQ(rows[11], "3,12,A,100,0.01,1,90000,4910000000,,5000000000,0,70000,35000,0.9");
+  EXPECT_EQ(rows[12], "3,13,F,100,0.3,1,,,,5000000000,0,,,");
 }
 
 }  // namespace
