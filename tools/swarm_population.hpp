@@ -19,7 +19,8 @@
 // neither delay nor processing. Outcomes are drawn all the same.
 //
 // Callers     any thread; all const.
-// Cost        agent, delivery: under a microsecond; median_ns: about ten. Nothing is stored per agent.
+// Cost        agent, delivery: under a microsecond; median_ns: about ten. Nothing is stored for an
+//             agent.
 // Units       milliseconds in AgentDraw, nanoseconds in DeliveryDraw.
 #pragma once
 

@@ -157,7 +157,7 @@ TEST(DemoReport, SaysNothingOfWhatWasNotMeasured) {
   EXPECT_THAT(table_of(report), Not(HasSubstr("within")));
 }
 
-// 12 were said to be 0.9 sure: 5 READY and the CONFLICT came inside 50 ms, one did not answer at all.
+// 12 were said to be 0.9 sure: 5 READY and the CONFLICT came inside 50 ms, one did not answer.
 TEST(DemoReport, HoldsConfidenceToWhatCameTrueInTheLastHalf) {
   DemoReport report;
   DemoOperation before = example();
