@@ -1,9 +1,9 @@
 #include "tools/demo_report.hpp"
 
+#include <algorithm>
+#include <cstdlib>
 #include <iterator>
 #include <ostream>
-#include <string>
-#include <utility>
 
 #include <fmt/format.h>
 
@@ -15,6 +15,7 @@
 namespace mesh::tools {
 namespace {
 
+constexpr std::int64_t kInsideNs = 50 * kNsPerMs;
 constexpr std::size_t kFlushBytes = std::size_t{1} << 18;
 
 double microseconds(std::int64_t ns) {
@@ -38,10 +39,52 @@ std::string status_of(sched::GatherVerdict verdict) {
   return "NO_SCHEDULABLE_AGENTS";
 }
 
-void set_errors(const ModelErrors& errors, DemoFigures& figures) {
-  figures.errors = errors.ran.figures();
-  figures.nominal = errors.nominal.figures();
-  figures.oracle = errors.oracle.figures();
+bool answered(const engine::TargetTrace& trace) {
+  return trace.state != sched::TrinaryState::transit && trace.finished_ns != 0;
+}
+
+void collect_errors(const DemoOperation& operation, DemoErrors& errors) {
+  const std::int64_t target_ns = to_ns(operation.finished.target);
+  for (const DemoTarget& target : operation.targets) {
+    if (!answered(target.trace)) continue;
+    const std::int64_t late_ns = target.trace.finished_ns - target_ns;
+    const std::int64_t error_ns = late_ns < 0 ? -late_ns : late_ns;
+    errors.all_ns.push_back(error_ns);
+    if (target.drawn.jitter_ms() < kLowJitterMs) errors.low_jitter_ns.push_back(error_ns);
+  }
+}
+
+void set_errors(DemoErrors& errors, DemoFigures& figures) {
+  const auto inside = std::count_if(errors.all_ns.begin(), errors.all_ns.end(),
+                                    [](std::int64_t ns) { return ns <= kInsideNs; });
+  figures.inside_50ms = share_of(static_cast<std::uint64_t>(inside), errors.all_ns.size());
+  figures.arrival_error_ms = percentiles_ms(errors.all_ns);
+  figures.arrival_error_low_jitter_ms = percentiles_ms(errors.low_jitter_ns);
+}
+
+// The errors of a model that would have sent each early by lead_ns(target).
+template <class Lead>
+DemoModel model_of(const DemoOperation& operation, Lead&& lead_ns) {
+  DemoErrors errors;
+  for (const DemoTarget& target : operation.targets) {
+    if (!answered(target.trace)) continue;
+    const std::int64_t took_ns = target.trace.finished_ns - target.trace.sent_ns;
+    const std::int64_t error_ns = std::abs(took_ns - lead_ns(target));
+    errors.all_ns.push_back(error_ns);
+    if (target.drawn.jitter_ms() < kLowJitterMs) errors.low_jitter_ns.push_back(error_ns);
+  }
+  DemoFigures figures;
+  set_errors(errors, figures);
+  return {figures.arrival_error_ms, figures.arrival_error_low_jitter_ms, figures.inside_50ms};
+}
+
+void set_models(const DemoOperation& operation, DemoFigures& figures) {
+  figures.nominal = model_of(
+      operation, [](const DemoTarget& target) { return target.trace.nominal_lead_us * kNsPerUs; });
+  figures.oracle = model_of(operation, [](const DemoTarget& target) {
+    return static_cast<std::int64_t>(median_ms(target.drawn, target.bias, 1) *
+                                     static_cast<double>(kNsPerMs));
+  });
 }
 
 void set_rates(DemoFigures& figures) {
@@ -74,18 +117,10 @@ nlohmann::ordered_json json_of(const std::optional<ErrorPercentiles>& value) {
   return {{"p50", value->p50}, {"p90", value->p90}, {"p99", value->p99}};
 }
 
-nlohmann::ordered_json json_of(const ErrorFigures& figures) {
-  return {{"arrival_error_ms", json_of(figures.arrival_error_ms)},
-          {"arrival_error_low_jitter_ms", json_of(figures.arrival_error_low_jitter_ms)},
-          {"inside_50ms", json_of(figures.inside_50ms)}};
-}
-
-nlohmann::ordered_json json_of(const Reliability& reliability) {
-  auto steps = nlohmann::ordered_json::array();
-  for (const Reliability::Step& step : reliability.steps()) {
-    steps.push_back({{"said", step.said}, {"hit", step.hit}, {"n", step.n}});
-  }
-  return steps;
+nlohmann::ordered_json json_of(const DemoModel& model) {
+  return {{"arrival_error_ms", json_of(model.arrival_error_ms)},
+          {"arrival_error_low_jitter_ms", json_of(model.arrival_error_low_jitter_ms)},
+          {"inside_50ms", json_of(model.inside_50ms)}};
 }
 
 nlohmann::ordered_json json_of(const DemoFigures& figures) {
@@ -100,11 +135,9 @@ nlohmann::ordered_json json_of(const DemoFigures& figures) {
           {"rate", json_of(figures.rate)},
           {"coverage", json_of(figures.coverage)},
           {"status", figures.status},
-          {"arrival_error_ms", json_of(figures.errors.arrival_error_ms)},
-          {"arrival_error_low_jitter_ms", json_of(figures.errors.arrival_error_low_jitter_ms)},
-          {"inside_50ms", json_of(figures.errors.inside_50ms)},
-          {"nominal", json_of(figures.nominal)},
-          {"oracle", json_of(figures.oracle)},
+          {"arrival_error_ms", json_of(figures.arrival_error_ms)},
+          {"arrival_error_low_jitter_ms", json_of(figures.arrival_error_low_jitter_ms)},
+          {"inside_50ms", json_of(figures.inside_50ms)},
           {"engine_us",
            {{"plan", figures.plan_us},
             {"dispatch", figures.dispatch_us},
@@ -124,10 +157,8 @@ std::string milliseconds(const std::optional<ErrorPercentiles>& errors,
 constexpr std::string_view kRow =
     "{:>9} {:>8} {:>8} {:>8} {:>9} {:>9} {:>7} {:>8} {:>8} {:>8} {:>8} {:>10}  {}\n";
 
-constexpr std::string_view kModelRow = "{:>9}  {:<9} {:>8} {:>8} {:>8} {:>9} {:>10}\n";
-
 std::string row_of(std::string_view name, const DemoFigures& figures) {
-  const std::optional<ErrorPercentiles>& errors = figures.errors.arrival_error_ms;
+  const std::optional<ErrorPercentiles>& errors = figures.arrival_error_ms;
   return fmt::format(
       kRow, name, figures.scheduled, figures.skipped, figures.ready, figures.conflict,
       figures.straggler, percent(figures.rate), percent(figures.coverage),
@@ -147,16 +178,25 @@ std::string list_of(const SkippedByClass& skipped) {
   return list;
 }
 
-std::string number_or_nothing(std::int64_t ns) {
-  return ns == 0 ? std::string() : fmt::format("{}", ns);
-}
-
 template <class T>
 std::string when_sent(const engine::TargetTrace& trace, T value) {
   return trace.sent_ns == 0 ? std::string() : fmt::format("{}", value);
 }
+std::string number_or_nothing(std::int64_t ns) {
+  return ns == 0 ? std::string() : fmt::format("{}", ns);
+}
 
 }  // namespace
+
+std::optional<ErrorPercentiles> percentiles_ms(std::span<std::int64_t> errors_ns) {
+  if (errors_ns.empty()) return std::nullopt;
+  std::sort(errors_ns.begin(), errors_ns.end());
+  const auto at = [&](std::size_t percent) {
+    const std::size_t rank = (errors_ns.size() * percent + 99) / 100;
+    return static_cast<double>(errors_ns[rank - 1]) / static_cast<double>(kNsPerMs);
+  };
+  return ErrorPercentiles{at(50), at(90), at(99)};
+}
 
 void DemoReport::add(const DemoOperation& operation) {
   const sched::GatherCounts& counts = operation.finished.result.counts;
@@ -177,16 +217,14 @@ void DemoReport::add(const DemoOperation& operation) {
   figures.wakes = cost.wakes;
   figures.wake_us = microseconds(cost.wake_ns);
   set_rates(figures);
-  ModelErrors errors;
-  Reliability reliability;
-  for (const DemoTarget& target : operation.targets) {
-    if (target.trace.sent_ns == 0) continue;
-    if (answered(target.trace)) errors.add(target, operation.finished.target);
-    reliability.add(target, operation.finished.target);
-  }
+  DemoErrors errors;
+  collect_errors(operation, errors);
   set_errors(errors, figures);
-  errors_.add(errors);
-  reliability_.push_back(reliability);
+  set_models(operation, figures);
+  count_reliability(operation);
+  errors_.all_ns.insert(errors_.all_ns.end(), errors.all_ns.begin(), errors.all_ns.end());
+  errors_.low_jitter_ns.insert(errors_.low_jitter_ns.end(), errors.low_jitter_ns.begin(),
+                               errors.low_jitter_ns.end());
   skipped_ = {};
   for (const DemoTarget& target : operation.targets) {
     if (target.trace.sent_ns == 0) {
@@ -196,19 +234,39 @@ void DemoReport::add(const DemoOperation& operation) {
   operations_.push_back(std::move(figures));
 }
 
+// A send that found no answer did not arrive.
+void DemoReport::count_reliability(const DemoOperation& operation) {
+  const std::int64_t target_ns = to_ns(operation.finished.target);
+  for (const DemoTarget& target : operation.targets) {
+    if (target.trace.sent_ns == 0) continue;
+    const double said = std::clamp(target.trace.confidence, 0.0, 1.0);
+    const auto step = static_cast<std::size_t>(said * kReliabilitySteps);
+    Said& at = said_.at(std::min(step, kReliabilitySteps - 1));
+    at.said += said;
+    ++at.n;
+    if (answered(target.trace) && std::abs(target.trace.finished_ns - target_ns) <= kInsideNs) {
+      ++at.hits;
+    }
+  }
+}
+
+std::vector<ReliabilityStep> DemoReport::reliability() const {
+  std::vector<ReliabilityStep> steps;
+  for (std::size_t i = kReliabilitySteps / 2; i < kReliabilitySteps; ++i) {
+    const Said& at = said_.at(i);
+    if (at.n == 0) continue;
+    const auto n = static_cast<double>(at.n);
+    steps.push_back({at.said / n, static_cast<double>(at.hits) / n, at.n});
+  }
+  return steps;
+}
+
 DemoFigures DemoReport::summary() const {
   DemoFigures sum;
   for (const DemoFigures& figures : operations_) add_to(figures, sum);
   set_rates(sum);
-  set_errors(errors_, sum);
-  return sum;
-}
-
-Reliability DemoReport::reliability() const {
-  Reliability sum;
-  for (std::size_t i = reliability_.size() / 2; i < reliability_.size(); ++i) {
-    sum.add(reliability_[i]);
-  }
+  DemoErrors errors = errors_;
+  set_errors(errors, sum);
   return sum;
 }
 
@@ -219,11 +277,18 @@ bool DemoReport::succeeded() const noexcept {
 void DemoReport::write_json(const Run& run, std::ostream& out) const {
   nlohmann::ordered_json document = {{"operations", nlohmann::ordered_json::array()}};
   for (const DemoFigures& figures : operations_) {
-    document["operations"].push_back(json_of(figures));
+    auto operation = json_of(figures);
+    operation["nominal"] = json_of(figures.nominal);
+    operation["oracle"] = json_of(figures.oracle);
+    document["operations"].push_back(std::move(operation));
   }
   document["summary"] = json_of(summary());
-  document["summary"]["reliability"] = json_of(reliability());
   document["summary"]["operations"] = operations_.size();
+  document["summary"]["reliability"] = nlohmann::ordered_json::array();
+  for (const ReliabilityStep& step : reliability()) {
+    document["summary"]["reliability"].push_back(
+        {{"said", step.said}, {"hit", step.hit}, {"n", step.n}});
+  }
   document["summary"]["profile"] = name_of(run.profile);
   document["summary"]["seed"] = run.seed;
   document["summary"]["enrol_ms"] = run.enrol_ms;
@@ -249,32 +314,31 @@ void DemoReport::write_table(const Run& run, std::ostream& out) const {
   write_summary(run, out);
 }
 
-// First and last operation by the three, and how far a confidence may be believed.
+// Three models by the same answers, before and after the mesh had learned; and what its word is
+// worth.
 void DemoReport::write_models(std::ostream& out) const {
-  if (!summary().errors.arrival_error_ms) return;
-  out << "\nThe same answers, had they been sent by other leads. An oracle knows each agent's "
-         "true\n"
-         "median: what it misses is the agents' own jitter.\n";
-  out << fmt::format(kModelRow, "operation", "sent by", "p50 ms", "p90 ms", "p99 ms", "in 50 ms",
-                     "steady p90");
-  const auto write = [&](std::size_t number, const DemoFigures& figures) {
-    for (const auto& [name, errors] :
-         {std::pair{"this mesh", &figures.errors}, std::pair{"nominal", &figures.nominal},
-          std::pair{"oracle", &figures.oracle}}) {
-      const std::optional<ErrorPercentiles>& all = errors->arrival_error_ms;
-      out << fmt::format(kModelRow, number, name, milliseconds(all, &ErrorPercentiles::p50),
-                         milliseconds(all, &ErrorPercentiles::p90),
-                         milliseconds(all, &ErrorPercentiles::p99), percent(errors->inside_50ms),
-                         milliseconds(errors->arrival_error_low_jitter_ms, &ErrorPercentiles::p90));
-    }
+  if (operations_.empty() || !operations_.back().arrival_error_ms) return;  // nothing was measured
+  const auto line = [&](std::string_view name, const DemoModel& model) {
+    const std::optional<ErrorPercentiles>& errors = model.arrival_error_ms;
+    out << fmt::format("{:>23} {:>8} {:>8} {:>8} {:>12}\n", name,
+                       milliseconds(errors, &ErrorPercentiles::p50),
+                       milliseconds(errors, &ErrorPercentiles::p90),
+                       milliseconds(errors, &ErrorPercentiles::p99), percent(model.inside_50ms));
   };
-  write(1, operations_.front());
-  if (operations_.size() > 1) write(operations_.size(), operations_.back());
-  out << "\nOf sends that were said to arrive within 50 ms of T (last half of the operations):\n";
-  for (const Reliability::Step& step : reliability().steps()) {
-    out << fmt::format("  said {:>6}  did {:>6}  {:<40}  of {}\n", percent(step.said),
-                       percent(step.hit),
-                       std::string(static_cast<std::size_t>(step.hit * 40 + 0.5), '#'), step.n);
+  out << fmt::format("\n{:>23} {:>8} {:>8} {:>8} {:>12}\n", "by the same answers", "p50 ms",
+                     "p90 ms", "p99 ms", "inside 50 ms");
+  for (const std::size_t i : {std::size_t{0}, operations_.size() - 1}) {
+    const DemoFigures& figures = operations_[i];
+    out << fmt::format("operation {}\n", i + 1);
+    line("nominal", figures.nominal);
+    line("sent by", {figures.arrival_error_ms, {}, figures.inside_50ms});
+    line("oracle", figures.oracle);
+    if (operations_.size() == 1) break;
+  }
+  const std::vector<ReliabilityStep> steps = reliability();
+  if (!steps.empty()) out << "\nSaid to be within 50 ms of T, and so many were (of how many):\n";
+  for (const ReliabilityStep& step : steps) {
+    out << fmt::format("{:>23.2f} {:>8.2f} ({})\n", step.said, step.hit, step.n);
   }
 }
 
@@ -290,18 +354,17 @@ void DemoReport::write_summary(const Run& run, std::ostream& out) const {
   if (const std::string skipped = list_of(skipped_); !skipped.empty()) {
     out << fmt::format("Not sent to, since they need longer than there was: {}.\n", skipped);
   }
-  if (last.errors.arrival_error_ms) {
+  if (last.arrival_error_ms) {
     out << fmt::format(
         "Half of those that answered were within {:.1f} ms of T, 9 in 10 within "
         "{:.1f} ms;\n{} were inside 50 ms.\n",
-        last.errors.arrival_error_ms->p50, last.errors.arrival_error_ms->p90,
-        percent(last.errors.inside_50ms));
+        last.arrival_error_ms->p50, last.arrival_error_ms->p90, percent(last.inside_50ms));
   }
-  if (last.errors.arrival_error_low_jitter_ms) {
+  if (last.arrival_error_low_jitter_ms) {
     out << fmt::format(
         "Of agents that are steady themselves (jitter under 2 ms): half within "
         "{:.1f} ms, 9 in 10\nwithin {:.1f} ms.\n",
-        last.errors.arrival_error_low_jitter_ms->p50, last.errors.arrival_error_low_jitter_ms->p90);
+        last.arrival_error_low_jitter_ms->p50, last.arrival_error_low_jitter_ms->p90);
   }
   out << fmt::format(
       "The engine itself took {:.0f} us to plan, {:.0f} us to send, {:.0f} us to "
@@ -320,7 +383,7 @@ void DemoReport::write_summary(const Run& run, std::ostream& out) const {
 
 void write_trace_header(std::ostream& out) {
   out << "operation,agent,class,rtt_mean_ms,cv,bias,send_lead_us,sent_ns,finished_ns,target_ns,"
-         "state,nominal_lead_us,oracle_lead_us,confidence\n";
+         "state,nominal_lead_us,confidence\n";
 }
 
 void write_trace(std::uint64_t operation, const DemoOperation& of, std::ostream& out) {
@@ -328,14 +391,13 @@ void write_trace(std::uint64_t operation, const DemoOperation& of, std::ostream&
   std::string text;
   for (const DemoTarget& target : of.targets) {
     const engine::TargetTrace& trace = target.trace;
-    fmt::format_to(
-        std::back_inserter(text), "{},{},{},{},{},{},{},{},{},{},{},{},{},{}\n", operation,
-        target.index,
-        sched::kAgentClasses[static_cast<std::size_t>(target.drawn.agent_class)].letter,
-        target.drawn.rtt_mean_ms, target.drawn.cv, target.bias, when_sent(trace, trace.lead_us),
-        number_or_nothing(trace.sent_ns), number_or_nothing(trace.finished_ns), target_ns,
-        static_cast<int>(trace.state), when_sent(trace, trace.nominal_lead_us),
-        when_sent(trace, target.oracle_lead_ns / kNsPerUs), when_sent(trace, trace.confidence));
+    fmt::format_to(std::back_inserter(text), "{},{},{},{},{},{},{},{},{},{},{},{},{}\n", operation,
+                   target.index,
+                   sched::kAgentClasses[static_cast<std::size_t>(target.drawn.agent_class)].letter,
+                   target.drawn.rtt_mean_ms, target.drawn.cv, target.bias,
+                   when_sent(trace, trace.lead_us), number_or_nothing(trace.sent_ns),
+                   number_or_nothing(trace.finished_ns), target_ns, static_cast<int>(trace.state),
+                   when_sent(trace, trace.nominal_lead_us), when_sent(trace, trace.confidence));
     if (text.size() < kFlushBytes) continue;
     out << text;
     text.clear();

@@ -105,7 +105,6 @@ class Demo {
  private:
   Status start(const std::string& directory);
   Status enrol(const StopSignals& stop);
-  void know_medians();
   Status run_operations(ProgressBar& progress);
   [[nodiscard]] DemoOperation describe(engine::OperationReport report);
 
@@ -114,9 +113,7 @@ class Demo {
   std::unique_ptr<engine::Engine> engine_;
   std::optional<SwarmFleet> fleet_;
   std::vector<AgentDraw> drawn_;
-  std::vector<std::int64_t> median_ns_;        // by agent
-  std::vector<std::int64_t> median_later_ns_;  // after a change of its bias
-  std::vector<std::uint32_t> deliveries_;      // that each agent had
+  std::vector<std::uint32_t> deliveries_;  // that each agent had
   std::unordered_map<AgentId, std::uint32_t> index_of_;
   DemoOutcome outcome_;
 };
@@ -155,16 +152,6 @@ Status Demo::enrol(const StopSignals& stop) {
   return {};
 }
 
-// What an oracle knows.
-void Demo::know_medians() {
-  for (const AgentDraw& drawn : drawn_) {
-    median_ns_.push_back(population_.median_ns(drawn, drawn.bias));
-    median_later_ns_.push_back(drawn.bias_later == drawn.bias
-                                   ? median_ns_.back()
-                                   : population_.median_ns(drawn, drawn.bias_later));
-  }
-}
-
 DemoOperation Demo::describe(engine::OperationReport report) {
   DemoOperation operation;
   operation.agents = options_.swarm.agents;
@@ -180,15 +167,13 @@ DemoOperation Demo::describe(engine::OperationReport report) {
     if (trace.sent_ns == 0) continue;
     ++deliveries_[index];
     is_sent[index] = true;
-    operation.targets.push_back(
-        {index, drawn_[index], bias, trace,
-         bias == drawn_[index].bias ? median_ns_[index] : median_later_ns_[index]});
+    operation.targets.push_back({index, drawn_[index], bias, trace});
   }
   // Who was not sent to stands in the trace all the same.
   for (std::uint32_t index = 0; index < is_sent.size(); ++index) {
     if (is_sent[index]) continue;
     const double bias = population_.bias_at(index, deliveries_[index]);
-    operation.targets.push_back({index, drawn_[index], bias, {}, 0});
+    operation.targets.push_back({index, drawn_[index], bias, {}});
   }
   return operation;
 }
@@ -218,7 +203,6 @@ Result<DemoOutcome> Demo::run(const StopSignals& stop, const std::string& direct
   MESH_CHECK_OK(start(directory));
   MESH_CHECK_OK(enrol(stop));
   outcome_.run.enrol_ms = milliseconds_since(started);
-  know_medians();
   MESH_TRY(const auto watcher, Watcher::start(*fleet_, *engine_, stop));
   const Status operations = run_operations(progress);
   // Why it ended says more than what then failed.

@@ -87,16 +87,6 @@ std::int64_t nanoseconds(double milliseconds) noexcept {
   return static_cast<std::int64_t>(milliseconds * static_cast<double>(kNsPerMs) + 0.5);
 }
 
-// The noise of work, as equally likely points.
-constexpr int kNoisePoints = 32;
-std::array<double, kNoisePoints> noise_points() noexcept {
-  std::array<double, kNoisePoints> points{};
-  for (std::size_t i = 0; i < points.size(); ++i) {
-    points[i] = 1 + kNoiseSigma * normal_quantile((static_cast<double>(i) + 0.5) / kNoisePoints);
-  }
-  return points;
-}
-
 sched::AgentClass class_of(std::uint32_t index) noexcept {
   return static_cast<sched::AgentClass>(kClassPattern[index % kClassPattern.size()] - 'A');
 }
@@ -158,30 +148,10 @@ DeliveryDraw SwarmPopulation::delivery(std::uint32_t index,
   return drawn;
 }
 
-std::int64_t SwarmPopulation::median_ns(const AgentDraw& agent, double bias) const noexcept {
-  if (options_.profile == SwarmProfile::local) return 0;
-  const double work = sched::base_processing_ms(agent.agent_class) * bias * 1.5;
-  const double mean = agent.rtt_mean_ms / 2;
-  const double sigma = std::sqrt(portable_log(1 + agent.cv * agent.cv));
-  const double median = log_normal(mean, agent.cv, 0);
-  // Of a right-skewed delay and symmetric work: between median and mean of the delay, and the work.
-  double low = median + work;
-  double high = mean + work;
-  static const std::array<double, kNoisePoints> kNoise = noise_points();
-  // For a report alone, so the machine's own log() and erfc() will do.
-  const auto share_below = [&](double total) {
-    double share = 0;
-    for (const double noise : kNoise) {
-      const double left = total - work * noise;
-      if (left > 0) share += 0.5 * std::erfc(-std::log(left / median) / sigma * std::sqrt(0.5));
-    }
-    return share / kNoisePoints;
-  };
-  while (high - low > 1e-3) {
-    const double middle = (low + high) / 2;
-    (share_below(middle) < 0.5 ? low : high) = middle;
-  }
-  return nanoseconds((low + high) / 2);
+double median_ms(const AgentDraw& agent, double bias, double weight) noexcept {
+  if (agent.rtt_mean_ms == 0) return 0;  // nothing is held back
+  return agent.rtt_mean_ms / 2 / std::sqrt(1 + agent.cv * agent.cv) +
+         sched::base_processing_ms(agent.agent_class) * bias * (1 + 0.5 * weight);
 }
 
 std::string swarm_agent_name(std::string_view prefix, std::uint32_t index) {

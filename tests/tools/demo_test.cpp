@@ -148,7 +148,8 @@ TEST(Demo, FiguresFollowFromTheTrace) {
     std::vector<std::string> cells;
     std::istringstream row(line);
     for (std::string cell; std::getline(row, cell, ',');) cells.push_back(cell);
-    ASSERT_EQ(cells.size(), cells[7].empty() ? 13U : 14U);  // getline knows no empty last cell
+    // getline knows no empty last cell.
+    ASSERT_EQ(cells.size(), cells[7].empty() ? 12U : 13U);
     skipped += cells[7].empty() ? 1 : 0;
     if (cells[7].empty()) continue;
     ++states[cells[10]];
@@ -170,9 +171,8 @@ TEST(Demo, FiguresFollowFromTheTrace) {
               nominal_ms[(nominal_ms.size() + 1) / 2 - 1], 1e-6);
 }
 
-// What the product is for, in a minute's worth of a small mesh: eight operations, and the error is
-// a fraction of the nominal model's. (The whole bar is held by the simulated populations of
-// sched_prediction_test: there no other process takes the processor away.)
+// What the product is for, on a small mesh. The whole bar is held by sched_prediction_test, where no
+// other process takes the processor away.
 TEST(Demo, ArrivalsComeNearerTheLongerItRuns) {
   const Ran ran = run_mesh({"demo", "--agents", "600", "--processes", "2", "--operations", "8",
                             "--seed", "3", "--json"});

@@ -193,21 +193,6 @@ TEST(SwarmPopulation, OneInAHundredIsInConflictAndOneInTwoHundredSilent) {
   }
 }
 
-TEST(SwarmPopulation, HalfOfAnAgentsDeliveriesTakeLongerThanItsMedian) {
-  const SwarmPopulation population({.seed = seed(), .change_at = UINT32_MAX});
-  for (std::uint32_t index = 0; index < 60; ++index) {
-    const tools::AgentDraw agent = population.agent(index);
-    const std::int64_t median = population.median_ns(agent, agent.bias);
-    constexpr std::uint32_t kDeliveries = 4'000;
-    int longer = 0;
-    for (std::uint32_t i = 0; i < kDeliveries; ++i) {
-      const auto drawn = population.delivery(index, {.delivery = i});
-      longer += drawn.delay_ns + drawn.processing_ns > median ? 1 : 0;
-    }
-    EXPECT_NEAR(longer, kDeliveries / 2, 5 * std::sqrt(kDeliveries) / 2) << index;
-  }
-}
-
 TEST(SwarmPopulation, LocalHoldsNothingBack) {
   const SwarmPopulation population({.seed = seed(), .profile = SwarmProfile::local});
   for (std::uint32_t i = 0; i < 300; ++i) {

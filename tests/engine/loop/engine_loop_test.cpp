@@ -114,8 +114,8 @@ TEST(EngineLoop, AFullInboxIsToldToTheSenderByAReport) {
   LoopFixture mesh(10, 2);
   RawStation& alice = mesh.add(1, 1, "alice");
   mesh.add(2, 1, "bob");
-  // A quarter of 1,024 slots, then two for each agent and 1,024 that wait.
-  constexpr std::size_t kTaken = 1'024 / 4 + 2 + 1'024;
+  // A quarter of the inbox, what waits behind it, and in all a quarter of what is kept unanswered.
+  constexpr std::size_t kTaken = kUnansweredMin / 4;
   for (std::size_t i = 0; i < kTaken + 76; ++i) {
     ASSERT_TRUE(alice.send_bare(mesh.ids[1][0], mesh.ids[2][0], bytes("x"), mesh.now_ns));
     mesh.tick(1'000);
