@@ -171,7 +171,7 @@ TEST(Demo, FiguresFollowFromTheTrace) {
               nominal_ms[(nominal_ms.size() + 1) / 2 - 1], 1e-6);
 }
 
-// What the product is for, on a small mesh. The whole bar is held by sched_prediction_test: there no
+// What the product is for, on a small mesh. The whole bar is for sched_prediction_test: there no
 // other process takes the processor away.
 TEST(Demo, ArrivalsComeNearerTheLongerItRuns) {
   const Ran ran = run_mesh({"demo", "--agents", "600", "--processes", "2", "--operations", "8",
