@@ -228,7 +228,7 @@ void plan_columns_target(const PlanParameters& parameters, const ImpedanceColumn
 }
 
 void plan_calibrated_target(const PlanParameters& parameters, const ImpedanceColumns& in,
-                          const PlanColumns& out) {
+                            const PlanColumns& out) {
   if (in.eligible == nullptr) {
     plan_all<Model::kCalibrated, true>(parameters, in, out);
   } else {

@@ -166,9 +166,9 @@ Figures Mesh::run(const Run& run) {
   // Before the thread has it, the table is ours: a lead is half the latency, and what all share.
   const auto rows =
       engine::AgentRows<>::in(table_layout_, bytes(table_, table_layout_.total_bytes())).value();
+  const std::int64_t period_us = run.period_ns / kNsPerUs;
   for (std::uint32_t i = 0; i < run.deadlines; ++i) {
-    const auto lead_ms =
-        static_cast<float>(run.period_ns / kNsPerUs) * 1e-3F * static_cast<float>(i);
+    const auto lead_ms = static_cast<float>(period_us) * 1e-3F * static_cast<float>(i);
     rows.latency_ms.store_relaxed(i, 2 * lead_ms);  // relaxed: the thread's start orders it
   }
   MESH_ASSERT(scheduler->start().has_value());
@@ -181,7 +181,8 @@ Figures Mesh::run(const Run& run) {
   MESH_ASSERT(scheduler->post(std::make_unique<Look>(figures.late, looked)) == nullptr);
   while (!looked.load(std::memory_order_acquire)) ::usleep(1'000);  // SYNC bench.looked acquire
   scheduler->stop();
-  MESH_ASSERT(figures.late.count() >= run.deadlines / 10 * 9);  // a few may share a bucket
+  MESH_ASSERT(figures.late.count() >=
+              std::uint64_t{run.deadlines} / 10 * 9);  // a few may share a bucket
   return figures;
 }
 

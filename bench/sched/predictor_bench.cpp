@@ -80,7 +80,7 @@ void on_answer(benchmark::State& state) {
     state.ResumeTiming();
   }
 }
-BENCHMARK(on_answer)->Name("Predictor/on_answer")->Iterations(20 * kRows);
+BENCHMARK(on_answer)->Name("Predictor/on_answer")->Iterations(std::int64_t{20} * kRows);
 
 void learn_new(benchmark::State& state) {
   Mesh& mesh = mesh_of_agents();

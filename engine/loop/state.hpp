@@ -142,7 +142,9 @@ struct EngineLoop::State {
   std::uint64_t answered_head = 0;
   std::uint64_t answered_tail = 0;
   std::vector<std::byte> scratch;  // one message, being copied
-  std::uint64_t next_turn = 1;     // of what waits
+  // Of what waits. Above every place in an inbox and every moment: an entry whose writer died while
+  // it changed state keeps one of those, and is first in line, as it was.
+  std::uint64_t next_turn = std::uint64_t{1} << 63;
   std::uint32_t timed_count = 0;
 
   // The turn.

@@ -51,7 +51,8 @@ struct alignas(kCacheLine) EntryWords {
   Word<std::uint64_t> id_high;
   Word<std::uint64_t> id_low;   // station << 48 | outbox position: which record made it
   Word<std::uint64_t> message;  // delivered: the MessageWord by which the target answers; else T
-  Word<std::uint64_t> place;    // delivered: in the inbox; waiting: its turn; timed: when, in ns
+  Word<std::uint64_t> place;    // delivered: in the inbox; timed: when, in ns; waiting: its turn,
+                                // which is above all of those
   Word<std::uint64_t> parked;   // first block + 1, 0: none | station it was delivered to << 32
 };
 static_assert(sizeof(EntryWords<HostMemory>) == kCacheLine);

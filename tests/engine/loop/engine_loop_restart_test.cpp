@@ -365,8 +365,10 @@ TEST(EngineLoopRestart, KilledAtEachPointOfATickItLosesNothing) {
       });
       killed += WIFSIGNALED(status) ? 1 : 0;
     }
-    // An entry is held again only by an engine after one that died.
-    if (std::string_view(point) != "unanswered.hold:before_turn") {
+    // Nothing need wait here, so nothing that waited need be placed: engine_restart_load_test
+    // sees to it that these two are reached.
+    const std::string_view name(point);
+    if (name != "unanswered.hold:before_turn" && name != "unanswered.deliver:before_state") {
       EXPECT_GT(killed, 0) << point << " was never reached";
     }
     mesh.settle();
