@@ -28,8 +28,9 @@ T is 1500 ms after each operation's start, and answers are gathered for 500 ms m
 Exit code 0: the last operation was a SUCCESS; 1: it was not.
 
 --trace writes a line for each target of each operation: operation, agent, class,
-rtt_mean_ms, cv, bias, send_lead_us, sent_ns, finished_ns, target_ns, and state (1
-READY, 0 no answer, -1 CONFLICT). From it every figure can be worked out again.
+rtt_mean_ms, cv, bias, send_lead_us, sent_ns, finished_ns, target_ns, state (1
+READY, 0 no answer, -1 CONFLICT), nominal_lead_us (what the nominal model would have
+sent by), and confidence. From it every figure can be worked out again.
 
 Examples:
   mesh demo

@@ -178,6 +178,10 @@ std::string list_of(const SkippedByClass& skipped) {
   return list;
 }
 
+template <class T>
+std::string when_sent(const engine::TargetTrace& trace, T value) {
+  return trace.sent_ns == 0 ? std::string() : fmt::format("{}", value);
+}
 std::string number_or_nothing(std::int64_t ns) {
   return ns == 0 ? std::string() : fmt::format("{}", ns);
 }
@@ -379,7 +383,7 @@ void DemoReport::write_summary(const Run& run, std::ostream& out) const {
 
 void write_trace_header(std::ostream& out) {
   out << "operation,agent,class,rtt_mean_ms,cv,bias,send_lead_us,sent_ns,finished_ns,target_ns,"
-         "state\n";
+         "state,nominal_lead_us,confidence\n";
 }
 
 void write_trace(std::uint64_t operation, const DemoOperation& of, std::ostream& out) {
@@ -387,13 +391,13 @@ void write_trace(std::uint64_t operation, const DemoOperation& of, std::ostream&
   std::string text;
   for (const DemoTarget& target : of.targets) {
     const engine::TargetTrace& trace = target.trace;
-    fmt::format_to(std::back_inserter(text), "{},{},{},{},{},{},{},{},{},{},{}\n", operation,
+    fmt::format_to(std::back_inserter(text), "{},{},{},{},{},{},{},{},{},{},{},{},{}\n", operation,
                    target.index,
                    sched::kAgentClasses[static_cast<std::size_t>(target.drawn.agent_class)].letter,
                    target.drawn.rtt_mean_ms, target.drawn.cv, target.bias,
-                   trace.sent_ns == 0 ? std::string() : fmt::format("{}", trace.lead_us),
-                   number_or_nothing(trace.sent_ns), number_or_nothing(trace.finished_ns),
-                   target_ns, static_cast<int>(trace.state));
+                   when_sent(trace, trace.lead_us), number_or_nothing(trace.sent_ns),
+                   number_or_nothing(trace.finished_ns), target_ns, static_cast<int>(trace.state),
+                   when_sent(trace, trace.nominal_lead_us), when_sent(trace, trace.confidence));
     if (text.size() < kFlushBytes) continue;
     out << text;
     text.clear();

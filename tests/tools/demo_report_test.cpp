@@ -176,14 +176,14 @@ TEST(DemoTrace, HasEverythingThatTheFiguresAreMadeOf) {
   std::getline(lines, line);
   EXPECT_EQ(line,
             "operation,agent,class,rtt_mean_ms,cv,bias,send_lead_us,sent_ns,finished_ns,"
-            "target_ns,state");
+            "target_ns,state,nominal_lead_us,confidence");
   std::vector<std::string> rows;
   while (std::getline(lines, line)) rows.push_back(line);
   ASSERT_EQ(rows.size(), 13U);
-  EXPECT_EQ(rows[0], "3,1,A,100,0.3,1,90000,4910000000,4990000000,5000000000,1");
-  EXPECT_EQ(rows[10], "3,11,A,100,0.3,1,90000,4910000000,5040000000,5000000000,-1");
-  EXPECT_EQ(rows[11], "3,12,A,100,0.01,1,90000,4910000000,,5000000000,0");
-  EXPECT_EQ(rows[12], "3,13,F,100,0.3,1,,,,5000000000,0");
+  EXPECT_EQ(rows[0], "3,1,A,100,0.3,1,90000,4910000000,4990000000,5000000000,1,0,0");
+  EXPECT_EQ(rows[10], "3,11,A,100,0.3,1,90000,4910000000,5040000000,5000000000,-1,0,0");
+  EXPECT_EQ(rows[11], "3,12,A,100,0.01,1,90000,4910000000,,5000000000,0,0,0");
+  EXPECT_EQ(rows[12], "3,13,F,100,0.3,1,,,,5000000000,0,,");
 }
 
 // Each took 90 ms and its error: a nominal lead of 60 ms is 30 ms short of that, and the oracle's
