@@ -7,6 +7,7 @@
 // The stations run in another process on the other core; all in one bucket, all awake, so no wake
 // is counted.
 #include <cstdlib>
+#include <cstring>
 #include <iostream>
 #include <memory>
 #include <string>
@@ -136,6 +137,10 @@ class Mesh {
     const auto bytes = [&](std::size_t i, std::size_t count) {
       return std::span<std::byte>(areas_[i]->at(0), count);
     };
+    // As the engine does at its start: no page fault in what is measured.
+    std::memset(areas_[0]->at(0), 0, engine::table_layout(size)->total_bytes());
+    std::memset(areas_[1]->at(0), 0, engine::payload_layout(size)->total_bytes());
+    std::memset(areas_[2]->at(0), 0, engine::engine_layout(size)->total_bytes());
     loop_ = EngineLoop::create(
                 {size, bytes(0, engine::table_layout(size)->total_bytes()),
                  bytes(1, engine::payload_layout(size)->total_bytes()),
