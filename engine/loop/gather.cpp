@@ -46,7 +46,7 @@ void EngineLoop::State::end_operation(std::uint32_t slot, sched::GatherEnd why) 
   operation.gather->end(why, from_ns(now_ns));
   wheel->cancel_operation(slot);
   std::erase(continuing, slot);
-  operation.next_bucket = operation.bucket_count;
+  operation.next_order = operation.order_count;
   close_body(operation);
   const bool is_told = operation.source != AgentId{0};
   // relaxed: the state publishes it.

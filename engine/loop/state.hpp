@@ -306,6 +306,7 @@ struct EngineLoop::State {
   [[nodiscard]] sched::PlanRequest plan_request(const OperationRequest& request,
                                                 HostTime target) const noexcept;
   void plan(std::uint32_t slot, const sched::PlanParameters& parameters, Meant& meant) noexcept;
+  void note_queues(Operation& operation) noexcept;
   void collect_narrow(Operation& operation, sched::Aim aim) noexcept;
   [[nodiscard]] sched::ImpedanceColumns wide_columns(sched::Aim aim) const noexcept;
   [[nodiscard]] sched::NominalInputs nominal_inputs(std::uint32_t row) const noexcept;
