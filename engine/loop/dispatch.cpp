@@ -30,14 +30,17 @@ std::int32_t units_between(std::int64_t target_ns, std::int64_t sent_ns) noexcep
 }  // namespace
 
 bool EngineLoop::State::fire_wheel() noexcept {
-  if (!continuing.empty() && go_on()) return true;
-  if (dispatched >= kDispatchSlotsPerTick) return true;  // pending took the turn
+  // Where pending or what was cut took the turn the wheel waits, and deadlines with it.
+  look_at_all = (!continuing.empty() && go_on()) || dispatched >= kDispatchSlotsPerTick;
+  if (look_at_all) return true;
   const sched::Advanced advanced =
       wheel->advance(now_ns, kFiresPerTick, [&](const sched::WheelEntry& entry) {
         // A deadline is looked at by gather(), after all answers that are already here.
+        if (entry.bucket == kDeadlineEntry) return ending.push_back(entry.operation);
         if (entry.bucket == kTimedEntry) return fire_timed(entry.operation - kMaxOperations);
-        if (entry.bucket != kDeadlineEntry) dispatch_bucket(entry.operation);
+        dispatch_bucket(entry.operation);
       });
+  look_at_all = advanced.more;
   return advanced.fired != 0 || advanced.more;
 }
 
@@ -90,7 +93,10 @@ void EngineLoop::State::dispatch_bucket(std::uint32_t slot) noexcept {
     operation.is_lateness_known = false;
     // SYNC operation.sent release: what left of the bucket stands in `sent`.
     operation.words->next_key.store_release(std::uint64_t{bucket_key} + 1);
-    if (!schedule_next_bucket(slot)) close_body(operation);
+    if (!schedule_next_bucket(slot)) {
+      close_body(operation);
+      ending.push_back(slot);
+    }
   } else {
     continuing.push_back(slot);
   }

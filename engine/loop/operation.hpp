@@ -115,6 +115,7 @@ struct Operation {
   sched::Priority priority = sched::Priority::normal;
   std::uint8_t marks = 0;
   bool is_lateness_known = false;  // of the bucket that is leaving
+  std::uint32_t sending_at = 0;    // among those that are sending
   OperationCost cost;
   std::unique_ptr<TraceNote[]> notes;  // by place, where a trace was asked for
 

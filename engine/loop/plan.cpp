@@ -416,7 +416,9 @@ void EngineLoop::State::publish(Operation& operation, const sched::MessageHeader
 void EngineLoop::State::start_sending(std::uint32_t slot) noexcept {
   Operation& operation = operations[slot];
   operation.is_lateness_known = false;
+  operation.sending_at = static_cast<std::uint32_t>(sending.size());
   sending.push_back(slot);
+  ending.push_back(slot);  // nobody may be meant, or, adopted, everybody has answered
   static_cast<void>(wheel->schedule({.operation = slot,
                                      .bucket = kDeadlineEntry,
                                      .due_ns = to_ns(operation.gather->deadline())}));
