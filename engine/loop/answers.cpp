@@ -1,5 +1,5 @@
-// Phase 1, intake: answers to operations, a burst at a time. Each is input: read once, checked, then
-// used.
+// Phase 1, intake: answers to operations, a burst at a time. Each is input: read once, checked,
+// then used.
 #include <algorithm>
 #include <bit>
 
