@@ -88,7 +88,9 @@ void reserve(EngineLoop::State& state) {
   state.answered.resize(kAnsweredKept);
   state.answered_bodies =
       std::make_unique_for_overwrite<std::byte[]>(kAnsweredKept * kAnsweredBodyBytes);
-  state.scratch.resize(state.log.body_bytes_max());
+  const std::size_t body_bytes = state.log.body_bytes_max();
+  state.scratch_bytes = std::make_unique_for_overwrite<std::byte[]>(body_bytes);
+  state.scratch = {state.scratch_bytes.get(), body_bytes};
   state.over.reserve(entries);
   state.is_over.resize(entries);
   state.told.reserve(std::size_t{2} * kMaxOperations);

@@ -141,7 +141,9 @@ struct EngineLoop::State {
   std::unique_ptr<std::byte[]> answered_bodies;  // kAnsweredBodyBytes each
   std::uint64_t answered_head = 0;
   std::uint64_t answered_tail = 0;
-  std::vector<std::byte> scratch;  // one message, being copied
+  // One message, being copied; not cleared: pages come as messages need them.
+  std::unique_ptr<std::byte[]> scratch_bytes;
+  std::span<std::byte> scratch;
   // Of what waits. Above every place in an inbox and every moment: an entry whose writer died while
   // it changed state keeps one of those, and is first in line, as it was.
   std::uint64_t next_turn = std::uint64_t{1} << 63;
