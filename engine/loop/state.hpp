@@ -362,7 +362,7 @@ struct EngineLoop::State {
   void free_operation(std::uint32_t slot) noexcept;
 
   // upkeep.cpp
-  void upkeep() noexcept;
+  void upkeep(std::int64_t due_ns) noexcept;
   void copy_self(std::uint32_t row) noexcept;
   void copy_medians(std::uint32_t row, sched::RowFacts& facts) noexcept;
   void expire_names() noexcept;

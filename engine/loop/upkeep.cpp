@@ -11,21 +11,29 @@ namespace {
 
 constexpr float kLatencyMsMax = 86'400'000.0F;  // a day
 constexpr float kPriorSamples = 8;              // mesh.md part 4: (n own + 8 prior) / (n + 8)
+constexpr std::int64_t kRowTakesNs = 2'000;   // at most, as a rule: bench/sched/predictor_bench.cpp
+constexpr std::int64_t kLeftFreeNs = 20'000;  // before what is due
 
 // A station's number is input: what is not a delay is not taken.
 bool is_delay(float ms) noexcept { return std::isfinite(ms) && ms >= 0 && ms <= kLatencyMsMax; }
 
 }  // namespace
 
-void EngineLoop::State::upkeep() noexcept {
+// `due_ns`: when the wheel has something next. Upkeep makes nothing late: what there is no time for
+// before that waits, until it is so far behind that rows would be older than they may be.
+void EngineLoop::State::upkeep(std::int64_t due_ns) noexcept {
   const std::uint32_t count = std::min(kUpkeepRowsPerTick, row_count);
   // Every row within options.upkeep, and no more often: a share of the rows for the time passed.
   const std::int64_t elapsed = std::min(now_ns - upkeep_ns, options.upkeep.count());
   const std::int64_t due_rows = elapsed * row_count / options.upkeep.count();
-  const auto turn = static_cast<std::uint32_t>(std::clamp<std::int64_t>(due_rows, 0, count));
+  const bool may_wait = elapsed < options.upkeep.count() / 8;
+  const std::int64_t in_time =
+      may_wait ? (std::max(due_ns, now_ns) - now_ns - kLeftFreeNs) / kRowTakesNs : count;
+  const auto turn =
+      static_cast<std::uint32_t>(std::clamp<std::int64_t>(std::min(due_rows, in_time), 0, count));
   if (turn == 0) return;
   upkeep_ns += turn * options.upkeep.count() / row_count;
-  if (due_rows > count) upkeep_ns = now_ns;
+  if (due_rows > count && turn == count) upkeep_ns = now_ns;
   for (std::uint32_t i = 0; i < turn; ++i) {
     copy_self(upkeep_row);
     upkeep_row = upkeep_row + 1 == row_count ? 0 : upkeep_row + 1;
