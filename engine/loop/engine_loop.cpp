@@ -165,6 +165,7 @@ TickResult EngineLoop::tick(HostTime now) noexcept {
   MESH_POINT("loop.tick:after_settle");
   std::int64_t due = state.wheel->next_due_ns();
   state.upkeep(due);
+  if (!worked) state.warm_next();
   // A station that makes room does not say so: what waits for it is looked after.
   for (const StationLink* const link : state.live)
     if (link->pending_count != 0) due = std::min(due, state.now_ns + kPendingLookNs);

@@ -154,6 +154,7 @@ struct EngineLoop::State {
   std::int64_t mesh_epoch_ns = 0;
   std::uint32_t upkeep_row = 0;
   std::int64_t upkeep_ns = 0;
+  std::int64_t warmed_due_ns = 0;
   std::uint32_t dispatched = 0;              // deliveries of this tick
   std::uint64_t sequence = 0;                // of the engine's own messages
   std::vector<std::uint32_t> over;           // entries answered in this tick
@@ -363,6 +364,7 @@ struct EngineLoop::State {
 
   // upkeep.cpp
   void upkeep(std::int64_t due_ns) noexcept;
+  void warm_next() noexcept;
   void copy_self(std::uint32_t row) noexcept;
   void copy_medians(std::uint32_t row, sched::RowFacts& facts) noexcept;
   void expire_names() noexcept;
