@@ -23,13 +23,13 @@
 #include "engine/agent_rows.hpp"
 #include "engine/loop/answer_burst.hpp"
 #include "engine/loop/engine_loop.hpp"
+#include "engine/loop/mesh_gate.hpp"
 #include "engine/loop/operation.hpp"
 #include "engine/loop/parked_store.hpp"
 #include "engine/loop/pending.hpp"
 #include "engine/loop/station_link.hpp"
 #include "engine/loop/unanswered.hpp"
 #include "engine/registry.hpp"
-#include "engine/topology.hpp"
 #include "sched/predictor.hpp"
 #include "sched/send_plan.hpp"
 #include "sched/timing_wheel.hpp"
@@ -103,6 +103,7 @@ struct EngineLoop::State {
   std::optional<Registry> registry;
   std::optional<Topology> topology;
   std::optional<CapabilityTable> capabilities;
+  MeshGate gate;
   std::optional<sched::SendPlanner> planner;
   std::optional<sched::Predictor<>> predictor;
   std::optional<sched::TimingWheel> wheel;

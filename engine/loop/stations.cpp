@@ -88,6 +88,7 @@ void EngineLoop::State::rows_go_offline(StationId station, HostTime now) {
     for (std::size_t i = 0; i < detached.count; ++i) {
       const auto row = static_cast<std::uint32_t>(rows[i]);
       set_active(row, false);
+      gate.watch->lost(row, agents, now);
       put(agents.queue_depth, row, 0);  // its inbox is gone; what was in it waits elsewhere
     }
     more = detached.more;
