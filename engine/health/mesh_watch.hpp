@@ -12,6 +12,7 @@
 // Layout      health_columns.hpp.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -48,6 +49,11 @@ class MeshWatch {
   void forget(std::uint32_t row, HostTime now) noexcept { failures_.forget(row, now); }
   [[nodiscard]] const FailureDetector& failures() const noexcept { return failures_; }
 
+  // Two compares, so that a tick with nothing due costs nothing else.
+  [[nodiscard]] bool is_due(HostTime now, Nanos period) const noexcept {
+    const auto clusters = static_cast<std::int64_t>(cluster_rows_.sequence.rows());
+    return std::min(now - turned_, period) * clusters >= period;
+  }
   // As many clusters as are due. True: a whole round is over.
   bool turn(const Seen& seen) noexcept;
 

@@ -50,6 +50,7 @@ std::int64_t queued_until_ns(const EngineLoop::State& loop) noexcept {
 // Like upkeep of rows, it makes no bucket late unless it is far behind.
 void watch_mesh(EngineLoop::State& loop, std::int64_t due_ns) noexcept {
   MeshGate& gate = loop.gate;
+  if (!gate.watch->is_due(from_ns(loop.now_ns), loop.options.upkeep)) return;
   const bool may_wait = loop.now_ns - gate.watched_ns < loop.options.upkeep.count() / 8;
   if (may_wait && loop.clock() > due_ns - kTurnNs) return;
   gate.watched_ns = loop.now_ns;
