@@ -149,7 +149,7 @@ Status EngineLoop::State::adopt_entries() {
   return entries.adopt([&](std::uint32_t at, const Entry& entry) -> Status {
     ++adoption.messages;
     if (entry.parked != parked.kNone) MESH_CHECK_OK(parked.adopt(entry.parked, entry.size_bytes()));
-    if (entry.state != EntryState::delivered && entry.parked == parked.kNone)
+    if (entry.state != EntryState::delivered && entry.parked == parked.kNone && !entry.is_bare())
       return fail(Errc::corrupt, "unanswered: entry " + std::to_string(at) + " has no body", at);
     if (static_cast<std::size_t>(index_of(entry.target)) >= row_count)
       return fail(Errc::corrupt,

@@ -14,6 +14,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <memory>
 #include <optional>
 #include <span>
@@ -60,7 +61,7 @@ struct LoggedBody {
   bool is_open = false;  // more deliveries may come
 };
 
-// A direct message on its way in: header and body are `parts`.
+// A direct message on its way in: header and body are `parts`, or it is bare.
 struct Letter {
   sched::RecordKind kind = sched::RecordKind::message;
   sched::Priority priority = sched::Priority::normal;
@@ -71,6 +72,9 @@ struct Letter {
   std::uint32_t body_bytes = 0;
   std::int64_t due_ns = 0;  // not before; 0: now
   std::int64_t arrive_ns = 0;
+  sched::BareWords bare{};  // body of a bare one, which has no parts
+
+  [[nodiscard]] bool is_bare() const noexcept { return (marks & kEntryBare) != 0; }
 };
 
 // AnsweredMessage, its body apart.
@@ -149,6 +153,7 @@ struct EngineLoop::State {
 
   // The turn.
   std::int64_t now_ns = 0;
+  std::int64_t burst_ns = 0;  // sent_ns of this burst, once one was asked for
   std::int64_t mesh_epoch_ns = 0;
   std::uint32_t upkeep_row = 0;
   std::int64_t upkeep_ns = 0;
@@ -170,12 +175,18 @@ struct EngineLoop::State {
   [[nodiscard]] std::int64_t clock() const noexcept {
     return outside.read_clock == nullptr ? now_ns : outside.read_clock(outside.context);
   }
+  // When what is being placed leaves: the clock is read once for a burst of one station.
+  [[nodiscard]] std::int64_t sent_ns() noexcept {
+    if (burst_ns == 0) burst_ns = clock();
+    return burst_ns;
+  }
   [[nodiscard]] std::uint32_t mesh_ms() const noexcept {
     return static_cast<std::uint32_t>((now_ns - mesh_epoch_ns) / kNsPerMs);
   }
   // Time does not go back; the first that is seen is the mesh's beginning.
   void advance_to(HostTime now) noexcept {
     now_ns = std::max(now_ns, to_ns(now));
+    burst_ns = 0;
     if (mesh_epoch_ns == 0) mesh_epoch_ns = upkeep_ns = now_ns;
   }
   [[nodiscard]] StationLink* link_of(StationId station) const noexcept {
@@ -233,6 +244,8 @@ struct EngineLoop::State {
   void take_send(StationLink& link, const sched::SendRecord& send, std::uint64_t position) noexcept;
   [[nodiscard]] Errc apply_send(StationLink& link, const sched::SendRecord& send,
                                 sched::MessageId id, bool again) noexcept;
+  [[nodiscard]] Errc apply_bare(const sched::SendRecord& send, sched::MessageId id,
+                                bool again) noexcept;
   [[nodiscard]] Errc open_for(const sched::SendRecord& send, sched::MessageHeader& header) noexcept;
   void read_marks(StationLink& link) noexcept;
   void free_taken() noexcept;
@@ -264,6 +277,10 @@ struct EngineLoop::State {
   void set_full(StationLink& link, bool full) noexcept;
   void stage(StationLink& link, const sched::DeliveryRecord& record,
              const InboxMark& mark) noexcept;
+  void stage_bare(StationLink& link, const sched::DeliveryRecord& record) noexcept;
+  [[nodiscard]] bool write_own(StationLink& link, std::span<const std::span<const std::byte>> parts,
+                               std::uint32_t kind, sched::MessageWord& word) noexcept;
+  void note_placed(std::uint32_t at, const Entry& entry) noexcept;
   [[nodiscard]] sched::MessageHeader own_header(AgentId source,
                                                 std::span<const std::byte> body) noexcept;
   [[nodiscard]] sched::MessageId own_id() noexcept;

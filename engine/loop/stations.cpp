@@ -103,6 +103,18 @@ void EngineLoop::State::keep_unread(StationLink& link) {
     const auto record = link.inbox.at(at).template read_as<sched::DeliveryRecord>();
     if (record.kind != sched::RecordKind::reply && record.kind != sched::RecordKind::result)
       continue;
+    if (sched::has(record.flags, sched::RecordFlags::bare)) {
+      const Letter letter{.kind = record.kind,
+                          .priority = sched::Priority::high,
+                          .marks = kEntryRedelivered | kEntryBare,
+                          .source = sched::bare_source(record),
+                          .target = record.target,
+                          .id = {0, static_cast<std::uint64_t>(record.message)},
+                          .body_bytes = record.body_bytes,
+                          .bare = sched::bare_words(record)};
+      if (keep_waiting(&link, letter, {}) != Errc::ok) ++counters.lost_replies;
+      continue;
+    }
     const auto found = link.own_bodies_again.view(sched::position_of(record.message));
     if (found.status != queues::BodyStatus::kRead || found.body.length < sched::kMessageHeaderBytes)
       continue;
@@ -124,7 +136,7 @@ void EngineLoop::State::keep_unread(StationLink& link) {
 // told.
 bool EngineLoop::State::hold_entry(std::uint32_t at, const BodyLog::Reader& bodies_again) {
   const Entry entry = entries.get(at);
-  if (entry.parked == parked.kNone) {
+  if (entry.parked == parked.kNone && !entry.is_bare()) {
     const auto found = bodies_again.view(sched::position_of(entry.message));
     const bool is_whole =
         found.status == queues::BodyStatus::kRead && found.body.length == entry.size_bytes();
@@ -479,7 +491,7 @@ void EngineLoop::State::hold_or_drop(StationId station, const BodyLog::Reader& b
     std::vector<std::uint32_t> lost;
     entries.for_each([&](std::uint32_t at, const Entry& entry) {
       if (entry.state == EntryState::delivered && entry.station == station &&
-          entry.parked == parked.kNone)
+          entry.parked == parked.kNone && !entry.is_bare())
         lost.push_back(at);
     });
     for (const std::uint32_t at : lost) drop_entry(at, Errc::evicted);

@@ -157,6 +157,7 @@ bool StationCore::accept(const sched::DeliveryRecord& record, std::int64_t now_n
   }
   delivery.body = {arena_.data() + offset, record.body_bytes};
   describe(record, header, delivery);
+  if (delivery.bare && delivery.kind == sched::RecordKind::reply) name_question(delivery);
   const DedupWindow::Key key = DedupWindow::key_of(delivery.id, delivery.target);
   if (delivery.redelivered && window_.contains(key)) {
     ++counters_.duplicates;
@@ -180,6 +181,9 @@ void StationCore::describe(const sched::DeliveryRecord& record, const sched::Mes
     return;
   }
   delivery.id = header.id;
+  delivery.causation = header.causation;
+  delivery.correlation = header.correlation;
+  delivery.hash = header.hash;
   delivery.source = header.source;
   delivery.verb = header.verb;
   delivery.strategy = header.strategy;
@@ -189,6 +193,16 @@ void StationCore::describe(const sched::DeliveryRecord& record, const sched::Mes
   delivery.arrive = from_ns(record.arrive_ns);
   delivery.lead = Nanos{std::int64_t{record.lead_us} * kNsPerUs};
   delivery.expected = Nanos{std::int64_t{record.expected_us} * kNsPerUs};
+}
+
+// What a bare reply answers stands behind its head; the rest is as in any reply.
+void StationCore::name_question(Delivery& delivery) noexcept {
+  if (delivery.body.size() != sizeof(sched::BareReplyBody)) return;
+  sched::BareReplyBody body{};
+  std::memcpy(&body, delivery.body.data(), sizeof body);
+  delivery.causation = {0, body.question};
+  delivery.correlation = delivery.causation;
+  delivery.body = delivery.body.first(sizeof(sched::ReplyHead));
 }
 
 // Header and body, or a bare body, into the arena. It moves only while no delivery of this burst

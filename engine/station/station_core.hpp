@@ -143,6 +143,7 @@ class StationCore {
                        Delivery& delivery) noexcept;
   static sched::MessageHeader header_of(const SendOptions& options, const sched::SendRecord& record,
                                         std::span<const std::byte> body) noexcept;
+  static void name_question(Delivery& delivery) noexcept;
   [[nodiscard]] std::uint32_t place_of(AgentId agent) const noexcept;
   [[nodiscard]] AnswerTicket ticket_of(const Delivery& delivery) const noexcept;
 
