@@ -2,7 +2,10 @@
 // stations on one thread, the engine's loop on the other core, beside what it is made of: two bare
 // hand-overs of a cache line, and one bare ring. All in one run, round by round.
 //
-//     engine_switch_bench [--quick] [--json]
+//     engine_switch_bench [--quick] [--json] [--bare] [--rates]
+//
+// --bare      messages of 16 bytes alone
+// --rates     hardly any messages one at a time: for a profile of the throughput
 //
 // one way     from send() to the other station's handler, one message at a time; over the time of
 //             two hand-overs (there and back of one line). Each message is answered and the answer
@@ -34,13 +37,13 @@ using engine::Delivery;
 using engine::StationCore;
 using Ring = queues::SpscRing<>;
 
-constexpr engine::MeshSize kSize{.agents = 64, .stations = 2, .agents_per_station = 1'024};
-constexpr std::uint32_t kDeclared = 1'024;  // rings of 2,048 slots
+constexpr engine::MeshSize kSize{.agents = 64, .stations = 2, .agents_per_station = 2'048};
+constexpr std::uint32_t kDeclared = 2'048;  // rings of 4,096 slots, as the bare one
 constexpr std::size_t kBareSlots = 4'096;
 constexpr std::uint64_t kRun = 256;
 constexpr std::uint64_t kRingPart = 32 * kRun;
 constexpr std::uint64_t kSwitchPart = 1'000;
-constexpr std::uint64_t kUnderWay = 256;  // messages sent and not answered, at most
+constexpr std::uint64_t kUnderWay = 3 * kRun;  // messages sent and not answered, at most
 
 struct NoWakes : engine::Wakes {
   void wake(StationId) noexcept override {}
@@ -156,10 +159,12 @@ struct Message {
   bool bare = false;
   std::vector<std::byte> body;
 };
-std::vector<Message> messages() {
-  return {{"bare, 16 bytes", true, std::vector<std::byte>(16)},
-          {"64 bytes", false, std::vector<std::byte>(64)},
-          {"1 KiB", false, std::vector<std::byte>(1'024)}};
+std::vector<Message> messages(bool bare_alone) {
+  std::vector<Message> kinds{{"bare, 16 bytes", true, std::vector<std::byte>(16)}};
+  if (bare_alone) return kinds;
+  kinds.push_back({"64 bytes", false, std::vector<std::byte>(64)});
+  kinds.push_back({"1 KiB", false, std::vector<std::byte>(1'024)});
+  return kinds;
 }
 
 // Rates of equal parts of a run, and their median: what a preemption of either core stretched is a
@@ -324,10 +329,12 @@ Bench::SwitchRate Bench::switch_rate(const Message& message, std::uint64_t count
   std::uint64_t arrived = 0;
   Parts parts(kSwitchPart);
   while (replied != count) {
-    const std::uint64_t room = kUnderWay - (sent - replied);
-    for (std::uint64_t i = 0; i < std::min({room, kRun, count - sent}); ++i) send(message);
-    sent += std::min({room, kRun, count - sent});
-    static_cast<void>(from.flush());
+    // Whole runs: one that is topped up as replies trickle in is a run of two or three.
+    if (const std::uint64_t run = std::min(kRun, count - sent); sent - replied + run <= kUnderWay) {
+      for (std::uint64_t i = 0; i < run; ++i) send(message);
+      sent += run;
+      static_cast<void>(from.flush());
+    }
     to.poll(kRun, [&](const Delivery&) {
       ++arrived;
       return Answer::ready();
@@ -377,6 +384,7 @@ struct Rounds {
   unsigned rounds = 0;
   std::uint32_t exchanges = 0;
   std::uint64_t records = 0;
+  bool bare_alone = false;
 };
 
 void run(Bench& bench, const Rounds& rounds, bool json) {
@@ -385,7 +393,7 @@ void run(Bench& bench, const Rounds& rounds, bool json) {
   std::vector<Series> latency;
   std::vector<Series> answered;
   std::vector<Series> delivered;
-  const std::vector<Message> kinds = messages();
+  const std::vector<Message> kinds = messages(rounds.bare_alone);
   for (const Message& kind : kinds) {
     latency.push_back({"one way, " + kind.name, {}, {}, {}});
     answered.push_back({"answered messages, " + kind.name, {}, {}, {}});
@@ -425,16 +433,22 @@ int main(int argc, char** argv) {
   using namespace mesh::bench;
   bool quick = std::getenv("MESH_BENCH_QUICK") != nullptr;
   bool json = false;
+  bool bare = false;
+  bool rates = false;
   for (int i = 1; i < argc; ++i) {
     if (std::string_view(argv[i]) == "--quick") quick = true;
     if (std::string_view(argv[i]) == "--json") json = true;
+    if (std::string_view(argv[i]) == "--bare") bare = true;
+    if (std::string_view(argv[i]) == "--rates") rates = true;
   }
   if (cores().here == cores().there) {
     std::cerr << "engine_switch_bench: two cores are needed, one is allowed\n";
     return 1;
   }
   const double probe = probe_round_trip_ns();
-  const Rounds rounds = quick ? Rounds{7, 2'000, 200'000} : Rounds{51, 10'000, 1'000'000};
+  Rounds rounds =
+      quick ? Rounds{7, 2'000, 200'000, bare} : Rounds{51, 10'000, 1'000'000, bare};
+  if (rates) rounds.exchanges = 10;
   if (!json) {
     std::cout << context() << "\nthe switch: both stations on one thread, the engine on the other "
               << "core; " << rounds.rounds << " rounds; probe " << probe << " ns\n";

@@ -279,6 +279,7 @@ void EngineLoop::State::stage(StationLink& link, const sched::DeliveryRecord& re
 // One that refers to nothing outside itself: no body waits for it to be read.
 void EngineLoop::State::stage_bare(StationLink& link,
                                    const sched::DeliveryRecord& record) noexcept {
+  link.inbox.prefetch();
   const Ring::Run run = link.inbox.claim(1);
   MESH_ASSERT(run.status == queues::ClaimStatus::kOk);
   link.inbox.fill(run, [&](Ring::Slot& cell, std::uint64_t) {

@@ -204,6 +204,7 @@ bool StationCore::has_slot() {
 }
 
 SendStatus StationCore::stage_send(const sched::SendRecord& record, bool has_body) {
+  writer_.prefetch();
   const Ring::Run run = writer_.claim(1);
   if (run.status != queues::ClaimStatus::kOk) {
     broken_ |= run.status == queues::ClaimStatus::kCorrupt;
