@@ -12,7 +12,8 @@
 //             goes back to its sender, between two samples.
 // throughput  messages a second, in bursts, each answered; and all deliveries that the engine made
 //             meanwhile (messages, and replies to their senders), over the records a second of a
-//             bare ring whose reader is on the other core.
+//             bare ring whose reader is on the other core, in runs of 256. The same ring with each
+//             record revealed for itself stands beside it.
 #include <cstdlib>
 #include <functional>
 #include <iomanip>
@@ -43,7 +44,8 @@ constexpr std::size_t kBareSlots = 4'096;
 constexpr std::uint64_t kRun = 256;
 constexpr std::uint64_t kRingPart = 32 * kRun;
 constexpr std::uint64_t kSwitchPart = 1'000;
-constexpr std::uint64_t kUnderWay = 3 * kRun;  // messages sent and not answered, at most
+constexpr std::uint64_t kSendRun = 128;
+constexpr std::uint64_t kUnderWay = 8 * kSendRun;  // sent and not answered: a quarter of the inbox
 
 struct NoWakes : engine::Wakes {
   void wake(StationId) noexcept override {}
@@ -202,7 +204,7 @@ class Bench {
   std::vector<double> two_hand_overs(std::uint32_t count);
   std::vector<double> one_way(const Message& message, std::uint32_t count);
   // Millions a second.
-  double ring_rate(std::uint64_t count);
+  double ring_rate(std::uint64_t count, std::uint64_t run);
   struct SwitchRate {
     double messages = 0;
     double deliveries = 0;
@@ -298,14 +300,14 @@ std::vector<double> Bench::one_way(const Message& message, std::uint32_t count) 
   return samples;
 }
 
-double Bench::ring_rate(std::uint64_t count) {
+double Bench::ring_rate(std::uint64_t count, std::uint64_t at_once) {
   orders_.give(Work::kRing);
   Ring::Writer writer = ring_.writer();
   const std::uint64_t begin = writer.head();
   const std::uint64_t end = begin + count;
   Parts parts(kRingPart);
   while (writer.head() != end) {
-    const Ring::Run run = writer.claim(std::min(kRun, end - writer.head()));
+    const Ring::Run run = writer.claim(std::min(at_once, end - writer.head()));
     if (run.slots.empty()) continue;
     writer.fill(run, [](Ring::Slot& slot, std::uint64_t position) {
       queues::build_in<Ring::Record>(slot) = {
@@ -330,7 +332,7 @@ Bench::SwitchRate Bench::switch_rate(const Message& message, std::uint64_t count
   Parts parts(kSwitchPart);
   while (replied != count) {
     // Whole runs: one that is topped up as replies trickle in is a run of two or three.
-    if (const std::uint64_t run = std::min(kRun, count - sent); sent - replied + run <= kUnderWay) {
+    if (const std::uint64_t run = std::min(kSendRun, count - sent); sent - replied + run <= kUnderWay) {
       for (std::uint64_t i = 0; i < run; ++i) send(message);
       sent += run;
       static_cast<void>(from.flush());
@@ -389,7 +391,8 @@ struct Rounds {
 
 void run(Bench& bench, const Rounds& rounds, bool json) {
   Series bare{"two bare hand-overs", {}, {}, {}};
-  Series ring{"a bare ring", {}, {}, {}};
+  Series ring{"a bare ring, runs of 256", {}, {}, {}};
+  Series ring_singly{"a bare ring, one by one", {}, {}, {}};
   std::vector<Series> latency;
   std::vector<Series> answered;
   std::vector<Series> delivered;
@@ -409,9 +412,10 @@ void run(Bench& bench, const Rounds& rounds, bool json) {
       return latency_of(samples).p50;
     };
     const double line_ns = p50_of(bare, bench.two_hand_overs(rounds.exchanges));
-    const double ring_rate = bench.ring_rate(rounds.records);
+    const double ring_rate = bench.ring_rate(rounds.records, kRun);
     note(bare, line_ns, line_ns);
     note(ring, ring_rate, ring_rate);
+    note(ring_singly, bench.ring_rate(rounds.records, 1), ring_rate);
     for (std::size_t i = 0; i < kinds.size(); ++i) {
       note(latency[i], p50_of(latency[i], bench.one_way(kinds[i], rounds.exchanges)), line_ns);
       const Bench::SwitchRate rate = bench.switch_rate(kinds[i], rounds.records / 4);
@@ -422,6 +426,7 @@ void run(Bench& bench, const Rounds& rounds, bool json) {
   show(bare, "ns", json);
   for (const Series& series : latency) show(series, "ns", json);
   show(ring, "M/s", json);
+  show(ring_singly, "M/s", json);
   for (const Series& series : answered) show(series, "M/s", json);
   for (const Series& series : delivered) show(series, "M/s", json);
 }

@@ -32,6 +32,7 @@ std::int32_t units_between(std::int64_t target_ns, std::int64_t sent_ns) noexcep
 bool EngineLoop::State::fire_wheel() noexcept {
   if (!continuing.empty() && go_on()) return true;
   if (dispatched >= kDispatchSlotsPerTick) return true;  // pending took the turn
+  if (wheel->size() == 0) return false;
   const sched::Advanced advanced =
       wheel->advance(now_ns, kFiresPerTick, [&](const sched::WheelEntry& entry) {
         // A deadline is looked at by gather(), after all answers that are already here.

@@ -160,8 +160,9 @@ TickResult EngineLoop::tick(HostTime now) noexcept {
   MESH_POINT("loop.tick:after_reveal");
   state.settle();
   MESH_POINT("loop.tick:after_settle");
-  state.upkeep();
-  std::int64_t due = state.wheel->next_due_ns();
+  if (state.is_upkeep_due()) state.upkeep();
+  std::int64_t due =
+      state.wheel->size() == 0 ? sched::TimingWheel::kNever : state.wheel->next_due_ns();
   // A station that makes room does not say so: what waits for it is looked after.
   for (const StationLink* const link : state.live)
     if (link->pending_count != 0) due = std::min(due, state.now_ns + kPendingLookNs);

@@ -366,6 +366,11 @@ struct EngineLoop::State {
 
   // upkeep.cpp
   void upkeep() noexcept;
+  // Whether at least one row's share of the time has passed: upkeep() without its divisions.
+  [[nodiscard]] bool is_upkeep_due() const noexcept {
+    const std::int64_t elapsed = std::min(now_ns - upkeep_ns, options.upkeep.count());
+    return elapsed * row_count >= options.upkeep.count();
+  }
   void copy_self(std::uint32_t row) noexcept;
   void copy_medians(std::uint32_t row, sched::RowFacts& facts) noexcept;
   void expire_names() noexcept;
