@@ -82,6 +82,7 @@ void reserve(EngineLoop::State& state) {
   state.held.resize(rows);
   state.owed.resize(rows);
   state.sending.reserve(kMaxOperations);
+  state.ending.reserve(std::size_t{4} * kMaxOperations);
   state.finished.resize(kMaxOperations);
   state.bodies.resize(kBodies);
   state.answered.resize(kAnsweredKept);

@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "engine/agent_rows.hpp"
+#include "engine/loop/answer_burst.hpp"
 #include "engine/loop/engine_loop.hpp"
 #include "engine/loop/operation.hpp"
 #include "engine/loop/parked_store.hpp"
@@ -44,7 +45,6 @@ inline constexpr std::uint32_t kHeldPerAgent = 1'024;  // messages for one agent
 inline constexpr std::uint32_t kOwedShare = 4;         // of all entries one agent has a quarter
 inline constexpr std::uint32_t kAnsweredKept = 256;    // answers to the engine's own messages
 inline constexpr std::size_t kAnsweredBodyBytes = std::size_t{60} << 10;
-inline constexpr std::size_t kBurst = 256;  // records of one station in a tick
 static_assert(kParkedBlockBytes == kBodyBytesPerAgent);
 
 // The planner reads whole cache lines.
@@ -166,6 +166,9 @@ struct EngineLoop::State {
   std::vector<std::uint32_t> continuing;     // operations whose bucket was cut by the tick's bound
   std::vector<std::uint32_t> answered_of;    // by slot: answers of this intake
   std::vector<std::uint32_t> answered_slots;
+  std::unique_ptr<AnswerBurst> burst = std::make_unique<AnswerBurst>();
+  std::vector<std::uint32_t> ending;  // operations that may be over
+  bool look_at_all = false;           // not all that was due has been seen in this tick
   sched::LatenessHistogram lateness;
   LoopCounters counters;
 
@@ -240,7 +243,6 @@ struct EngineLoop::State {
   void take_record(StationLink& link, const Ring::Record& record, std::uint64_t position) noexcept;
   void take_answer(StationLink& link, const sched::AnswerRecord& answer,
                    std::uint64_t position) noexcept;
-  void take_operation_answer(const sched::AnswerRecord& answer, std::uint32_t row) noexcept;
   void take_send(StationLink& link, const sched::SendRecord& send, std::uint64_t position) noexcept;
   [[nodiscard]] Errc apply_send(StationLink& link, const sched::SendRecord& send,
                                 sched::MessageId id, bool again) noexcept;
@@ -249,6 +251,14 @@ struct EngineLoop::State {
   [[nodiscard]] Errc open_for(const sched::SendRecord& send, sched::MessageHeader& header) noexcept;
   void read_marks(StationLink& link) noexcept;
   void free_taken() noexcept;
+
+  // answers.cpp
+  std::size_t take_burst(StationLink& link, std::size_t limit) noexcept;
+  void take_operation_answer(const sched::AnswerRecord& answer, std::uint32_t row) noexcept;
+  [[nodiscard]] AnsweredOperation answered_operation(OperationId id) const noexcept;
+  void apply_answers(std::uint32_t slot, std::size_t count) noexcept;
+  void learn_answers(const Operation& operation, std::size_t count) noexcept;
+  void note_finished(const Operation& operation, std::size_t count) noexcept;
 
   // letters.cpp
   [[nodiscard]] Errc post(const Letter& letter,
@@ -323,6 +333,7 @@ struct EngineLoop::State {
   [[nodiscard]] sched::PlanRequest plan_request(const OperationRequest& request,
                                                 HostTime target) const noexcept;
   void plan(std::uint32_t slot, const sched::PlanParameters& parameters, Meant& meant) noexcept;
+  void note_queues(Operation& operation) noexcept;
   void collect_narrow(Operation& operation, sched::Aim aim) noexcept;
   [[nodiscard]] sched::ImpedanceColumns wide_columns(sched::Aim aim) const noexcept;
   [[nodiscard]] sched::NominalInputs nominal_inputs(std::uint32_t row) const noexcept;
@@ -360,6 +371,7 @@ struct EngineLoop::State {
 
   // gather.cpp
   bool gather() noexcept;
+  bool end_if_over(std::uint32_t slot) noexcept;
   void end_operation(std::uint32_t slot, sched::GatherEnd why) noexcept;
   void tell_result(std::uint32_t slot, bool again) noexcept;
   void free_operation(std::uint32_t slot) noexcept;
