@@ -61,7 +61,7 @@ class SpscRing {
   // Private copy of a record's bytes, for std::bit_cast.
   using Record = RingRecord<kWords>;
   static constexpr bool kIsHost = sizeof(Slot) == kSlotBytes;  // lines, not a model of them
-  static constexpr std::uint64_t kAheadSlots = 12;  // prefetched: enough trips at once
+  static constexpr std::uint64_t kAheadSlots = 12;             // prefetched: enough trips at once
   static constexpr std::uint64_t kAheadFrom = 4;
   // False only where a test injects a death as an exception.
   static constexpr bool kNoThrow = Memory::kNoThrow;

@@ -332,7 +332,8 @@ Bench::SwitchRate Bench::switch_rate(const Message& message, std::uint64_t count
   Parts parts(kSwitchPart);
   while (replied != count) {
     // Whole runs: one that is topped up as replies trickle in is a run of two or three.
-    if (const std::uint64_t run = std::min(kSendRun, count - sent); sent - replied + run <= kUnderWay) {
+    if (const std::uint64_t run = std::min(kSendRun, count - sent);
+        sent - replied + run <= kUnderWay) {
       for (std::uint64_t i = 0; i < run; ++i) send(message);
       sent += run;
       static_cast<void>(from.flush());
@@ -451,8 +452,7 @@ int main(int argc, char** argv) {
     return 1;
   }
   const double probe = probe_round_trip_ns();
-  Rounds rounds =
-      quick ? Rounds{7, 2'000, 200'000, bare} : Rounds{51, 10'000, 1'000'000, bare};
+  Rounds rounds = quick ? Rounds{7, 2'000, 200'000, bare} : Rounds{51, 10'000, 1'000'000, bare};
   if (rates) rounds.exchanges = 10;
   if (!json) {
     std::cout << context() << "\nthe switch: both stations on one thread, the engine on the other "

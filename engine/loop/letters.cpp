@@ -1,4 +1,4 @@
-// Direct messages: from their acceptance to their answer.
+// Direct messages: from their acceptance to their end; replies.cpp has what comes of their answers.
 #include <algorithm>
 #include <array>
 #include <bit>
@@ -140,7 +140,7 @@ bool EngineLoop::State::try_place(StationLink& link, const Letter& letter,
   if (is_tracked) {
     static_cast<void>(entries.accept(entry));
     const auto row = static_cast<std::uint32_t>(index_of(letter.target));
-    ++owed[row];
+    count_owed(row);
     put(agents.queue_depth, row, own(agents.queue_depth, row) + 1);
   }
   sched::DeliveryRecord record = record_of(entry, sent_ns());
@@ -187,7 +187,7 @@ Errc EngineLoop::State::keep_waiting(StationLink* link, const Letter& letter,
   entry.message = static_cast<sched::MessageWord>(letter.arrive_ns);
   entry.parked = first;
   const std::uint32_t at = entries.accept(entry);
-  ++owed[row];
+  count_owed(row);
   if (!is_timed) {
     enqueue(at, entry);
     return Errc::ok;
@@ -321,127 +321,6 @@ void EngineLoop::State::set_full(StationLink& link, bool full) noexcept {
   inbox_full[static_cast<std::size_t>(link.number)].store_relaxed(full ? 1 : 0);
 }
 
-// Their answers.
-
-void EngineLoop::State::answer_letter(StationLink& link, const sched::AnswerRecord& answer,
-                                      std::uint64_t position) noexcept {
-  const std::uint32_t at = entries.find(answer.message, answer.agent);
-  if (at == entries.kNone || is_over[at]) {
-    ++counters.duplicates;
-    return;
-  }
-  const Entry question = entries.get(at);
-  const auto row = static_cast<std::uint32_t>(index_of(answer.agent));
-  if (const std::uint32_t depth = own(agents.queue_depth, row); depth != 0)
-    put(agents.queue_depth, row, depth - 1);
-  const bool known = sched::has(answer.flags, sched::RecordFlags::redelivered);
-  const bool declined = !known && answer.kind == sched::RecordKind::refusal;
-  const std::int64_t expires = declined ? expires_of(question) : 0;
-  const bool expired = expires != 0 && expires < now_ns;
-  if (expired) ++counters.expired;
-  if (known) {
-    ++counters.duplicates;  // made twice, and answered the first time: its sender has been told
-  } else if (question.source == AgentId{0}) {
-    keep_answered(link, question, answer, expired);
-  } else if (expired) {
-    report(question.source, question.id, Errc::expired, false);
-  } else {
-    reply(link, question, answer, position);
-  }
-  is_over[at] = true;
-  over.push_back(at);
-}
-
-void EngineLoop::State::reply(StationLink& link, const Entry& question,
-                              const sched::AnswerRecord& answer, std::uint64_t position) noexcept {
-  // On a second reading: the reply that was made then waits, or was seen.
-  const sched::MessageId id = id_at(answer.finished_ns, link.number, position);
-  const bool again = before(position, link.read_again_until);
-  if (again && std::binary_search(link.applied.begin(), link.applied.end(), id.low)) return;
-  const sched::ReplyHead head{answer.state, answer.conflict_type, 0, answer.processing_us};
-  Letter letter{.kind = sched::RecordKind::reply,
-                .priority = sched::Priority::high,
-                .marks = again ? kEntryRedelivered : std::uint8_t{0},
-                .source = answer.agent,
-                .target = question.source,
-                .id = id};
-  if (question.is_bare() && answer.body_bytes == 0) {
-    const sched::BareReplyBody body{head, question.id.low};
-    letter.marks |= kEntryBare;
-    letter.body_bytes = sizeof body;
-    letter.bare = std::bit_cast<sched::BareWords>(body);
-    if (post(letter, {}) != Errc::ok) ++counters.lost_replies;
-    return;
-  }
-  sched::MessageHeader header = own_header(answer.agent, {});
-  header.id = id;
-  header.causation = question.id;
-  header.correlation = question.id;
-  if ((question.marks & kEntryCorrelated) != 0)
-    header.correlation = question_header(question).correlation;
-  header.priority = letter.priority;
-  const std::span<std::byte> whole = std::span(scratch).subspan(sizeof header);
-  std::memcpy(whole.data(), &head, sizeof head);
-  std::size_t bytes = 0;
-  if (answer.body_bytes != 0) {
-    const auto copied = link.sent_bodies.copy(link.sent_bodies.widen(answer.body_offset),
-                                              whole.subspan(sizeof head));
-    if (copied.status == queues::BodyStatus::kRead && copied.length == answer.body_bytes)
-      bytes = copied.length;
-    else
-      ++counters.refused_records;
-  }
-  const Part body = whole.first(sizeof head + bytes);
-  header.body_bytes = static_cast<std::uint32_t>(body.size());
-  header.hash = shm::hash64(body);
-  const std::array<Part, 2> parts{std::as_bytes(std::span(&header, 1)), body};
-  letter.body_bytes = header.body_bytes;
-  if (post(letter, parts) != Errc::ok) ++counters.lost_replies;
-}
-
-// For who embeds the engine, or a console: the oldest gives way.
-void EngineLoop::State::keep_answered(StationLink& link, const Entry& question,
-                                      const sched::AnswerRecord& answer, bool expired) noexcept {
-  if (answered_head - answered_tail == kAnsweredKept) ++answered_tail, ++counters.lost_replies;
-  const std::size_t at = answered_head++ % kAnsweredKept;
-  KeptAnswer& kept = answered[at];
-  kept = {question.id,
-          question.target,
-          answer.state,
-          answer.conflict_type,
-          answer.processing_us,
-          expired,
-          0};
-  if (answer.body_bytes == 0) return;
-  const std::span<std::byte> room(answered_bodies.get() + at * kAnsweredBodyBytes,
-                                  kAnsweredBodyBytes);
-  const auto copied = link.sent_bodies.copy(link.sent_bodies.widen(answer.body_offset), room);
-  if (copied.status == queues::BodyStatus::kRead && copied.length == answer.body_bytes)
-    kept.body_bytes = copied.length;
-  else
-    ++counters.lost_replies;  // longer than any that is kept, or not where it was said to be
-}
-
-// What the sender's message met.
-void EngineLoop::State::report(AgentId source, sched::MessageId id, Errc why, bool again) noexcept {
-  const AgentIndex index = registry->resolve(source);
-  StationLink* const link = index == kNoAgent ? nullptr : link_of(registry->station_of(index));
-  const std::uint32_t priority = level(sched::Priority::high);
-  if (link == nullptr || link->is_corrupt || link->room_for(priority, 1) == 0) {
-    ++counters.lost_replies;
-    return;
-  }
-  const sched::ReportBody body{id.low & sched::kLow48, static_cast<std::int64_t>(why)};
-  sched::DeliveryRecord record{};
-  record.message = static_cast<sched::MessageWord>(id.low);
-  record.target = source;
-  record.sent_ns = sent_ns();
-  record.kind = sched::RecordKind::report;
-  if (again) record.flags = sched::RecordFlags::redelivered;
-  static_cast<void>(sched::set_bare_body(record, std::as_bytes(std::span(&body, 1))));
-  stage_bare(*link, record);
-}
-
 // Their end.
 
 // It will not be delivered: its sender is told, then it is freed.
@@ -471,7 +350,7 @@ void EngineLoop::State::drop_entry(std::uint32_t at, Errc why) noexcept {
 void EngineLoop::State::free_entry(std::uint32_t at) noexcept {
   const Entry entry = entries.get(at);
   is_over[at] = false;
-  if (std::uint32_t& count = owed[row_of(index_of(entry.target))]; count != 0) --count;
+  count_over(static_cast<std::uint32_t>(index_of(entry.target)));
   entries.free(at);
   if (entry.parked != parked.kNone) parked.release(entry.parked, entry.size_bytes());
 }

@@ -53,11 +53,11 @@ struct alignas(kCacheLine) EntryWords {
   Word<std::uint64_t> target;
   Word<std::uint64_t> source;
   Word<std::uint64_t> id_high;
-  Word<std::uint64_t> id_low;   // station << 48 | outbox position: which record made it
+  Word<std::uint64_t> id_low;  // station << 48 | outbox position: which record made it
   // Delivered: the MessageWord by which the target answers; else T. Bare: body bytes 0-7.
   Word<std::uint64_t> message;
-  Word<std::uint64_t> place;    // delivered: in the inbox; timed: when, in ns; waiting: its turn,
-                                // which is above all of those
+  Word<std::uint64_t> place;  // delivered: in the inbox; timed: when, in ns; waiting: its turn,
+                              // which is above all of those
   // First block + 1, 0: none | station it was delivered to << 32. Bare: body bytes 8-15.
   Word<std::uint64_t> parked;
 };

@@ -28,7 +28,7 @@ namespace mesh::engine {
 // A message as its agent sees it. Header and body are private copies; the body's bytes stand until
 // the handler returns.
 struct Delivery {
-  sched::MessageId id{};  // of a bare message the low half alone
+  sched::MessageId id{};         // of a bare message the low half alone
   sched::MessageId causation{};  // of a reply: what it answers; bare: the low half alone
   sched::MessageId correlation{};
   AgentId target{};

@@ -149,7 +149,7 @@ bool StationCore::accept(const sched::DeliveryRecord& record, std::int64_t now_n
     case BodyFound::kFound:
       break;
   }
-  sched::MessageHeader header{};
+  sched::MessageHeader header;  // of a bare one there is none
   if (!delivery.bare) {
     std::memcpy(&header, arena_.data() + offset, sizeof header);
     if (header.body_bytes != record.body_bytes) return decline(counters_.bodies_lost);
@@ -166,12 +166,13 @@ bool StationCore::accept(const sched::DeliveryRecord& record, std::int64_t now_n
     return true;
   }
   window_.insert(key);
-  if (header.expires_ns != 0 && header.expires_ns < now_ns) return decline(counters_.expired);
+  if (!delivery.bare && header.expires_ns != 0 && header.expires_ns < now_ns)
+    return decline(counters_.expired);
   burst_.push_back(delivery);
   return true;
 }
 
-// What record and header say, the body apart. Of a bare one the header is zeros.
+// What record and header say, the body apart. Of a bare one the header is not looked at.
 void StationCore::describe(const sched::DeliveryRecord& record, const sched::MessageHeader& header,
                            Delivery& delivery) noexcept {
   delivery.confidence = sched::confidence_of(record.confidence);

@@ -155,7 +155,7 @@ class StationCore {
   void upkeep_if_due();
   void remember_sample(const AnswerTicket& ticket, std::int64_t finished_ns);
 
-  [[nodiscard]] SendStatus shown_of(AgentId target) const noexcept;
+  [[nodiscard]] SendStatus shown_of(AgentId target, sched::Priority priority) const noexcept;
   [[nodiscard]] bool is_open(AgentId target) const noexcept;
   [[nodiscard]] bool is_full(AgentId target) const noexcept;
   [[nodiscard]] bool has_slot();

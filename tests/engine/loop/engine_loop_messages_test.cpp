@@ -91,8 +91,8 @@ TEST(EngineLoopMessages, TheEnginesOwnQuestionGetsItsAnswerByTakeAnswered) {
 TEST(EngineLoopMessages, ABareMessageStaysBareAndIsNamedByItsSendersPlace) {
   Pair mesh;
   const std::uint64_t at = mesh.alice.outbox.head();
-  ASSERT_TRUE(mesh.alice.send_bare(mesh.ids[1][0], mesh.ids[2][0], bytes("sixteen bytes ok"),
-                                   mesh.now_ns));
+  ASSERT_TRUE(
+      mesh.alice.send_bare(mesh.ids[1][0], mesh.ids[2][0], bytes("sixteen bytes ok"), mesh.now_ns));
   mesh.tick();
   const auto got = mesh.bob.poll();
   ASSERT_EQ(got.size(), 1U);
@@ -107,8 +107,7 @@ TEST(EngineLoopMessages, ABareMessageStaysBareAndIsNamedByItsSendersPlace) {
 
 TEST(EngineLoopMessages, ABareMessageWithATimeToLiveGetsAHeaderThatSaysSo) {
   Pair mesh;
-  auto record =
-      RawStation::bare(mesh.ids[1][0], mesh.ids[2][0], bytes("for a while"), mesh.now_ns);
+  auto record = RawStation::bare(mesh.ids[1][0], mesh.ids[2][0], bytes("for a while"), mesh.now_ns);
   record.ttl_ms = 50;
   ASSERT_TRUE(mesh.alice.put(record));
   mesh.tick();
@@ -430,6 +429,49 @@ TEST(EngineLoopMessages, OneWithATimeLeavesEarlyByItsTargetsLead) {
   EXPECT_EQ(arrivals[1].first, "at T");
   // Class A without history: 12 / 2 + 15 and the buffer, 24.5 ms.
   EXPECT_NEAR(static_cast<double>(arrivals[1].second), 200e6 - 24.5e6, 2e6);
+}
+
+// One that answers nothing leaves room for the others.
+
+TEST(EngineLoopMessages, SilentAgentsOfOneStationLeaveHalfOfAllRoomToTheOthers) {
+  LoopFixture mesh(64, 3);
+  RawStation& alice = mesh.add(1, 1, "alice");
+  RawStation& silent = mesh.add(2, 16, "silent");
+  RawStation& carol = mesh.add(3, 1, "carol");
+  const auto all = kUnansweredMin;
+  std::size_t refused = 0;
+  for (std::uint32_t i = 0; i < all; ++i) {
+    ASSERT_TRUE(alice.send_bare(mesh.ids[1][0], mesh.ids[2][i % 16], bytes("x"), mesh.now_ns));
+    mesh.tick(1'000);
+    silent.poll();  // it reads, and answers nothing
+    for (const auto& report : alice.poll()) {
+      ASSERT_EQ(report.kind, RecordKind::report);
+      EXPECT_EQ(code_of(report), Errc::target_full);
+      ++refused;
+    }
+  }
+  EXPECT_EQ(mesh.loop->gauges().unanswered, all / 2);
+  EXPECT_EQ(refused, all / 2);
+  ASSERT_TRUE(alice.send_bare(mesh.ids[1][0], mesh.ids[3][0], bytes("x"), mesh.now_ns));
+  mesh.tick();
+  const auto got = carol.poll();
+  ASSERT_EQ(got.size(), 1U);
+  EXPECT_TRUE(mesh.loop->verify());
+
+  // Away, they owe together with all others that are away; back, with their new station.
+  mesh.lose(2);
+  mesh.tick();
+  EXPECT_TRUE(mesh.loop->verify());
+  mesh.add(4, 16, "silent");
+  mesh.tick();
+  EXPECT_TRUE(mesh.loop->verify());
+  ASSERT_TRUE(alice.send_bare(mesh.ids[1][0], mesh.ids[4][0], bytes("x"), mesh.now_ns));
+  mesh.tick();
+  const auto refusals = alice.poll();
+  ASSERT_EQ(refusals.size(), 1U);
+  EXPECT_EQ(refusals[0].kind, RecordKind::report);
+  mesh.restart();
+  EXPECT_TRUE(mesh.loop->verify());
 }
 
 }  // namespace
