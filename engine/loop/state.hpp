@@ -26,6 +26,7 @@
 #include "engine/loop/engine_loop.hpp"
 #include "engine/loop/letter.hpp"
 #include "engine/loop/operation.hpp"
+#include "engine/loop/own_columns.hpp"
 #include "engine/loop/parked_store.hpp"
 #include "engine/loop/pending.hpp"
 #include "engine/loop/station_link.hpp"
@@ -111,7 +112,9 @@ struct EngineLoop::State {
   std::unique_ptr<std::byte[]> answered_bodies;  // kAnsweredBodyBytes each
   std::uint64_t answered_head = 0;
   std::uint64_t answered_tail = 0;
-  std::vector<std::byte> scratch;  // one message, being copied
+  // One message, being copied; not cleared: pages come as messages need them.
+  std::unique_ptr<std::byte[]> scratch_bytes;
+  std::span<std::byte> scratch;
   // Of what waits. Above every place in an inbox and every moment: an entry whose writer died while
   // it changed state keeps one of those, and is first in line, as it was.
   std::uint64_t next_turn = std::uint64_t{1} << 63;
@@ -123,6 +126,7 @@ struct EngineLoop::State {
   std::int64_t mesh_epoch_ns = 0;
   std::uint32_t upkeep_row = 0;
   std::int64_t upkeep_ns = 0;
+  std::int64_t warmed_due_ns = 0;
   std::uint32_t dispatched = 0;              // deliveries of this tick
   std::uint64_t sequence = 0;                // of the engine's own messages
   std::vector<std::uint32_t> over;           // entries answered in this tick
@@ -360,12 +364,8 @@ struct EngineLoop::State {
   void free_operation(std::uint32_t slot) noexcept;
 
   // upkeep.cpp
-  void upkeep() noexcept;
-  // Whether at least one row's share of the time has passed: upkeep() without its divisions.
-  [[nodiscard]] bool is_upkeep_due() const noexcept {
-    const std::int64_t elapsed = std::min(now_ns - upkeep_ns, options.upkeep.count());
-    return elapsed * row_count >= options.upkeep.count();
-  }
+  void upkeep(std::int64_t due_ns) noexcept;
+  void warm_next() noexcept;
   void copy_self(std::uint32_t row) noexcept;
   void copy_medians(std::uint32_t row, sched::RowFacts& facts) noexcept;
   void expire_names() noexcept;
@@ -381,21 +381,5 @@ struct EngineLoop::State {
   [[nodiscard]] Status verify_owed() const;
   [[nodiscard]] Status verify() const;
 };
-
-// Columns of the table: this thread is their one writer.
-template <class T>
-T own(const shm::Column<HostMemory, T>& column, std::size_t row) noexcept {
-  return column.load_relaxed(row);  // relaxed: our own past store
-}
-template <class T>
-void put(const shm::Column<HostMemory, T>& column, std::size_t row,
-         std::type_identity_t<T> value) noexcept {
-  column.store_relaxed(row, value);  // relaxed: a value that stands alone
-}
-// A station's own columns: input, each word loaded once.
-template <class T>
-T peer(const shm::ColumnView<HostMemory, T>& column, std::size_t at) noexcept {
-  return column.load_relaxed(at);  // relaxed: a median orders nothing
-}
 
 }  // namespace mesh::engine
