@@ -82,8 +82,7 @@ void set_models(const DemoOperation& operation, DemoFigures& figures) {
   figures.nominal = model_of(
       operation, [](const DemoTarget& target) { return target.trace.nominal_lead_us * kNsPerUs; });
   figures.oracle = model_of(operation, [](const DemoTarget& target) {
-    return static_cast<std::int64_t>(median_ms(target.drawn, target.bias, 1) *
-                                     static_cast<double>(kNsPerMs));
+    return static_cast<std::int64_t>(target.median_ms * static_cast<double>(kNsPerMs));
   });
 }
 
@@ -383,7 +382,7 @@ void DemoReport::write_summary(const Run& run, std::ostream& out) const {
 
 void write_trace_header(std::ostream& out) {
   out << "operation,agent,class,rtt_mean_ms,cv,bias,send_lead_us,sent_ns,finished_ns,target_ns,"
-         "state,nominal_lead_us,confidence\n";
+         "state,nominal_lead_us,confidence,drawn_us\n";
 }
 
 void write_trace(std::uint64_t operation, const DemoOperation& of, std::ostream& out) {
@@ -391,13 +390,14 @@ void write_trace(std::uint64_t operation, const DemoOperation& of, std::ostream&
   std::string text;
   for (const DemoTarget& target : of.targets) {
     const engine::TargetTrace& trace = target.trace;
-    fmt::format_to(std::back_inserter(text), "{},{},{},{},{},{},{},{},{},{},{},{},{}\n", operation,
-                   target.index,
+    fmt::format_to(std::back_inserter(text), "{},{},{},{},{},{},{},{},{},{},{},{},{},{}\n",
+                   operation, target.index,
                    sched::kAgentClasses[static_cast<std::size_t>(target.drawn.agent_class)].letter,
                    target.drawn.rtt_mean_ms, target.drawn.cv, target.bias,
                    when_sent(trace, trace.lead_us), number_or_nothing(trace.sent_ns),
                    number_or_nothing(trace.finished_ns), target_ns, static_cast<int>(trace.state),
-                   when_sent(trace, trace.nominal_lead_us), when_sent(trace, trace.confidence));
+                   when_sent(trace, trace.nominal_lead_us), when_sent(trace, trace.confidence),
+                   when_sent(trace, target.drawn_ns / kNsPerUs));
     if (text.size() < kFlushBytes) continue;
     out << text;
     text.clear();

@@ -38,7 +38,10 @@ struct ErrorPercentiles {
 struct DemoTarget {
   std::uint32_t index = 0;
   AgentDraw drawn;
-  double bias = 1;  // in force for this delivery
+  double bias = 1;            // in force for this delivery
+  double median_ms = 0;       // what half of its deliveries take less than, with that bias
+  std::int64_t drawn_ns = 0;  // what this one was to take, delay and processing, had no process
+                              // ever waited for a processor
   engine::TargetTrace trace;
 };
 
