@@ -236,11 +236,12 @@ void DemoReport::add(const DemoOperation& operation) {
 // A send that found no answer did not arrive.
 void DemoReport::count_reliability(const DemoOperation& operation) {
   const std::int64_t target_ns = to_ns(operation.finished.target);
+  auto& steps = said_.emplace_back();
   for (const DemoTarget& target : operation.targets) {
     if (target.trace.sent_ns == 0) continue;
     const double said = std::clamp(target.trace.confidence, 0.0, 1.0);
     const auto step = static_cast<std::size_t>(said * kReliabilitySteps);
-    Said& at = said_.at(std::min(step, kReliabilitySteps - 1));
+    Said& at = steps.at(std::min(step, kReliabilitySteps - 1));
     at.said += said;
     ++at.n;
     if (answered(target.trace) && std::abs(target.trace.finished_ns - target_ns) <= kInsideNs) {
@@ -252,7 +253,13 @@ void DemoReport::count_reliability(const DemoOperation& operation) {
 std::vector<ReliabilityStep> DemoReport::reliability() const {
   std::vector<ReliabilityStep> steps;
   for (std::size_t i = kReliabilitySteps / 2; i < kReliabilitySteps; ++i) {
-    const Said& at = said_.at(i);
+    Said at;
+    for (std::size_t k = said_.size() - std::min(said_.size(), kReliabilityOperations);
+         k < said_.size(); ++k) {
+      at.said += said_[k].at(i).said;
+      at.hits += said_[k].at(i).hits;
+      at.n += said_[k].at(i).n;
+    }
     if (at.n == 0) continue;
     const auto n = static_cast<double>(at.n);
     steps.push_back({at.said / n, static_cast<double>(at.hits) / n, at.n});
@@ -335,7 +342,9 @@ void DemoReport::write_models(std::ostream& out) const {
     if (operations_.size() == 1) break;
   }
   const std::vector<ReliabilityStep> steps = reliability();
-  if (!steps.empty()) out << "\nSaid to be within 50 ms of T, and so many were (of how many):\n";
+  if (!steps.empty())
+    out << "\nIn the last five operations, said to be within 50 ms of T, and so many were (of how "
+           "many):\n";
   for (const ReliabilityStep& step : steps) {
     out << fmt::format("{:>23.2f} {:>8.2f} ({})\n", step.said, step.hit, step.n);
   }

@@ -68,14 +68,15 @@ struct DemoModel {
   std::optional<double> inside_50ms;
 };
 
-// Of the sends that were said to arrive within 50 ms of T with a probability near `said` (their
-// mean), the share that did.
+// Of the sends of the last kReliabilityOperations that were said to arrive within 50 ms of T with a
+// probability near `said` (their mean), the share that did. Before that the mesh had not learned.
 struct ReliabilityStep {
   double said = 0;
   double hit = 0;
   std::uint64_t n = 0;
 };
 inline constexpr std::size_t kReliabilitySteps = 20;  // a twentieth each
+inline constexpr std::size_t kReliabilityOperations = 5;
 
 struct DemoFigures {
   std::uint64_t agents = 0;
@@ -138,7 +139,7 @@ class DemoReport {
     std::uint64_t hits = 0;
     std::uint64_t n = 0;
   };
-  std::array<Said, kReliabilitySteps> said_{};
+  std::vector<std::array<Said, kReliabilitySteps>> said_;  // of each operation
 };
 
 // One line a target; finished_ns empty: no answer; lead and sent_ns empty: nothing was sent.

@@ -221,5 +221,18 @@ TEST(DemoReport, HoldsWhatWasSaidAgainstWhatCame) {
   EXPECT_DOUBLE_EQ(steps[0]["hit"], 6.0 / 12) << "-10 .. -50 ms and the conflict at +40";
 }
 
+TEST(DemoReport, HoldsTheLastFiveOperationsToTheirWord) {
+  DemoReport report;
+  DemoOperation operation = example();
+  for (unsigned i = 0; i < 8; ++i) {
+    for (DemoTarget& target : operation.targets) target.trace.confidence = i < 3 ? 0.61 : 0.93;
+    report.add(operation);
+  }
+  const auto steps = json_of(report)["summary"]["reliability"];
+  ASSERT_EQ(steps.size(), 1U);
+  EXPECT_NEAR(steps[0]["said"].get<double>(), 0.93, 1e-12);
+  EXPECT_EQ(steps[0]["n"], 5 * 12);
+}
+
 }  // namespace
 }  // namespace mesh::testing
