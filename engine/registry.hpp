@@ -98,6 +98,8 @@ class Registry {
 
   // Of a row: AgentId 0 and no name while it is free.
   [[nodiscard]] AgentId id_of(AgentIndex row) const noexcept { return live_[row_of(row)]; }
+  // The same of all rows, for who resolves many: a handle is one of them, in its own row.
+  [[nodiscard]] std::span<const AgentId> handles() const noexcept { return live_; }
   [[nodiscard]] NameBytes name_of(AgentIndex row) const noexcept {
     return rows_.name_of(row_of(row));
   }

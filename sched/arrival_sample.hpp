@@ -85,20 +85,37 @@ constexpr std::uint64_t field(std::uint64_t packed, unsigned at, unsigned bits) 
 }
 }  // namespace arrival_sample_detail
 
+// What all answers to one message have in common, packed once.
+class ArrivalPacker {
+ public:
+  explicit ArrivalPacker(double weight) noexcept {
+    using namespace arrival_sample_detail;
+    const double clamped = std::clamp(weight * kWeightOne, 0.0, kWeightCodeMax);
+    common_ = kWeightCode.pack(static_cast<std::uint64_t>(clamped + 0.5)) << kWeightAt |
+              std::uint64_t{1} << 63;
+  }
+  // Never 0. Of `arrival` all but the weight counts.
+  [[nodiscard]] std::uint64_t pack(const Arrival& arrival) const noexcept {
+    using namespace arrival_sample_detail;
+    const std::int64_t observed = std::max<std::int64_t>(arrival.observed_ns, 0);
+    const std::int64_t processing = std::clamp<std::int64_t>(arrival.processing_ns, 0, observed);
+    const double share =
+        observed == 0 ? 0.0 : static_cast<double>(processing) / static_cast<double>(observed);
+    return kObservedCode.pack(static_cast<std::uint64_t>(observed) / kUnitNs) |
+           static_cast<std::uint64_t>(
+               static_cast<std::int64_t>(share * static_cast<double>(kProcessingOne) + 0.5))
+               << kProcessingAt |
+           kQueueCode.pack(arrival.queue_depth) << kQueueAt |
+           std::uint64_t{arrival.late ? 1U : 0U} << kLateAt | common_;
+  }
+
+ private:
+  std::uint64_t common_ = 0;
+};
+
 // Never 0.
 [[nodiscard]] inline std::uint64_t pack(const Arrival& arrival) noexcept {
-  using namespace arrival_sample_detail;
-  const std::int64_t observed = std::max<std::int64_t>(arrival.observed_ns, 0);
-  const std::int64_t processing = std::clamp<std::int64_t>(arrival.processing_ns, 0, observed);
-  const double share =
-      observed == 0 ? 0.0 : static_cast<double>(processing) / static_cast<double>(observed);
-  const double weight = std::clamp(arrival.weight * kWeightOne, 0.0, kWeightCodeMax);
-  return kObservedCode.pack(static_cast<std::uint64_t>(observed / kUnitNs)) |
-         static_cast<std::uint64_t>(share * static_cast<double>(kProcessingOne) + 0.5)
-             << kProcessingAt |
-         kWeightCode.pack(static_cast<std::uint64_t>(weight + 0.5)) << kWeightAt |
-         kQueueCode.pack(arrival.queue_depth) << kQueueAt |
-         std::uint64_t{arrival.late ? 1U : 0U} << kLateAt | std::uint64_t{1} << 63;
+  return ArrivalPacker(arrival.weight).pack(arrival);
 }
 
 [[nodiscard]] inline ArrivalSample unpack(std::uint64_t packed) noexcept {

@@ -110,10 +110,20 @@ class Arrivals {
 
   // Gather: an answer. `packed` is not 0.
   void store(std::uint32_t row, std::uint64_t packed) noexcept {
-    MESH_DCHECK(packed != 0);
-    // relaxed: this thread is the only writer
-    if (fresh_.load_relaxed(row) != 0) settle(row);
-    fresh_.store_relaxed(row, packed);  // relaxed: one word, whole or not at all
+    store_all({&row, 1}, {&packed, 1});
+  }
+  // Answers of many rows, in order.
+  void store_all(std::span<const std::uint32_t> rows,
+                 std::span<const std::uint64_t> packed) noexcept {
+    MESH_DCHECK(rows.size() == packed.size());
+    const Samples fresh = fresh_;  // a local: each store would have the compiler load it again
+    const Settler settler(*this);
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      MESH_DCHECK(packed[i] != 0);
+      const std::uint64_t waits = fresh.load_relaxed(rows[i]);  // relaxed: the only writer
+      if (waits != 0) settler.settle(rows[i], waits);
+      fresh.store_relaxed(rows[i], packed[i]);  // relaxed: one word, whole or not at all
+    }
   }
   // At an operation's end: it was sent to, and said nothing.
   void miss(std::uint32_t row) noexcept {
@@ -125,21 +135,8 @@ class Arrivals {
   // Upkeep: moves what waits into the ring. False: nothing waits.
   bool settle(std::uint32_t row) noexcept {
     const std::uint64_t packed = fresh_.load_relaxed(row);  // relaxed: as above
-    if (packed == 0) return false;
-    const Mark mark = mark_of(row);
-    samples_[mark.next].store_relaxed(row, packed);  // relaxed: the mark publishes it
-    MESH_POINT("arrivals.settle:before_mark");
-    put(row, {(mark.next + 1) % kArrivalsKept, std::min(mark.size + 1, kArrivalsKept)});
-    MESH_POINT("arrivals.settle:before_free");
-    if (!is_late(packed)) {  // of a late answer the miss is noted already
-      const std::uint64_t word = unanswered_.load_relaxed(row);  // relaxed: as above
-      if ((word & kSends) != 0) {
-        // relaxed: as above
-        unanswered_.store_relaxed(row, (word & ~kSends) | (word << 1 & kSends));
-      }
-    }
-    fresh_.word(row).store_release(0);  // SYNC arrivals.fresh release: the ring has it
-    return true;
+    if (packed != 0) Settler(*this).settle(row, packed);
+    return packed != 0;
   }
   [[nodiscard]] bool waits(std::uint32_t row) const noexcept {
     return fresh_.load_relaxed(row) != 0;  // relaxed: as above
@@ -186,15 +183,49 @@ class Arrivals {
     std::uint32_t size = 0;
   };
 
+  // Moves samples into rings, its columns at hand.
+  class Settler {
+   public:
+    explicit Settler(const Arrivals& of) noexcept
+        : fresh_(of.fresh_),
+          unanswered_(of.unanswered_),
+          marks_(of.marks_),
+          samples_(of.samples_.data()) {}
+    void settle(std::uint32_t row, std::uint64_t packed) const noexcept {
+      const Mark mark = mark_in(marks_, row);
+      samples_[mark.next].store_relaxed(row, packed);  // relaxed: the mark publishes it
+      MESH_POINT("arrivals.settle:before_mark");
+      put_in(marks_, row,
+             {(mark.next + 1) % kArrivalsKept, std::min(mark.size + 1, kArrivalsKept)});
+      MESH_POINT("arrivals.settle:before_free");
+      if (!is_late(packed)) {  // of a late answer the miss is noted already
+        const std::uint64_t word = unanswered_.load_relaxed(row);  // relaxed: the only writer
+        if ((word & kSends) != 0) {
+          // relaxed: as above
+          unanswered_.store_relaxed(row, (word & ~kSends) | (word << 1 & kSends));
+        }
+      }
+      fresh_.word(row).store_release(0);  // SYNC arrivals.fresh release: the ring has it
+    }
+
+   private:
+    Samples fresh_;
+    Samples unanswered_;
+    Marks marks_;
+    const Samples* samples_;
+  };
+
   Arrivals() = default;
-  [[nodiscard]] Mark mark_of(std::uint32_t row) const noexcept {
-    const std::uint32_t raw = marks_.load_relaxed(row);  // relaxed: asked by the only writer
+  [[nodiscard]] Mark mark_of(std::uint32_t row) const noexcept { return mark_in(marks_, row); }
+  [[nodiscard]] static Mark mark_in(const Marks& marks, std::uint32_t row) noexcept {
+    const std::uint32_t raw = marks.load_relaxed(row);  // relaxed: asked by the only writer
     MESH_DCHECK((raw & 0xFF) < kArrivalsKept);
     return {raw & 0xFF, raw >> 8};
   }
-  void put(std::uint32_t row, Mark mark) noexcept {
+  void put(std::uint32_t row, Mark mark) noexcept { put_in(marks_, row, mark); }
+  static void put_in(const Marks& marks, std::uint32_t row, Mark mark) noexcept {
     // SYNC arrivals.mark release: the sample that it counts is stored.
-    marks_.word(row).store_release(mark.next | mark.size << 8);
+    marks.word(row).store_release(mark.next | mark.size << 8);
   }
 
   Samples fresh_;

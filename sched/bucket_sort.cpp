@@ -43,12 +43,53 @@ Result<BucketSorter> BucketSorter::create(std::uint32_t row_limit, std::uint32_t
   return sorter;
 }
 
-template <class Order>
-void BucketSorter::sort_in(std::span<const std::uint16_t> keys, const Order& order) noexcept {
+// Most rows have one key: then neither counting nor placing them waits, row after row, for the same
+// counter to come back from the store before.
+bool BucketSorter::is_dominated(std::span<const std::uint16_t> keys) noexcept {
+  constexpr std::size_t kSamples = 16;
+  if (keys.size() < 4 * kSamples) return false;
+  const std::size_t step = keys.size() / kSamples;
+  const std::uint16_t middle = keys[keys.size() / 2];
+  std::size_t same = 0;
+  for (std::size_t i = 0; i < kSamples; ++i) same += keys[i * step] == middle ? 1U : 0U;
+  return same >= kSamples * 3 / 4;
+}
+
+void BucketSorter::count(std::span<const std::uint16_t> keys, bool dominated) noexcept {
   std::uint32_t* const places = places_.get();
   std::fill_n(places, bucket_count_, 0U);
   std::fill(places + kKeyFirstReserved, places + kKeys, 0U);
-  for (const std::uint16_t key : keys) ++places[key];
+  if (!dominated) {
+    for (const std::uint16_t key : keys) ++places[key];
+    return;
+  }
+  for (std::size_t i = 0; i < keys.size();) {
+    const std::uint16_t key = keys[i];
+    const std::size_t end = end_of_run(keys, i);
+    places[key] += static_cast<std::uint32_t>(end - i);
+    i = end;
+  }
+}
+
+// The first place after `at` with another key than that of `at`.
+std::size_t BucketSorter::end_of_run(std::span<const std::uint16_t> keys, std::size_t at) noexcept {
+  constexpr std::size_t kBlock = 64;
+  const std::uint16_t key = keys[at];
+  for (++at; at + kBlock <= keys.size(); at += kBlock) {
+    std::uint16_t differ = 0;
+    for (std::size_t i = 0; i < kBlock; ++i)
+      differ = static_cast<std::uint16_t>(differ | (keys[at + i] ^ key));
+    if (differ != 0) break;
+  }
+  while (at != keys.size() && keys[at] == key) ++at;
+  return at;
+}
+
+template <class Order>
+void BucketSorter::sort_in(std::span<const std::uint16_t> keys, const Order& order) noexcept {
+  const bool dominated = is_dominated(keys);
+  count(keys, dominated);
+  std::uint32_t* const places = places_.get();
 
   // Counts become the places where each key's rows start.
   std::uint32_t next = 0;
@@ -65,9 +106,23 @@ void BucketSorter::sort_in(std::span<const std::uint16_t> keys, const Order& ord
   MESH_ASSERT(next == keys.size());  // else some key is neither a bucket nor a reason
 
   std::uint32_t* const rows = rows_.get();
+  if (!dominated) {
+    for (std::size_t i = 0; i < keys.size(); ++i) {
+      const std::uint32_t row = order[i];
+      rows[places[keys[row]]++] = row;
+    }
+    return;
+  }
+  std::uint16_t key = keys[order[0]];
+  std::uint32_t place = places[key];
   for (std::size_t i = 0; i < keys.size(); ++i) {
     const std::uint32_t row = order[i];
-    rows[places[keys[row]]++] = row;
+    if (keys[row] != key) {
+      places[key] = place;
+      key = keys[row];
+      place = places[key];
+    }
+    rows[place++] = row;
   }
 }
 

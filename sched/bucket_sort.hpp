@@ -72,6 +72,10 @@ class BucketSorter {
     const std::uint32_t at = key - kKeyFirstReserved;
     return {rows_.get() + reserved_[at], reserved_[at + 1] - reserved_[at]};
   }
+  [[nodiscard]] static bool is_dominated(std::span<const std::uint16_t> keys) noexcept;
+  void count(std::span<const std::uint16_t> keys, bool dominated) noexcept;
+  [[nodiscard]] static std::size_t end_of_run(std::span<const std::uint16_t> keys,
+                                              std::size_t at) noexcept;
   template <class Order>
   void sort_in(std::span<const std::uint16_t> keys, const Order& order) noexcept;
 

@@ -114,7 +114,14 @@ class Gather {
   void schedule_all(std::span<const std::uint64_t> rows) noexcept;
   void start() noexcept;
 
-  AnswerEffect on_answer(const GatherAnswer& answer, HostTime now) noexcept;
+  AnswerEffect on_answer(const GatherAnswer& answer, HostTime now) noexcept {
+    AnswerEffect effect;
+    on_answers({&answer, 1}, now, {&effect, 1});
+    return effect;
+  }
+  // A burst, in order: effects[i] is what on_answer(answers[i]) would say, every store the same.
+  void on_answers(std::span<const GatherAnswer> answers, HostTime now,
+                  std::span<AnswerEffect> effects) noexcept;
 
   // Every scheduled row has had its say. True of an operation that nobody was scheduled for.
   [[nodiscard]] bool is_complete() const noexcept { return answered_ + spent_count_ == scheduled_; }
@@ -157,8 +164,11 @@ class Gather {
   [[nodiscard]] Status undo_half_an_arrival();
   [[nodiscard]] const char* broken_bitmaps() const noexcept;
   [[nodiscard]] const char* broken_words() const noexcept;
-  void count_arrival(std::uint32_t row, std::int64_t error_ns) noexcept;
-  AnswerEffect repeated(const GatherAnswer& answer) noexcept;
+  // What a burst keeps in registers.
+  struct Burst;
+  AnswerEffect take(const GatherAnswer& answer, Burst& burst) noexcept;
+  void count_arrival(std::uint32_t row, std::int64_t error_ns, Burst& burst) noexcept;
+  AnswerEffect repeated(const GatherAnswer& answer, const Burst& burst) noexcept;
   [[nodiscard]] static AnswerEffect unchanged(Counter& counter, AnswerOutcome outcome) noexcept;
 
   Words* words_ = nullptr;
@@ -253,72 +263,6 @@ void Gather<Memory>::start() noexcept {
 }
 
 template <class Memory>
-AnswerEffect Gather<Memory>::on_answer(const GatherAnswer& answer, HostTime now) noexcept {
-  const bool has_arrived =
-      answer.state == TrinaryState::ready || answer.state == TrinaryState::conflict;
-  if (answer.row >= rows_ || (!has_arrived && answer.state != TrinaryState::transit)) {
-    return unchanged(words_->invalid, AnswerOutcome::kInvalid);
-  }
-  const std::uint32_t row = answer.row;
-  if (state_ == GatherState::kFree || !scheduled_rows_.test(row)) {
-    return unchanged(words_->not_scheduled, AnswerOutcome::kNotScheduled);
-  }
-  if (ready_rows_.test(row) || conflict_rows_.test(row) || spent_rows_.test(row)) {
-    return repeated(answer);
-  }
-  // Not std::clamp: a sent_ns after now is no reason for undefined behaviour.
-  const std::int64_t finished = std::max(std::min(answer.finished_ns, to_ns(now)), answer.sent_ns);
-  AnswerEffect effect;
-  effect.has_residual = has_arrived;
-  if (has_arrived) {
-    effect.residual_ns =
-        saturating_difference(saturating_difference(finished, answer.sent_ns), answer.predicted_ns);
-  }
-  if (state_ == GatherState::kEnded || !has_arrived) {
-    spent_rows_.set(row);
-    ++spent_count_;
-    effect.outcome =
-        state_ == GatherState::kEnded ? AnswerOutcome::kLate : AnswerOutcome::kDeclined;
-    return effect;
-  }
-  count_arrival(row, saturating_difference(finished, target_ns_));
-  MESH_POINT("gather.on_answer:before_bit");
-  const bool is_ready = answer.state == TrinaryState::ready;
-  (is_ready ? ready_rows_ : conflict_rows_).set(row);  // from here on it has answered
-  ++answered_;
-  effect.outcome = is_ready ? AnswerOutcome::kReady : AnswerOutcome::kConflict;
-  return effect;
-}
-
-// An arrival is two stores that belong together: its count and its bit. `undo` says what the count
-// was before: a successor that finds no bit for that row puts it back.
-template <class Memory>
-void Gather<Memory>::count_arrival(std::uint32_t row, std::int64_t error_ns) noexcept {
-  const std::uint32_t slot = scale_.slot_of(error_ns);
-  auto& count = words_->errors.counts[slot];
-  const std::uint32_t before = count.load_relaxed();  // relaxed: this thread is the only writer
-  // SYNC gather.undo release: the bit of the arrival before this one stands.
-  words_->undo.store_release(kUndoValid | std::uint64_t{row} << kUndoRowShift |
-                             std::uint64_t{slot} << kUndoSlotShift | before);
-  // Before the bit, and needing no undo: the burst read again stores the same or more.
-  auto& largest = words_->distance_ns_max[side_of(error_ns)];
-  if (magnitude(error_ns) > largest.load_relaxed()) {  // relaxed: as above
-    largest.store_relaxed(magnitude(error_ns));        // relaxed: orders nothing
-  }
-  // SYNC gather.count release: what undoes it stands.
-  count.store_release(before + 1);
-}
-
-template <class Memory>
-AnswerEffect Gather<Memory>::repeated(const GatherAnswer& answer) noexcept {
-  const bool contradicts =
-      (answer.state == TrinaryState::ready && conflict_rows_.test(answer.row)) ||
-      (answer.state == TrinaryState::conflict && ready_rows_.test(answer.row));
-  if (contradicts) return unchanged(words_->contradiction, AnswerOutcome::kContradiction);
-  return unchanged(words_->duplicate, AnswerOutcome::kDuplicate);
-}
-
-template <class Memory>
 AnswerEffect Gather<Memory>::unchanged(Counter& counter, AnswerOutcome outcome) noexcept {
   counter.store_relaxed(counter.load_relaxed() + 1);  // relaxed: one writer, and it orders nothing
   return {outcome, false, 0};
@@ -351,4 +295,5 @@ void Gather<Memory>::end(GatherEnd why, HostTime now) noexcept {
 
 }  // namespace mesh::sched
 
+#include "sched/gather_burst.hpp"
 #include "sched/gather_cold.hpp"

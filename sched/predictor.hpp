@@ -84,6 +84,11 @@ class Predictor {
   void on_answer(std::uint32_t row, const Arrival& arrival) noexcept {
     arrivals_.store(row, pack(arrival));
   }
+  // The same, packed by who has many of one operation.
+  void on_packed(std::span<const std::uint32_t> rows,
+                 std::span<const std::uint64_t> packed) noexcept {
+    arrivals_.store_all(rows, packed);
+  }
   void on_unanswered(std::uint32_t row) noexcept { arrivals_.miss(row); }
 
   // Upkeep. Nothing: what stands still holds. commit() ends a turn: classes take what its rows

@@ -72,6 +72,9 @@ class RowBitmap {
   }
 
   [[nodiscard]] std::uint32_t rows() const noexcept { return rows_; }
+  static constexpr std::uint64_t mask_of(std::uint32_t row) noexcept {
+    return std::uint64_t{1} << (row % kRowsPerWord);
+  }
 
   // A row number that came from a peer is checked before.
   [[nodiscard]] bool test(std::uint32_t row) const noexcept {
@@ -93,6 +96,17 @@ class RowBitmap {
     // SYNC rows.set release: what the writer stored for this row stands before its bit does.
     word.store_release(old | mask_of(row));
     return true;
+  }
+  // For who goes over many rows and keeps the word at hand: 64 rows at once. `bits` keeps what was
+  // set.
+  [[nodiscard]] std::uint64_t word_of(std::uint32_t row) const noexcept {
+    MESH_DCHECK(row < rows_);
+    return load(row / kRowsPerWord);
+  }
+  void store_word_of(std::uint32_t row, std::uint64_t bits) noexcept {
+    MESH_DCHECK(row < rows_);
+    // SYNC rows.set release: as in set()
+    words_[row / kRowsPerWord].store_release(bits);
   }
   // Exactly these rows; words beyond them are cleared.
   void assign(std::span<const std::uint64_t> rows) noexcept {
@@ -160,9 +174,6 @@ class RowBitmap {
  private:
   RowBitmap(Word* words, std::uint32_t rows) noexcept : words_(words), rows_(rows) {}
 
-  static constexpr std::uint64_t mask_of(std::uint32_t row) noexcept {
-    return std::uint64_t{1} << (row % kRowsPerWord);
-  }
   [[nodiscard]] std::size_t words() const noexcept { return row_bitmap_words(rows_); }
   [[nodiscard]] std::uint64_t load(std::size_t word) const noexcept {
     return words_[word].load_relaxed();  // relaxed: asked by the only writer

@@ -78,7 +78,7 @@ Status EngineLoop::State::adopt_operation(std::uint32_t slot, sched::BucketSorte
   order_again(operation, sorter);
   skip_what_left(operation, load(words.next_key));
   if (operation.state == OperationState::ended) {
-    operation.next_bucket = operation.bucket_count;
+    operation.next_order = operation.order_count;
     return {};
   }
   if (operation.body != kNoBody) bodies[operation.body % kBodies].is_open = true;
@@ -131,13 +131,14 @@ void EngineLoop::State::order_again(Operation& operation, sched::BucketSorter& s
 
 // Whole buckets, and of the next one those who had their turn.
 void EngineLoop::State::skip_what_left(Operation& operation, std::uint64_t next_key) {
-  operation.next_bucket = 0;
+  const auto key_at = [&](std::uint32_t at) { return operation.key[operation.order[at]]; };
   operation.next_order = 0;
-  while (operation.has_bucket_left() && operation.buckets[operation.next_bucket].key < next_key)
-    operation.next_order = operation.buckets[operation.next_bucket++].end;
+  while (operation.has_bucket_left() && operation.next_key() < next_key) ++operation.next_order;
   if (!operation.has_bucket_left()) return;
+  std::uint32_t bucket_end = operation.next_order + 1;
+  while (bucket_end != operation.order_count && key_at(bucket_end) == operation.next_key())
+    ++bucket_end;
   std::uint32_t* const first = operation.order.get() + operation.next_order;
-  const std::uint32_t bucket_end = operation.buckets[operation.next_bucket].end;
   std::uint32_t* const end = operation.order.get() + bucket_end;
   const std::uint32_t* const rest = std::stable_partition(first, end, [&](std::uint32_t place) {
     return operation.sent_before_death(place) != kNotSent;

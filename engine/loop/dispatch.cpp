@@ -30,14 +30,17 @@ std::int32_t units_between(std::int64_t target_ns, std::int64_t sent_ns) noexcep
 }  // namespace
 
 bool EngineLoop::State::fire_wheel() noexcept {
-  if (!continuing.empty() && go_on()) return true;
-  if (dispatched >= kDispatchSlotsPerTick) return true;  // pending took the turn
+  // Where pending or what was cut took the turn the wheel waits, and deadlines with it.
+  look_at_all = (!continuing.empty() && go_on()) || dispatched >= kDispatchSlotsPerTick;
+  if (look_at_all) return true;
   const sched::Advanced advanced =
       wheel->advance(now_ns, kFiresPerTick, [&](const sched::WheelEntry& entry) {
         // A deadline is looked at by gather(), after all answers that are already here.
+        if (entry.bucket == kDeadlineEntry) return ending.push_back(entry.operation);
         if (entry.bucket == kTimedEntry) return fire_timed(entry.operation - kMaxOperations);
-        if (entry.bucket != kDeadlineEntry) dispatch_bucket(entry.operation);
+        dispatch_bucket(entry.operation);
       });
+  look_at_all = advanced.more;
   return advanced.fired != 0 || advanced.more;
 }
 
@@ -56,22 +59,25 @@ void EngineLoop::State::dispatch_bucket(std::uint32_t slot) noexcept {
   Operation& operation = operations[slot];
   if (operation.state != OperationState::sending || !operation.has_bucket_left()) return;
   const std::int64_t start = clock();
-  const BucketRun bucket = operation.buckets[operation.next_bucket];
+  const std::uint32_t bucket_key = operation.next_key();
   if (!operation.is_lateness_known) {
     operation.is_lateness_known = true;
     if (leaving_due_ns.size() < leaving_due_ns.capacity())
-      leaving_due_ns.push_back(operation.planned_ns + bucket.key * operation.bucket_ns);
+      leaving_due_ns.push_back(operation.planned_ns + bucket_key * operation.bucket_ns);
   }
   const auto priority = static_cast<std::uint32_t>(operation.priority);
+  const auto is_of_bucket = [&](std::uint32_t i) {
+    return i != operation.order_count && operation.key[operation.order[i]] == bucket_key;
+  };
   std::uint32_t at = operation.next_order;
-  while (at != bucket.end && dispatched < kDispatchSlotsPerTick) {
+  while (is_of_bucket(at) && dispatched < kDispatchSlotsPerTick) {
     const auto station_at = [&](std::uint32_t i) {
       return registry->station_of(agent_index(operation.row_of(operation.order[i])));
     };
     const StationId station = station_at(at);
-    const std::uint32_t most = std::min(bucket.end, at + (kDispatchSlotsPerTick - dispatched));
+    const std::uint32_t most = at + (kDispatchSlotsPerTick - dispatched);
     std::uint32_t past = at + 1;
-    while (past < most && station_at(past) == station) ++past;
+    while (past < most && is_of_bucket(past) && station_at(past) == station) ++past;
     StationLink* const link = link_of(station);
     // Of a station that is away nothing is sent now; it is brought when it comes back.
     if (link != nullptr && !link->is_corrupt) {
@@ -83,12 +89,14 @@ void EngineLoop::State::dispatch_bucket(std::uint32_t slot) noexcept {
     at = past;
   }
   operation.next_order = at;
-  if (at == bucket.end) {
-    ++operation.next_bucket;
+  if (!is_of_bucket(at)) {
     operation.is_lateness_known = false;
     // SYNC operation.sent release: what left of the bucket stands in `sent`.
-    operation.words->next_key.store_release(std::uint64_t{bucket.key} + 1);
-    if (!schedule_next_bucket(slot)) close_body(operation);
+    operation.words->next_key.store_release(std::uint64_t{bucket_key} + 1);
+    if (!schedule_next_bucket(slot)) {
+      close_body(operation);
+      ending.push_back(slot);
+    }
   } else {
     continuing.push_back(slot);
   }

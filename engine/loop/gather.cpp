@@ -19,26 +19,34 @@ std::uint32_t us_of(std::int64_t ns) noexcept {
 
 }  // namespace
 
+// Only what can have changed is looked at: an operation that was opened, answered by everybody, all
+// sent, or whose deadline has come in this tick.
 bool EngineLoop::State::gather() noexcept {
-  bool worked = false;
-  for (std::size_t i = 0; i < sending.size();) {
-    const std::uint32_t slot = sending[i];
-    Operation& operation = operations[slot];
-    // Complete is complete only when everybody was sent to.
-    const sched::GatherEnd why = operation.gather->why_over(from_ns(now_ns));
-    if (why == sched::GatherEnd::kOpen ||
-        (why == sched::GatherEnd::kComplete && operation.has_bucket_left())) {
-      ++i;
-      continue;
-    }
-    const std::int64_t start = clock();
-    sending[i] = sending.back();
-    sending.pop_back();
-    end_operation(slot, why);
-    operation.cost.gather_ns += clock() - start;
-    worked = true;
+  if (look_at_all) {
+    look_at_all = false;
+    ending.assign(sending.begin(), sending.end());
   }
+  bool worked = false;
+  for (const std::uint32_t slot : ending) worked |= end_if_over(slot);
+  ending.clear();
   return worked;
+}
+
+bool EngineLoop::State::end_if_over(std::uint32_t slot) noexcept {
+  Operation& operation = operations[slot];
+  if (operation.state != OperationState::sending) return false;
+  // Complete is complete only when everybody was sent to.
+  const sched::GatherEnd why = operation.gather->why_over(from_ns(now_ns));
+  if (why == sched::GatherEnd::kOpen ||
+      (why == sched::GatherEnd::kComplete && operation.has_bucket_left()))
+    return false;
+  const std::int64_t start = clock();
+  operations[sending.back()].sending_at = operation.sending_at;
+  sending[operation.sending_at] = sending.back();
+  sending.pop_back();
+  end_operation(slot, why);
+  operation.cost.gather_ns += clock() - start;
+  return true;
 }
 
 void EngineLoop::State::end_operation(std::uint32_t slot, sched::GatherEnd why) noexcept {
@@ -46,7 +54,7 @@ void EngineLoop::State::end_operation(std::uint32_t slot, sched::GatherEnd why) 
   operation.gather->end(why, from_ns(now_ns));
   wheel->cancel_operation(slot);
   std::erase(continuing, slot);
-  operation.next_bucket = operation.bucket_count;
+  operation.next_order = operation.order_count;
   close_body(operation);
   const bool is_told = operation.source != AgentId{0};
   // relaxed: the state publishes it.

@@ -18,7 +18,6 @@ constexpr sched::BodyRegion kAnywhere{0, ~std::uint64_t{0}};  // the log checks 
 }  // namespace
 
 bool EngineLoop::State::intake() {
-  const std::int64_t start = clock();
   std::size_t budget = kIntakeRecordsPerTick;
   const std::size_t count = live.size();
   for (std::size_t i = 0; i < count && budget != 0; ++i) {
@@ -28,9 +27,7 @@ bool EngineLoop::State::intake() {
     if (now_ns - link.heard_ns > kSilentNs && counters.ticks % kSilentTurns != 0 &&
         !link.outbox.ready())
       continue;
-    const std::size_t taken = link.outbox.take(std::min(budget, kBurst), [&](auto view) {
-      take_record(link, view.read(), view.position());
-    });
+    const std::size_t taken = take_burst(link, std::min(budget, kBurst));
     if (taken == 0) continue;
     link.heard_ns = now_ns;
     link.has_taken = true;
@@ -40,7 +37,7 @@ bool EngineLoop::State::intake() {
   const std::size_t taken = kIntakeRecordsPerTick - budget;
   if (taken == 0) return false;
   // Each operation pays for its share of the records.
-  const std::int64_t took = clock() - start;
+  const std::int64_t took = clock() - now_ns;  // read right before the tick
   for (const std::uint32_t slot : answered_slots) {
     operations[slot].cost.gather_ns += took * answered_of[slot] / static_cast<std::int64_t>(taken);
     answered_of[slot] = 0;
@@ -99,48 +96,6 @@ void EngineLoop::State::take_answer(StationLink& link, const sched::AnswerRecord
   }
   if (answer.operation == OperationId{0}) return answer_letter(link, answer, position);
   take_operation_answer(answer, static_cast<std::uint32_t>(index));
-}
-
-void EngineLoop::State::take_operation_answer(const sched::AnswerRecord& answer,
-                                              std::uint32_t row) noexcept {
-  const std::uint32_t slot = slot_of(answer.operation);
-  if (slot >= operations.size() || operations[slot].serial != serial_of(answer.operation) ||
-      operations[slot].state == OperationState::free) {
-    ++counters.duplicates;  // its operation's place has gone to another one
-    return;
-  }
-  Operation& operation = operations[slot];
-  const std::uint32_t place = operation.place_of(row);
-  if (place >= operation.targets || !operation.is_sent(place)) {
-    ++counters.refused_records;
-    return;
-  }
-  if (answered_of[slot]++ == 0) answered_slots.push_back(slot);
-  const std::int64_t sent_ns = operation.sent_ns(place);
-  const std::int64_t predicted_ns = std::int64_t{operation.predicted[place]} * sched::kLeadUnitNs;
-  const sched::AnswerEffect effect = operation.gather->on_answer(
-      {.row = place,
-       .state =
-           answer.kind == sched::RecordKind::refusal ? sched::TrinaryState::transit : answer.state,
-       .finished_ns = answer.finished_ns,
-       .sent_ns = sent_ns,
-       .predicted_ns = predicted_ns},
-      from_ns(now_ns));
-  if (effect.outcome > sched::AnswerOutcome::kLate) {
-    ++counters.duplicates;
-    return;
-  }
-  if (const std::uint32_t depth = own(agents.queue_depth, row); depth != 0)
-    put(agents.queue_depth, row, depth - 1);
-  if (!effect.has_residual) return;
-  predictor->on_answer(row, {.observed_ns = effect.residual_ns + predicted_ns,
-                             .processing_ns = std::int64_t{answer.processing_us} * kNsPerUs,
-                             .weight = operation.weight,
-                             .queue_depth = operation.queue[place],
-                             .late = effect.outcome == sched::AnswerOutcome::kLate});
-  if (operation.notes != nullptr)
-    operation.notes[place].finished_ns =
-        std::clamp(answer.finished_ns, sent_ns, std::max(sent_ns, now_ns));
 }
 
 // Sends.

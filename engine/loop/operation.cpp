@@ -31,9 +31,8 @@ Status bind(Operation& operation, const Slots& slots, std::uint32_t at, std::uin
   MESH_TRY(operation.inbox_place, slots.part<Operation::InboxPlace>("place", at));
   MESH_TRY(operation.key, slots.part<std::uint16_t>("bucket", at));
   MESH_TRY(operation.queue, slots.part<std::uint8_t>("queue", at));
-  operation.bucket_room = std::min(targets, kBucketsPerOperation);
-  operation.order = std::make_unique_for_overwrite<std::uint32_t[]>(targets);
-  operation.buckets = std::make_unique_for_overwrite<BucketRun[]>(operation.bucket_room);
+  // Zeroed, so touched: no page fault in the loop.
+  operation.order = std::make_unique<std::uint32_t[]>(targets);
   return {};
 }
 

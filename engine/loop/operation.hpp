@@ -73,12 +73,6 @@ inline constexpr std::uint8_t kOperationConfidential = 1U << 0;  // never throug
 inline constexpr std::uint8_t kOperationNow = 1U << 1;           // no T: sent at once
 inline constexpr std::uint8_t kOperationByT = 1U << 2;           // aimed so, not at the centre
 
-// Targets [begin, end) of the order leave together.
-struct BucketRun {
-  std::uint32_t key = 0;
-  std::uint32_t end = 0;
-};
-
 // What only a trace shows.
 struct TraceNote {
   std::int64_t finished_ns = 0;      // 0: no answer yet
@@ -102,16 +96,13 @@ struct Operation {
   std::span<std::uint16_t> key;
   std::span<std::uint8_t> queue;           // depth when planned: what the predictor learns by
   std::unique_ptr<std::uint32_t[]> order;  // places, by bucket, of one station together
-  std::unique_ptr<BucketRun[]> buckets;    // those that hold anybody, by key
-  std::uint32_t bucket_room = 0;
 
   // Of the tenant; what stands in memory too is copied here.
   OperationState state = OperationState::free;
   std::uint32_t serial = 0;  // in its id: an answer to an old tenant of the slot is no answer
   std::uint32_t targets = 0;
-  std::uint32_t bucket_count = 0;
-  std::uint32_t next_bucket = 0;  // of `buckets`
-  std::uint32_t next_order = 0;   // within that bucket
+  std::uint32_t order_count = 0;  // places in `order`
+  std::uint32_t next_order = 0;   // those before it have had their turn
   AgentId source{};
   sched::MessageId id{};
   std::int64_t target_ns = 0;
@@ -125,6 +116,7 @@ struct Operation {
   sched::Priority priority = sched::Priority::normal;
   std::uint8_t marks = 0;
   bool is_lateness_known = false;  // of the bucket that is leaving
+  std::uint32_t sending_at = 0;    // among those that are sending
   OperationCost cost;
   std::unique_ptr<TraceNote[]> notes;  // by place, where a trace was asked for
 
@@ -143,7 +135,9 @@ struct Operation {
     return found != end && *found == row ? static_cast<std::uint32_t>(found - rows.begin())
                                          : targets;
   }
-  [[nodiscard]] bool has_bucket_left() const noexcept { return next_bucket < bucket_count; }
+  [[nodiscard]] bool has_bucket_left() const noexcept { return next_order < order_count; }
+  // Of the bucket that leaves next or is leaving; only while there is one.
+  [[nodiscard]] std::uint32_t next_key() const noexcept { return key[order[next_order]]; }
   // Everybody has had their say, or nobody was meant.
   [[nodiscard]] bool is_settled() const noexcept { return gather->is_complete(); }
   [[nodiscard]] bool has_answered(std::uint32_t place) const noexcept {
@@ -158,6 +152,11 @@ struct Operation {
   }
   [[nodiscard]] std::int32_t sent_units(std::uint32_t place) const noexcept {
     return sent[place].load_relaxed();  // relaxed: asked by the only writer
+  }
+  // Of a slot that is free: nobody looks, and its state, stored with release, comes after.
+  void forget_sent() noexcept {
+    static_assert(sizeof(Sent) == sizeof(std::int32_t));
+    std::fill_n(reinterpret_cast<std::int32_t*>(sent.data()), targets, kNotSent);
   }
   // For a successor.
   [[nodiscard]] std::int32_t sent_before_death(std::uint32_t place) const noexcept {

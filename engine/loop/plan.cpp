@@ -10,6 +10,7 @@ namespace mesh::engine {
 namespace {
 
 constexpr std::uint32_t kNoSlot = ~std::uint32_t{0};
+constexpr std::uint32_t kSettledKept = 4;
 
 }  // namespace
 
@@ -118,18 +119,33 @@ void EngineLoop::State::note_plan(Operation& operation) const {
 }
 
 // A free slot, or that of the operation that has been over for longest: until then it takes late
-// answers.
+// answers. Where everybody has answered none can come: of such wide ones the last few are kept for
+// traces, and the oldest one's memory, still in the cache, serves before any that is cold.
 std::uint32_t EngineLoop::State::free_slot(bool wide) const noexcept {
   const std::uint32_t first = wide ? 0 : kMaxWideOperations;
   const std::uint32_t end = wide ? kMaxWideOperations : kMaxOperations;
+  const auto older = [&](std::uint32_t slot, std::uint32_t than) {
+    return than == kNoSlot || operations[slot].target_ns < operations[than].target_ns ? slot : than;
+  };
+  std::uint32_t free = kNoSlot;
   std::uint32_t oldest = kNoSlot;
+  std::uint32_t oldest_settled = kNoSlot;
+  std::uint32_t settled = 0;
   for (std::uint32_t slot = first; slot < end; ++slot) {
     const Operation& operation = operations[slot];
-    if (operation.state == OperationState::free) return slot;
+    if (operation.state == OperationState::free) {
+      if (!wide) return slot;
+      free = std::min(free, slot);
+      continue;
+    }
     if (operation.state != OperationState::ended) continue;
-    if (oldest == kNoSlot || operation.target_ns < operations[oldest].target_ns) oldest = slot;
+    oldest = older(slot, oldest);
+    if (!operation.is_settled()) continue;
+    oldest_settled = older(slot, oldest_settled);
+    ++settled;
   }
-  return oldest;
+  if (wide && settled > kSettledKept) return oldest_settled;
+  return free != kNoSlot ? free : oldest;
 }
 
 // What a request asks for, checked. Broadcasts have everybody in their first bucket: the pass has
@@ -229,7 +245,6 @@ void EngineLoop::State::plan(std::uint32_t slot, const sched::PlanParameters& pa
                              Meant& meant) noexcept {
   Operation& operation = operations[slot];
   if (order_is_stale) index_by_station();
-  operation.next_bucket = 0;
   operation.next_order = 0;
   sched::PlanOutcome outcome = sched::PlanOutcome::kPlanned;
   std::span<const std::uint32_t> by_station = order;
@@ -244,9 +259,7 @@ void EngineLoop::State::plan(std::uint32_t slot, const sched::PlanParameters& pa
   MESH_ASSERT(outcome == sched::PlanOutcome::kPlanned);  // as many rows and buckets as it has
   std::copy(planner->lead().begin(), planner->lead().end(), operation.lead.begin());
   std::copy(planner->base().begin(), planner->base().end(), operation.predicted.begin());
-  for (std::uint32_t place = 0; place < operation.targets; ++place)
-    operation.queue[place] =
-        static_cast<std::uint8_t>(std::min(own(agents.queue_depth, operation.row_of(place)), 255U));
+  note_queues(operation);
   std::copy(planner->key().begin(), planner->key().end(), operation.key.begin());
   meant.skipped.invalid_impedance = planner->counts().invalid;
   if ((operation.marks & kOperationNow) != 0) {
@@ -280,6 +293,16 @@ sched::ImpedanceColumns EngineLoop::State::wide_columns(sched::Aim aim) const no
                       .residual_ms = floats(residual),
                       .confidence = confidence.values().data(),
                       .history = agents.history.values().data()}};
+}
+
+// How much each target has to do already: what the predictor learns by.
+void EngineLoop::State::note_queues(Operation& operation) noexcept {
+  const std::uint32_t* const depths =
+      operation.is_wide() ? agents.queue_depth.values().data() : narrow->queue_depth.of.data();
+  std::uint8_t* const noted = operation.queue.data();
+  const std::uint32_t targets = operation.targets;
+  for (std::uint32_t place = 0; place < targets; ++place)
+    noted[place] = static_cast<std::uint8_t>(std::min(depths[place], 255U));
 }
 
 // The marked rows, ascending, with what the pass needs of them.
@@ -316,16 +339,11 @@ void EngineLoop::State::collect_narrow(Operation& operation, sched::Aim aim) noe
   });
 }
 
-// The sorted rows, and where each bucket that holds anybody ends.
+// The sorted rows: where a bucket ends, the key of the next one differs.
 void EngineLoop::State::order_buckets(Operation& operation,
                                       const sched::BucketSorter& sorted) noexcept {
   std::copy(sorted.scheduled().begin(), sorted.scheduled().end(), operation.order.get());
-  const std::span<const std::uint32_t> offsets = sorted.offsets();
-  operation.bucket_count = 0;
-  for (std::uint32_t key = 0; key < sorted.bucket_count(); ++key) {
-    if (offsets[key] == offsets[key + 1]) continue;
-    operation.buckets[operation.bucket_count++] = {key, offsets[key + 1]};
-  }
+  operation.order_count = static_cast<std::uint32_t>(sorted.scheduled().size());
 }
 
 // One bucket for everybody whose impedance makes sense.
@@ -338,15 +356,13 @@ void EngineLoop::State::order_at_once(Operation& operation,
     key = 0;
     operation.order[count++] = place;
   }
-  operation.bucket_count = count == 0 ? 0 : 1;
-  operation.buckets[0] = {0, count};
+  operation.order_count = count;
 }
 
 // The marked rows without those that are skipped, for the gather.
 void EngineLoop::State::fill_gather(Operation& operation,
                                     const sched::GatherOptions& gather) noexcept {
-  for (std::uint32_t place = 0; place < operation.targets; ++place)
-    operation.sent[place].store_relaxed(kNotSent);  // relaxed: the state publishes it
+  operation.forget_sent();
   std::uint64_t* const words = eligible.front().words;
   std::size_t word_count = eligible.size() * 8;
   if (!operation.is_wide()) {  // its places, all of them
@@ -403,7 +419,9 @@ void EngineLoop::State::publish(Operation& operation, const sched::MessageHeader
 void EngineLoop::State::start_sending(std::uint32_t slot) noexcept {
   Operation& operation = operations[slot];
   operation.is_lateness_known = false;
+  operation.sending_at = static_cast<std::uint32_t>(sending.size());
   sending.push_back(slot);
+  ending.push_back(slot);  // nobody may be meant, or, adopted, everybody has answered
   static_cast<void>(wheel->schedule({.operation = slot,
                                      .bucket = kDeadlineEntry,
                                      .due_ns = to_ns(operation.gather->deadline())}));
@@ -414,7 +432,7 @@ void EngineLoop::State::start_sending(std::uint32_t slot) noexcept {
 bool EngineLoop::State::schedule_next_bucket(std::uint32_t slot) noexcept {
   const Operation& operation = operations[slot];
   if (!operation.has_bucket_left()) return false;
-  const std::uint32_t key = operation.buckets[operation.next_bucket].key;
+  const std::uint32_t key = operation.next_key();
   static_cast<void>(wheel->schedule({.operation = slot,
                                      .bucket = 0,
                                      .due_ns = operation.planned_ns + key * operation.bucket_ns}));

@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "engine/agent_rows.hpp"
+#include "engine/loop/answer_burst.hpp"
 #include "engine/loop/engine_loop.hpp"
 #include "engine/loop/operation.hpp"
 #include "engine/loop/parked_store.hpp"
@@ -43,7 +44,6 @@ inline constexpr std::uint32_t kHeldPerAgent = 1'024;  // messages for one agent
 inline constexpr std::uint32_t kOwedShare = 4;         // of all entries one agent has a quarter
 inline constexpr std::uint32_t kAnsweredKept = 256;    // answers to the engine's own messages
 inline constexpr std::size_t kAnsweredBodyBytes = std::size_t{60} << 10;
-inline constexpr std::size_t kBurst = 256;  // records of one station in a tick
 static_assert(kParkedBlockBytes == kBodyBytesPerAgent);
 
 // The planner reads whole cache lines.
@@ -141,7 +141,9 @@ struct EngineLoop::State {
   std::unique_ptr<std::byte[]> answered_bodies;  // kAnsweredBodyBytes each
   std::uint64_t answered_head = 0;
   std::uint64_t answered_tail = 0;
-  std::vector<std::byte> scratch;  // one message, being copied
+  // One message, being copied; not cleared: pages come as messages need them.
+  std::unique_ptr<std::byte[]> scratch_bytes;
+  std::span<std::byte> scratch;
   // Of what waits. Above every place in an inbox and every moment: an entry whose writer died while
   // it changed state keeps one of those, and is first in line, as it was.
   std::uint64_t next_turn = std::uint64_t{1} << 63;
@@ -152,6 +154,7 @@ struct EngineLoop::State {
   std::int64_t mesh_epoch_ns = 0;
   std::uint32_t upkeep_row = 0;
   std::int64_t upkeep_ns = 0;
+  std::int64_t warmed_due_ns = 0;
   std::uint32_t dispatched = 0;              // deliveries of this tick
   std::uint64_t sequence = 0;                // of the engine's own messages
   std::vector<std::uint32_t> over;           // entries answered in this tick
@@ -161,6 +164,9 @@ struct EngineLoop::State {
   std::vector<std::uint32_t> continuing;     // operations whose bucket was cut by the tick's bound
   std::vector<std::uint32_t> answered_of;    // by slot: answers of this intake
   std::vector<std::uint32_t> answered_slots;
+  std::unique_ptr<AnswerBurst> burst = std::make_unique<AnswerBurst>();
+  std::vector<std::uint32_t> ending;  // operations that may be over
+  bool look_at_all = false;           // not all that was due has been seen in this tick
   sched::LatenessHistogram lateness;
   LoopCounters counters;
 
@@ -229,13 +235,20 @@ struct EngineLoop::State {
   void take_record(StationLink& link, const Ring::Record& record, std::uint64_t position) noexcept;
   void take_answer(StationLink& link, const sched::AnswerRecord& answer,
                    std::uint64_t position) noexcept;
-  void take_operation_answer(const sched::AnswerRecord& answer, std::uint32_t row) noexcept;
   void take_send(StationLink& link, const sched::SendRecord& send, std::uint64_t position) noexcept;
   [[nodiscard]] Errc apply_send(StationLink& link, const sched::SendRecord& send,
                                 sched::MessageId id, bool again) noexcept;
   [[nodiscard]] Errc open_for(const sched::SendRecord& send, sched::MessageHeader& header) noexcept;
   void read_marks(StationLink& link) noexcept;
   void free_taken() noexcept;
+
+  // answers.cpp
+  std::size_t take_burst(StationLink& link, std::size_t limit) noexcept;
+  void take_operation_answer(const sched::AnswerRecord& answer, std::uint32_t row) noexcept;
+  [[nodiscard]] AnsweredOperation answered_operation(OperationId id) const noexcept;
+  void apply_answers(std::uint32_t slot, std::size_t count) noexcept;
+  void learn_answers(const Operation& operation, std::size_t count) noexcept;
+  void note_finished(const Operation& operation, std::size_t count) noexcept;
 
   // letters.cpp
   [[nodiscard]] Errc post(const Letter& letter,
@@ -306,6 +319,7 @@ struct EngineLoop::State {
   [[nodiscard]] sched::PlanRequest plan_request(const OperationRequest& request,
                                                 HostTime target) const noexcept;
   void plan(std::uint32_t slot, const sched::PlanParameters& parameters, Meant& meant) noexcept;
+  void note_queues(Operation& operation) noexcept;
   void collect_narrow(Operation& operation, sched::Aim aim) noexcept;
   [[nodiscard]] sched::ImpedanceColumns wide_columns(sched::Aim aim) const noexcept;
   [[nodiscard]] sched::NominalInputs nominal_inputs(std::uint32_t row) const noexcept;
@@ -343,12 +357,14 @@ struct EngineLoop::State {
 
   // gather.cpp
   bool gather() noexcept;
+  bool end_if_over(std::uint32_t slot) noexcept;
   void end_operation(std::uint32_t slot, sched::GatherEnd why) noexcept;
   void tell_result(std::uint32_t slot, bool again) noexcept;
   void free_operation(std::uint32_t slot) noexcept;
 
   // upkeep.cpp
-  void upkeep() noexcept;
+  void upkeep(std::int64_t due_ns) noexcept;
+  void warm_next() noexcept;
   void copy_self(std::uint32_t row) noexcept;
   void copy_medians(std::uint32_t row, sched::RowFacts& facts) noexcept;
   void expire_names() noexcept;

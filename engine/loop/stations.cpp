@@ -238,13 +238,14 @@ bool EngineLoop::State::is_owed(const Operation& operation, std::uint32_t place)
 // Its bucket is leaving, and this place has had its turn.
 bool EngineLoop::State::is_leaving(const Operation& operation, std::uint32_t place) noexcept {
   if (!operation.has_bucket_left()) return false;
-  const BucketRun& bucket = operation.buckets[operation.next_bucket];
-  if (operation.key[place] != bucket.key) return false;
-  const std::uint32_t* const first =
-      operation.order.get() +
-      (operation.next_bucket == 0 ? 0 : operation.buckets[operation.next_bucket - 1].end);
-  const std::uint32_t* const next = operation.order.get() + operation.next_order;
-  return std::find(first, std::max(first, next), place) < next;
+  const std::uint32_t key = operation.next_key();
+  if (operation.key[place] != key) return false;
+  for (std::uint32_t at = operation.next_order; at-- != 0;) {
+    const std::uint32_t had_turn = operation.order[at];
+    if (operation.key[had_turn] != key) return false;
+    if (had_turn == place) return true;
+  }
+  return false;
 }
 
 // Agents.

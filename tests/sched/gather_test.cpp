@@ -1,5 +1,6 @@
 #include "sched/gather.hpp"
 
+#include <algorithm>
 #include <map>
 #include <random>
 
@@ -95,6 +96,41 @@ TEST(Gather, NobodySentToIsAnErrorAndNoDivisionByZero) {
   EXPECT_EQ(status_of(gather.result(kNow)).error().sentence,
             "gather: of 30000 targets none was sent anything; skipped: 29990 "
             "insufficient_lead_time, 7 invalid_impedance, 2 capability_mismatch, 1 not_routable");
+}
+
+TEST(Gather, ABurstIsItsAnswersOneByOne) {
+  std::mt19937_64 random(mesh::testing::seed());
+  for (unsigned round = 0; round < 200; ++round) {
+    const std::uint32_t rows = 1 + static_cast<std::uint32_t>(random() % 300);
+    Place one(rows);
+    Place many(rows);
+    const auto scheduled = static_cast<std::uint32_t>(random() % (rows + 1));
+    auto by_one = one.started(scheduled);
+    auto by_burst = many.started(scheduled);
+    for (unsigned burst = 0; burst < 8; ++burst) {
+      std::vector<GatherAnswer> answers(random() % 257);
+      for (GatherAnswer& each : answers) {
+        const auto state = static_cast<TrinaryState>(static_cast<int>(random() % 4) - 1);
+        const auto error = static_cast<std::int64_t>(random() % 600) * kNsPerMs - 300 * kNsPerMs;
+        each = answer(static_cast<std::uint32_t>(random() % (rows + 2)), state, error);
+      }
+      std::vector<AnswerEffect> effects(answers.size());
+      by_burst.on_answers(answers, kNow, effects);
+      for (std::size_t i = 0; i < answers.size(); ++i) {
+        const AnswerEffect want = by_one.on_answer(answers[i], kNow);
+        ASSERT_EQ(effects[i].outcome, want.outcome) << "round " << round << " answer " << i;
+        ASSERT_EQ(effects[i].has_residual, want.has_residual);
+        ASSERT_EQ(effects[i].residual_ns, want.residual_ns);
+      }
+      if (burst == 5) {
+        by_one.end(GatherEnd::kWindow, kNow);
+        by_burst.end(GatherEnd::kWindow, kNow);
+      }
+    }
+    ASSERT_TRUE(by_burst.verify());
+    ASSERT_EQ(outcome_of(by_burst), outcome_of(by_one));
+    ASSERT_TRUE(std::ranges::equal(many.bytes().span(), one.bytes().span()));
+  }
 }
 
 TEST(Gather, ReadyAndConflictAreCountedApart) {

@@ -197,6 +197,99 @@ TEST(EngineLoopOperations, ABucketLargerThanATicksBoundLeavesInSeveralTicks) {
   EXPECT_EQ(mesh.loop->lateness().count(), 1U);
 }
 
+TEST(EngineLoopOperations, ADeadlineIsKeptWhileAnotherOperationTakesAllOfATicksRoom) {
+  LoopFixture mesh(10'000, 1);
+  RawStation& station = mesh.add(1, 10'000, "a");
+  const std::vector<AgentId> silent{mesh.ids[1][0]};
+  must(mesh.loop->open({.targets = sched::selector(sched::SelectorKind::list, 1),
+                        .list = silent,
+                        .horizon = Nanos{60 * kMs},
+                        .timeout = Nanos{100 * kMs}},
+                       from_ns(mesh.now_ns)));
+  mesh.run(99 * kMs, kMs, [&] { station.poll(); });
+  must(mesh.loop->open({.at_once = true}, from_ns(mesh.now_ns)));
+  mesh.tick();
+  EXPECT_EQ(station.poll().size(), 4'096U);
+  ASSERT_FALSE(mesh.loop->take_finished());
+  mesh.tick(kMs);  // its deadline, and the second part of the broadcast
+  EXPECT_EQ(station.poll().size(), 4'096U);
+  const auto finished = mesh.loop->take_finished();
+  ASSERT_TRUE(finished);
+  EXPECT_EQ(finished->result.end, sched::GatherEnd::kTimeout);
+}
+
+TEST(EngineLoopOperations, EachOfManyEndsAtItsOwnDeadlineOrWithItsLastAnswer) {
+  Pair mesh;
+  constexpr std::uint32_t kMany = 300;
+  std::map<OperationId, std::int64_t> ends;
+  for (std::uint32_t i = 0; i < kMany; ++i) {
+    const std::int64_t timeout = (100 + i * 7 % 400) * kMs;
+    const auto id = must(mesh.loop->open({.horizon = Nanos{60 * kMs}, .timeout = Nanos{timeout}},
+                                         from_ns(mesh.now_ns)));
+    ends[id] = mesh.now_ns + timeout;
+  }
+  std::size_t finished = 0;
+  mesh.run(600 * kMs, kMs / 2, [&] {
+    for (auto& station : mesh.stations)
+      for (const auto& delivery : station->poll()) {
+        if (static_cast<std::uint64_t>(delivery.operation) % 3 != 0) continue;
+        station->answer(delivery, TrinaryState::ready, mesh.now_ns);
+      }
+    while (const auto over = mesh.loop->take_finished()) {
+      ++finished;
+      const bool is_answered = static_cast<std::uint64_t>(over->id) % 3 == 0;
+      EXPECT_EQ(over->result.end,
+                is_answered ? sched::GatherEnd::kComplete : sched::GatherEnd::kTimeout);
+      if (is_answered) continue;
+      EXPECT_EQ(ends[over->id], mesh.now_ns);
+    }
+  });
+  EXPECT_EQ(finished, kMany);
+}
+
+TEST(EngineLoopOperations, MemoryOfAWideOneThatAllHaveAnsweredServesAgainTheLastFourCanBeTraced) {
+  LoopFixture mesh(1'500, 1);
+  RawStation& station = mesh.add(1, 1'500, "a");
+  std::set<std::uint64_t> slots;
+  std::vector<OperationId> ids;
+  for (int i = 0; i < 20; ++i) {
+    ids.push_back(must(mesh.loop->open({.horizon = Nanos{60 * kMs}}, from_ns(mesh.now_ns))));
+    slots.insert(static_cast<std::uint64_t>(ids.back()) & 0xFFFF);
+    mesh.run(100 * kMs, kMs, [&] {
+      for (const auto& delivery : station.poll())
+        station.answer(delivery, TrinaryState::ready, mesh.now_ns);
+    });
+    ASSERT_TRUE(mesh.loop->take_finished());
+    for (std::size_t back = 0; back < 4 && back < ids.size(); ++back)
+      EXPECT_EQ(mesh.loop->trace(ids[ids.size() - 1 - back]).size(), 1'500U) << back;
+  }
+  EXPECT_LE(slots.size(), 6U);
+  EXPECT_TRUE(mesh.loop->verify());
+}
+
+TEST(EngineLoopOperations, AWideOneThatSomebodyOwesAnAnswerKeepsItsMemoryAsLongAsOthersAreFree) {
+  LoopFixture mesh(1'500, 1);
+  RawStation& station = mesh.add(1, 1'500, "a");
+  std::optional<sched::DeliveryRecord> owed;
+  for (int i = 0; i < 20; ++i) {
+    must(mesh.loop->open({.horizon = Nanos{60 * kMs}, .timeout = Nanos{90 * kMs}},
+                         from_ns(mesh.now_ns)));
+    mesh.run(100 * kMs, kMs, [&] {
+      for (const auto& delivery : station.poll())
+        if (!owed && delivery.target == mesh.ids[1][7])
+          owed = delivery;
+        else
+          station.answer(delivery, TrinaryState::ready, mesh.now_ns);
+    });
+    ASSERT_TRUE(mesh.loop->take_finished());
+  }
+  ASSERT_TRUE(owed);
+  ASSERT_TRUE(station.answer(*owed, TrinaryState::ready, mesh.now_ns));
+  mesh.tick(kMs);
+  EXPECT_EQ(mesh.loop->counters().duplicates, 0U) << "late, and taken";
+  EXPECT_TRUE(mesh.loop->verify());
+}
+
 TEST(EngineLoopOperations, NoTickAllocates) {
   Pair mesh;
   const auto work = [&] {
