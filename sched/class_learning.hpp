@@ -21,7 +21,8 @@
 // With p the class's word, s the agent's own share of earlier samples and x what came now (0 or 1),
 //     tau^2 = mean (x - p)(s - p)     by how much agents of the class differ, free of chance
 //     k     = mean p (1 - p) / tau^2 - 1
-// Where agents are all alike k is large and chance moves nobody; where some never answer it is small.
+// Where agents are all alike k is large and chance moves nobody; where some never answer it is
+// small.
 //
 // Reliability. Of predictions with at least 8 sends behind them, by 16 steps of probability: how
 // many were said, and by how much they came true more often than was said, in sum. calibrate()

@@ -51,6 +51,8 @@ void collect_errors(const DemoOperation& operation, DemoErrors& errors) {
     const std::int64_t error_ns = late_ns < 0 ? -late_ns : late_ns;
     errors.all_ns.push_back(error_ns);
     if (target.drawn.jitter_ms() < kLowJitterMs) errors.low_jitter_ns.push_back(error_ns);
+    const std::int64_t took_ns = target.trace.finished_ns - target.trace.sent_ns;
+    errors.swarm_late_ns.push_back(std::max<std::int64_t>(took_ns - target.drawn_ns, 0));
   }
 }
 
@@ -60,6 +62,7 @@ void set_errors(DemoErrors& errors, DemoFigures& figures) {
   figures.inside_50ms = share_of(static_cast<std::uint64_t>(inside), errors.all_ns.size());
   figures.arrival_error_ms = percentiles_ms(errors.all_ns);
   figures.arrival_error_low_jitter_ms = percentiles_ms(errors.low_jitter_ns);
+  figures.swarm_late_ms = percentiles_ms(errors.swarm_late_ns);
 }
 
 // The errors of a model that would have sent each early by lead_ns(target).
@@ -136,6 +139,7 @@ nlohmann::ordered_json json_of(const DemoFigures& figures) {
           {"status", figures.status},
           {"arrival_error_ms", json_of(figures.arrival_error_ms)},
           {"arrival_error_low_jitter_ms", json_of(figures.arrival_error_low_jitter_ms)},
+          {"swarm_late_ms", json_of(figures.swarm_late_ms)},
           {"inside_50ms", json_of(figures.inside_50ms)},
           {"engine_us",
            {{"plan", figures.plan_us},
@@ -222,6 +226,8 @@ void DemoReport::add(const DemoOperation& operation) {
   set_models(operation, figures);
   count_reliability(operation);
   errors_.all_ns.insert(errors_.all_ns.end(), errors.all_ns.begin(), errors.all_ns.end());
+  errors_.swarm_late_ns.insert(errors_.swarm_late_ns.end(), errors.swarm_late_ns.begin(),
+                               errors.swarm_late_ns.end());
   errors_.low_jitter_ns.insert(errors_.low_jitter_ns.end(), errors.low_jitter_ns.begin(),
                                errors.low_jitter_ns.end());
   skipped_ = {};
@@ -373,6 +379,12 @@ void DemoReport::write_summary(const Run& run, std::ostream& out) const {
         "Of agents that are steady themselves (jitter under 2 ms): half within "
         "{:.1f} ms, 9 in 10\nwithin {:.1f} ms.\n",
         last.arrival_error_low_jitter_ms->p50, last.arrival_error_low_jitter_ms->p90);
+  }
+  if (last.swarm_late_ms) {
+    out << fmt::format(
+        "In these times is what answers waited for a processor here: half of them {:.1f} ms, 9 in "
+        "10\nup to {:.1f} ms.\n",
+        last.swarm_late_ms->p50, last.swarm_late_ms->p90);
   }
   out << fmt::format(
       "The engine itself took {:.0f} us to plan, {:.0f} us to send, {:.0f} us to "

@@ -56,6 +56,7 @@ struct DemoOperation {
 // enough that the mesh's error can be told from it.
 inline constexpr double kLowJitterMs = 2;
 struct DemoErrors {
+  std::vector<std::int64_t> swarm_late_ns;
   std::vector<std::int64_t> all_ns;
   std::vector<std::int64_t> low_jitter_ns;
 };
@@ -92,6 +93,9 @@ struct DemoFigures {
   std::string status;              // SUCCESS, PARTIAL, NO_SCHEDULABLE_AGENTS
   std::optional<ErrorPercentiles> arrival_error_ms;
   std::optional<ErrorPercentiles> arrival_error_low_jitter_ms;
+  // By how much answers came later than they were drawn to, for want of a processor: in the errors
+  // above, and nothing that a mesh could predict of an agent.
+  std::optional<ErrorPercentiles> swarm_late_ms;
   std::optional<double> inside_50ms;
   double plan_us = 0;
   double dispatch_us = 0;

@@ -94,6 +94,7 @@ TEST(DemoReport, HasTheFiguresOfTheWorkedExample) {
             R"("coverage":0.7692307692307693,"status":"PARTIAL",)"
             R"("arrival_error_ms":{"p50":50.0,"p90":90.0,"p99":100.0},)"
             R"("arrival_error_low_jitter_ms":{"p50":60.0,"p90":100.0,"p99":100.0},)"
+            R"("swarm_late_ms":{"p50":0.0,"p90":0.0,"p99":42.0},)"
             R"("inside_50ms":0.5454545454545454,)"
             R"("engine_us":{"plan":12.5,"dispatch":64.0,"gather":125.0},"wakes":2,)"
             R"("wake_us":13.0})");
