@@ -141,6 +141,10 @@ class Survival {
       answer_some(*station);
     }
   }
+  // An operation of each station, whatever chance says.
+  void open_operations() {
+    for (auto& station : stations_) open(*station);
+  }
   void settle() {
     for (int round = 0; round < 60 && !is_settled(); ++round) {
       const int status = run_engine(60, [] {});
@@ -363,7 +367,9 @@ TEST(EngineLoopRestart, KilledAtEachPointOfATickItLosesNothing) {
     int killed = 0;
     for (const unsigned at_count : {1U, 2U, 3U, 5U, 20U}) {
       for (int i = 0; i < 60; ++i) mesh.act();
-      const int status = mesh.run_engine(200, [&] {
+      mesh.open_operations();
+      // Longer than an operation takes that not everybody answers: 80 ms to T, 500 ms window.
+      const int status = mesh.run_engine(700, [&] {
         points::arm(
             point, at_count, [](void*) { ::kill(::getpid(), SIGKILL); }, nullptr);
       });
