@@ -5,11 +5,11 @@
 //   Report ──▶ recording ──────────▶ queued ──────────────────▶ resolving ──▶ closed
 //              record, quarantine    acknowledge, escalate      │ run_step, StepEnded, record, ...
 //                                                               │ a step failed, or needs a person
-//                                                               └──▶ for_person ── Decided ──▶ closed
+//                                                               └─▶ for_person ─ Decided ─▶ closed
 //
 // Nothing is acknowledged, and no step is taken, before the record of what led to it is durable.
 // Every step that was done is a record of its own. A conflict that is not resolved by its deadline
-// is escalated once: to its sector's coordinator, or, where that one knows already, to the operator.
+// is escalated once: to its sector's coordinator or, where that one knows already, the operator.
 //
 // Callers     one thread.
 // Progress    apply, tick: O(log n) each action; they allocate. tick starts and raises at most

@@ -1,7 +1,7 @@
 // Recorder: takes records from the mesh and makes them durable, and never makes the mesh wait.
 //
 //              offer()                    append()
-//   any thread ──────▶ queue ──▶ turn() ──────────▶ store          all that came meanwhile: one commit
+//   any thread ──────▶ queue ──▶ turn() ──────────▶ store         what came meanwhile: one commit
 //                                  │  store down or full
 //                                  ├──▶ spill file                 fdatasync, then the same promise
 //                                  └◀── catch-up, in order, once the store is back
@@ -16,8 +16,8 @@
 // Units       records; Nanos of whatever clock turn() is given.
 // If the      store fails: records go to the spill file, an alarm is raised, opening is tried again
 // other side  after retry_first, then twice as long each time up to retry_max.
-// dies,       spill file is full as well: what was taken stays in memory, the queue fills, and offer
-// or lies     answers kFull: refused, counted, never dropped.
+// dies,       spill file is full as well: what was taken stays in memory, the queue fills, and
+// or lies     offer answers kFull: refused, counted, never dropped.
 //             process dies: what on_durable has named is there, once; the rest is there or not.
 // Errors      kFull, kInvalid (offer). create -> errors of the spill file; a store that is down is
 //             none.
@@ -53,9 +53,9 @@ enum class RecorderStep : std::uint8_t { before_write, before_acknowledge, in_ca
 struct RecorderOptions {
   std::function<Result<std::unique_ptr<Store>>()> open_store;
   SpillOptions spill;
-  std::size_t queue_records = 65'536;
-  std::size_t lanes = 4;
-  std::size_t other_threads = 4;
+  std::size_t queue_records = 16'384;  // about 270 bytes each, for each lane and one more
+  std::size_t lanes = 2;
+  std::size_t other_threads = 2;
   std::size_t group_records_max = 1'024;
   Nanos retry_first{100 * kNsPerMs};
   Nanos retry_max{10 * kNsPerSecond};
