@@ -18,7 +18,6 @@ constexpr sched::BodyRegion kAnywhere{0, ~std::uint64_t{0}};  // the log checks 
 }  // namespace
 
 bool EngineLoop::State::intake() {
-  const std::int64_t start = clock();
   std::size_t budget = kIntakeRecordsPerTick;
   const std::size_t count = live.size();
   for (std::size_t i = 0; i < count && budget != 0; ++i) {
@@ -38,7 +37,7 @@ bool EngineLoop::State::intake() {
   const std::size_t taken = kIntakeRecordsPerTick - budget;
   if (taken == 0) return false;
   // Each operation pays for its share of the records.
-  const std::int64_t took = clock() - start;
+  const std::int64_t took = clock() - now_ns;  // read right before the tick
   for (const std::uint32_t slot : answered_slots) {
     operations[slot].cost.gather_ns += took * answered_of[slot] / static_cast<std::int64_t>(taken);
     answered_of[slot] = 0;

@@ -141,7 +141,9 @@ struct EngineLoop::State {
   std::unique_ptr<std::byte[]> answered_bodies;  // kAnsweredBodyBytes each
   std::uint64_t answered_head = 0;
   std::uint64_t answered_tail = 0;
-  std::vector<std::byte> scratch;  // one message, being copied
+  // One message, being copied; not cleared: pages come as messages need them.
+  std::unique_ptr<std::byte[]> scratch_bytes;
+  std::span<std::byte> scratch;
   // Of what waits. Above every place in an inbox and every moment: an entry whose writer died while
   // it changed state keeps one of those, and is first in line, as it was.
   std::uint64_t next_turn = std::uint64_t{1} << 63;
@@ -152,6 +154,7 @@ struct EngineLoop::State {
   std::int64_t mesh_epoch_ns = 0;
   std::uint32_t upkeep_row = 0;
   std::int64_t upkeep_ns = 0;
+  std::int64_t warmed_due_ns = 0;
   std::uint32_t dispatched = 0;              // deliveries of this tick
   std::uint64_t sequence = 0;                // of the engine's own messages
   std::vector<std::uint32_t> over;           // entries answered in this tick
@@ -360,7 +363,8 @@ struct EngineLoop::State {
   void free_operation(std::uint32_t slot) noexcept;
 
   // upkeep.cpp
-  void upkeep() noexcept;
+  void upkeep(std::int64_t due_ns) noexcept;
+  void warm_next() noexcept;
   void copy_self(std::uint32_t row) noexcept;
   void copy_medians(std::uint32_t row, sched::RowFacts& facts) noexcept;
   void expire_names() noexcept;

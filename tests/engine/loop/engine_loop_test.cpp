@@ -389,6 +389,57 @@ TEST(EngineLoop, UpkeepGoesOnWhateverTheUptimeOfTheHost) {
   }
 }
 
+// How many rows' heartbeats stand in the table as their station has them.
+std::size_t rows_kept_up(LoopFixture& mesh, std::uint32_t heartbeat) {
+  const auto table = testing::must(engine::table_layout(mesh.size));
+  const auto seen =
+      testing::must(table.column<std::uint32_t>(mesh.table.span(), "agent.heartbeat_mesh_ms"));
+  std::size_t count = 0;
+  for (std::uint32_t row = 0; row < mesh.size.agents; ++row)
+    count += seen.load_relaxed(row) == heartbeat ? 1U : 0U;
+  return count;
+}
+
+TEST(EngineLoop, UpkeepLeavesTimeBeforeWhatIsDueAndIsMadeUpForAfterIt) {
+  LoopFixture mesh(10'000, 1);
+  RawStation& station = mesh.add(1, 10'000, "a");
+  mesh.run(1'500 * kMs, kMs);
+  const auto self = testing::must(
+      station.out_layout.column<std::uint32_t>(station.out.span(), "self.heartbeat_mesh_ms"));
+  for (std::uint32_t row = 0; row < 10'000; ++row) self.store_relaxed(row, 1'400);
+  const AgentId one = mesh.ids[1][0];
+  testing::must(mesh.loop->open({.targets = sched::selector(sched::SelectorKind::list, 1),
+                                 .list = {&one, 1},
+                                 .horizon = Nanos{60 * kMs}},
+                                from_ns(mesh.now_ns)));
+  const std::int64_t due = to_ns(mesh.tick().next_due);
+  ASSERT_LT(due, mesh.now_ns + 60 * kMs);
+  const std::size_t before = rows_kept_up(mesh, 1'400);
+  mesh.now_ns = due - 10 * kNsPerUs;  // some hundred rows are due, and no time for one
+  mesh.tick();
+  EXPECT_EQ(rows_kept_up(mesh, 1'400), before);
+  mesh.tick(10 * kNsPerUs);
+  EXPECT_EQ(station.poll().size(), 1U);
+  mesh.run(2 * kMs, kMs);
+  EXPECT_GT(rows_kept_up(mesh, 1'400), before + 50);
+  mesh.run(1'100 * kMs, kMs);
+  EXPECT_EQ(rows_kept_up(mesh, 1'400), 10'000U);
+}
+
+TEST(EngineLoop, UpkeepThatIsFarBehindWaitsForNothing) {
+  LoopFixture mesh(1'000, 1);
+  RawStation& station = mesh.add(1, 1'000, "a");
+  mesh.run(1'500 * kMs, kMs);
+  const auto self = testing::must(
+      station.out_layout.column<std::uint32_t>(station.out.span(), "self.heartbeat_mesh_ms"));
+  for (std::uint32_t row = 0; row < 1'000; ++row) self.store_relaxed(row, 1'400);
+  testing::must(mesh.loop->open({.horizon = Nanos{500 * kMs}}, from_ns(mesh.now_ns)));
+  mesh.now_ns = to_ns(mesh.tick().next_due) - 10 * kNsPerUs;
+  mesh.tick();
+  EXPECT_GT(rows_kept_up(mesh, 1'400), 300U);
+  EXPECT_EQ(station.poll().size(), 0U);
+}
+
 TEST(EngineLoop, TheSameAgentEnrolledAgainTakesNoSecondPlace) {
   LoopFixture mesh(10, 1);
   mesh.add(1, 1, "a");
