@@ -32,9 +32,9 @@ Recorder::Recorder(RecorderOptions options, SpillFile spill)
   status_.spill_bytes_max = spill_.bytes_max();
 }
 
-OfferStatus Recorder::offer(Offered&& offered) noexcept {
+OfferStatus Recorder::offer(Offered& offered) noexcept {
   if (!validate(offered.record)) return OfferStatus::kInvalid;
-  if (queue_.try_push(std::move(offered))) return OfferStatus::kTaken;
+  if (queue_.try_push_from(offered)) return OfferStatus::kTaken;
   refused_.fetch_add(1, std::memory_order_relaxed);  // relaxed: a count, it orders nothing
   return OfferStatus::kFull;
 }

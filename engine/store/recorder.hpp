@@ -88,7 +88,9 @@ class Recorder {
   Recorder(const Recorder&) = delete;
   Recorder& operator=(const Recorder&) = delete;
 
-  [[nodiscard]] OfferStatus offer(Offered&& offered) noexcept;
+  // kTaken moves the record away; refused, it is still the caller's.
+  [[nodiscard]] OfferStatus offer(Offered& offered) noexcept;
+  [[nodiscard]] OfferStatus offer(Offered&& offered) noexcept { return offer(offered); }
 
   // One step: what is queued becomes durable, what waits catches up by one group. True: there may
   // be more to do at once.

@@ -148,9 +148,7 @@ double offer_all(engine::Recorder& recorder, std::uint64_t count) {
   return seconds_of([&] {
     for (Record& record : records) {
       engine::Offered offered{std::move(record), 0};
-      while (recorder.unsettled() > 16'000) std::this_thread::yield();
-      while (recorder.offer(std::move(offered)) != engine::OfferStatus::kTaken) {
-      }
+      while (recorder.offer(offered) != engine::OfferStatus::kTaken) std::this_thread::yield();
     }
     MESH_ASSERT(thread.stop() == 0);
   });

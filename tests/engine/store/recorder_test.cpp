@@ -38,6 +38,9 @@ TEST_F(RecorderTest, RefusesWhatDoesNotFitItsQueueAndCountsIt) {
   offer(1, 64);
   EXPECT_EQ(offer(65), OfferStatus::kFull);
   EXPECT_EQ(recorder_->status().refused, 1U);
+  Offered refused{.record = conflict(65)};
+  EXPECT_EQ(recorder_->offer(refused), OfferStatus::kFull);
+  EXPECT_EQ(refused.record, conflict(65)) << "it is still its owner's";
   turn();
   EXPECT_EQ(offer(65), OfferStatus::kTaken);
   turn();
