@@ -26,7 +26,9 @@ void EngineLoop::State::upkeep(std::int64_t due_ns) noexcept {
   const std::int64_t elapsed = std::min(now_ns - upkeep_ns, options.upkeep.count());
   const std::int64_t due_rows = elapsed * row_count / options.upkeep.count();
   const auto most = static_cast<std::uint32_t>(std::clamp<std::int64_t>(due_rows, 0, count));
-  const bool may_wait = elapsed < options.upkeep.count() / 8;
+  // Where nothing is due for long the clock, 30,000 times a second, would be a tenth of what an
+  // idle mesh may cost.
+  const bool may_wait = elapsed < options.upkeep.count() / 8 && due_ns - now_ns < 10 * kNsPerMs;
   std::uint32_t turn = 0;
   // A row takes a microsecond, or ten after a sleep: only the clock knows.
   for (; turn != most && !(may_wait && clock() > due_ns - kLeftFreeNs); ++turn) {
@@ -103,16 +105,19 @@ void EngineLoop::State::copy_self(std::uint32_t row) noexcept {
                                    .residual_centre_ms = own(agents.residual_centre_ms, row),
                                    .residual_by_t_ms = own(agents.residual_by_t_ms, row),
                                    .confidence = own(agents.confidence, row),
+                                   .confidence_by_t = own(agents.confidence_by_t, row),
                                    .history = own(agents.history, row)}};
   copy_medians(row, facts);
   facts.nominal_confidence = sched::nominal(nominal_inputs(row), {.z = options.z}).confidence;
   if (options.model == sched::Model::kNominal) {
     put(agents.confidence, row, sched::confidence_bits(facts.nominal_confidence));
+    put(agents.confidence_by_t, row, sched::confidence_bits(facts.nominal_confidence));
   } else if (const auto learned = predictor->learn(row, facts)) {
     put(agents.work_ms, row, learned->work_ms);
     put(agents.residual_centre_ms, row, learned->residual_centre_ms);
     put(agents.residual_by_t_ms, row, learned->residual_by_t_ms);
     put(agents.confidence, row, learned->confidence);
+    put(agents.confidence_by_t, row, learned->confidence_by_t);
     put(agents.history, row, learned->history);
   }
   const double score = std::clamp(std::nearbyint(predict(row, 1).lead_ms), 0.0, 1000.0);
