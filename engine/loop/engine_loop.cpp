@@ -87,6 +87,7 @@ void reserve(EngineLoop::State& state) {
   state.eligible.resize((rows + 511) / 512);
   state.held.resize(rows);
   state.owed.resize(rows);
+  state.owed_of.resize(std::size_t{kMaxStations} + 1);
   state.sending.reserve(kMaxOperations);
   state.ending.reserve(std::size_t{4} * kMaxOperations);
   state.finished.resize(kMaxOperations);

@@ -106,16 +106,19 @@ void EngineLoop::State::copy_self(std::uint32_t row) noexcept {
                                    .residual_centre_ms = own(agents.residual_centre_ms, row),
                                    .residual_by_t_ms = own(agents.residual_by_t_ms, row),
                                    .confidence = own(agents.confidence, row),
+                                   .confidence_by_t = own(agents.confidence_by_t, row),
                                    .history = own(agents.history, row)}};
   copy_medians(row, facts);
   facts.nominal_confidence = sched::nominal(nominal_inputs(row), {.z = options.z}).confidence;
   if (options.model == sched::Model::kNominal) {
     put(agents.confidence, row, sched::confidence_bits(facts.nominal_confidence));
+    put(agents.confidence_by_t, row, sched::confidence_bits(facts.nominal_confidence));
   } else if (const auto learned = predictor->learn(row, facts)) {
     put(agents.work_ms, row, learned->work_ms);
     put(agents.residual_centre_ms, row, learned->residual_centre_ms);
     put(agents.residual_by_t_ms, row, learned->residual_by_t_ms);
     put(agents.confidence, row, learned->confidence);
+    put(agents.confidence_by_t, row, learned->confidence_by_t);
     put(agents.history, row, learned->history);
   }
   const double score = std::clamp(std::nearbyint(predict(row, 1).lead_ms), 0.0, 1000.0);

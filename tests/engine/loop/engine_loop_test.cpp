@@ -21,15 +21,9 @@ std::span<const std::byte> bytes(std::string_view text) {
 }
 
 std::string body_of(const RawStation& station, const sched::DeliveryRecord& delivery) {
-  std::vector<std::byte> room(4096);
-  const auto copied = station.own_bodies.copy(sched::position_of(delivery.message), room);
-  if (copied.status != queues::BodyStatus::kRead || copied.length < sched::kMessageHeaderBytes ||
-      copied.length > room.size())
-    return "not read";
-  std::string body;
-  for (std::size_t at = sched::kMessageHeaderBytes; at < copied.length; ++at)
-    body += static_cast<char>(room[at]);
-  return body;
+  const auto read = station.read(delivery);
+  EXPECT_TRUE(read.is_there);
+  return read.body;
 }
 
 TEST(EngineLoop, RefusesStationsThatTheMeshHasNoNumberFor) {
@@ -73,11 +67,14 @@ TEST(EngineLoop, ADirectMessageArrivesWithItsBodyAndItsAnswerComesBack) {
   ASSERT_EQ(back.size(), 1U);
   EXPECT_EQ(back[0].kind, sched::RecordKind::reply);
   EXPECT_EQ(back[0].target, mesh.ids[1][0]);
-  sched::ReplyHead head{};
-  const std::string reply = body_of(alice, back[0]);
-  ASSERT_EQ(reply.size(), sizeof head);
-  std::memcpy(&head, reply.data(), sizeof head);
-  EXPECT_EQ(head.state, TrinaryState::ready);
+  // The reply to a bare message is bare too, and names what it answers.
+  ASSERT_TRUE(sched::has(back[0].flags, sched::RecordFlags::bare));
+  sched::BareReplyBody reply{};
+  const std::string body = body_of(alice, back[0]);
+  ASSERT_EQ(body.size(), sizeof reply);
+  std::memcpy(&reply, body.data(), sizeof reply);
+  EXPECT_EQ(reply.head.state, TrinaryState::ready);
+  EXPECT_EQ(reply.question, static_cast<std::uint64_t>(got[0].message));
 }
 
 TEST(EngineLoop, KeepsTheOrderOfMessagesBetweenTwoStations) {
