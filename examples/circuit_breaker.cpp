@@ -1,5 +1,5 @@
-// A breaker in a program of its own: no mesh, no threads. An agent fails three times, is left alone for
-// half a minute, and is tried again.
+// A breaker in a program of its own: no mesh, no threads. An agent fails three times, is left alone
+// for half a minute, and is tried again.
 #include "engine/coordination/circuit_breaker.hpp"
 
 #include <cstdio>

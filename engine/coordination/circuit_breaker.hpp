@@ -1,4 +1,5 @@
-// CircuitBreaker: stops calls to what is failing, and lets a few through to see whether it still is.
+// CircuitBreaker: stops calls to what is failing, and lets a few through to see whether it still
+// is.
 //
 //   permits            closed --a rule fires--> open --open_ns--> half_open --successes--> closed
 //                                                ^------------ a failure, or undecided ------|
@@ -10,17 +11,19 @@
 // Progress    wait-free. allow, record: O(1); a record that starts a new bucket O(buckets).
 // Cost        allow while closed: 3 ns, record: 12 ns. No allocation after construction.
 // Units       Nanos of the host clock; ppm of calls.
-// If the      station with probes dies: station_closed() gives them back at once. A probe that nobody
-// other side  answers: permits opens again after half_open_ns_max, probe_then_ratio lets out another
-// dies,       after probe_retry_ns.
+// If the      station with probes dies: station_closed() gives them back at once. A probe that
+//             nobody
+// other side  answers: permits opens again after half_open_ns_max, probe_then_ratio lets out
+// another dies,       after probe_retry_ns.
 // or lies     A permit of another epoch, or used twice, changes counters only: a slow call admitted
 //             before the trip can neither close nor re-open.
 // Invariants  allowed + rejected == calls. At most half_open_probes_max probes are out in an epoch.
 //             No permit of an epoch before its open_until.
-// Errors      validate -> invalid_config. record with a negative latency, now < 0 -> invalid_argument.
+// Errors      validate -> invalid_config. record with a negative latency, now < 0 ->
+//             invalid_argument.
 // Source      Nygard, Release It! (2007); resilience4j: count and time windows, slow calls; Envoy.
-//             A limit of probes counts those that are out, successes are counted in total: a count of
-//             successes used as the limit never closes where it is below success_threshold.
+//             A limit of probes counts those that are out, successes are counted in total: a count
+//             of successes used as the limit never closes where it is below success_threshold.
 #pragma once
 
 #include <array>
@@ -231,6 +234,9 @@ class CircuitBreaker {
     return call(std::forward<F>(f), now, [] { return Nanos{0}; });
   }
 
+  // Opens it for a reason that it cannot count itself: too many sectors below it are open.
+  void trip(Nanos now) noexcept { trip(clock_.at(now), Nanos{0}); }
+
   // On restart: state, epoch and open_until of the table; empty windows. What was open stays open.
   void adopt(const BreakerView& view, Nanos now) noexcept;
   [[nodiscard]] BreakerView view() const noexcept;
@@ -351,7 +357,8 @@ class CircuitBreaker {
   EventLog events_;
 };
 
-// min(open_ns * multiplier^trips, open_ns_max): how long the trip after `trips` others keeps it open.
+// min(open_ns * multiplier^trips, open_ns_max): how long the trip after `trips` others keeps it
+// open.
 [[nodiscard]] std::int64_t open_backoff_ns(const CircuitBreakerConfig& config,
                                            std::uint32_t trips) noexcept;
 

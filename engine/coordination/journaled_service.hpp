@@ -10,8 +10,8 @@
 // other side  What was answered is there; what was not is wholly there or wholly absent.
 // dies        The journal fails: the burst is not answered, and nothing more is executed until the
 //             service is opened again, because what the journal holds is not known.
-// Errors      open -> invalid_config, corrupt, and the journal's. execute -> closed after a failure,
-//             invalid_argument (a burst larger than the memory of answers), the journal's.
+// Errors      open -> invalid_config, corrupt, and the journal's. execute -> closed after a
+//             failure, invalid_argument (a burst larger than the memory of answers), the journal's.
 #pragma once
 
 #include <cstddef>

@@ -1,5 +1,5 @@
-// CircuitBreaker: allow and record while closed, beside a breaker by name behind a mutex that keeps its
-// failures in a deque, as it is usually written.
+// CircuitBreaker: allow and record while closed, beside a breaker by name behind a mutex that keeps
+// its failures in a deque, as it is usually written.
 #include <deque>
 #include <map>
 #include <mutex>

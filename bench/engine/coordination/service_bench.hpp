@@ -1,5 +1,6 @@
-// A bench of a service: ns a call, ours and a plain version (a mutex and a map of named things) in the
-// same run, beside the budget. p50 and p99 over batches: one call is shorter than reading the clock.
+// A bench of a service: ns a call, ours and a plain version (a mutex and a map of named things) in
+// the same run, beside the budget. p50 and p99 over batches: one call is shorter than reading the
+// clock.
 #pragma once
 
 #include <algorithm>

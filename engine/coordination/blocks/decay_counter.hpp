@@ -2,8 +2,9 @@
 //
 // Callers     one thread; the word can stand in a table and be read by anybody.
 // Progress    wait-free.  Cost  add, read: one exp2.
-// Units       value Q32.24 in 56 bits (16.7 million events, then it stays there), epoch of 8 half-lives
-//             in 8 bits: touch each counter at least once in 100 epochs, or 256 of them look like none.
+// Units       value Q32.24 in 56 bits (16.7 million events, then it stays there), epoch of 8
+//             half-lives in 8 bits: touch each counter at least once in 100 epochs, or 256 of them
+//             look like none.
 // Why         forward decay: an event weighs more the later it comes, and reading divides. A stored
 //             value that is decayed again and again sticks: 46 * 2^(-1/64) rounds to 46.
 // Source      Cormode, Shkapenyuk, Srivastava, Xu 2009. exp2 may differ by an ulp between CPUs.

@@ -1,7 +1,8 @@
 // FenceCounter: the number of a grant, only ever incremented: a resource refuses a lower one.
 //
-// Rebuilt     from the journal with its owner; without a journal it starts at boot_count << 40, above
-//             everything an earlier life gave out (2^40 grants a boot: 12 days at a million a second).
+// Rebuilt     from the journal with its owner; without a journal it starts at boot_count << 40,
+//             above everything an earlier life gave out (2^40 grants a boot: 12 days at a million a
+//             second).
 #pragma once
 
 #include <cstdint>

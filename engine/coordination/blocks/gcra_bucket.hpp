@@ -1,10 +1,11 @@
 // GcraBucket: a rate and a burst in one word: the theoretical arrival time.
 //
 // Callers     one thread.  Progress  wait-free.  Cost  take: a few ns, no division.
-// Units       the word counts 1/64 ns and wraps after 9.1 years; the interval T = round(64e9 / rate),
-//             so the rate is off by at most 0.5 / T (8e-6 at a million a second).
-// If          nobody takes for years: what looks ahead by more than the burst has wrapped and is full.
-// Errors      make -> Errc::invalid_config. take: n = 0 or n > burst can never succeed: kInvalid.
+// Units       the word counts 1/64 ns and wraps after 9.1 years; the interval T = round(64e9 /
+//             rate), so the rate is off by at most 0.5 / T (8e-6 at a million a second).
+// If          nobody takes for years: what looks ahead by more than the burst has wrapped and is
+//             full.
+// Errors      ask is_valid() first. take: n = 0 or n > burst can never succeed: kInvalid.
 // Source      ATM Forum GCRA (1996); equal to a continuous bucket of units.
 #pragma once
 

@@ -1,5 +1,5 @@
-// largest_remainder: an integer total in proportion to weights, nothing lost: whole parts first, what
-// is left one by one to the largest remainders, ties to the lower index.
+// largest_remainder: an integer total in proportion to weights, nothing lost: whole parts first,
+// what is left one by one to the largest remainders, ties to the lower index.
 //
 // Progress    O(n k) for k units left over, k < n. No allocation.
 // Errors      all weights zero, shares too short, total * weight over 128 bits: false, untouched.

@@ -1,6 +1,7 @@
 // Rng: the one seeded generator of the services: xoshiro256**, seeded by SplitMix64.
 //
-// Callers     one thread.  Progress  wait-free but below(), which draws again with a chance < n/2^64.
+// Callers     one thread.  Progress  wait-free but below(), which draws again with a chance <
+//             n/2^64.
 // Cost        next: about 1 ns. No allocation. Never std::*_distribution: libraries differ there.
 // Source      Blackman & Vigna 2018; below(): Lemire 2019, multiply and reject.
 #pragma once

@@ -3,8 +3,8 @@
 // Layout      {magic u64, service u64, version u32, body size u32, checksum of the body u64}, then
 //             the body: the service's state, then its bookkeeping (counters, last instant).
 // Ordering    same commands from the same seed -> same bytes, on x86-64 and on ARM.
-// Errors      open_snapshot -> Errc::corrupt (magic, size, checksum), version_skew, invalid_argument
-//             (another service's snapshot).
+// Errors      open_snapshot -> Errc::corrupt (magic, size, checksum), version_skew,
+//             invalid_argument (another service's snapshot).
 #pragma once
 
 #include <cstddef>

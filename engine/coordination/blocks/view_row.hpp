@@ -38,12 +38,10 @@ struct alignas(kCacheLine) ViewRow {
     // number.
     const std::uint64_t odd = sequence.load_relaxed() | 1U;
     sequence.store_relaxed(odd);  // relaxed: as above
-    MESH_POINT("view_row.publish:odd");
     for (std::size_t i = 0; i < kViewWords; ++i) {
       // SYNC view.field release: whoever reads this value sees the odd number, or a later one.
       words[i].store_release(values[i]);
     }
-    MESH_POINT("view_row.publish:before_even");
     // SYNC view.stable release: a reader that sees this number sees every word stored above.
     sequence.store_release(odd + 1);
   }

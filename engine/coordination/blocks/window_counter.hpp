@@ -3,9 +3,10 @@
 //
 // Callers     one thread.  Progress  wait-free.
 // Cost        add: a few ns; a new bucket: one ring walk at most. No allocation after construction.
-// Units       id b = floor(t / bucket length); ids (b - buckets, b] count, so the oldest bucket goes
-//             whole. Counts are u32: 4.29e9 calls a window.
-// Source      HybridWindow: the estimate prev * (1 - fraction) + cur (Cloudflare 2017), in integers.
+// Units       id b = floor(t / bucket length); ids (b - buckets, b] count, so the oldest bucket
+//             goes whole. Counts are u32: 4.29e9 calls a window.
+// Source      HybridWindow: the estimate prev * (1 - fraction) + cur (Cloudflare 2017), in
+//             integers.
 #pragma once
 
 #include <cstddef>

@@ -99,8 +99,9 @@ void expect_damage_found(const Service& service, const typename Service::Config&
 struct Death {};  // thrown where the process would have died
 
 // Runs `requests` through a journaled service that dies at the k-th step, with what the disk keeps
-// of the unsynced bytes chosen by `kept`; then opens it again and checks: answered => remembered with
-// the same answer; not answered => sent again it ends in the same state as if nothing had happened.
+// of the unsynced bytes chosen by `kept`; then opens it again and checks: answered => remembered
+// with the same answer; not answered => sent again it ends in the same state as if nothing had
+// happened.
 template <DurableService Service>
 class CrashSweep {
  public:
