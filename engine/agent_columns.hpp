@@ -43,7 +43,8 @@ namespace mesh::engine {
   X(queue_depth, std::uint32_t, 1, "delivered and not answered")                               \
   X(heartbeat_mesh_ms, std::uint32_t, 1, "when it was last heard of")                          \
   X(score, std::uint16_t, 1, "impedance, 0 to 1000: lead time in ms for weight 1")             \
-  X(confidence, std::uint16_t, 1, "of its lead, in 1/65535")                                   \
+  X(confidence, std::uint16_t, 1, "of READY within 50 ms of T, in 1/65535")                    \
+  X(confidence_by_t, std::uint16_t, 1, "the same, where 95 % are to be READY by T")            \
   X(work_ms, float, 1, "processing at weight 0 with an empty queue, as learned")               \
   X(residual_centre_ms, float, 1, "median of observed - (one way + processing)")               \
   X(residual_by_t_ms, float, 1, "95 % quantile of the same")                                   \

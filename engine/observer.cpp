@@ -18,7 +18,7 @@ struct Observer::Columns {
   View<StationId> station;
   View<std::uint8_t> agent_class, state;
   View<float> latency_ms, processing_ms, drift, reliability;
-  View<std::uint16_t> score, confidence;
+  View<std::uint16_t> score, confidence, confidence_by_t;
   View<std::uint64_t> name;
 };
 
@@ -69,6 +69,7 @@ Status Observer::bind() {
   MESH_BIND(reliability, float);
   MESH_BIND(score, std::uint16_t);
   MESH_BIND(confidence, std::uint16_t);
+  MESH_BIND(confidence_by_t, std::uint16_t);
 #undef MESH_BIND
   const shm::Region* const name = layout_.find("agent.name");
   if (name == nullptr) return fail(Errc::not_found, layout_.name() + " has no region agent.name");
@@ -99,6 +100,7 @@ std::optional<ObservedAgent> Observer::agent(AgentIndex row) {
     seen.queue_depth = loads.load(columns.queue_depth);
     seen.score = loads.load(columns.score);
     seen.confidence = loads.load(columns.confidence);
+    seen.confidence_by_t = loads.load(columns.confidence_by_t);
     heartbeat_mesh_ms = loads.load(columns.heartbeat_mesh_ms);
     for (std::size_t i = 0; i < kNameWords; ++i) {
       name[i] = shm::RowLoads<HostMemory>(row_of(row) * kNameWords + i).load(columns.name);

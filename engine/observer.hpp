@@ -46,6 +46,7 @@ struct ObservedAgent {
   std::uint32_t queue_depth = 0;
   std::uint16_t score = 0;
   std::uint16_t confidence = 0;  // in 1/65535
+  std::uint16_t confidence_by_t = 0;
   std::uint32_t heartbeat_age_ms = 0;
 };
 

@@ -91,7 +91,7 @@ Status Registry::rebuild() {
   return {};
 }
 
-Result<Enrolled> Registry::enrol(const Enrolment& enrolment) {
+Status Registry::check(const Enrolment& enrolment) const {
   MESH_CHECK_OK(check_name("enrol an agent", enrolment.name));
   const Attachment& attachment = enrolment.attachment;
   if (attachment.station == kNoStation || !sched::is_known(attachment.agent_class)) {
@@ -102,15 +102,19 @@ Result<Enrolled> Registry::enrol(const Enrolment& enrolment) {
                     "; stations are numbered from 1, classes 0 to " +
                     std::to_string(sched::kAgentClassCount - 1));
   }
+  const std::uint32_t row = find_row(enrolment.name, index_.key(enrolment.name));
+  if (row == NameIndex::kNone || rows_.uid_of(row) == enrolment.uid) return {};
+  // Whose it is, is none of the asker's business.
+  return fail(Errc::name_taken,
+              "enrol " + std::string(enrolment.name) + ": the name belongs to another user");
+}
+
+Result<Enrolled> Registry::enrol(const Enrolment& enrolment) {
+  MESH_CHECK_OK(check(enrolment));
+  const Attachment& attachment = enrolment.attachment;
   const std::uint32_t key = index_.key(enrolment.name);
-  if (const std::uint32_t row = find_row(enrolment.name, key); row != NameIndex::kNone) {
-    if (rows_.uid_of(row) != enrolment.uid) {
-      // Whose it is, is none of the asker's business.
-      return fail(Errc::name_taken,
-                  "enrol " + std::string(enrolment.name) + ": the name belongs to another user");
-    }
+  if (const std::uint32_t row = find_row(enrolment.name, key); row != NameIndex::kNone)
     return come_back(row, enrolment);
-  }
   const std::uint32_t row = free_.lowest();
   if (row == RowSet::kNone) {
     return fail(Errc::capacity,

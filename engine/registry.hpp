@@ -73,6 +73,8 @@ class Registry {
                                  const RegistryOptions& options);
 
   Result<Enrolled> enrol(const Enrolment& enrolment);
+  // What enrol() would refuse it for, but for rows that are all taken. Changes nothing.
+  [[nodiscard]] Status check(const Enrolment& enrolment) const;
   // Frees the name of an agent that is offline: its handle, which names nobody from now on.
   Result<AgentId> forget(std::string_view name);
 

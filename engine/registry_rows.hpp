@@ -239,6 +239,7 @@ class RegistryRows {
     stores.store(agents_.queue_depth, std::uint32_t{0});
     stores.store(agents_.score, priors.score);
     stores.store(agents_.confidence, priors.confidence);
+    stores.store(agents_.confidence_by_t, priors.confidence);
     stores.store(agents_.work_ms, static_cast<float>(sched::base_processing_ms(agent_class)));
     stores.store(agents_.residual_centre_ms, 0.0F);
     stores.store(agents_.residual_by_t_ms, 0.0F);

@@ -11,6 +11,7 @@ namespace mesh::engine {
 namespace {
 
 constexpr Nanos kPublishEvery{kNsPerSecond};
+constexpr Nanos kLeftFree{50 * kNsPerUs};  // before what is due
 constexpr Nanos kIdleLookMax{100 * kNsPerMs};
 constexpr Nanos kIdleLookMin{kNsPerMs};
 // A station that frees its inbox does not say so: while deliveries wait for room we look again.
@@ -144,11 +145,14 @@ void SchedulerThread::run() {
     if (bell_.take()) run_jobs(now);
     const TickResult result = loop_->tick(now);
     finish_operations(now);
-    if (now >= publish_due_) {
+    // What comes seldom and takes long makes no bucket late, as long as there is another moment.
+    const bool is_due_soon = result.next_due < now + kLeftFree;
+    if (now >= publish_due_ && (!is_due_soon || now >= publish_due_ + kPublishEvery)) {
       publisher_.publish();
       publish_due_ = now + kPublishEvery;
     }
-    if (now >= stuck_due_) look_for_stuck(now);
+    if (now >= stuck_due_ && (!is_due_soon || now >= stuck_due_ + stuck_look()))
+      look_for_stuck(now);
     if (counters_.turns % kCorruptEvery == 0) look_for_corrupt();
     if (result.worked) {
       idle_ = 0;

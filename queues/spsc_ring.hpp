@@ -34,6 +34,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "queues/prefetch.hpp"
 #include "queues/ring_checks.hpp"
 #include "queues/ring_layout.hpp"
 #include "queues/ring_view.hpp"
@@ -59,6 +60,9 @@ class SpscRing {
   using ParkedWord = typename Memory::template Word<std::uint32_t>;
   // Private copy of a record's bytes, for std::bit_cast.
   using Record = RingRecord<kWords>;
+  static constexpr bool kIsHost = sizeof(Slot) == kSlotBytes;  // lines, not a model of them
+  static constexpr std::uint64_t kAheadSlots = 12;             // prefetched: enough trips at once
+  static constexpr std::uint64_t kAheadFrom = 4;
   // False only where a test injects a death as an exception.
   static constexpr bool kNoThrow = Memory::kNoThrow;
 
@@ -161,6 +165,10 @@ class SpscRing<Memory, kWords>::Writer {
       stamp_unless(first, slot, position++);
     }
     head_ = position;
+  }
+  // Before a record that is built for itself: the lines of the ones after it come meanwhile.
+  void prefetch() const noexcept {
+    if constexpr (kIsHost) prefetch_for_writing(&slots_[(head_ + kAheadSlots) & mask_]);
   }
   // For slots built by hand: adds the first `count` claimed ones. A second pass over their lines.
   void stage(std::size_t count) noexcept(kNoThrow) {
@@ -328,6 +336,9 @@ class SpscRing<Memory, kWords>::Reader {
       const Slot& slot = slots[at & mask];
       // SYNC ring.published acquire: pairs with reveal(); the record below is the one published.
       if (slot.stamp.load_acquire() != at + 1) break;
+      // Not after the first few: beyond them the writer may still be at work on its lines.
+      if constexpr (kIsHost)
+        if (at - start >= kAheadFrom) prefetch_for_reading(&slots[(at + kAheadSlots) & mask]);
       MESH_POINT("spsc.poll:before_record");
       if constexpr (std::is_void_v<std::invoke_result_t<Fn&, View>>) {
         fn(View(slot, at));

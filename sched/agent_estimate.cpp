@@ -104,33 +104,39 @@ double scale_of(std::span<const double> residuals, double centre, double floor) 
   return kMeanDistance * sum / static_cast<double>(residuals.size());
 }
 
-// How much of a normal distribution lies within z deviations: a table, because no two libraries'
-// erf() agree to the last bit.
-double normal_share(double z) noexcept {
-  static constexpr std::array<double, 18> kShares = {
-      0,        0.197413, 0.382925, 0.546745, 0.682689, 0.788700, 0.866386, 0.919882, 0.954500,
-      0.975551, 0.987581, 0.994040, 0.997300, 0.998846, 0.999535, 0.999823, 0.999937, 1};
-  const double at = z * 4;
-  if (!(at < static_cast<double>(kShares.size() - 1))) return 1;
-  const auto i = static_cast<std::size_t>(at);
-  return kShares[i] + (kShares[i + 1] - kShares[i]) * (at - static_cast<double>(i));
-}
-
 double shrunk(double own, double n, double prior, double k) noexcept {
   return (n * own + k * prior) / (n + k);
+}
+
+// Of those residuals, the share within the tolerance of `aim`.
+double share_inside(std::span<const double> residuals, double aim, double tolerance) noexcept {
+  const auto inside = std::count_if(residuals.begin(), residuals.end(),
+                                    [&](double r) { return std::fabs(r - aim) <= tolerance; });
+  return static_cast<double>(inside) / static_cast<double>(residuals.size());
 }
 
 void estimate_sureness(const EstimateInputs& agent, const ClassLearning& learned,
                        std::span<const double> residuals, AgentEstimate& out) noexcept {
   const std::size_t sends = kArrivalsKept - std::min(agent.unanswered, kArrivalsKept);
   const auto counted = residuals.first(std::min(residuals.size(), sends));
-  const auto inside = std::count_if(counted.begin(), counted.end(), [&](double r) {
-    return std::fabs(r - out.centre_ms) <= agent.tolerance_ms;
-  });
+  const auto arrived = static_cast<double>(counted.size());
   out.evidence = static_cast<std::uint32_t>(counted.size()) + agent.unanswered;
   const auto n = static_cast<double>(out.evidence);
-  const double prior = normal_share(agent.tolerance_ms / out.scale_ms) * learned.answer_share();
-  out.sure = shrunk(static_cast<double>(inside) / n, n, prior, kPriorSamples);
+  out.answers = arrived / n;
+  const double answers =
+      shrunk(out.answers, n, learned.answer_share(), learned.answering.prior_samples());
+  const double k = learned.arriving.prior_samples();
+  const auto sure = [&](double aim, double& own, double& prior) {
+    const double from = (aim - agent.tolerance_ms - out.centre_ms) / out.scale_ms;
+    const double to = (aim + agent.tolerance_ms - out.centre_ms) / out.scale_ms;
+    prior = learned.share_below(to) - learned.share_below(from);
+    own = counted.empty() ? prior : share_inside(counted, aim, agent.tolerance_ms);
+    return answers * shrunk(own, arrived, prior, k);
+  };
+  out.sure = sure(out.centre_ms, out.inside, out.inside_prior);
+  double own = 0;
+  double prior = 0;
+  out.sure_by_t = sure(out.by_t_ms, own, prior);
 }
 
 }  // namespace

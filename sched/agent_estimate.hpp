@@ -5,11 +5,13 @@
 //     residual observed - base, with today's base for old samples too
 //     centre   smoothed median of the residuals: the mean of their middle third
 //     by_t     95 % of residuals are below it
-//     sure     share of the residuals within the tolerance of centre, unanswered sends outside
+//     sure     share of sends that are answered, times share of residuals within the tolerance of
+//              what is aimed at: centre, or by_t (sure_by_t)
 //
 // An own figure from n samples is (n own + k prior) / (n + k). k = 8 for by_t (prior: the class's
-// spread times the agent's own scale) and for sure (prior: that share for an agent of this scale
-// and this class's answering). k = 1 for work (prior: the class's base): an agent's own processing
+// spread times the agent's own scale). Of the two shares in sure k is what the class has taught
+// (Trust), the priors are the class's answering, and how far its arrivals fall from what was said,
+// for an agent of this scale. k = 1 for work (prior: the class's base): an agent's own processing
 // varies by percents, a class's agents by half, so 8 would keep a third of the class's error after
 // 15 samples (tried: bursty queues at 1.28 times the oracle's 90 % error instead of 1.07). centre
 // needs no prior: what work and latency have from the class it takes back.
@@ -52,6 +54,10 @@ struct AgentEstimate {
   double by_t_ms = 0;
   double scale_ms = 0;         // of one residual around centre, like a standard deviation
   double sure = 0;             // before the class's calibration
+  double sure_by_t = 0;        // the same, aimed at by_t
+  double answers = 0;          // own share of sends that were answered
+  double inside = 0;           // own share of residuals within the tolerance of centre
+  double inside_prior = 0;     // the class's word for that
   std::uint32_t evidence = 0;  // arrivals and misses behind `sure`
   std::uint32_t used = 0;      // samples behind it; fewer than given after a step: drop the others
   bool has_stepped = false;

@@ -90,6 +90,7 @@ void BucketSorter::sort_in(std::span<const std::uint16_t> keys, const Order& ord
   const bool dominated = is_dominated(keys);
   count(keys, dominated);
   std::uint32_t* const places = places_.get();
+  const bool is_one_key = dominated && places[keys[0]] == keys.size();
 
   // Counts become the places where each key's rows start.
   std::uint32_t next = 0;
@@ -111,6 +112,10 @@ void BucketSorter::sort_in(std::span<const std::uint16_t> keys, const Order& ord
       const std::uint32_t row = order[i];
       rows[places[keys[row]]++] = row;
     }
+    return;
+  }
+  if (is_one_key) {
+    for (std::size_t i = 0; i < keys.size(); ++i) rows[i] = order[i];
     return;
   }
   std::uint16_t key = keys[order[0]];

@@ -1,5 +1,6 @@
 #include "sched/class_learning.hpp"
 
+#include <algorithm>
 #include <cmath>
 
 namespace mesh::sched {
@@ -23,6 +24,27 @@ constexpr double kSpreadMin = 0.25;
 constexpr double kSpreadMax = 50;
 constexpr double kSentPrior = 20;  // sends that the nominal reliability counts for
 constexpr double kSaidPrior = 64;  // predictions that a probability as it is counts for
+constexpr double kTrustMemory = 1'024;
+constexpr double kTrustPrior = 64;  // outcomes that k = 8 counts for
+constexpr double kTrustStart = 8;
+constexpr double kTrustLeast = 0.25;
+constexpr double kTrustMost = 100;
+constexpr double kOffMemory = 512;
+constexpr double kOffPrior = 64;  // arrivals that the normal distribution counts for
+
+// Where the bins of `offs` end; the last has no end.
+constexpr std::array<double, kOffBins - 1> kOffEnds = {
+    -10, -6, -4, -3, -2, -1.5, -1, -0.75, -0.5, -0.25, 0, 0.25, 0.5, 0.75, 1, 1.5, 2, 3, 4, 6, 10};
+// How much of a normal distribution is below each: no two libraries' erf() agree to the last bit.
+constexpr std::array<double, kOffBins - 1> kNormalBelow = {
+    0,        0,        0.000032, 0.001350, 0.022750, 0.066807, 0.158655,
+    0.226627, 0.308538, 0.401294, 0.5,      0.598706, 0.691462, 0.773373,
+    0.841345, 0.933193, 0.977250, 0.998650, 0.999968, 1,        1};
+
+std::size_t off_bin(double standardised) noexcept {
+  return static_cast<std::size_t>(std::lower_bound(kOffEnds.begin(), kOffEnds.end(), standardised) -
+                                  kOffEnds.begin());
+}
 
 void fade(double& value, double memory) noexcept { value -= value / memory; }
 
@@ -76,12 +98,55 @@ void ClassLearning::learn_answer(bool is_answered) noexcept {
   answered += is_answered ? 1 : 0;
 }
 
-void ClassLearning::learn_hit(double said_before_calibration, bool is_hit) noexcept {
+void ClassLearning::learn_hit(Said which, double said_before_calibration, bool is_hit) noexcept {
+  ReliabilityMemory& memory = which == Said::centre ? of_centre : of_by_t;
   const std::size_t step = step_of(said_before_calibration);
-  fade(said[step], kSaidMemory);
-  fade(exceeded[step], kSaidMemory);
-  said[step] += 1;
-  exceeded[step] += (is_hit ? 1 : 0) - said_before_calibration;
+  fade(memory.said[step], kSaidMemory);
+  fade(memory.exceeded[step], kSaidMemory);
+  memory.said[step] += 1;
+  memory.exceeded[step] += (is_hit ? 1 : 0) - said_before_calibration;
+}
+
+void ClassLearning::learn_off(double standardised) noexcept {
+  for (double& bin : offs) fade(bin, kOffMemory);
+  offs[off_bin(standardised)] += 1;
+}
+
+// Evidence and the normal distribution together, straight between the ends of bins.
+double ClassLearning::share_below(double standardised) const noexcept {
+  if (!(standardised > kOffEnds.front())) return 0;
+  if (standardised >= kOffEnds.back()) return 1;
+  const std::size_t bin = off_bin(standardised);  // from 1 on
+  double seen = 0;
+  double below = 0;
+  for (std::size_t i = 0; i < kOffBins; ++i) {
+    seen += offs[i];
+    below += i < bin ? offs[i] : 0;
+  }
+  const double low = below + kOffPrior * kNormalBelow[bin - 1];
+  const double high = below + offs[bin] + kOffPrior * kNormalBelow[bin];
+  const double part = (standardised - kOffEnds[bin - 1]) / (kOffEnds[bin] - kOffEnds[bin - 1]);
+  return (low + part * (high - low)) / (seen + kOffPrior);
+}
+
+void Trust::learn(double prior, double own, bool is_hit) noexcept {
+  for (double* sum : {&cross, &variance, &seen}) fade(*sum, kTrustMemory);
+  cross += ((is_hit ? 1.0 : 0.0) - prior) * (own - prior);
+  variance += prior * (1 - prior);
+  seen += 1;
+}
+
+double Trust::prior_samples() const noexcept {
+  if (!(variance > 0)) return kTrustStart;
+  const double chance = variance / seen;
+  const double differ = (cross + kTrustPrior * chance / (kTrustStart + 1)) / (seen + kTrustPrior);
+  if (!(differ > 0)) return kTrustMost;
+  return std::clamp(chance / differ - 1, kTrustLeast, kTrustMost);
+}
+
+bool Trust::is_sane() const noexcept {
+  return std::isfinite(cross) && is_amount(variance) && is_amount(seen) &&
+         std::fabs(cross) <= seen && variance <= seen;
 }
 
 bool ClassLearning::solve() noexcept {
@@ -118,9 +183,11 @@ double ClassLearning::answer_share() const noexcept {
   return (answered + kSentPrior * kPriorReliability) / (sent + kSentPrior);
 }
 
-double ClassLearning::calibrate(double probability) const noexcept {
+double ClassLearning::calibrate(Said which, double probability) const noexcept {
+  const ReliabilityMemory& memory = which == Said::centre ? of_centre : of_by_t;
   const std::size_t step = step_of(probability);
-  return std::clamp(probability + exceeded[step] / (said[step] + kSaidPrior), 0.0, 1.0);
+  return std::clamp(probability + memory.exceeded[step] / (memory.said[step] + kSaidPrior), 0.0,
+                    1.0);
 }
 
 bool ClassLearning::is_sane() const noexcept {
@@ -131,8 +198,12 @@ bool ClassLearning::is_sane() const noexcept {
   sane = sane && is_amount(seen_weight) && is_amount(seen_queue) && spread >= kSpreadMin &&
          spread <= kSpreadMax && is_amount(spread_seen) && spread_seen <= kSpreadMemory;
   sane = sane && is_amount(sent) && is_amount(answered) && answered <= sent;
-  for (std::size_t i = 0; i < kSaidSteps; ++i) {
-    sane = sane && is_amount(said[i]) && std::fabs(exceeded[i]) <= said[i];
+  sane = sane && answering.is_sane() && arriving.is_sane();
+  sane = sane && std::all_of(offs.begin(), offs.end(), is_amount);
+  for (const ReliabilityMemory& memory : {of_centre, of_by_t}) {
+    for (std::size_t i = 0; i < kSaidSteps; ++i) {
+      sane = sane && is_amount(memory.said[i]) && std::fabs(memory.exceeded[i]) <= memory.said[i];
+    }
   }
   return sane;
 }

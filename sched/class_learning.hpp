@@ -13,9 +13,20 @@
 // Spread. by_t aims at centre + spread * scale: `spread` is moved until 95 % of new residuals,
 // measured against what was said before they came, are below it.
 //
+// Offs. How far new arrivals really fall from what was said before they came, in the agent's own
+// scale: a distribution in bins, the normal one until there is evidence. A share that is counted in
+// the samples which made the prediction flatters it; this one does not.
+//
+// Trust. How many samples of the class an agent's own share weighs: k of (n own + k prior)/(n + k).
+// With p the class's word, s the agent's own share of earlier samples and x what came now (0 or 1),
+//     tau^2 = mean (x - p)(s - p)     by how much agents of the class differ, free of chance
+//     k     = mean p (1 - p) / tau^2 - 1
+// Where agents are all alike k is large and chance moves nobody; where some never answer it is
+// small.
+//
 // Reliability. Of predictions with at least 8 sends behind them, by 16 steps of probability: how
 // many were said, and by how much they came true more often than was said, in sum. calibrate()
-// shifts a probability by that mean.
+// shifts a probability by that mean. Each aim has its own.
 //
 // Callers     one thread; plain values. ClassMemory is where they survive the engine.
 // Progress    bounded; no allocation.
@@ -43,6 +54,28 @@ struct WorkReference {
   double queue = 0;    // mean of q / (1 + beta q)
 };
 
+// Which of the two words: of an arrival near T by aim centre, or by aim by_t.
+enum class Said : std::uint8_t { centre, by_t };
+
+struct Trust {
+  double cross = 0;     // (x - p)(s - p), in sum
+  double variance = 0;  // p (1 - p)
+  double seen = 0;
+
+  void learn(double prior, double own, bool is_hit) noexcept;
+  [[nodiscard]] double prior_samples() const noexcept;
+  [[nodiscard]] bool is_sane() const noexcept;
+  friend bool operator==(const Trust&, const Trust&) = default;
+};
+
+struct ReliabilityMemory {
+  std::array<double, kSaidSteps> said{};
+  std::array<double, kSaidSteps> exceeded{};  // hits beyond what was said
+  friend bool operator==(const ReliabilityMemory&, const ReliabilityMemory&) = default;
+};
+
+inline constexpr std::size_t kOffBins = 22;
+
 struct ClassLearning {
   double commits = 0;  // 0: nothing was ever learned
   WorkFactors factors;
@@ -58,19 +91,25 @@ struct ClassLearning {
   double spread_seen = 0;
   double sent = 0;
   double answered = 0;
-  std::array<double, kSaidSteps> said{};
-  std::array<double, kSaidSteps> exceeded{};  // hits beyond what was said
+  Trust answering;  // of an agent's share of sends that it answered
+  Trust arriving;   // of its share of answers within the tolerance
+  std::array<double, kOffBins> offs{};
+  ReliabilityMemory of_centre;
+  ReliabilityMemory of_by_t;
 
   void learn_work(const ArrivalSample& sample, const WorkReference& reference) noexcept;
   // `standardised`: (observed - centre as predicted) / scale as predicted.
   void learn_spread(double standardised) noexcept;
   void learn_answer(bool is_answered) noexcept;
-  void learn_hit(double said_before_calibration, bool is_hit) noexcept;
+  void learn_off(double standardised) noexcept;
+  void learn_hit(Said which, double said_before_calibration, bool is_hit) noexcept;
 
   // Takes the factors that the least squares come to. True: they moved enough to matter.
   bool solve() noexcept;
   [[nodiscard]] double answer_share() const noexcept;
-  [[nodiscard]] double calibrate(double probability) const noexcept;
+  [[nodiscard]] double calibrate(Said which, double probability) const noexcept;
+  // The share of arrivals whose standardised distance from the centre is below that.
+  [[nodiscard]] double share_below(double standardised) const noexcept;
   // Every number is one that learning can come to.
   [[nodiscard]] bool is_sane() const noexcept;
 
@@ -79,6 +118,6 @@ struct ClassLearning {
 
 inline constexpr std::size_t kClassWords = sizeof(ClassLearning) / sizeof(std::uint64_t);
 static_assert(sizeof(ClassLearning) == kClassWords * sizeof(std::uint64_t));
-static_assert(kClassWords == 14 + 2 * kSaidSteps);
+static_assert(kClassWords == 14 + 2 * 3 + kOffBins + 4 * kSaidSteps);
 
 }  // namespace mesh::sched

@@ -231,7 +231,7 @@ Status Gather<Memory>::open(const GatherOptions& options) {
   }
   store_options(options);
   load_constants();
-  count_bitmaps();
+  scheduled_ = answered_ = spent_count_ = 0;
   state_ = GatherState::kFree;
   is_opened_ = true;
   return {};

@@ -54,8 +54,9 @@ struct RowPrediction {
   float work_ms = 0;             // processing at weight 0 with an empty queue
   float residual_centre_ms = 0;  // beyond one_way + processing, half the time
   float residual_by_t_ms = 0;    // beyond it, 95 times in a hundred
-  std::uint16_t confidence = 0;  // in 1/65535
-  std::uint8_t history = 0;      // sends behind it, at most 255; 0: plan by the nominal model
+  std::uint16_t confidence = 0;  // in 1/65535: near T by aim centre
+  std::uint16_t confidence_by_t = 0;
+  std::uint8_t history = 0;  // sends behind it, at most 255; 0: plan by the nominal model
   friend bool operator==(const RowPrediction&, const RowPrediction&) = default;
 };
 
@@ -117,8 +118,12 @@ class Predictor {
  private:
   // Of the last estimate; gone with the engine, and made anew with the next.
   struct Note {
-    float scale_ms = 0;          // 0: none was made
-    std::uint16_t sure = 0;      // before calibration; 0: too little evidence to be held to it
+    float scale_ms = 0;      // 0: none was made
+    std::uint16_t sure = 0;  // before calibration; 0: too little evidence to be held to it
+    std::uint16_t sure_by_t = 0;
+    float answers = 0;  // as in AgentEstimate
+    float inside = 0;
+    float inside_prior = 0;
     std::uint16_t revision = 0;  // of its class's factors
     WorkReference reference;
   };
@@ -141,8 +146,8 @@ class Predictor {
     return work_reference(samples_of(row, room).subspan(1), classes_[at].factors);
   }
   void judge(std::uint32_t row, const RowFacts& facts, const ArrivalSample& sample) noexcept;
-  [[nodiscard]] RowPrediction without_samples(std::uint32_t row,
-                                              const RowFacts& facts) const noexcept;
+  void judge_answering(const Note& note, ClassLearning& learned, bool is_answered) noexcept;
+  [[nodiscard]] RowPrediction without_samples(std::uint32_t row, const RowFacts& facts) noexcept;
   [[nodiscard]] RowPrediction with_samples(std::uint32_t row, const RowFacts& facts) noexcept;
 
   Arrivals<Memory> arrivals_;
@@ -187,7 +192,6 @@ template <class Memory>
 void Predictor<Memory>::judge(std::uint32_t row, const RowFacts& facts,
                               const ArrivalSample& sample) noexcept {
   const Note& note = notes_[row];
-  if (note.scale_ms == 0) return;
   const auto at = static_cast<std::size_t>(facts.agent_class);
   ClassLearning& learned = classes_[at];
   has_learned_[at] = true;
@@ -196,13 +200,33 @@ void Predictor<Memory>::judge(std::uint32_t row, const RowFacts& facts,
                                learned.factors.of(sample.weight, sample.queue_depth) +
                            static_cast<double>(facts.before.residual_centre_ms);
   const double off = sample.observed_ms - predicted;
-  if (arrivals_.size(row) > kStepSamples) {
-    learned.learn_spread(off / static_cast<double>(note.scale_ms));
+  const bool is_hit = std::fabs(off) <= options_.tolerance_ms;
+  if (note.scale_ms != 0 && arrivals_.size(row) > kStepSamples) {
+    const double standardised = off / static_cast<double>(note.scale_ms);
+    learned.learn_spread(standardised);
+    learned.learn_off(standardised);
     learned.learn_work(sample, reference_before(row, at));
+    learned.arriving.learn(static_cast<double>(note.inside_prior), static_cast<double>(note.inside),
+                           is_hit);
   }
-  if (note.sure != 0 && !sample.late) {
-    learned.learn_hit(note.sure / 65'535.0, std::fabs(off) <= options_.tolerance_ms);
-  }
+  if (note.sure == 0 || sample.late) return;
+  judge_answering(note, learned, true);
+  learned.learn_hit(Said::centre, note.sure / 65'535.0, is_hit);
+  const double aimed_by_t = static_cast<double>(facts.before.residual_by_t_ms) -
+                            static_cast<double>(facts.before.residual_centre_ms);
+  learned.learn_hit(Said::by_t, note.sure_by_t / 65'535.0,
+                    std::fabs(off - aimed_by_t) <= options_.tolerance_ms);
+}
+
+// An answer, or a send that found none.
+template <class Memory>
+void Predictor<Memory>::judge_answering(const Note& note, ClassLearning& learned,
+                                        bool is_answered) noexcept {
+  if (note.sure == 0) return;
+  learned.answering.learn(learned.answer_share(), static_cast<double>(note.answers), is_answered);
+  if (is_answered) return;
+  learned.learn_hit(Said::centre, note.sure / 65'535.0, false);
+  learned.learn_hit(Said::by_t, note.sure_by_t / 65'535.0, false);
 }
 
 template <class Memory>
@@ -223,7 +247,7 @@ std::optional<RowPrediction> Predictor<Memory>::learn(std::uint32_t row,
     has_learned_[at] = true;
   }
   for (std::uint32_t i = 0; i < misses; ++i) {
-    if (notes_[row].sure != 0) classes_[at].learn_hit(notes_[row].sure / 65'535.0, false);
+    judge_answering(notes_[row], classes_[at], false);
     classes_[at].learn_answer(false);
     has_learned_[at] = true;
   }
@@ -238,7 +262,7 @@ std::optional<RowPrediction> Predictor<Memory>::learn(std::uint32_t row,
 // What its station measured, or nothing but silence: the nominal buffer stands for the residual.
 template <class Memory>
 RowPrediction Predictor<Memory>::without_samples(std::uint32_t row,
-                                                 const RowFacts& facts) const noexcept {
+                                                 const RowFacts& facts) noexcept {
   const ClassLearning& learned = classes_[static_cast<std::size_t>(facts.agent_class)];
   const std::uint32_t unanswered = arrivals_.unanswered(row);
   const double base = base_processing_ms(facts.agent_class);
@@ -250,8 +274,14 @@ RowPrediction Predictor<Memory>::without_samples(std::uint32_t row,
   now.work_ms = static_cast<float>(
       (n * static_cast<double>(facts.station_processing_ms) / usual + kWorkPriorSamples * base) /
       (n + kWorkPriorSamples));
-  now.confidence =
-      probability_bits(facts.nominal_confidence * kPriorSamples / (unanswered + kPriorSamples));
+  const double k = learned.answering.prior_samples();
+  const double sure = facts.nominal_confidence * k / (unanswered + k);
+  const bool is_evident = unanswered >= kEvidence;
+  now.confidence = probability_bits(is_evident ? learned.calibrate(Said::centre, sure) : sure);
+  now.confidence_by_t = now.confidence;  // there is one residual for both
+  notes_[row] = {};
+  if (is_evident)
+    notes_[row].sure = notes_[row].sure_by_t = std::max<std::uint16_t>(probability_bits(sure), 1);
   if (now.history == 0) return now;
   const double span =
       static_cast<double>(facts.latency_ms) / 2 + static_cast<double>(now.work_ms) * usual;
@@ -274,16 +304,23 @@ RowPrediction Predictor<Memory>::with_samples(std::uint32_t row, const RowFacts&
                                        classes_[at]);
   if (found.has_stepped) arrivals_.keep_newest(row, found.used);
   const bool is_evident = found.evidence >= kEvidence;
-  const double sure = is_evident ? classes_[at].calibrate(found.sure) : found.sure;
+  const auto said = [&](Said which, double sure) {
+    return probability_bits(is_evident ? classes_[at].calibrate(which, sure) : sure);
+  };
   notes_[row] = {.scale_ms = static_cast<float>(found.scale_ms),
                  .sure = is_evident ? std::max<std::uint16_t>(probability_bits(found.sure), 1)
                                     : std::uint16_t{0},
+                 .sure_by_t = probability_bits(found.sure_by_t),
+                 .answers = static_cast<float>(found.answers),
+                 .inside = static_cast<float>(found.inside),
+                 .inside_prior = static_cast<float>(found.inside_prior),
                  .revision = revisions_[at],
                  .reference = found.reference};
   return {.work_ms = static_cast<float>(found.work_ms),
           .residual_centre_ms = static_cast<float>(found.centre_ms),
           .residual_by_t_ms = static_cast<float>(found.by_t_ms),
-          .confidence = probability_bits(sure),
+          .confidence = said(Said::centre, found.sure),
+          .confidence_by_t = said(Said::by_t, found.sure_by_t),
           .history = static_cast<std::uint8_t>(std::min(found.evidence, 255U))};
 }
 

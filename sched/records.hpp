@@ -20,6 +20,7 @@
 //             Any change is an ABI change.
 #pragma once
 
+#include <array>
 #include <bit>
 #include <compare>
 #include <cstddef>
@@ -243,7 +244,8 @@ constexpr std::int64_t expires_ns(std::int64_t created_ns, std::uint32_t ttl_ms)
 }
 
 // What the bodies of replies, reports and results begin with. The rest of a reply's body is the
-// answer's; a report and a result have no more.
+// answer's; a report and a result have no more. The reply to a bare message whose answer has no
+// body is bare too, and names what it answers behind its head.
 struct ReplyHead {
   TrinaryState state;
   ConflictType conflict_type;
@@ -254,6 +256,10 @@ struct ReportBody {               // bare
   std::uint64_t outbox_position;  // of the message that it is about
   std::int64_t code;              // Errc
 };
+struct BareReplyBody {
+  ReplyHead head;
+  std::uint64_t question;  // MessageId::low of what it answers
+};
 struct ResultBody {
   OperationId operation;
   std::int64_t target_ns;
@@ -261,7 +267,8 @@ struct ResultBody {
   std::uint32_t error_p50_us, error_p90_us, error_p99_us;
   std::uint8_t verdict, advice, end, reserved;  // GatherVerdict, GatherAdvice, GatherEnd
 };
-static_assert(sizeof(ReplyHead) == 8 && sizeof(ReportBody) == kBareBodyBytes);
+static_assert(sizeof(ReplyHead) == 8 && sizeof(ReportBody) == kBareBodyBytes &&
+              sizeof(BareReplyBody) == kBareBodyBytes);
 static_assert(sizeof(ResultBody) == 56 && std::has_unique_object_representations_v<ResultBody>);
 
 static_assert(sizeof(MessageId) == 16 && sizeof(MessageHeader) == kMessageHeaderBytes);
@@ -296,6 +303,21 @@ struct BareBody {
 };
 [[nodiscard]] BareBody bare_body(const SendRecord& record) noexcept;
 [[nodiscard]] BareBody bare_body(const DeliveryRecord& record) noexcept;
+// The same bytes as two words, for whoever passes them on unread.
+using BareWords = std::array<std::uint64_t, 2>;
+constexpr BareWords bare_words(const SendRecord& record) noexcept {
+  return {static_cast<std::uint64_t>(record.operation),
+          static_cast<std::uint64_t>(record.arrive_ns)};
+}
+constexpr BareWords bare_words(const DeliveryRecord& record) noexcept {
+  return {static_cast<std::uint64_t>(record.arrive_ns),
+          static_cast<std::uint64_t>(record.operation)};
+}
+constexpr void set_bare_words(DeliveryRecord& record, const BareWords& words) noexcept {
+  record.arrive_ns = static_cast<std::int64_t>(words[0]);
+  record.operation = static_cast<OperationId>(words[1]);
+  record.flags = record.flags | RecordFlags::bare;
+}
 // A bare delivery names its source in the record, having no header to do so.
 void set_bare_source(DeliveryRecord& record, AgentId source) noexcept;
 [[nodiscard]] AgentId bare_source(const DeliveryRecord& record) noexcept;

@@ -26,6 +26,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "shm/base/assert.hpp"
@@ -113,6 +114,12 @@ class TimingWheel {
     return advanced;
   }
 
+  // What fires next, if it is in the slot that time is in (64 us).
+  [[nodiscard]] std::optional<WheelEntry> next() const noexcept {
+    if (heap_.empty()) return std::nullopt;
+    const Node& node = nodes_[heap_.front().node];
+    return WheelEntry{node.operation, node.bucket, node.due_ns};
+  }
   [[nodiscard]] std::uint32_t size() const noexcept { return size_; }
   [[nodiscard]] std::uint32_t capacity() const noexcept {
     return static_cast<std::uint32_t>(nodes_.size());

@@ -30,7 +30,8 @@ Exit code 0: the last operation was a SUCCESS; 1: it was not.
 --trace writes a line for each target of each operation: operation, agent, class,
 rtt_mean_ms, cv, bias, send_lead_us, sent_ns, finished_ns, target_ns, state (1
 READY, 0 no answer, -1 CONFLICT), nominal_lead_us (what the nominal model would have
-sent by), and confidence. From it every figure can be worked out again.
+sent by), confidence, and drawn_us (what the delivery was to take, had no process ever
+waited for a processor). From it every figure can be worked out again.
 
 Examples:
   mesh demo

@@ -51,6 +51,8 @@ void collect_errors(const DemoOperation& operation, DemoErrors& errors) {
     const std::int64_t error_ns = late_ns < 0 ? -late_ns : late_ns;
     errors.all_ns.push_back(error_ns);
     if (target.drawn.jitter_ms() < kLowJitterMs) errors.low_jitter_ns.push_back(error_ns);
+    const std::int64_t took_ns = target.trace.finished_ns - target.trace.sent_ns;
+    errors.swarm_late_ns.push_back(std::max<std::int64_t>(took_ns - target.drawn_ns, 0));
   }
 }
 
@@ -60,6 +62,7 @@ void set_errors(DemoErrors& errors, DemoFigures& figures) {
   figures.inside_50ms = share_of(static_cast<std::uint64_t>(inside), errors.all_ns.size());
   figures.arrival_error_ms = percentiles_ms(errors.all_ns);
   figures.arrival_error_low_jitter_ms = percentiles_ms(errors.low_jitter_ns);
+  figures.swarm_late_ms = percentiles_ms(errors.swarm_late_ns);
 }
 
 // The errors of a model that would have sent each early by lead_ns(target).
@@ -82,8 +85,7 @@ void set_models(const DemoOperation& operation, DemoFigures& figures) {
   figures.nominal = model_of(
       operation, [](const DemoTarget& target) { return target.trace.nominal_lead_us * kNsPerUs; });
   figures.oracle = model_of(operation, [](const DemoTarget& target) {
-    return static_cast<std::int64_t>(median_ms(target.drawn, target.bias, 1) *
-                                     static_cast<double>(kNsPerMs));
+    return static_cast<std::int64_t>(target.median_ms * static_cast<double>(kNsPerMs));
   });
 }
 
@@ -137,6 +139,7 @@ nlohmann::ordered_json json_of(const DemoFigures& figures) {
           {"status", figures.status},
           {"arrival_error_ms", json_of(figures.arrival_error_ms)},
           {"arrival_error_low_jitter_ms", json_of(figures.arrival_error_low_jitter_ms)},
+          {"swarm_late_ms", json_of(figures.swarm_late_ms)},
           {"inside_50ms", json_of(figures.inside_50ms)},
           {"engine_us",
            {{"plan", figures.plan_us},
@@ -223,6 +226,8 @@ void DemoReport::add(const DemoOperation& operation) {
   set_models(operation, figures);
   count_reliability(operation);
   errors_.all_ns.insert(errors_.all_ns.end(), errors.all_ns.begin(), errors.all_ns.end());
+  errors_.swarm_late_ns.insert(errors_.swarm_late_ns.end(), errors.swarm_late_ns.begin(),
+                               errors.swarm_late_ns.end());
   errors_.low_jitter_ns.insert(errors_.low_jitter_ns.end(), errors.low_jitter_ns.begin(),
                                errors.low_jitter_ns.end());
   skipped_ = {};
@@ -237,11 +242,12 @@ void DemoReport::add(const DemoOperation& operation) {
 // A send that found no answer did not arrive.
 void DemoReport::count_reliability(const DemoOperation& operation) {
   const std::int64_t target_ns = to_ns(operation.finished.target);
+  auto& steps = said_.emplace_back();
   for (const DemoTarget& target : operation.targets) {
     if (target.trace.sent_ns == 0) continue;
     const double said = std::clamp(target.trace.confidence, 0.0, 1.0);
     const auto step = static_cast<std::size_t>(said * kReliabilitySteps);
-    Said& at = said_.at(std::min(step, kReliabilitySteps - 1));
+    Said& at = steps.at(std::min(step, kReliabilitySteps - 1));
     at.said += said;
     ++at.n;
     if (answered(target.trace) && std::abs(target.trace.finished_ns - target_ns) <= kInsideNs) {
@@ -253,7 +259,13 @@ void DemoReport::count_reliability(const DemoOperation& operation) {
 std::vector<ReliabilityStep> DemoReport::reliability() const {
   std::vector<ReliabilityStep> steps;
   for (std::size_t i = kReliabilitySteps / 2; i < kReliabilitySteps; ++i) {
-    const Said& at = said_.at(i);
+    Said at;
+    for (std::size_t k = said_.size() - std::min(said_.size(), kReliabilityOperations);
+         k < said_.size(); ++k) {
+      at.said += said_[k].at(i).said;
+      at.hits += said_[k].at(i).hits;
+      at.n += said_[k].at(i).n;
+    }
     if (at.n == 0) continue;
     const auto n = static_cast<double>(at.n);
     steps.push_back({at.said / n, static_cast<double>(at.hits) / n, at.n});
@@ -336,7 +348,9 @@ void DemoReport::write_models(std::ostream& out) const {
     if (operations_.size() == 1) break;
   }
   const std::vector<ReliabilityStep> steps = reliability();
-  if (!steps.empty()) out << "\nSaid to be within 50 ms of T, and so many were (of how many):\n";
+  if (!steps.empty())
+    out << "\nIn the last five operations, said to be within 50 ms of T, and so many were (of how "
+           "many):\n";
   for (const ReliabilityStep& step : steps) {
     out << fmt::format("{:>23.2f} {:>8.2f} ({})\n", step.said, step.hit, step.n);
   }
@@ -366,6 +380,12 @@ void DemoReport::write_summary(const Run& run, std::ostream& out) const {
         "{:.1f} ms, 9 in 10\nwithin {:.1f} ms.\n",
         last.arrival_error_low_jitter_ms->p50, last.arrival_error_low_jitter_ms->p90);
   }
+  if (last.swarm_late_ms) {
+    out << fmt::format(
+        "In these times is what answers waited for a processor here: half of them {:.1f} ms, 9 in "
+        "10\nup to {:.1f} ms.\n",
+        last.swarm_late_ms->p50, last.swarm_late_ms->p90);
+  }
   out << fmt::format(
       "The engine itself took {:.0f} us to plan, {:.0f} us to send, {:.0f} us to "
       "gather; {} wake-ups took {:.0f} us.\n",
@@ -383,7 +403,7 @@ void DemoReport::write_summary(const Run& run, std::ostream& out) const {
 
 void write_trace_header(std::ostream& out) {
   out << "operation,agent,class,rtt_mean_ms,cv,bias,send_lead_us,sent_ns,finished_ns,target_ns,"
-         "state,nominal_lead_us,confidence\n";
+         "state,nominal_lead_us,confidence,drawn_us\n";
 }
 
 void write_trace(std::uint64_t operation, const DemoOperation& of, std::ostream& out) {
@@ -391,13 +411,14 @@ void write_trace(std::uint64_t operation, const DemoOperation& of, std::ostream&
   std::string text;
   for (const DemoTarget& target : of.targets) {
     const engine::TargetTrace& trace = target.trace;
-    fmt::format_to(std::back_inserter(text), "{},{},{},{},{},{},{},{},{},{},{},{},{}\n", operation,
-                   target.index,
+    fmt::format_to(std::back_inserter(text), "{},{},{},{},{},{},{},{},{},{},{},{},{},{}\n",
+                   operation, target.index,
                    sched::kAgentClasses[static_cast<std::size_t>(target.drawn.agent_class)].letter,
                    target.drawn.rtt_mean_ms, target.drawn.cv, target.bias,
                    when_sent(trace, trace.lead_us), number_or_nothing(trace.sent_ns),
                    number_or_nothing(trace.finished_ns), target_ns, static_cast<int>(trace.state),
-                   when_sent(trace, trace.nominal_lead_us), when_sent(trace, trace.confidence));
+                   when_sent(trace, trace.nominal_lead_us), when_sent(trace, trace.confidence),
+                   when_sent(trace, target.drawn_ns / kNsPerUs));
     if (text.size() < kFlushBytes) continue;
     out << text;
     text.clear();

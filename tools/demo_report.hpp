@@ -38,7 +38,10 @@ struct ErrorPercentiles {
 struct DemoTarget {
   std::uint32_t index = 0;
   AgentDraw drawn;
-  double bias = 1;  // in force for this delivery
+  double bias = 1;            // in force for this delivery
+  double median_ms = 0;       // what half of its deliveries take less than, with that bias
+  std::int64_t drawn_ns = 0;  // what this one was to take, delay and processing, had no process
+                              // ever waited for a processor
   engine::TargetTrace trace;
 };
 
@@ -53,6 +56,7 @@ struct DemoOperation {
 // enough that the mesh's error can be told from it.
 inline constexpr double kLowJitterMs = 2;
 struct DemoErrors {
+  std::vector<std::int64_t> swarm_late_ns;
   std::vector<std::int64_t> all_ns;
   std::vector<std::int64_t> low_jitter_ns;
 };
@@ -65,14 +69,15 @@ struct DemoModel {
   std::optional<double> inside_50ms;
 };
 
-// Of the sends that were said to arrive within 50 ms of T with a probability near `said` (their
-// mean), the share that did.
+// Of the sends of the last kReliabilityOperations that were said to arrive within 50 ms of T with a
+// probability near `said` (their mean), the share that did. Before that the mesh had not learned.
 struct ReliabilityStep {
   double said = 0;
   double hit = 0;
   std::uint64_t n = 0;
 };
 inline constexpr std::size_t kReliabilitySteps = 20;  // a twentieth each
+inline constexpr std::size_t kReliabilityOperations = 5;
 
 struct DemoFigures {
   std::uint64_t agents = 0;
@@ -88,6 +93,9 @@ struct DemoFigures {
   std::string status;              // SUCCESS, PARTIAL, NO_SCHEDULABLE_AGENTS
   std::optional<ErrorPercentiles> arrival_error_ms;
   std::optional<ErrorPercentiles> arrival_error_low_jitter_ms;
+  // By how much answers came later than they were drawn to, for want of a processor: in the errors
+  // above, and nothing that a mesh could predict of an agent.
+  std::optional<ErrorPercentiles> swarm_late_ms;
   std::optional<double> inside_50ms;
   double plan_us = 0;
   double dispatch_us = 0;
@@ -135,7 +143,7 @@ class DemoReport {
     std::uint64_t hits = 0;
     std::uint64_t n = 0;
   };
-  std::array<Said, kReliabilitySteps> said_{};
+  std::vector<std::array<Said, kReliabilitySteps>> said_;  // of each operation
 };
 
 // One line a target; finished_ns empty: no answer; lead and sent_ns empty: nothing was sent.

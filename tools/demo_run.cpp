@@ -28,6 +28,7 @@ namespace {
 
 constexpr Nanos kHorizon{1'500 * kNsPerMs};
 constexpr Nanos kWindow{500 * kNsPerMs};
+constexpr double kWeight = 1;  // of every payload here
 
 // A fresh directory, gone with the object. Its name says whose it is: of a process that was killed
 // it stays, and whoever removes such ones must not touch those of demos that run.
@@ -112,7 +113,17 @@ class Demo {
   SwarmPopulation population_;
   std::unique_ptr<engine::Engine> engine_;
   std::optional<SwarmFleet> fleet_;
+  struct Medians {
+    double first_ms = 0;
+    double later_ms = 0;  // once its bias has changed
+  };
+  [[nodiscard]] double median_of(std::uint32_t index, double bias) const {
+    const Medians& medians = medians_ms_[index];
+    return bias == drawn_[index].bias ? medians.first_ms : medians.later_ms;
+  }
+
   std::vector<AgentDraw> drawn_;
+  std::vector<Medians> medians_ms_;
   std::vector<std::uint32_t> deliveries_;  // that each agent had
   std::unordered_map<AgentId, std::uint32_t> index_of_;
   DemoOutcome outcome_;
@@ -146,7 +157,11 @@ Status Demo::enrol(const StopSignals& stop) {
   if (stop.requested()) return fail(Errc::closed, "stopped before it was done");
   for (std::uint32_t i = 0; i < ids.size(); ++i) {
     index_of_.emplace(ids[i], i);
-    drawn_.push_back(population_.agent(i));
+    const AgentDraw drawn = population_.agent(i);
+    drawn_.push_back(drawn);
+    const double median = median_ms(drawn, drawn.bias, kWeight);
+    const bool changes = drawn.bias_later != drawn.bias;
+    medians_ms_.push_back({median, changes ? median_ms(drawn, drawn.bias_later, kWeight) : median});
   }
   deliveries_.resize(ids.size());
   return {};
@@ -163,17 +178,21 @@ DemoOperation Demo::describe(engine::OperationReport report) {
     const auto found = index_of_.find(trace.agent);
     if (found == index_of_.end()) continue;  // none but ours can be in this mesh
     const std::uint32_t index = found->second;
-    const double bias = population_.bias_at(index, deliveries_[index]);
     if (trace.sent_ns == 0) continue;
-    ++deliveries_[index];
+    const std::uint32_t delivery = deliveries_[index]++;
+    const double bias = population_.bias_at(index, delivery);
+    const DeliveryDraw drawn =
+        population_.delivery(index, {.delivery = delivery, .weight = kWeight});
+    const std::int64_t drawn_ns = drawn.delay_ns + drawn.processing_ns;
     is_sent[index] = true;
-    operation.targets.push_back({index, drawn_[index], bias, trace});
+    operation.targets.push_back(
+        {index, drawn_[index], bias, median_of(index, bias), drawn_ns, trace});
   }
   // Who was not sent to stands in the trace all the same.
   for (std::uint32_t index = 0; index < is_sent.size(); ++index) {
     if (is_sent[index]) continue;
     const double bias = population_.bias_at(index, deliveries_[index]);
-    operation.targets.push_back({index, drawn_[index], bias, {}});
+    operation.targets.push_back({index, drawn_[index], bias, median_of(index, bias), 0, {}});
   }
   return operation;
 }
@@ -182,6 +201,7 @@ Status Demo::run_operations(ProgressBar& progress) {
   engine::OperationRequest request;
   request.horizon = kHorizon;
   request.window = kWindow;
+  request.weight = static_cast<float>(kWeight);
   for (std::uint32_t i = 0; i < options_.operations; ++i) {
     progress.show(i, options_.operations,
                   fmt::format("operation {} of {}", i + 1, options_.operations));

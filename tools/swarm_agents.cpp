@@ -1,5 +1,6 @@
 #include "tools/swarm_agents.hpp"
 
+#include <algorithm>
 #include <numeric>
 #include <utility>
 
@@ -28,35 +29,29 @@ SwarmAgents::SwarmAgents(const SwarmPopulation& population, const SwarmAgentsOpt
       agents_(options.share.count),
       held_(options.capacity),
       free_(options.capacity) {
+  for (std::uint32_t i = 0; i < share_.count; ++i) {
+    agents_[i].drawn = population_.agent(share_.first + i);
+  }
   // The lowest ticket is given out first.
   std::iota(free_.rbegin(), free_.rend(), 0U);
 }
 
 std::uint32_t SwarmAgents::accept(std::uint32_t index, double weight,
-                                  std::int64_t now_ns) noexcept {
+                                  std::int64_t sent_ns) noexcept {
   Agent& agent = agents_[local(index)];
   if (free_.empty()) return kFull;
   const DeliveryDraw drawn = population_.delivery(
-      index, {.delivery = agent.deliveries, .queue_depth = agent.queue_depth, .weight = weight});
+      index, agent.drawn,
+      {.delivery = agent.deliveries, .queue_depth = agent.queue_depth, .weight = weight});
   ++agent.deliveries;
   ++agent.queue_depth;
   const std::uint32_t ticket = free_.back();
   free_.pop_back();
-  held_[ticket] = {index, drawn.outcome, drawn.processing_ns, 0};
-  schedule(ticket, kArrives, now_ns + drawn.delay_ns);
-  return ticket;
-}
-
-void SwarmAgents::schedule(std::uint32_t ticket, std::uint16_t stage,
-                           std::int64_t due_ns) noexcept {
-  const sched::Scheduled scheduled = wheel_.schedule({ticket, stage, due_ns});
+  const std::int64_t arrival_ns = sent_ns + drawn.delay_ns;
+  held_[ticket] = {index, drawn.outcome, arrival_ns};
+  const sched::Scheduled scheduled = wheel_.schedule({ticket, 0, arrival_ns + drawn.processing_ns});
   MESH_ASSERT(scheduled.status == sched::ScheduleStatus::kScheduled);
-}
-
-void SwarmAgents::receive(std::uint32_t ticket, std::int64_t now_ns) noexcept {
-  Held& held = held_[ticket];
-  held.received_ns = now_ns;
-  schedule(ticket, kFinishes, now_ns + held.processing_ns);
+  return ticket;
 }
 
 SwarmAnswer SwarmAgents::finish(std::uint32_t ticket, std::int64_t now_ns) noexcept {
@@ -65,7 +60,7 @@ SwarmAnswer SwarmAgents::finish(std::uint32_t ticket, std::int64_t now_ns) noexc
   MESH_ASSERT(agent.queue_depth > 0);
   --agent.queue_depth;
   free_.push_back(ticket);
-  return {ticket, held.outcome, held.received_ns, now_ns};
+  return {ticket, held.outcome, held.arrival_ns, now_ns};
 }
 
 }  // namespace mesh::tools

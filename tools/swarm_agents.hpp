@@ -1,14 +1,16 @@
 // SwarmAgents: the agents of one swarm process. A delivery is held as long as the population says
 // it travels, then as long as its agent works on it, and then is answered, or never.
 //
-//     accept(now)         advance() at arrival           advance() at the end
-//     polled -----delay-----> received -----processing-----> finished: READY, CONFLICT, silent
+//     accept(sent)                                              advance() at the end
+//     sent -------delay-----> received -----processing-----> finished: READY, CONFLICT, silent
+//
+// Both spans are counted from when the message was sent, whenever the process came round to it: the
+// agents stand for machines of their own, which do not wait for this one's processor. So received
+// is as drawn. finished is the turn in which the answer was really given: as late as the pump was.
 //
 // Invariants  held() + free tickets == capacity; each held ticket has one timer
 //             sum of queue depths == held()
-// Callers     one thread, a process's pump. It reads the clock once a turn and passes `now`;
-//             received_ns and finished_ns are the turns in which they happened, so they are as
-//             late as the pump was, never earlier than they are said to be.
+// Callers     one thread, a process's pump. It reads the clock once a turn and passes `now`.
 // Progress    bounded by `limit`; no allocation after create().
 // Units       int64 nanoseconds of HostClock.
 // Errors      create -> invalid_argument. accept -> kFull: poll later.
@@ -48,20 +50,15 @@ class SwarmAgents {
 
   // The ticket of a delivery to agent `index` of the population, one of this share; kFull.
   [[nodiscard]] std::uint32_t accept(std::uint32_t index, double weight,
-                                     std::int64_t now_ns) noexcept;
+                                     std::int64_t sent_ns) noexcept;
 
   // Calls answer(const SwarmAnswer&) for what is finished, at most `limit` of them. True: there is
   // more that is due already.
   template <class Answer>
   bool advance(std::int64_t now_ns, std::uint32_t limit, Answer&& answer) {
-    const sched::Advanced advanced =
-        wheel_.advance(now_ns, limit, [&](const sched::WheelEntry& entry) {
-          if (entry.bucket == kArrives) {
-            receive(entry.operation, now_ns);
-          } else {
-            answer(finish(entry.operation, now_ns));
-          }
-        });
+    const sched::Advanced advanced = wheel_.advance(
+        now_ns, limit,
+        [&](const sched::WheelEntry& entry) { answer(finish(entry.operation, now_ns)); });
     return advanced.more || next_due_ns() <= now_ns;
   }
 
@@ -73,18 +70,15 @@ class SwarmAgents {
   }
 
  private:
-  static constexpr std::uint16_t kArrives = 0;
-  static constexpr std::uint16_t kFinishes = 1;
-
   struct Agent {
+    AgentDraw drawn;
     std::uint32_t deliveries = 0;
     std::uint32_t queue_depth = 0;
   };
   struct Held {
     std::uint32_t index = 0;
     DeliveryOutcome outcome = DeliveryOutcome::ready;
-    std::int64_t processing_ns = 0;
-    std::int64_t received_ns = 0;
+    std::int64_t arrival_ns = 0;
   };
 
   SwarmAgents(const SwarmPopulation& population, const SwarmAgentsOptions& options,
@@ -94,13 +88,11 @@ class SwarmAgents {
     MESH_ASSERT(index - share_.first < share_.count);
     return index - share_.first;
   }
-  void schedule(std::uint32_t ticket, std::uint16_t stage, std::int64_t due_ns) noexcept;
-  void receive(std::uint32_t ticket, std::int64_t now_ns) noexcept;
   SwarmAnswer finish(std::uint32_t ticket, std::int64_t now_ns) noexcept;
 
   SwarmPopulation population_;
   SwarmShare share_;
-  sched::TimingWheel wheel_;  // an entry's operation is a ticket, its bucket a stage
+  sched::TimingWheel wheel_;  // an entry's operation is a ticket
   std::vector<Agent> agents_;
   std::vector<Held> held_;
   std::vector<std::uint32_t> free_;

@@ -73,8 +73,13 @@ class SwarmPopulation {
   explicit SwarmPopulation(const PopulationOptions& options) noexcept : options_(options) {}
 
   [[nodiscard]] AgentDraw agent(std::uint32_t index) const noexcept;
-  [[nodiscard]] DeliveryDraw delivery(std::uint32_t index,
+  // `who`: agent(index), for callers that keep it.
+  [[nodiscard]] DeliveryDraw delivery(std::uint32_t index, const AgentDraw& who,
                                       const DeliveryContext& context) const noexcept;
+  [[nodiscard]] DeliveryDraw delivery(std::uint32_t index,
+                                      const DeliveryContext& context) const noexcept {
+    return delivery(index, agent(index), context);
+  }
   [[nodiscard]] double bias_at(std::uint32_t index, std::uint32_t delivery) const noexcept;
   [[nodiscard]] const PopulationOptions& options() const noexcept { return options_; }
 
@@ -83,8 +88,8 @@ class SwarmPopulation {
 };
 
 // The median of what a delivery of this weight takes, from send to READY, with an empty queue: what
-// an oracle sends early by. It is the sum of both parts' medians, and so a little less than exact
-// where the delay is skewed.
+// an oracle sends early by. Of the sum, which is more than the sum of both parts' medians where the
+// delay is skewed; by quadrature, within a thousandth of its spread. Costs microseconds.
 [[nodiscard]] double median_ms(const AgentDraw& agent, double bias, double weight) noexcept;
 
 // "swarm-17".

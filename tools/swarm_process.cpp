@@ -1,10 +1,12 @@
 #include "tools/swarm_process.hpp"
 
 #include <algorithm>
+#include <ctime>
 #include <utility>
 
 #include <fmt/format.h>
 
+#include "sched/pinning.hpp"
 #include "shm/base/limits.hpp"
 
 namespace mesh::tools {
@@ -17,6 +19,9 @@ constexpr std::uint32_t kAnswersATurn = 1'024;
 constexpr std::size_t kDeliveriesATurn = 256;
 // A signal does not end a wait for deliveries, so none is longer.
 constexpr Nanos kLookAtSignals{100 * kNsPerMs};
+// An answer nearer than that: the process polls instead of being woken.
+constexpr Nanos kNapBefore{20 * kNsPerMs};
+constexpr Nanos kNapMost{kNsPerMs};
 constexpr Nanos kAttachPatience{5 * kNsPerSecond};
 constexpr Nanos kEnginePatience{60 * kNsPerSecond};  // while it is started again
 
@@ -27,6 +32,7 @@ Result<std::unique_ptr<SwarmProcess>> SwarmProcess::start(const SwarmProcessOpti
            engine::Station::attach(options.directory, {.name = options.prefix,
                                                        .agents = options.share.count,
                                                        .connect = {.patience = kAttachPatience},
+                                                       .wait = {queues::WaitPolicy::kPark},
                                                        .engine_patience = kEnginePatience}));
   const std::uint32_t capacity =
       std::min(std::max(options.share.count * kHeldPerAgent, kHeldLeast), kMaxWheelEntries);
@@ -43,6 +49,7 @@ Result<std::unique_ptr<SwarmProcess>> SwarmProcess::start(const SwarmProcessOpti
 SwarmProcess::SwarmProcess(const SwarmProcessOptions& options,
                            std::unique_ptr<engine::Station> station, SwarmAgents agents)
     : share_(options.share),
+      spacing_(options.spacing),
       station_(std::move(station)),
       agents_(std::move(agents)),
       replies_(agents_.capacity()) {}
@@ -60,18 +67,36 @@ Status SwarmProcess::enrol(const SwarmProcessOptions& options) {
 }
 
 Status SwarmProcess::run(const StopSignals& stop) {
+  // A timer of ours that is late makes an agent late. What cannot be had is done without.
+  static_cast<void>(sched::prepare_thread({}));
   while (!stop.requested()) {
     if (turn()) continue;
     if (station_->is_lost()) return tl::unexpected<Error>(station_->lost_reason());
-    const HostTime look = station_->now() + kLookAtSignals;
-    station_->wait(std::min(look, from_ns(agents_.next_due_ns())));
+    const HostTime now = station_->now();
+    const HostTime due = from_ns(agents_.next_due_ns());
+    if (due < now + kNapBefore) {
+      nap(now);
+    } else {
+      station_->wait(std::min(now + kLookAtSignals, due));
+    }
   }
   return {};
 }
 
+// While agents are at work deliveries wake nobody: they are counted from when they were sent, and
+// are polled in time. What falls due meanwhile is dealt with in one turn.
+void SwarmProcess::nap(HostTime now) {
+  const std::int64_t due_ns = std::max(agents_.next_due_ns(), turned_ns_ + spacing_.count());
+  const std::int64_t left_ns = std::min(due_ns - to_ns(now), kNapMost.count());
+  if (left_ns <= 0) return;
+  const timespec left{0, left_ns};
+  ::clock_nanosleep(CLOCK_MONOTONIC, 0, &left, nullptr);  // cut short: a turn for nothing
+}
+
 bool SwarmProcess::turn() {
+  turned_ns_ = to_ns(station_->now());
   // What is answered here leaves with this turn's poll.
-  const bool more = agents_.advance(to_ns(station_->now()), kAnswersATurn,
+  const bool more = agents_.advance(turned_ns_, kAnswersATurn,
                                     [&](const SwarmAnswer& answer) { finish(answer); });
   const std::size_t room =
       std::min<std::size_t>(kDeliveriesATurn, agents_.capacity() - agents_.held());
@@ -79,14 +104,13 @@ bool SwarmProcess::turn() {
       station_->poll(room, [&](const engine::Delivery& delivery, engine::Reply reply) {
         take(delivery, std::move(reply));
       });
-  return more || polled > 0;
+  return more || (polled != 0 && polled == room) || agents_.next_due_ns() <= turned_ns_;
 }
 
 void SwarmProcess::take(const engine::Delivery& delivery, engine::Reply reply) {
   if (!reply) return;
-  const std::uint32_t ticket =
-      agents_.accept(share_.first + delivery.agent, static_cast<double>(delivery.weight),
-                     to_ns(delivery.received));
+  const std::uint32_t ticket = agents_.accept(
+      share_.first + delivery.agent, static_cast<double>(delivery.weight), to_ns(delivery.sent));
   MESH_ASSERT(ticket != SwarmAgents::kFull);  // turn() polls no more than there is room for
   replies_[ticket] = std::move(reply);
 }

@@ -25,6 +25,8 @@ struct SwarmProcessOptions {
   std::string prefix = "swarm";  // of the agents' names
   PopulationOptions population;
   SwarmShare share;
+  // Turns are at least so far apart while agents are at work, and they late by up to that.
+  Nanos spacing{50 * kNsPerUs};
 };
 
 class SwarmProcess {
@@ -42,11 +44,14 @@ class SwarmProcess {
   SwarmProcess(const SwarmProcessOptions& options, std::unique_ptr<engine::Station> station,
                SwarmAgents agents);
   Status enrol(const SwarmProcessOptions& options);
+  void nap(HostTime now);
   void take(const engine::Delivery& delivery, engine::Reply reply);
   void finish(const SwarmAnswer& answer);
   void keep_silent(engine::Reply reply);
 
   SwarmShare share_;
+  Nanos spacing_;
+  std::int64_t turned_ns_ = 0;
   std::unique_ptr<engine::Station> station_;
   SwarmAgents agents_;
   std::vector<engine::Reply> replies_;  // by ticket

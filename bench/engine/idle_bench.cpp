@@ -7,7 +7,7 @@
 //            adaptive; user and system time by getrusage over some seconds. Beside it a process
 //            that only sleeps, a second at a time, as the stations do. Bar: 1 % of a core each.
 // memory     128 stations attached, 30,000 agents enrolled: every mapped memory, whole, and what
-//            the engine's process and the stations have besides. Bar: 256 MiB.
+//            the engine's process (bar: 256 MiB together) and the stations have besides.
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -255,7 +255,10 @@ void run(unsigned seconds, bool json) {
   show("  of which files of the mesh's directory", mib(use.directory), "MiB", json);
   show("  the engine's own, besides", mib(use.engine), "MiB", json);
   show("  128 stations' own, besides", mib(use.stations), "MiB", json);
-  show("in all", mib(use.mapped + use.engine + use.stations), "MiB", json);
+  show("the mesh: mapped, and the engine's own (bar: 256)", mib(use.mapped + use.engine), "MiB",
+       json);
+  show("and with what 128 stations' libraries have", mib(use.mapped + use.engine + use.stations),
+       "MiB", json);
 }
 
 }  // namespace

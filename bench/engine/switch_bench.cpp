@@ -2,14 +2,18 @@
 // stations on one thread, the engine's loop on the other core, beside what it is made of: two bare
 // hand-overs of a cache line, and one bare ring. All in one run, round by round.
 //
-//     engine_switch_bench [--quick] [--json]
+//     engine_switch_bench [--quick] [--json] [--bare] [--rates]
+//
+// --bare      messages of 16 bytes alone
+// --rates     hardly any messages one at a time: for a profile of the throughput
 //
 // one way     from send() to the other station's handler, one message at a time; over the time of
 //             two hand-overs (there and back of one line). Each message is answered and the answer
 //             goes back to its sender, between two samples.
 // throughput  messages a second, in bursts, each answered; and all deliveries that the engine made
 //             meanwhile (messages, and replies to their senders), over the records a second of a
-//             bare ring whose reader is on the other core.
+//             bare ring whose reader is on the other core, in runs of 256. The same ring with each
+//             record revealed for itself stands beside it.
 #include <cstdlib>
 #include <functional>
 #include <iomanip>
@@ -34,13 +38,14 @@ using engine::Delivery;
 using engine::StationCore;
 using Ring = queues::SpscRing<>;
 
-constexpr engine::MeshSize kSize{.agents = 64, .stations = 2, .agents_per_station = 1'024};
-constexpr std::uint32_t kDeclared = 1'024;  // rings of 2,048 slots
+constexpr engine::MeshSize kSize{.agents = 64, .stations = 2, .agents_per_station = 2'048};
+constexpr std::uint32_t kDeclared = 2'048;  // rings of 4,096 slots, as the bare one
 constexpr std::size_t kBareSlots = 4'096;
 constexpr std::uint64_t kRun = 256;
 constexpr std::uint64_t kRingPart = 32 * kRun;
 constexpr std::uint64_t kSwitchPart = 1'000;
-constexpr std::uint64_t kUnderWay = 256;  // messages sent and not answered, at most
+constexpr std::uint64_t kSendRun = 128;
+constexpr std::uint64_t kUnderWay = 8 * kSendRun;  // sent and not answered: a quarter of the inbox
 
 struct NoWakes : engine::Wakes {
   void wake(StationId) noexcept override {}
@@ -156,10 +161,12 @@ struct Message {
   bool bare = false;
   std::vector<std::byte> body;
 };
-std::vector<Message> messages() {
-  return {{"bare, 16 bytes", true, std::vector<std::byte>(16)},
-          {"64 bytes", false, std::vector<std::byte>(64)},
-          {"1 KiB", false, std::vector<std::byte>(1'024)}};
+std::vector<Message> messages(bool bare_alone) {
+  std::vector<Message> kinds{{"bare, 16 bytes", true, std::vector<std::byte>(16)}};
+  if (bare_alone) return kinds;
+  kinds.push_back({"64 bytes", false, std::vector<std::byte>(64)});
+  kinds.push_back({"1 KiB", false, std::vector<std::byte>(1'024)});
+  return kinds;
 }
 
 // Rates of equal parts of a run, and their median: what a preemption of either core stretched is a
@@ -197,7 +204,7 @@ class Bench {
   std::vector<double> two_hand_overs(std::uint32_t count);
   std::vector<double> one_way(const Message& message, std::uint32_t count);
   // Millions a second.
-  double ring_rate(std::uint64_t count);
+  double ring_rate(std::uint64_t count, std::uint64_t run);
   struct SwitchRate {
     double messages = 0;
     double deliveries = 0;
@@ -293,14 +300,14 @@ std::vector<double> Bench::one_way(const Message& message, std::uint32_t count) 
   return samples;
 }
 
-double Bench::ring_rate(std::uint64_t count) {
+double Bench::ring_rate(std::uint64_t count, std::uint64_t at_once) {
   orders_.give(Work::kRing);
   Ring::Writer writer = ring_.writer();
   const std::uint64_t begin = writer.head();
   const std::uint64_t end = begin + count;
   Parts parts(kRingPart);
   while (writer.head() != end) {
-    const Ring::Run run = writer.claim(std::min(kRun, end - writer.head()));
+    const Ring::Run run = writer.claim(std::min(at_once, end - writer.head()));
     if (run.slots.empty()) continue;
     writer.fill(run, [](Ring::Slot& slot, std::uint64_t position) {
       queues::build_in<Ring::Record>(slot) = {
@@ -324,10 +331,13 @@ Bench::SwitchRate Bench::switch_rate(const Message& message, std::uint64_t count
   std::uint64_t arrived = 0;
   Parts parts(kSwitchPart);
   while (replied != count) {
-    const std::uint64_t room = kUnderWay - (sent - replied);
-    for (std::uint64_t i = 0; i < std::min({room, kRun, count - sent}); ++i) send(message);
-    sent += std::min({room, kRun, count - sent});
-    static_cast<void>(from.flush());
+    // Whole runs: one that is topped up as replies trickle in is a run of two or three.
+    if (const std::uint64_t run = std::min(kSendRun, count - sent);
+        sent - replied + run <= kUnderWay) {
+      for (std::uint64_t i = 0; i < run; ++i) send(message);
+      sent += run;
+      static_cast<void>(from.flush());
+    }
     to.poll(kRun, [&](const Delivery&) {
       ++arrived;
       return Answer::ready();
@@ -377,15 +387,17 @@ struct Rounds {
   unsigned rounds = 0;
   std::uint32_t exchanges = 0;
   std::uint64_t records = 0;
+  bool bare_alone = false;
 };
 
 void run(Bench& bench, const Rounds& rounds, bool json) {
   Series bare{"two bare hand-overs", {}, {}, {}};
-  Series ring{"a bare ring", {}, {}, {}};
+  Series ring{"a bare ring, runs of 256", {}, {}, {}};
+  Series ring_singly{"a bare ring, one by one", {}, {}, {}};
   std::vector<Series> latency;
   std::vector<Series> answered;
   std::vector<Series> delivered;
-  const std::vector<Message> kinds = messages();
+  const std::vector<Message> kinds = messages(rounds.bare_alone);
   for (const Message& kind : kinds) {
     latency.push_back({"one way, " + kind.name, {}, {}, {}});
     answered.push_back({"answered messages, " + kind.name, {}, {}, {}});
@@ -401,9 +413,10 @@ void run(Bench& bench, const Rounds& rounds, bool json) {
       return latency_of(samples).p50;
     };
     const double line_ns = p50_of(bare, bench.two_hand_overs(rounds.exchanges));
-    const double ring_rate = bench.ring_rate(rounds.records);
+    const double ring_rate = bench.ring_rate(rounds.records, kRun);
     note(bare, line_ns, line_ns);
     note(ring, ring_rate, ring_rate);
+    note(ring_singly, bench.ring_rate(rounds.records, 1), ring_rate);
     for (std::size_t i = 0; i < kinds.size(); ++i) {
       note(latency[i], p50_of(latency[i], bench.one_way(kinds[i], rounds.exchanges)), line_ns);
       const Bench::SwitchRate rate = bench.switch_rate(kinds[i], rounds.records / 4);
@@ -414,6 +427,7 @@ void run(Bench& bench, const Rounds& rounds, bool json) {
   show(bare, "ns", json);
   for (const Series& series : latency) show(series, "ns", json);
   show(ring, "M/s", json);
+  show(ring_singly, "M/s", json);
   for (const Series& series : answered) show(series, "M/s", json);
   for (const Series& series : delivered) show(series, "M/s", json);
 }
@@ -425,16 +439,21 @@ int main(int argc, char** argv) {
   using namespace mesh::bench;
   bool quick = std::getenv("MESH_BENCH_QUICK") != nullptr;
   bool json = false;
+  bool bare = false;
+  bool rates = false;
   for (int i = 1; i < argc; ++i) {
     if (std::string_view(argv[i]) == "--quick") quick = true;
     if (std::string_view(argv[i]) == "--json") json = true;
+    if (std::string_view(argv[i]) == "--bare") bare = true;
+    if (std::string_view(argv[i]) == "--rates") rates = true;
   }
   if (cores().here == cores().there) {
     std::cerr << "engine_switch_bench: two cores are needed, one is allowed\n";
     return 1;
   }
   const double probe = probe_round_trip_ns();
-  const Rounds rounds = quick ? Rounds{7, 2'000, 200'000} : Rounds{51, 10'000, 1'000'000};
+  Rounds rounds = quick ? Rounds{7, 2'000, 200'000, bare} : Rounds{51, 10'000, 1'000'000, bare};
+  if (rates) rounds.exchanges = 10;
   if (!json) {
     std::cout << context() << "\nthe switch: both stations on one thread, the engine on the other "
               << "core; " << rounds.rounds << " rounds; probe " << probe << " ns\n";

@@ -150,7 +150,7 @@ Status EngineLoop::State::adopt_entries() {
   return entries.adopt([&](std::uint32_t at, const Entry& entry) -> Status {
     ++adoption.messages;
     if (entry.parked != parked.kNone) MESH_CHECK_OK(parked.adopt(entry.parked, entry.size_bytes()));
-    if (entry.state != EntryState::delivered && entry.parked == parked.kNone)
+    if (entry.state != EntryState::delivered && entry.parked == parked.kNone && !entry.is_bare())
       return fail(Errc::corrupt, "unanswered: entry " + std::to_string(at) + " has no body", at);
     if (static_cast<std::size_t>(index_of(entry.target)) >= row_count)
       return fail(Errc::corrupt,
@@ -158,7 +158,7 @@ Status EngineLoop::State::adopt_entries() {
                       std::to_string(static_cast<std::uint32_t>(index_of(entry.target))) + " of " +
                       std::to_string(row_count),
                   at);
-    ++owed[static_cast<std::uint32_t>(index_of(entry.target))];
+    count_owed(static_cast<std::uint32_t>(index_of(entry.target)));
     if (entry.state == EntryState::waiting) {
       next_turn = std::max(next_turn, entry.place + 1);
       ++held[static_cast<std::uint32_t>(index_of(entry.target))];
@@ -173,7 +173,17 @@ Status EngineLoop::State::adopt_entries() {
   });
 }
 
+// What is owed is counted for each agent and for each station.
+Status EngineLoop::State::verify_owed() const {
+  std::vector<std::uint32_t> by_station(owed_of.size());
+  for (std::uint32_t row = 0; row < row_count; ++row)
+    by_station[static_cast<std::size_t>(registry->station_of(agent_index(row)))] += owed[row];
+  if (by_station == owed_of) return {};
+  return fail(Errc::corrupt, "unanswered: what agents owe and what their stations do differ");
+}
+
 Status EngineLoop::State::verify() const {
+  MESH_CHECK_OK(verify_owed());
   MESH_CHECK_OK(registry->verify());
   MESH_CHECK_OK(topology->verify());
   std::size_t blocks = 0;

@@ -33,6 +33,7 @@ bool EngineLoop::State::fire_wheel() noexcept {
   // Where pending or what was cut took the turn the wheel waits, and deadlines with it.
   look_at_all = (!continuing.empty() && go_on()) || dispatched >= kDispatchSlotsPerTick;
   if (look_at_all) return true;
+  if (wheel->size() == 0) return false;
   const sched::Advanced advanced =
       wheel->advance(now_ns, kFiresPerTick, [&](const sched::WheelEntry& entry) {
         // A deadline is looked at by gather(), after all answers that are already here.
@@ -109,6 +110,8 @@ std::uint32_t EngineLoop::State::send_places(std::uint32_t slot, StationLink& li
   Operation& operation = operations[slot];
   const auto priority = static_cast<std::uint32_t>(operation.priority);
   const auto count = static_cast<std::uint32_t>(places.size());
+  const auto& confidence =
+      (operation.marks & kOperationByT) == 0 ? agents.confidence : agents.confidence_by_t;
   std::uint32_t sent = 0;
   while (sent != count && link.has_mark_room()) {
     const std::uint64_t room = link.room_for(priority, count - sent);
@@ -139,7 +142,7 @@ std::uint32_t EngineLoop::State::send_places(std::uint32_t slot, StationLink& li
       record.target = registry->id_of(agent_index(row));
       record.lead_us = us_of(operation.lead[place]);
       record.expected_us = processing_us(operation.predicted[place], own(agents.latency_ms, row));
-      record.confidence = own(agents.confidence, row);
+      record.confidence = own(confidence, row);
       record.flags = again ? sched::RecordFlags::redelivered : sched::RecordFlags::none;
       counters.redelivered += again ? 1 : 0;
       queues::build_in<sched::DeliveryRecord>(cell) = record;

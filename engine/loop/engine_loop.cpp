@@ -81,6 +81,7 @@ void reserve(EngineLoop::State& state) {
   state.eligible.resize((rows + 511) / 512);
   state.held.resize(rows);
   state.owed.resize(rows);
+  state.owed_of.resize(std::size_t{kMaxStations} + 1);
   state.sending.reserve(kMaxOperations);
   state.ending.reserve(std::size_t{4} * kMaxOperations);
   state.finished.resize(kMaxOperations);
@@ -88,7 +89,9 @@ void reserve(EngineLoop::State& state) {
   state.answered.resize(kAnsweredKept);
   state.answered_bodies =
       std::make_unique_for_overwrite<std::byte[]>(kAnsweredKept * kAnsweredBodyBytes);
-  state.scratch.resize(state.log.body_bytes_max());
+  const std::size_t body_bytes = state.log.body_bytes_max();
+  state.scratch_bytes = std::make_unique_for_overwrite<std::byte[]>(body_bytes);
+  state.scratch = {state.scratch_bytes.get(), body_bytes};
   state.over.reserve(entries);
   state.is_over.resize(entries);
   state.told.reserve(std::size_t{2} * kMaxOperations);
@@ -161,8 +164,9 @@ TickResult EngineLoop::tick(HostTime now) noexcept {
   MESH_POINT("loop.tick:after_reveal");
   state.settle();
   MESH_POINT("loop.tick:after_settle");
-  state.upkeep();
   std::int64_t due = state.wheel->next_due_ns();
+  state.upkeep(due);
+  if (!worked) state.warm_next();
   // A station that makes room does not say so: what waits for it is looked after.
   for (const StationLink* const link : state.live)
     if (link->pending_count != 0) due = std::min(due, state.now_ns + kPendingLookNs);

@@ -18,13 +18,13 @@ constexpr sched::BodyRegion kAnywhere{0, ~std::uint64_t{0}};  // the log checks 
 }  // namespace
 
 bool EngineLoop::State::intake() {
-  const std::int64_t start = clock();
   std::size_t budget = kIntakeRecordsPerTick;
   const std::size_t count = live.size();
   for (std::size_t i = 0; i < count && budget != 0; ++i) {
     StationLink& link = *live[next_station++ % count];
     if (link.is_corrupt) continue;
-    if (link.mark_tail != link.mark_head) read_marks(link);
+    if (link.mark_tail != link.mark_head || link.pending_count != 0) read_marks(link);
+    burst_ns = 0;
     if (now_ns - link.heard_ns > kSilentNs && counters.ticks % kSilentTurns != 0 &&
         !link.outbox.ready())
       continue;
@@ -37,8 +37,9 @@ bool EngineLoop::State::intake() {
   }
   const std::size_t taken = kIntakeRecordsPerTick - budget;
   if (taken == 0) return false;
+  if (answered_slots.empty()) return true;
   // Each operation pays for its share of the records.
-  const std::int64_t took = clock() - start;
+  const std::int64_t took = clock() - now_ns;  // read right before the tick
   for (const std::uint32_t slot : answered_slots) {
     operations[slot].cost.gather_ns += took * answered_of[slot] / static_cast<std::int64_t>(taken);
     answered_of[slot] = 0;
@@ -132,6 +133,10 @@ void EngineLoop::State::take_send(StationLink& link, const sched::SendRecord& se
 // `again`: perhaps it went before, and was answered already, so that nothing says so any more.
 Errc EngineLoop::State::apply_send(StationLink& link, const sched::SendRecord& send,
                                    sched::MessageId id, bool again) noexcept {
+  // One with a time to live needs a header, which says so to whoever takes it out of the inbox.
+  if (sched::has(send.flags, sched::RecordFlags::bare) && send.ttl_ms == 0 &&
+      !sched::has(send.flags, sched::RecordFlags::selector))
+    return apply_bare(send, id, again);
   sched::MessageHeader header{};
   const std::span<std::byte> body = std::span(scratch).subspan(sizeof header, send.body_bytes);
   if (sched::has(send.flags, sched::RecordFlags::bare)) {
@@ -158,7 +163,6 @@ Errc EngineLoop::State::apply_send(StationLink& link, const sched::SendRecord& s
   header.id = id;
   header.created_ns = send.created_ns;
   header.expires_ns = sched::expires_ns(send.created_ns, send.ttl_ms);
-  header.hash = shm::hash64(std::span<const std::byte>(body));
   if (sched::has(send.flags, sched::RecordFlags::selector)) return open_for(send, header);
   const auto target = static_cast<AgentId>(send.target);
   CapabilitySet::Words required{};
@@ -180,6 +184,22 @@ Errc EngineLoop::State::apply_send(StationLink& link, const sched::SendRecord& s
   }
   const std::array<std::span<const std::byte>, 2> parts{std::as_bytes(std::span(&header, 1)), body};
   return post(letter, parts);
+}
+
+// From the slot of an outbox to that of an inbox.
+Errc EngineLoop::State::apply_bare(const sched::SendRecord& send, sched::MessageId id,
+                                   bool again) noexcept {
+  const auto target = static_cast<AgentId>(send.target);
+  if (const Errc refused = check_target(registry->resolve(target), {}); refused != Errc::ok)
+    return refused;
+  return post({.priority = send.priority(),
+               .marks = static_cast<std::uint8_t>(kEntryBare | (again ? kEntryRedelivered : 0)),
+               .source = send.source,
+               .target = target,
+               .id = id,
+               .body_bytes = send.body_bytes,
+               .bare = sched::bare_words(send)},
+              {});
 }
 
 // A station's operation: its body stands in `scratch`, behind the handles of a list.

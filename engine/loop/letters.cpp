@@ -1,5 +1,7 @@
-// Direct messages: from their acceptance to their answer.
+// Direct messages: from their acceptance to their end; replies.cpp has what comes of their answers.
+#include <algorithm>
 #include <array>
+#include <bit>
 #include <cstring>
 
 #include "engine/loop/state.hpp"
@@ -29,22 +31,28 @@ Entry entry_of(const Letter& letter, EntryState state) noexcept {
           .body_bytes = letter.body_bytes,
           .target = letter.target,
           .source = letter.source,
-          .id = letter.id};
+          .id = letter.id,
+          .bare = letter.bare};
 }
 
 sched::DeliveryRecord record_of(const Entry& entry, std::int64_t sent_ns) noexcept {
   const bool again = (entry.marks & kEntryRedelivered) != 0;
-  return {.message = entry.message,
-          .target = entry.target,
-          .sent_ns = sent_ns,
-          .arrive_ns = 0,
-          .operation = OperationId{0},
-          .lead_us = 0,
-          .expected_us = 0,
-          .body_bytes = entry.body_bytes,
-          .confidence = 0,
-          .kind = entry.kind,
-          .flags = again ? sched::RecordFlags::redelivered : sched::RecordFlags::none};
+  sched::DeliveryRecord record{
+      .message = entry.message,
+      .target = entry.target,
+      .sent_ns = sent_ns,
+      .arrive_ns = 0,
+      .operation = OperationId{0},
+      .lead_us = 0,
+      .expected_us = 0,
+      .body_bytes = entry.body_bytes,
+      .confidence = 0,
+      .kind = entry.kind,
+      .flags = again ? sched::RecordFlags::redelivered : sched::RecordFlags::none};
+  if (!entry.is_bare()) return record;
+  sched::set_bare_words(record, entry.bare);
+  sched::set_bare_source(record, entry.source);
+  return record;
 }
 
 }  // namespace
@@ -117,31 +125,43 @@ bool EngineLoop::State::try_place(StationLink& link, const Letter& letter,
                                   std::span<const Part> parts) noexcept {
   const std::uint32_t priority = level(letter.priority);
   if (link.is_corrupt || PendingPool::has_at_least(link, priority)) return false;
-  if (!link.has_mark_room() || link.room_for(priority, 1) == 0) return false;
+  if (link.room_for(priority, 1) == 0) return false;
   const bool is_tracked = letter.kind == sched::RecordKind::message;
   const std::uint32_t at = entries.next_free();
   if (is_tracked && at == entries.kNone) return false;
-  const std::uint32_t kind = is_tracked ? at + 1 : 0;
+  Entry entry = entry_of(letter, EntryState::delivered);
+  entry.place = link.inbox.head();
+  entry.station = link.number;
+  if (letter.is_bare()) {
+    entry.message = static_cast<sched::MessageWord>(letter.id.low);
+  } else if (!write_own(link, parts, is_tracked ? at + 1 : 0, entry.message)) {
+    return false;
+  }
+  if (is_tracked) {
+    static_cast<void>(entries.accept(entry));
+    const auto row = static_cast<std::uint32_t>(index_of(letter.target));
+    count_owed(row);
+    put(agents.queue_depth, row, own(agents.queue_depth, row) + 1);
+  }
+  sched::DeliveryRecord record = record_of(entry, sent_ns());
+  if (letter.is_bare()) {
+    stage_bare(link, record);
+    return true;
+  }
+  record.arrive_ns = letter.arrive_ns;
+  stage(link, record, {.own_end = link.own_bodies.head()});
+  return true;
+}
+
+// Header and body into the station's own log, if there is room, and for the mark of its delivery.
+bool EngineLoop::State::write_own(StationLink& link, std::span<const Part> parts,
+                                  std::uint32_t kind, sched::MessageWord& word) noexcept {
+  if (!link.has_mark_room()) return false;
   auto appended = link.own_bodies.append(parts, kind);
   if (appended.status == queues::AppendStatus::kFull && free_own(link, appended.bytes_short))
     appended = link.own_bodies.append(parts, kind);
-  if (appended.status != queues::AppendStatus::kOk) return false;
-  Entry entry = entry_of(letter, EntryState::delivered);
-  entry.message = sched::in_inbox(appended.position);
-  entry.place = link.inbox.head();
-  entry.station = link.number;
-  if (is_tracked) {
-    static_cast<void>(entries.accept(entry));
-    ++owed[row_of(index_of(letter.target))];
-  }
-  sched::DeliveryRecord record = record_of(entry, clock());
-  record.arrive_ns = letter.arrive_ns;
-  stage(link, record, {.own_end = link.own_bodies.head()});
-  if (is_tracked) {
-    const auto row = static_cast<std::uint32_t>(index_of(letter.target));
-    put(agents.queue_depth, row, own(agents.queue_depth, row) + 1);
-  }
-  return true;
+  word = sched::in_inbox(appended.position);
+  return appended.status == queues::AppendStatus::kOk;
 }
 
 Errc EngineLoop::State::keep_waiting(StationLink* link, const Letter& letter,
@@ -157,15 +177,17 @@ Errc EngineLoop::State::keep_waiting(StationLink* link, const Letter& letter,
     ++counters.unanswered_full;
     return ++counters.target_full, Errc::target_full;
   }
-  const std::uint32_t first = parked.put(parts);
-  if (first == parked.kNone) return ++counters.parked_full, Errc::parked_full;
-  ++counters.parked;
+  const std::uint32_t first = letter.is_bare() ? parked.kNone : parked.put(parts);
+  if (!letter.is_bare()) {
+    if (first == parked.kNone) return ++counters.parked_full, Errc::parked_full;
+    ++counters.parked;
+  }
   Entry entry = entry_of(letter, is_timed ? EntryState::timed : EntryState::waiting);
   entry.place = is_timed ? static_cast<std::uint64_t>(letter.due_ns) : next_turn++;
   entry.message = static_cast<sched::MessageWord>(letter.arrive_ns);
   entry.parked = first;
   const std::uint32_t at = entries.accept(entry);
-  ++owed[row];
+  count_owed(row);
   if (!is_timed) {
     enqueue(at, entry);
     return Errc::ok;
@@ -204,7 +226,14 @@ bool EngineLoop::State::place_entry(StationLink& link, std::uint32_t at) noexcep
     drop_entry(at, Errc::expired);
     return true;
   }
-  if (!link.has_mark_room() || link.room_for(level(entry.priority), 1) == 0) return false;
+  if (link.room_for(level(entry.priority), 1) == 0) return false;
+  if (entry.is_bare()) {
+    entries.deliver(at, {entry.message, link.inbox.head(), link.number});
+    stage_bare(link, record_of(entry, sent_ns()));
+    note_placed(at, entry);
+    return true;
+  }
+  if (!link.has_mark_room()) return false;
   const auto size = static_cast<std::uint32_t>(entry.size_bytes());
   auto room = link.own_bodies.reserve(size, at + 1);
   if (room.status == queues::AppendStatus::kFull && free_own(link, room.bytes_short))
@@ -217,12 +246,18 @@ bool EngineLoop::State::place_entry(StationLink& link, std::uint32_t at) noexcep
   parked.for_each_part(entry.parked, size, [&](Part part) { room.body.put(part); });
   const std::uint64_t position = link.own_bodies.commit();
   entries.deliver(at, {sched::in_inbox(position), link.inbox.head(), link.number});
-  if ((entry.marks & kEntryRedelivered) != 0) ++counters.redelivered;
-  sched::DeliveryRecord record = record_of(entries.get(at), clock());
+  sched::DeliveryRecord record = record_of(entries.get(at), sent_ns());
   record.arrive_ns = static_cast<std::int64_t>(entry.message);
   stage(link, record, {.own_end = link.own_bodies.head()});
   entries.drop_parked(at);
   parked.release(entry.parked, size);
+  note_placed(at, entry);
+  return true;
+}
+
+// What had waited stands in an inbox now.
+void EngineLoop::State::note_placed(std::uint32_t at, const Entry& entry) noexcept {
+  if ((entry.marks & kEntryRedelivered) != 0) ++counters.redelivered;
   if (entry.kind == sched::RecordKind::message) {
     const auto row = static_cast<std::uint32_t>(index_of(entry.target));
     put(agents.queue_depth, row, own(agents.queue_depth, row) + 1);
@@ -230,20 +265,26 @@ bool EngineLoop::State::place_entry(StationLink& link, std::uint32_t at) noexcep
     is_over[at] = true;  // nobody answers it: once it is visible it is over
     over.push_back(at);
   }
-  return true;
 }
 
 // One record in an inbox that has room, as room_for() said.
 void EngineLoop::State::stage(StationLink& link, const sched::DeliveryRecord& record,
                               const InboxMark& mark) noexcept {
+  InboxMark whole = mark;
+  whole.inbox_end = link.inbox.head() + 1;
+  link.push_mark(whole);
+  stage_bare(link, record);
+}
+
+// One that refers to nothing outside itself: no body waits for it to be read.
+void EngineLoop::State::stage_bare(StationLink& link,
+                                   const sched::DeliveryRecord& record) noexcept {
+  link.inbox.prefetch();
   const Ring::Run run = link.inbox.claim(1);
   MESH_ASSERT(run.status == queues::ClaimStatus::kOk);
   link.inbox.fill(run, [&](Ring::Slot& cell, std::uint64_t) {
     queues::build_in<sched::DeliveryRecord>(cell) = record;
   });
-  InboxMark whole = mark;
-  whole.inbox_end = run.position + 1;
-  link.push_mark(whole);
   ++counters.deliveries;
   ++dispatched;
   touch(link);
@@ -280,120 +321,6 @@ void EngineLoop::State::set_full(StationLink& link, bool full) noexcept {
   inbox_full[static_cast<std::size_t>(link.number)].store_relaxed(full ? 1 : 0);
 }
 
-// Their answers.
-
-void EngineLoop::State::answer_letter(StationLink& link, const sched::AnswerRecord& answer,
-                                      std::uint64_t position) noexcept {
-  const std::uint32_t at = entries.find(answer.message, answer.agent);
-  if (at == entries.kNone || is_over[at]) {
-    ++counters.duplicates;
-    return;
-  }
-  const Entry question = entries.get(at);
-  const auto row = static_cast<std::uint32_t>(index_of(answer.agent));
-  if (const std::uint32_t depth = own(agents.queue_depth, row); depth != 0)
-    put(agents.queue_depth, row, depth - 1);
-  const bool known = sched::has(answer.flags, sched::RecordFlags::redelivered);
-  const bool declined = !known && answer.kind == sched::RecordKind::refusal;
-  const std::int64_t expires = declined ? expires_of(question) : 0;
-  const bool expired = expires != 0 && expires < now_ns;
-  if (expired) ++counters.expired;
-  if (known) {
-    ++counters.duplicates;  // made twice, and answered the first time: its sender has been told
-  } else if (question.source == AgentId{0}) {
-    keep_answered(link, question, answer, expired);
-  } else if (expired) {
-    report(question.source, question.id, Errc::expired, false);
-  } else {
-    reply(link, question, answer, position);
-  }
-  is_over[at] = true;
-  over.push_back(at);
-}
-
-void EngineLoop::State::reply(StationLink& link, const Entry& question,
-                              const sched::AnswerRecord& answer, std::uint64_t position) noexcept {
-  // On a second reading: the reply that was made then waits, or was seen.
-  const sched::MessageId id = id_at(answer.finished_ns, link.number, position);
-  const bool again = before(position, link.read_again_until);
-  if (again && std::binary_search(link.applied.begin(), link.applied.end(), id.low)) return;
-  sched::MessageHeader header = own_header(answer.agent, {});
-  header.id = id;
-  header.causation = question.id;
-  header.correlation = question.id;
-  if ((question.marks & kEntryCorrelated) != 0)
-    header.correlation = question_header(question).correlation;
-  header.priority = sched::Priority::high;
-  const sched::ReplyHead head{answer.state, answer.conflict_type, 0, answer.processing_us};
-  const std::span<std::byte> whole = std::span(scratch).subspan(sizeof header);
-  std::memcpy(whole.data(), &head, sizeof head);
-  std::size_t bytes = 0;
-  if (answer.body_bytes != 0) {
-    const auto copied = link.sent_bodies.copy(link.sent_bodies.widen(answer.body_offset),
-                                              whole.subspan(sizeof head));
-    if (copied.status == queues::BodyStatus::kRead && copied.length == answer.body_bytes)
-      bytes = copied.length;
-    else
-      ++counters.refused_records;
-  }
-  const Part body = whole.first(sizeof head + bytes);
-  header.body_bytes = static_cast<std::uint32_t>(body.size());
-  header.hash = shm::hash64(body);
-  const std::array<Part, 2> parts{std::as_bytes(std::span(&header, 1)), body};
-  const Letter letter{.kind = sched::RecordKind::reply,
-                      .priority = header.priority,
-                      .marks = again ? kEntryRedelivered : std::uint8_t{0},
-                      .source = answer.agent,
-                      .target = question.source,
-                      .id = id,
-                      .body_bytes = header.body_bytes};
-  if (post(letter, parts) != Errc::ok) ++counters.lost_replies;
-}
-
-// For who embeds the engine, or a console: the oldest gives way.
-void EngineLoop::State::keep_answered(StationLink& link, const Entry& question,
-                                      const sched::AnswerRecord& answer, bool expired) noexcept {
-  if (answered_head - answered_tail == kAnsweredKept) ++answered_tail, ++counters.lost_replies;
-  const std::size_t at = answered_head++ % kAnsweredKept;
-  KeptAnswer& kept = answered[at];
-  kept = {question.id,
-          question.target,
-          answer.state,
-          answer.conflict_type,
-          answer.processing_us,
-          expired,
-          0};
-  if (answer.body_bytes == 0) return;
-  const std::span<std::byte> room(answered_bodies.get() + at * kAnsweredBodyBytes,
-                                  kAnsweredBodyBytes);
-  const auto copied = link.sent_bodies.copy(link.sent_bodies.widen(answer.body_offset), room);
-  if (copied.status == queues::BodyStatus::kRead && copied.length == answer.body_bytes)
-    kept.body_bytes = copied.length;
-  else
-    ++counters.lost_replies;  // longer than any that is kept, or not where it was said to be
-}
-
-// What the sender's message met.
-void EngineLoop::State::report(AgentId source, sched::MessageId id, Errc why, bool again) noexcept {
-  const AgentIndex index = registry->resolve(source);
-  StationLink* const link = index == kNoAgent ? nullptr : link_of(registry->station_of(index));
-  const std::uint32_t priority = level(sched::Priority::high);
-  if (link == nullptr || link->is_corrupt || !link->has_mark_room() ||
-      link->room_for(priority, 1) == 0) {
-    ++counters.lost_replies;
-    return;
-  }
-  const sched::ReportBody body{id.low & sched::kLow48, static_cast<std::int64_t>(why)};
-  sched::DeliveryRecord record{};
-  record.message = static_cast<sched::MessageWord>(id.low);
-  record.target = source;
-  record.sent_ns = clock();
-  record.kind = sched::RecordKind::report;
-  if (again) record.flags = sched::RecordFlags::redelivered;
-  static_cast<void>(sched::set_bare_body(record, std::as_bytes(std::span(&body, 1))));
-  stage(*link, record, {});
-}
-
 // Their end.
 
 // It will not be delivered: its sender is told, then it is freed.
@@ -423,7 +350,7 @@ void EngineLoop::State::drop_entry(std::uint32_t at, Errc why) noexcept {
 void EngineLoop::State::free_entry(std::uint32_t at) noexcept {
   const Entry entry = entries.get(at);
   is_over[at] = false;
-  if (std::uint32_t& count = owed[row_of(index_of(entry.target))]; count != 0) --count;
+  count_over(static_cast<std::uint32_t>(index_of(entry.target)));
   entries.free(at);
   if (entry.parked != parked.kNone) parked.release(entry.parked, entry.size_bytes());
 }
@@ -438,9 +365,10 @@ std::int64_t EngineLoop::State::expires_of(const Entry& entry) const noexcept {
   return question_header(entry).expires_ns;
 }
 
-// Wherever it stands; zeros where it is gone.
+// Wherever it stands; zeros where it is gone, or there never was one.
 sched::MessageHeader EngineLoop::State::question_header(const Entry& entry) const noexcept {
   sched::MessageHeader header{};
+  if (entry.is_bare()) return header;
   if (entry.parked != parked.kNone) {
     parked.copy(entry.parked, 0, std::as_writable_bytes(std::span(&header, 1)));
     return header;

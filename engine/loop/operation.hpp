@@ -71,6 +71,7 @@ inline constexpr std::uint64_t kNowhere = ~std::uint64_t{0};
 
 inline constexpr std::uint8_t kOperationConfidential = 1U << 0;  // never through the payload log
 inline constexpr std::uint8_t kOperationNow = 1U << 1;           // no T: sent at once
+inline constexpr std::uint8_t kOperationByT = 1U << 2;           // aimed so, not at the centre
 
 // What only a trace shows.
 struct TraceNote {

@@ -32,10 +32,7 @@ class PendingPool {
   static constexpr std::uint32_t kNil = ~std::uint32_t{0};
   static constexpr std::uint32_t kShareMin = 1'024;  // messages, beside two for each agent
 
-  explicit PendingPool(std::uint32_t capacity) : nodes_(capacity) {
-    for (std::uint32_t i = 0; i < capacity; ++i) nodes_[i].next = i + 1 < capacity ? i + 1 : kNil;
-    free_ = capacity == 0 ? kNil : 0;
-  }
+  explicit PendingPool(std::uint32_t capacity) { nodes_.reserve(capacity); }
 
   static void clear(StationLink& link) noexcept {
     for (std::uint32_t priority = 0; priority < kPriorities; ++priority)
@@ -46,7 +43,7 @@ class PendingPool {
   // Whether one more direct message may wait for a station: one that does not read leaves room for
   // the others.
   [[nodiscard]] bool has_share(const StationLink& link) const noexcept {
-    return free_ != kNil && link.pending_entries < 2 * link.agents_declared + kShareMin;
+    return has_free() && link.pending_entries < 2 * link.agents_declared + kShareMin;
   }
   // How many more targets of operations may wait for it.
   [[nodiscard]] static std::uint32_t room(const StationLink& link) noexcept {
@@ -54,10 +51,15 @@ class PendingPool {
   }
   [[nodiscard]] bool push(StationLink& link, std::uint32_t priority,
                           const PendingNode& node) noexcept {
-    if (free_ == kNil) return false;
-    const std::uint32_t at = free_;
-    free_ = nodes_[at].next;
-    nodes_[at] = {node, kNil};
+    if (!has_free()) return false;
+    std::uint32_t at = free_;
+    if (at == kNil) {
+      at = static_cast<std::uint32_t>(nodes_.size());
+      nodes_.push_back({node, kNil});
+    } else {
+      free_ = nodes_[at].next;
+      nodes_[at] = {node, kNil};
+    }
     std::uint32_t& last = link.pending_last[priority];
     (last == kNil ? link.pending_first[priority] : nodes_[last].next) = at;
     last = at;
@@ -95,7 +97,10 @@ class PendingPool {
     PendingNode node;
     std::uint32_t next = kNil;
   };
-  std::vector<Node> nodes_;
+  [[nodiscard]] bool has_free() const noexcept {
+    return free_ != kNil || nodes_.size() != nodes_.capacity();
+  }
+  std::vector<Node> nodes_;  // its capacity is the pool; those beyond its size were never used
   std::uint32_t free_ = kNil;
 };
 

@@ -228,8 +228,9 @@ void EngineLoop::State::begin(std::uint32_t slot, const OperationRequest& reques
   operation.weight = request.weight;
   operation.body_bytes = header.body_bytes;
   operation.priority = request.priority;
-  operation.marks = static_cast<std::uint8_t>((request.confidential ? kOperationConfidential : 0) |
-                                              (request.at_once ? kOperationNow : 0));
+  operation.marks = static_cast<std::uint8_t>(
+      (request.confidential ? kOperationConfidential : 0) | (request.at_once ? kOperationNow : 0) |
+      (request.aim == sched::Aim::kByT ? kOperationByT : 0));
   operation.cost = {};
   operation.notes.reset();
   operation.parked = request.confidential ? kept : parked.kNone;
@@ -279,6 +280,7 @@ const float* floats(const shm::Column<HostMemory, float>& column) noexcept {
 sched::ImpedanceColumns EngineLoop::State::wide_columns(sched::Aim aim) const noexcept {
   const auto& residual =
       aim == sched::Aim::kCentre ? agents.residual_centre_ms : agents.residual_by_t_ms;
+  const auto& confidence = aim == sched::Aim::kCentre ? agents.confidence : agents.confidence_by_t;
   return {.latency_ms = floats(agents.latency_ms),
           .drift = floats(agents.drift),
           .reliability = floats(agents.reliability),
@@ -289,7 +291,7 @@ sched::ImpedanceColumns EngineLoop::State::wide_columns(sched::Aim aim) const no
           .rows = row_count,
           .learned = {.work_ms = floats(agents.work_ms),
                       .residual_ms = floats(residual),
-                      .confidence = agents.confidence.values().data(),
+                      .confidence = confidence.values().data(),
                       .history = agents.history.values().data()}};
 }
 
@@ -307,6 +309,7 @@ void EngineLoop::State::note_queues(Operation& operation) noexcept {
 void EngineLoop::State::collect_narrow(Operation& operation, sched::Aim aim) noexcept {
   const auto& residual =
       aim == sched::Aim::kCentre ? agents.residual_centre_ms : agents.residual_by_t_ms;
+  const auto& confidence = aim == sched::Aim::kCentre ? agents.confidence : agents.confidence_by_t;
   NarrowColumns& of = *narrow;
   std::uint32_t count = 0;
   for (std::size_t word = 0; word < eligible.size() * 8; ++word) {
@@ -322,7 +325,7 @@ void EngineLoop::State::collect_narrow(Operation& operation, sched::Aim aim) noe
       of.agent_class.of[count] = own(agents.agent_class, row);
       of.work_ms.of[count] = own(agents.work_ms, row);
       of.residual_ms.of[count] = own(residual, row);
-      of.confidence.of[count] = own(agents.confidence, row);
+      of.confidence.of[count] = own(confidence, row);
       of.history.of[count] = own(agents.history, row);
       of.order[count] = count;
       ++count;

@@ -1,6 +1,6 @@
-// EngineLoop::State: everything that the six phases work on. One file a phase, and one for what is
-// done between ticks (stations.cpp), for direct messages (letters.cpp), for a successor
-// (adopt.cpp).
+// EngineLoop::State: everything that the six phases work on. One file a phase; what is done between
+// ticks (stations.cpp, enrolment.cpp), direct messages (letters.cpp, replies.cpp), a successor
+// (adopt.cpp) have theirs.
 //
 // What must outlive the engine stands in `engine` memory: the registry's columns, operations
 // (operation.hpp), unanswered messages (unanswered.hpp), parked bodies (parked_store.hpp). All else
@@ -14,6 +14,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <memory>
 #include <optional>
 #include <span>
@@ -23,7 +24,9 @@
 #include "engine/agent_rows.hpp"
 #include "engine/loop/answer_burst.hpp"
 #include "engine/loop/engine_loop.hpp"
+#include "engine/loop/letter.hpp"
 #include "engine/loop/operation.hpp"
+#include "engine/loop/own_columns.hpp"
 #include "engine/loop/parked_store.hpp"
 #include "engine/loop/pending.hpp"
 #include "engine/loop/station_link.hpp"
@@ -49,39 +52,6 @@ static_assert(kParkedBlockBytes == kBodyBytesPerAgent);
 // The planner reads whole cache lines.
 struct alignas(kCacheLine) EligibleLine {
   std::uint64_t words[8];
-};
-
-// A body of the payload log: freed, in order, when no delivery that names it is unread.
-struct LoggedBody {
-  std::uint64_t position = 0;
-  std::uint32_t unread = 0;
-  std::uint32_t slot = 0;  // operation, and its tenant
-  std::uint32_t serial = 0;
-  bool is_open = false;  // more deliveries may come
-};
-
-// A direct message on its way in: header and body are `parts`.
-struct Letter {
-  sched::RecordKind kind = sched::RecordKind::message;
-  sched::Priority priority = sched::Priority::normal;
-  std::uint8_t marks = 0;
-  AgentId source{};
-  AgentId target{};
-  sched::MessageId id{};
-  std::uint32_t body_bytes = 0;
-  std::int64_t due_ns = 0;  // not before; 0: now
-  std::int64_t arrive_ns = 0;
-};
-
-// AnsweredMessage, its body apart.
-struct KeptAnswer {
-  sched::MessageId question{};
-  AgentId agent{};
-  sched::TrinaryState state = sched::TrinaryState::transit;
-  sched::ConflictType conflict = sched::ConflictType::none;
-  std::uint32_t processing_us = 0;
-  bool expired = false;
-  std::uint32_t body_bytes = 0;
 };
 
 struct NarrowColumns;  // plan.cpp
@@ -122,6 +92,7 @@ struct EngineLoop::State {
   std::vector<std::uint64_t> active;      // a bit for each attached row, padded to EligibleLine
   std::vector<std::uint16_t> held;        // messages that wait for a row's return
   std::vector<std::uint32_t> owed;        // messages to a row that are not over
+  std::vector<std::uint32_t> owed_of;     // the same by station; 0: those that are away
   std::size_t held_count = 0;
   bool order_is_stale = true;
   std::size_t next_station = 0;  // intake goes round
@@ -141,7 +112,9 @@ struct EngineLoop::State {
   std::unique_ptr<std::byte[]> answered_bodies;  // kAnsweredBodyBytes each
   std::uint64_t answered_head = 0;
   std::uint64_t answered_tail = 0;
-  std::vector<std::byte> scratch;  // one message, being copied
+  // One message, being copied; not cleared: pages come as messages need them.
+  std::unique_ptr<std::byte[]> scratch_bytes;
+  std::span<std::byte> scratch;
   // Of what waits. Above every place in an inbox and every moment: an entry whose writer died while
   // it changed state keeps one of those, and is first in line, as it was.
   std::uint64_t next_turn = std::uint64_t{1} << 63;
@@ -149,9 +122,11 @@ struct EngineLoop::State {
 
   // The turn.
   std::int64_t now_ns = 0;
+  std::int64_t burst_ns = 0;  // sent_ns of this burst, once one was asked for
   std::int64_t mesh_epoch_ns = 0;
   std::uint32_t upkeep_row = 0;
   std::int64_t upkeep_ns = 0;
+  std::int64_t warmed_due_ns = 0;
   std::uint32_t dispatched = 0;              // deliveries of this tick
   std::uint64_t sequence = 0;                // of the engine's own messages
   std::vector<std::uint32_t> over;           // entries answered in this tick
@@ -173,12 +148,18 @@ struct EngineLoop::State {
   [[nodiscard]] std::int64_t clock() const noexcept {
     return outside.read_clock == nullptr ? now_ns : outside.read_clock(outside.context);
   }
+  // When what is being placed leaves: the clock is read once for a burst of one station.
+  [[nodiscard]] std::int64_t sent_ns() noexcept {
+    if (burst_ns == 0) burst_ns = clock();
+    return burst_ns;
+  }
   [[nodiscard]] std::uint32_t mesh_ms() const noexcept {
     return static_cast<std::uint32_t>((now_ns - mesh_epoch_ns) / kNsPerMs);
   }
   // Time does not go back; the first that is seen is the mesh's beginning.
   void advance_to(HostTime now) noexcept {
     now_ns = std::max(now_ns, to_ns(now));
+    burst_ns = 0;
     if (mesh_epoch_ns == 0) mesh_epoch_ns = upkeep_ns = now_ns;
   }
   [[nodiscard]] StationLink* link_of(StationId station) const noexcept {
@@ -195,9 +176,22 @@ struct EngineLoop::State {
     active[row / 64] = on ? active[row / 64] | bit : active[row / 64] & ~bit;
   }
   [[nodiscard]] AgentState state_of(std::uint32_t row) const noexcept;
-  // An agent that answers nothing leaves room for messages to the others.
+  // Who answers nothing leaves room for the others: an agent; and the agents of a station together,
+  // or all that are away: n of them leave an (n + 1)th to the rest.
   [[nodiscard]] bool owes_too_much(std::uint32_t row) const noexcept {
-    return owed[row] >= entries.size() / kOwedShare;
+    const std::uint32_t station =
+        static_cast<std::uint32_t>(registry->station_of(agent_index(row)));
+    return owed[row] >= entries.size() / kOwedShare ||
+           owed_of[station] >= entries.size() - entries.in_use();
+  }
+  void count_owed(std::uint32_t row) noexcept {
+    ++owed[row];
+    ++owed_of[static_cast<std::size_t>(registry->station_of(agent_index(row)))];
+  }
+  void count_over(std::uint32_t row) noexcept {
+    if (owed[row] == 0) return;
+    --owed[row];
+    --owed_of[static_cast<std::size_t>(registry->station_of(agent_index(row)))];
   }
   [[nodiscard]] CapabilitySet capabilities_of(std::uint32_t row) const noexcept;
 
@@ -207,6 +201,10 @@ struct EngineLoop::State {
   Status readopt(StationId station, const StationMemory& memory, std::uint32_t uid);
   Status give_up(StationId station, std::span<std::byte> in, std::uint32_t declared, HostTime now);
   Result<std::vector<AgentId>> enrol(StationLink& link, std::span<const AgentSpec> specs);
+  [[nodiscard]] Status check_enrolment(const StationLink& link,
+                                       std::span<const AgentSpec> specs) const;
+  [[nodiscard]] Attachment attachment_of(const StationLink& link, const AgentSpec& agent) const;
+  void move_owed(std::uint32_t row, StationId from, StationId to) noexcept;
   void move_in(StationLink& link, std::uint32_t row, StationId previous);
   void rows_go_offline(StationId station, HostTime now);
   void drain(StationLink& link);
@@ -235,6 +233,8 @@ struct EngineLoop::State {
   void take_send(StationLink& link, const sched::SendRecord& send, std::uint64_t position) noexcept;
   [[nodiscard]] Errc apply_send(StationLink& link, const sched::SendRecord& send,
                                 sched::MessageId id, bool again) noexcept;
+  [[nodiscard]] Errc apply_bare(const sched::SendRecord& send, sched::MessageId id,
+                                bool again) noexcept;
   [[nodiscard]] Errc open_for(const sched::SendRecord& send, sched::MessageHeader& header) noexcept;
   void read_marks(StationLink& link) noexcept;
   void free_taken() noexcept;
@@ -274,6 +274,10 @@ struct EngineLoop::State {
   void set_full(StationLink& link, bool full) noexcept;
   void stage(StationLink& link, const sched::DeliveryRecord& record,
              const InboxMark& mark) noexcept;
+  void stage_bare(StationLink& link, const sched::DeliveryRecord& record) noexcept;
+  [[nodiscard]] bool write_own(StationLink& link, std::span<const std::span<const std::byte>> parts,
+                               std::uint32_t kind, sched::MessageWord& word) noexcept;
+  void note_placed(std::uint32_t at, const Entry& entry) noexcept;
   [[nodiscard]] sched::MessageHeader own_header(AgentId source,
                                                 std::span<const std::byte> body) noexcept;
   [[nodiscard]] sched::MessageId own_id() noexcept;
@@ -360,7 +364,8 @@ struct EngineLoop::State {
   void free_operation(std::uint32_t slot) noexcept;
 
   // upkeep.cpp
-  void upkeep() noexcept;
+  void upkeep(std::int64_t due_ns) noexcept;
+  void warm_next() noexcept;
   void copy_self(std::uint32_t row) noexcept;
   void copy_medians(std::uint32_t row, sched::RowFacts& facts) noexcept;
   void expire_names() noexcept;
@@ -373,23 +378,8 @@ struct EngineLoop::State {
   void find_body(Operation& operation, std::uint32_t slot);
   void order_again(Operation& operation, sched::BucketSorter& sorter);
   static void skip_what_left(Operation& operation, std::uint64_t next_key);
+  [[nodiscard]] Status verify_owed() const;
   [[nodiscard]] Status verify() const;
 };
-
-// Columns of the table: this thread is their one writer.
-template <class T>
-T own(const shm::Column<HostMemory, T>& column, std::size_t row) noexcept {
-  return column.load_relaxed(row);  // relaxed: our own past store
-}
-template <class T>
-void put(const shm::Column<HostMemory, T>& column, std::size_t row,
-         std::type_identity_t<T> value) noexcept {
-  column.store_relaxed(row, value);  // relaxed: a value that stands alone
-}
-// A station's own columns: input, each word loaded once.
-template <class T>
-T peer(const shm::ColumnView<HostMemory, T>& column, std::size_t at) noexcept {
-  return column.load_relaxed(at);  // relaxed: a median orders nothing
-}
 
 }  // namespace mesh::engine

@@ -88,6 +88,7 @@ void EngineLoop::State::rows_go_offline(StationId station, HostTime now) {
     for (std::size_t i = 0; i < detached.count; ++i) {
       const auto row = static_cast<std::uint32_t>(rows[i]);
       set_active(row, false);
+      move_owed(row, station, kNoStation);
       put(agents.queue_depth, row, 0);  // its inbox is gone; what was in it waits elsewhere
     }
     more = detached.more;
@@ -103,6 +104,18 @@ void EngineLoop::State::keep_unread(StationLink& link) {
     const auto record = link.inbox.at(at).template read_as<sched::DeliveryRecord>();
     if (record.kind != sched::RecordKind::reply && record.kind != sched::RecordKind::result)
       continue;
+    if (sched::has(record.flags, sched::RecordFlags::bare)) {
+      const Letter letter{.kind = record.kind,
+                          .priority = sched::Priority::high,
+                          .marks = kEntryRedelivered | kEntryBare,
+                          .source = sched::bare_source(record),
+                          .target = record.target,
+                          .id = {0, static_cast<std::uint64_t>(record.message)},
+                          .body_bytes = record.body_bytes,
+                          .bare = sched::bare_words(record)};
+      if (keep_waiting(&link, letter, {}) != Errc::ok) ++counters.lost_replies;
+      continue;
+    }
     const auto found = link.own_bodies_again.view(sched::position_of(record.message));
     if (found.status != queues::BodyStatus::kRead || found.body.length < sched::kMessageHeaderBytes)
       continue;
@@ -124,7 +137,7 @@ void EngineLoop::State::keep_unread(StationLink& link) {
 // told.
 bool EngineLoop::State::hold_entry(std::uint32_t at, const BodyLog::Reader& bodies_again) {
   const Entry entry = entries.get(at);
-  if (entry.parked == parked.kNone) {
+  if (entry.parked == parked.kNone && !entry.is_bare()) {
     const auto found = bodies_again.view(sched::position_of(entry.message));
     const bool is_whole =
         found.status == queues::BodyStatus::kRead && found.body.length == entry.size_bytes();
@@ -246,65 +259,6 @@ bool EngineLoop::State::is_leaving(const Operation& operation, std::uint32_t pla
     if (had_turn == place) return true;
   }
   return false;
-}
-
-// Agents.
-
-void EngineLoop::State::move_in(StationLink& link, std::uint32_t row, StationId previous) {
-  if (StationLink* const old = link_of(previous); old != nullptr) {
-    std::erase(old->rows, row);  // its place in the columns there stays taken, by nobody
-  }
-  self_place[row] = link.next_place++;
-  put(owners.place, row, self_place[row]);
-  link.rows.push_back(row);
-  set_active(row, state_of(row) != AgentState::quarantined);
-}
-
-Result<std::vector<AgentId>> EngineLoop::State::enrol(StationLink& link,
-                                                      std::span<const AgentSpec> specs) {
-  std::vector<AgentId> ids;
-  std::vector<std::uint32_t> came;
-  ids.reserve(specs.size());
-  // Those before a refused one stay, and get what waits for them.
-  const auto enrol_all = [&]() -> Status {
-    for (const AgentSpec& agent : specs) {
-      const auto known = registry->find(agent.name);
-      const bool is_here =
-          known && registry->station_of(index_of(*known)) == link.number;  // keeps its place
-      if (!is_here && link.next_place == link.agents_declared)
-        return fail(Errc::capacity,
-                    "enrol " + std::string(agent.name) + ": the station declared " +
-                        std::to_string(link.agents_declared) + " agents",
-                    link.agents_declared);
-      const Attachment attachment{.station = link.number,
-                                  .agent_class = agent.agent_class,
-                                  .capabilities = agent.capabilities,
-                                  .now_mesh_ms = mesh_ms()};
-      MESH_TRY(const Enrolled enrolled, registry->enrol({agent.name, link.uid, attachment}));
-      const auto row = static_cast<std::uint32_t>(index_of(enrolled.id));
-      if (topology->place_of(index_of(enrolled.id)).cluster == kNoPlace) {
-        // A mesh larger than its topology has agents without a cluster; they are reached all the
-        // same.
-        if (const auto found = topology->place(index_of(enrolled.id));
-            !found && found.error().code != Errc::capacity)
-          return tl::unexpected<Error>(found.error());
-      }
-      if (!is_here) {
-        move_in(link, row, enrolled.previous_station);
-        if (enrolled.incarnation > 1)
-          came.push_back(row);
-        else
-          predictor->forget(row);
-      }
-      order_is_stale = true;
-      ids.push_back(enrolled.id);
-    }
-    return {};
-  };
-  const Status enrolled = enrol_all();
-  if (!came.empty()) bring(link, came);
-  if (!enrolled) return tl::unexpected<Error>(enrolled.error());
-  return ids;
 }
 
 // A station of the engine before this one.
@@ -480,7 +434,7 @@ void EngineLoop::State::hold_or_drop(StationId station, const BodyLog::Reader& b
     std::vector<std::uint32_t> lost;
     entries.for_each([&](std::uint32_t at, const Entry& entry) {
       if (entry.state == EntryState::delivered && entry.station == station &&
-          entry.parked == parked.kNone)
+          entry.parked == parked.kNone && !entry.is_bare())
         lost.push_back(at);
     });
     for (const std::uint32_t at : lost) drop_entry(at, Errc::evicted);

@@ -8,7 +8,9 @@
 //      └─────────────────┴────────────────────────────────────┘ answered, refused, expired
 //
 // Of a waiting message the body is parked; of a delivered one it stands in its target's `.in`, or
-// is parked once that log had to give it up. `timed` is waiting for its own moment.
+// is parked once that log had to give it up. `timed` is waiting for its own moment. The body of a
+// bare message is in the entry itself, in the two words that it does not need: it is named by its
+// id and never parked.
 //
 // Callers     the scheduler thread; a successor over the same memory.
 // Progress    wait-free: find looks at a bounded number of places. No allocation after over().
@@ -45,21 +47,26 @@ template <class Memory>
 struct alignas(kCacheLine) EntryWords {
   template <class T>
   using Word = typename Memory::template Word<T>;
-  Word<std::uint64_t> state;  // EntryState | kind << 8 | priority << 16 | marks << 24 | bytes << 32
+  // EntryState | kind << 8 | priority << 16 | marks << 24 | bytes << 32; bare: bytes in 32-39, the
+  // station it was delivered to in 48-63.
+  Word<std::uint64_t> state;
   Word<std::uint64_t> target;
   Word<std::uint64_t> source;
   Word<std::uint64_t> id_high;
-  Word<std::uint64_t> id_low;   // station << 48 | outbox position: which record made it
-  Word<std::uint64_t> message;  // delivered: the MessageWord by which the target answers; else T
-  Word<std::uint64_t> place;    // delivered: in the inbox; timed: when, in ns; waiting: its turn,
-                                // which is above all of those
-  Word<std::uint64_t> parked;   // first block + 1, 0: none | station it was delivered to << 32
+  Word<std::uint64_t> id_low;  // station << 48 | outbox position: which record made it
+  // Delivered: the MessageWord by which the target answers; else T. Bare: body bytes 0-7.
+  Word<std::uint64_t> message;
+  Word<std::uint64_t> place;  // delivered: in the inbox; timed: when, in ns; waiting: its turn,
+                              // which is above all of those
+  // First block + 1, 0: none | station it was delivered to << 32. Bare: body bytes 8-15.
+  Word<std::uint64_t> parked;
 };
 static_assert(sizeof(EntryWords<HostMemory>) == kCacheLine);
 
 // Marks of an entry.
 inline constexpr std::uint8_t kEntryRedelivered = 1U << 0;  // may have been delivered before
 inline constexpr std::uint8_t kEntryCorrelated = 1U << 1;   // its header names a correlation
+inline constexpr std::uint8_t kEntryBare = 1U << 2;         // no header; its body is in the entry
 
 // An entry, loaded.
 struct Entry {
@@ -75,8 +82,10 @@ struct Entry {
   std::uint64_t place = 0;
   std::uint32_t parked = ~std::uint32_t{0};  // kNone
   StationId station{};                       // delivered to
+  sched::BareWords bare{};                   // body of a bare one
 
-  [[nodiscard]] std::size_t size_bytes() const noexcept {
+  [[nodiscard]] bool is_bare() const noexcept { return (marks & kEntryBare) != 0; }
+  [[nodiscard]] std::size_t size_bytes() const noexcept {  // in a log or parked: not of a bare one
     return sched::kMessageHeaderBytes + body_bytes;
   }
 };
@@ -154,12 +163,18 @@ class Unanswered {
   };
   void deliver(std::uint32_t at, const Placed& placed) noexcept {
     Words& words = words_[at];
-    put(words.message, static_cast<std::uint64_t>(placed.message));
+    const std::uint64_t station{static_cast<std::uint16_t>(placed.station)};
+    const bool bare = is_bare(words);
+    if (!bare) {
+      put(words.message, static_cast<std::uint64_t>(placed.message));
+      put(words.parked, (load(words.parked) & 0xFFFF'FFFF) | station << 32);
+    }
     put(words.place, placed.place);
-    put(words.parked, (load(words.parked) & 0xFFFF'FFFF) |
-                          std::uint64_t{static_cast<std::uint16_t>(placed.station)} << 32);
     MESH_POINT("unanswered.deliver:before_state");
-    set_state(at, EntryState::delivered, 0);
+    if (bare)
+      set_state_bare(at, EntryState::delivered, station);
+    else
+      set_state(at, EntryState::delivered, 0);
     link(at);
   }
   // Its body stands in the parked store too, or again only there.
@@ -177,7 +192,7 @@ class Unanswered {
     // Dying here it waits with an earlier turn: nothing else hangs on it.
     MESH_POINT("unanswered.hold:before_turn");
     put(words_[at].place, turn);
-    if (was_delivered) put(words_[at].message, 0);
+    if (was_delivered && !is_bare(words_[at])) put(words_[at].message, 0);
   }
   void free(std::uint32_t at) noexcept {
     if (state_of(at) == EntryState::delivered) unlink(at);
@@ -193,6 +208,7 @@ class Unanswered {
     const Words& words = words_[at];
     const std::uint64_t state = load(words.state);
     const std::uint64_t parked = load(words.parked);
+    if ((state >> 24 & kEntryBare) != 0) return bare_of(words, state, parked);
     return {.state = static_cast<EntryState>(state & 0xFF),
             .kind = static_cast<sched::RecordKind>(state >> 8 & 0xFF),
             .priority = static_cast<sched::Priority>(state >> 16 & 0xFF),
@@ -204,7 +220,8 @@ class Unanswered {
             .message = static_cast<sched::MessageWord>(load(words.message)),
             .place = load(words.place),
             .parked = static_cast<std::uint32_t>(parked & 0xFFFF'FFFF) - 1,
-            .station = static_cast<StationId>(parked >> 32 & 0xFFFF)};
+            .station = static_cast<StationId>(parked >> 32 & 0xFFFF),
+            .bare = {}};
   }
   // Delivered as `message` to `target`; kNone.
   [[nodiscard]] std::uint32_t find(sched::MessageWord message, AgentId target) const noexcept {
@@ -212,11 +229,8 @@ class Unanswered {
       const std::uint32_t found = index_[probe & (index_.size() - 1)];
       if (found == 0) return kNone;
       const Words& words = words_[found - 1];
-      // relaxed, both: asked by the only writer.
-      if (words.message.load_relaxed() == static_cast<std::uint64_t>(message) &&
-          words.target.load_relaxed() == static_cast<std::uint64_t>(target)) {  // relaxed: as above
+      if (name_of(words) == message && load(words.target) == static_cast<std::uint64_t>(target))
         return found - 1;
-      }
     }
   }
   template <class Visit>
@@ -233,29 +247,61 @@ class Unanswered {
                   std::uint64_t value) noexcept {
     word.store_relaxed(value);  // relaxed: the state publishes it
   }
+  static bool is_bare(const Words& words) noexcept {
+    return (load(words.state) >> 24 & kEntryBare) != 0;
+  }
+  // By which its target answers it.
+  static sched::MessageWord name_of(const Words& words) noexcept {
+    return static_cast<sched::MessageWord>(load(is_bare(words) ? words.id_low : words.message));
+  }
+  static Entry bare_of(const Words& words, std::uint64_t state, std::uint64_t second) noexcept {
+    const std::uint64_t low = load(words.id_low);
+    return {.state = static_cast<EntryState>(state & 0xFF),
+            .kind = static_cast<sched::RecordKind>(state >> 8 & 0xFF),
+            .priority = static_cast<sched::Priority>(state >> 16 & 0xFF),
+            .marks = static_cast<std::uint8_t>(state >> 24 & 0xFF),
+            .body_bytes = static_cast<std::uint32_t>(state >> 32 & 0xFF),
+            .target = static_cast<AgentId>(load(words.target)),
+            .source = static_cast<AgentId>(load(words.source)),
+            .id = {load(words.id_high), low},
+            .message = static_cast<sched::MessageWord>(low),
+            .place = load(words.place),
+            .parked = kNone,
+            .station = static_cast<StationId>(state >> 48),
+            .bare = {load(words.message), second}};
+  }
   void store(std::uint32_t at, const Entry& entry) noexcept {
     Words& words = words_[at];
     put(words.target, static_cast<std::uint64_t>(entry.target));
     put(words.source, static_cast<std::uint64_t>(entry.source));
     put(words.id_high, entry.id.high);
     put(words.id_low, entry.id.low);
-    put(words.message, static_cast<std::uint64_t>(entry.message));
     put(words.place, entry.place);
-    put(words.parked, std::uint64_t{entry.parked + 1U} |
-                          std::uint64_t{static_cast<std::uint16_t>(entry.station)} << 32);
+    const bool bare = entry.is_bare();
+    put(words.message, bare ? entry.bare[0] : static_cast<std::uint64_t>(entry.message));
+    put(words.parked, bare ? entry.bare[1]
+                           : std::uint64_t{entry.parked + 1U} |
+                                 std::uint64_t{static_cast<std::uint16_t>(entry.station)} << 32);
   }
   void store_state(std::uint32_t at, const Entry& entry) noexcept {
     // SYNC entry.state release: all the rest of the entry stands.
     words_[at].state.store_release(
         static_cast<std::uint64_t>(entry.state) | static_cast<std::uint64_t>(entry.kind) << 8 |
         static_cast<std::uint64_t>(entry.priority) << 16 | std::uint64_t{entry.marks} << 24 |
-        std::uint64_t{entry.body_bytes} << 32);
+        std::uint64_t{entry.body_bytes} << 32 |
+        (entry.is_bare() ? std::uint64_t{static_cast<std::uint16_t>(entry.station)} << 48 : 0));
   }
   void set_state(std::uint32_t at, EntryState state, std::uint8_t marks) noexcept {
     const std::uint64_t old = load(words_[at].state);
     // SYNC entry.state release: as in store_state().
     words_[at].state.store_release((old & ~std::uint64_t{0xFF}) |
                                    static_cast<std::uint64_t>(state) | std::uint64_t{marks} << 24);
+  }
+
+  void set_state_bare(std::uint32_t at, EntryState state, std::uint64_t station) noexcept {
+    const std::uint64_t rest = load(words_[at].state) & 0x0000'FFFF'FFFF'FF00;
+    // SYNC entry.state release: as in store_state().
+    words_[at].state.store_release(rest | static_cast<std::uint64_t>(state) | station << 48);
   }
 
   // Open addressing, linear; deletion moves back what it may, so a find ends at the first gap.
@@ -267,9 +313,7 @@ class Unanswered {
     return static_cast<std::size_t>(mixed >> 32) & (index_.size() - 1);
   }
   [[nodiscard]] std::size_t home_of(std::uint32_t at) const noexcept {
-    // relaxed, both: asked by the only writer.
-    return slot_of(static_cast<sched::MessageWord>(words_[at].message.load_relaxed()),
-                   static_cast<AgentId>(words_[at].target.load_relaxed()));  // relaxed: as above
+    return slot_of(name_of(words_[at]), static_cast<AgentId>(load(words_[at].target)));
   }
   void link(std::uint32_t at) noexcept {
     std::size_t slot = home_of(at);

@@ -11,27 +11,67 @@ namespace {
 
 constexpr float kLatencyMsMax = 86'400'000.0F;  // a day
 constexpr float kPriorSamples = 8;              // mesh.md part 4: (n own + 8 prior) / (n + 8)
+constexpr std::int64_t kLeftFreeNs = 20'000;    // before what is due
 
 // A station's number is input: what is not a delay is not taken.
 bool is_delay(float ms) noexcept { return std::isfinite(ms) && ms >= 0 && ms <= kLatencyMsMax; }
 
 }  // namespace
 
-void EngineLoop::State::upkeep() noexcept {
+// `due_ns`: when the wheel has something next. Upkeep makes nothing late: what there is no time for
+// before that waits, until it is so far behind that rows would be older than they may be.
+void EngineLoop::State::upkeep(std::int64_t due_ns) noexcept {
   const std::uint32_t count = std::min(kUpkeepRowsPerTick, row_count);
   // Every row within options.upkeep, and no more often: a share of the rows for the time passed.
   const std::int64_t elapsed = std::min(now_ns - upkeep_ns, options.upkeep.count());
   const std::int64_t due_rows = elapsed * row_count / options.upkeep.count();
-  const auto turn = static_cast<std::uint32_t>(std::clamp<std::int64_t>(due_rows, 0, count));
-  if (turn == 0) return;
-  upkeep_ns += turn * options.upkeep.count() / row_count;
-  if (due_rows > count) upkeep_ns = now_ns;
-  for (std::uint32_t i = 0; i < turn; ++i) {
+  const auto most = static_cast<std::uint32_t>(std::clamp<std::int64_t>(due_rows, 0, count));
+  // Where nothing is due for long the clock, 30,000 times a second, would be a tenth of what an
+  // idle mesh may cost.
+  const bool may_wait = elapsed < options.upkeep.count() / 8 && due_ns - now_ns < 10 * kNsPerMs;
+  std::uint32_t turn = 0;
+  // A row takes a microsecond, or ten after a sleep: only the clock knows.
+  for (; turn != most && !(may_wait && clock() > due_ns - kLeftFreeNs); ++turn) {
     copy_self(upkeep_row);
     upkeep_row = upkeep_row + 1 == row_count ? 0 : upkeep_row + 1;
   }
+  if (turn == 0) return;
+  upkeep_ns += turn * options.upkeep.count() / row_count;
+  if (due_rows > count && turn == count) upkeep_ns = now_ns;
   predictor->commit();
   if (upkeep_row < turn) expire_names();  // once a round
+}
+
+// What the next bucket will touch first is brought near while there is time: after a sleep it is
+// not.
+void EngineLoop::State::warm_next() noexcept {
+  constexpr std::uint32_t kPlaces = 16;
+  const std::optional<sched::WheelEntry> next = wheel->next();
+  if (!next || next->due_ns == warmed_due_ns) return;
+  warmed_due_ns = next->due_ns;
+  if (next->bucket == kDeadlineEntry || next->bucket == kTimedEntry) return;
+  Operation& operation = operations[next->operation];
+  const std::uint32_t end = std::min(operation.next_order + kPlaces, operation.order_count);
+  for (std::uint32_t at = operation.next_order; at < end; ++at) {
+    const std::uint32_t place = operation.order[at];
+    const std::uint32_t row = operation.row_of(place);
+    __builtin_prefetch(&operation.lead[place]);
+    __builtin_prefetch(&operation.predicted[place]);
+    __builtin_prefetch(&operation.key[place]);
+    __builtin_prefetch(&operation.sent[place], 1);
+    __builtin_prefetch(&operation.inbox_place[place], 1);
+    __builtin_prefetch(&agents.latency_ms.word(row));
+    __builtin_prefetch(&agents.confidence.word(row));
+    __builtin_prefetch(&agents.queue_depth.word(row), 1);
+    __builtin_prefetch(&registry->handles()[row]);
+    StationLink* const link = link_of_row(row);
+    if (link == nullptr || link->is_corrupt) continue;
+    __builtin_prefetch(&link->marks[link->mark_head % link->marks.size()], 1);
+    const Ring::Run run = link->inbox.claim(1);  // claims nothing for good
+    if (!run.slots.empty()) __builtin_prefetch(run.slots.data(), 1);
+  }
+  __builtin_prefetch(operation.words, 1);
+  __builtin_prefetch(&operation.words->next_key, 1);
 }
 
 // Names of agents that have been away for agent_ttl are free; what waited for them goes back.
@@ -65,16 +105,19 @@ void EngineLoop::State::copy_self(std::uint32_t row) noexcept {
                                    .residual_centre_ms = own(agents.residual_centre_ms, row),
                                    .residual_by_t_ms = own(agents.residual_by_t_ms, row),
                                    .confidence = own(agents.confidence, row),
+                                   .confidence_by_t = own(agents.confidence_by_t, row),
                                    .history = own(agents.history, row)}};
   copy_medians(row, facts);
   facts.nominal_confidence = sched::nominal(nominal_inputs(row), {.z = options.z}).confidence;
   if (options.model == sched::Model::kNominal) {
     put(agents.confidence, row, sched::confidence_bits(facts.nominal_confidence));
+    put(agents.confidence_by_t, row, sched::confidence_bits(facts.nominal_confidence));
   } else if (const auto learned = predictor->learn(row, facts)) {
     put(agents.work_ms, row, learned->work_ms);
     put(agents.residual_centre_ms, row, learned->residual_centre_ms);
     put(agents.residual_by_t_ms, row, learned->residual_by_t_ms);
     put(agents.confidence, row, learned->confidence);
+    put(agents.confidence_by_t, row, learned->confidence_by_t);
     put(agents.history, row, learned->history);
   }
   const double score = std::clamp(std::nearbyint(predict(row, 1).lead_ms), 0.0, 1000.0);

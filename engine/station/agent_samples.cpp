@@ -7,15 +7,13 @@
 namespace mesh::engine {
 namespace {
 
-// Of an even number the mean of the two in the middle.
+// The element ceil(n / 2) of n in order, counted from 1: of an even number the lower in the middle.
 float median_of(std::span<const float> samples) noexcept {
-  std::array<float, kSamplesKept> copy{};
-  std::copy(samples.begin(), samples.end(), copy.begin());
-  const auto end = copy.begin() + static_cast<std::ptrdiff_t>(samples.size());
-  const auto middle = copy.begin() + static_cast<std::ptrdiff_t>(samples.size() / 2);
+  std::array<float, kSamplesKept> copy;
+  const auto end = std::copy(samples.begin(), samples.end(), copy.begin());
+  const auto middle = copy.begin() + static_cast<std::ptrdiff_t>((samples.size() - 1) / 2);
   std::nth_element(copy.begin(), middle, end);
-  if (samples.size() % 2 != 0) return *middle;
-  return (*std::max_element(copy.begin(), middle) + *middle) / 2;
+  return *middle;
 }
 
 float drift_of(std::span<const float> samples) noexcept {

@@ -28,7 +28,9 @@ namespace mesh::engine {
 // A message as its agent sees it. Header and body are private copies; the body's bytes stand until
 // the handler returns.
 struct Delivery {
-  sched::MessageId id{};  // of a bare message the low half alone
+  sched::MessageId id{};         // of a bare message the low half alone
+  sched::MessageId causation{};  // of a reply: what it answers; bare: the low half alone
+  sched::MessageId correlation{};
   AgentId target{};
   AgentId source{};
   OperationId operation{};  // 0: none
@@ -47,6 +49,7 @@ struct Delivery {
   double confidence = 0;
   bool bare = false;
   bool redelivered = false;
+  std::uint64_t hash = 0;     // XXH3-64 of the body, as its sender gave it; 0: none
   sched::MessageWord word{};  // names it in the answer
   std::span<const std::byte> body;
 

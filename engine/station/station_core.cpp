@@ -149,7 +149,7 @@ bool StationCore::accept(const sched::DeliveryRecord& record, std::int64_t now_n
     case BodyFound::kFound:
       break;
   }
-  sched::MessageHeader header{};
+  sched::MessageHeader header;  // of a bare one there is none
   if (!delivery.bare) {
     std::memcpy(&header, arena_.data() + offset, sizeof header);
     if (header.body_bytes != record.body_bytes) return decline(counters_.bodies_lost);
@@ -157,6 +157,7 @@ bool StationCore::accept(const sched::DeliveryRecord& record, std::int64_t now_n
   }
   delivery.body = {arena_.data() + offset, record.body_bytes};
   describe(record, header, delivery);
+  if (delivery.bare && delivery.kind == sched::RecordKind::reply) name_question(delivery);
   const DedupWindow::Key key = DedupWindow::key_of(delivery.id, delivery.target);
   if (delivery.redelivered && window_.contains(key)) {
     ++counters_.duplicates;
@@ -165,12 +166,13 @@ bool StationCore::accept(const sched::DeliveryRecord& record, std::int64_t now_n
     return true;
   }
   window_.insert(key);
-  if (header.expires_ns != 0 && header.expires_ns < now_ns) return decline(counters_.expired);
+  if (!delivery.bare && header.expires_ns != 0 && header.expires_ns < now_ns)
+    return decline(counters_.expired);
   burst_.push_back(delivery);
   return true;
 }
 
-// What record and header say, the body apart. Of a bare one the header is zeros.
+// What record and header say, the body apart. Of a bare one the header is not looked at.
 void StationCore::describe(const sched::DeliveryRecord& record, const sched::MessageHeader& header,
                            Delivery& delivery) noexcept {
   delivery.confidence = sched::confidence_of(record.confidence);
@@ -180,6 +182,9 @@ void StationCore::describe(const sched::DeliveryRecord& record, const sched::Mes
     return;
   }
   delivery.id = header.id;
+  delivery.causation = header.causation;
+  delivery.correlation = header.correlation;
+  delivery.hash = header.hash;
   delivery.source = header.source;
   delivery.verb = header.verb;
   delivery.strategy = header.strategy;
@@ -189,6 +194,16 @@ void StationCore::describe(const sched::DeliveryRecord& record, const sched::Mes
   delivery.arrive = from_ns(record.arrive_ns);
   delivery.lead = Nanos{std::int64_t{record.lead_us} * kNsPerUs};
   delivery.expected = Nanos{std::int64_t{record.expected_us} * kNsPerUs};
+}
+
+// What a bare reply answers stands behind its head; the rest is as in any reply.
+void StationCore::name_question(Delivery& delivery) noexcept {
+  if (delivery.body.size() != sizeof(sched::BareReplyBody)) return;
+  sched::BareReplyBody body{};
+  std::memcpy(&body, delivery.body.data(), sizeof body);
+  delivery.causation = {0, body.question};
+  delivery.correlation = delivery.causation;
+  delivery.body = delivery.body.first(sizeof(sched::ReplyHead));
 }
 
 // Header and body, or a bare body, into the arena. It moves only while no delivery of this burst

@@ -143,6 +143,7 @@ class StationCore {
                        Delivery& delivery) noexcept;
   static sched::MessageHeader header_of(const SendOptions& options, const sched::SendRecord& record,
                                         std::span<const std::byte> body) noexcept;
+  static void name_question(Delivery& delivery) noexcept;
   [[nodiscard]] std::uint32_t place_of(AgentId agent) const noexcept;
   [[nodiscard]] AnswerTicket ticket_of(const Delivery& delivery) const noexcept;
 
@@ -154,7 +155,7 @@ class StationCore {
   void upkeep_if_due();
   void remember_sample(const AnswerTicket& ticket, std::int64_t finished_ns);
 
-  [[nodiscard]] SendStatus shown_of(AgentId target) const noexcept;
+  [[nodiscard]] SendStatus shown_of(AgentId target, sched::Priority priority) const noexcept;
   [[nodiscard]] bool is_open(AgentId target) const noexcept;
   [[nodiscard]] bool is_full(AgentId target) const noexcept;
   [[nodiscard]] bool has_slot();

@@ -126,19 +126,21 @@ bool StationCore::stage_late_answers() {
 // Sends.
 
 // What the table shows to be in vain; `sent`: nothing.
-SendStatus StationCore::shown_of(AgentId target) const noexcept {
+SendStatus StationCore::shown_of(AgentId target, sched::Priority priority) const noexcept {
   const auto row = static_cast<std::size_t>(index_of(target));
   if (target == AgentId{} || row >= options_.table.id.rows() ||
       options_.table.id.load_relaxed(row) != target)  // relaxed: a word that stands alone
     return SendStatus::no_such_agent;
   if (is_open(target)) return SendStatus::open;
-  return is_full(target) ? SendStatus::target_full : SendStatus::sent;
+  // What may wait is full for all, the inbox only for the two lower: the others have room there.
+  const bool may_pass = priority >= sched::Priority::high;
+  return !may_pass && is_full(target) ? SendStatus::target_full : SendStatus::sent;
 }
 
 SendStatus StationCore::send(const SendOptions& options, std::span<const std::byte> body) {
   const bool to_one = options.many == sched::Selector{};
   if (to_one) {
-    const SendStatus shown = shown_of(options.target);
+    const SendStatus shown = shown_of(options.target, options.priority);
     if (shown != SendStatus::sent) return refuse(shown);
   }
   // Answers first: bodies are freed in the order of their records.
@@ -204,6 +206,7 @@ bool StationCore::has_slot() {
 }
 
 SendStatus StationCore::stage_send(const sched::SendRecord& record, bool has_body) {
+  writer_.prefetch();
   const Ring::Run run = writer_.claim(1);
   if (run.status != queues::ClaimStatus::kOk) {
     broken_ |= run.status == queues::ClaimStatus::kCorrupt;

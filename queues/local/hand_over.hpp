@@ -54,6 +54,10 @@ class HandOver {
   [[nodiscard]] bool try_push(T value) noexcept {
     return has_room(1) && queue_.try_enqueue(std::move(value));
   }
+  // Moves from `value` only where it is taken: refused, it is still the caller's.
+  [[nodiscard]] bool try_push_from(T& value) noexcept {
+    return has_room(1) && queue_.try_enqueue(std::move(value));
+  }
   // Fills `room` from the front; returns how many.
   [[nodiscard]] std::size_t pop(std::span<T> room) noexcept {
     return queue_.try_dequeue_bulk(room.begin(), room.size());

@@ -11,6 +11,7 @@
 #include "shm/base/point.hpp"
 #include "shm/hash.hpp"
 #include "tests/engine/engine_process.hpp"
+#include "tests/repeats.hpp"
 #include "tests/seed.hpp"
 
 namespace mesh::testing {
@@ -58,6 +59,16 @@ class Adoption : public ::testing::Test {
     std::ifstream in(file(name), std::ios::binary);
     in.read(reinterpret_cast<char*>(&header), sizeof header);
     return header;
+  }
+  // Where something stands, behind the header.
+  [[nodiscard]] std::vector<std::uint64_t> written_bytes_of(const std::string& name) const {
+    std::ifstream in(file(name), std::ios::binary);
+    const std::vector<char> bytes(std::istreambuf_iterator<char>(in), {});
+    std::vector<std::uint64_t> written;
+    for (std::uint64_t at = sizeof(shm::MappingHeader); at < bytes.size(); ++at)
+      if (bytes[at] != 0) written.push_back(at);
+    if (written.empty()) written.push_back(bytes.size() - 1);
+    return written;
   }
   void write_header(const std::string& name, const shm::MappingHeader& header) const {
     std::fstream out(file(name), std::ios::binary | std::ios::in | std::ios::out);
@@ -230,6 +241,43 @@ TEST_F(Adoption, RefusesATableOfStationsThatNoDeathLeaves) {
   poke(offsetof(engine::StationRow, agents), 1);
   poke(offsetof(engine::StationRow, out_bytes), 4'096);
   refused("a memory of 4096 bytes, expected ");
+}
+
+// What no death leaves, but memory gone bad might: it is refused with a sentence, or the mesh goes
+// on and answers. Nobody dies of it.
+TEST_F(Adoption, OutlivesOrRefusesRandomDamageBehindTheHeaders) {
+  const ScratchDirectory aside;
+  for (const std::string& name : kMemories) fs::copy_file(file(name), aside.file(name));
+  std::mt19937_64 random(seed());
+  std::uint64_t refused = 0;
+  const std::uint64_t rounds = repeats(20);
+  for (std::uint64_t round = 0; round < rounds; ++round) {
+    const std::string& name = kMemories[random() % kMemories.size()];
+    const std::vector<std::uint64_t> written = written_bytes_of(name);
+    std::fstream out(file(name), std::ios::binary | std::ios::in | std::ios::out);
+    std::string where;
+    for (std::uint64_t bytes = 1 + random() % 16; bytes != 0; --bytes) {
+      const std::uint64_t at = written[random() % written.size()];
+      where += " " + std::to_string(at);
+      out.seekp(static_cast<std::streamoff>(at));
+      out.put(static_cast<char>(random()));
+    }
+    out.close();
+    SCOPED_TRACE(::testing::Message() << "round " << round << ": " << name << " at" << where);
+    EngineProcess engine(engine_options(directory_.path()));
+    const std::string said = engine.hear();
+    ASSERT_NE(said, kGone);
+    if (said == "up") {
+      EXPECT_TRUE(engine.status().contains("adopted"));
+    } else {
+      EXPECT_THAT(said, HasSubstr(": "));
+      ++refused;
+    }
+    engine.kill();
+    for (const std::string& memory : kMemories)
+      fs::copy_file(aside.file(memory), file(memory), fs::copy_options::overwrite_existing);
+  }
+  std::cout << refused << " of " << rounds << " were refused\n";
 }
 
 TEST_F(Adoption, BeginsAnewWhenToldAndSaysWhatItDrops) {

@@ -198,7 +198,7 @@ TEST(EngineExtremes, GoesOnBesideAnAgentThatNeverAnswers) {
   EXPECT_TRUE(eventually([&] { return engine->status()->counters.answers == 2; }));
 }
 
-TEST(EngineExtremes, RefusesNamesThatAreNoneAndKeepsThoseBefore) {
+TEST(EngineExtremes, RefusesNamesThatAreNoneAndWhoeverWasAskedForWithThem) {
   const ScratchDirectory directory;
   const auto engine = start_engine(directory.path());
   ASSERT_NE(engine, nullptr);
@@ -212,8 +212,9 @@ TEST(EngineExtremes, RefusesNamesThatAreNoneAndKeepsThoseBefore) {
   }
   const auto half = (*station)->enrol(std::vector<engine::AgentDeclaration>{{"good"}, {""}});
   EXPECT_FALSE(half.has_value());
-  EXPECT_TRUE(engine->find("good").has_value());
-  EXPECT_EQ(engine->status()->agents_enrolled, 1U);
+  EXPECT_FALSE(engine->find("good").has_value());
+  EXPECT_EQ(engine->status()->agents_enrolled, 0U);
+  EXPECT_TRUE((*station)->enrol(std::vector<engine::AgentDeclaration>{{"good"}}).has_value());
 }
 
 // The same name by the same user is the same agent: whoever enrols it last has it.

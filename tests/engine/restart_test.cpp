@@ -263,11 +263,14 @@ TEST(Restart, SendsWhatTheDeadEngineHadPlanned) {
   EngineProcess second(engine_options(directory.path()));
   ASSERT_EQ(second.hear(), "up");
   EXPECT_EQ(second.status()["adopted"]["operations"], 1);
-  std::string heard = alice.hear();
-  if (heard == "back") heard = alice.hear();
-  EXPECT_EQ(heard, "at noon");
+  // Its ring may bring the message before its socket brings the news.
+  const auto hear = [&] {
+    const std::string heard = alice.hear();
+    return heard == "back" ? alice.hear() : heard;
+  };
+  EXPECT_EQ(hear(), "at noon");
   second.send("alice", "and once only");
-  EXPECT_EQ(alice.hear(), "and once only");
+  EXPECT_EQ(hear(), "and once only");
 }
 
 TEST(Restart, KeepsWhatWaitsForAnAgentThatIsAway) {

@@ -158,8 +158,12 @@ class PredictionRun {
     RowFacts facts;
     facts.agent_class = label;
     facts.latency_before_ms = mesh_.latency[row];
-    facts.before = {mesh_.work[row], mesh_.residual_centre[row], mesh_.residual_by_t[row],
-                    mesh_.learned_confidence[row], mesh_.history[row]};
+    facts.before = {mesh_.work[row],
+                    mesh_.residual_centre[row],
+                    mesh_.residual_by_t[row],
+                    mesh_.learned_confidence[row],
+                    mesh_.learned_confidence_by_t[row],
+                    mesh_.history[row]};
     if (!station.latency_ms.empty()) {
       const auto n = static_cast<double>(station.latency_ms.size());
       const auto shrunk = [&](double own, double prior) {
@@ -179,6 +183,7 @@ class PredictionRun {
     mesh_.residual_centre[row] = learned->residual_centre_ms;
     mesh_.residual_by_t[row] = learned->residual_by_t_ms;
     mesh_.learned_confidence[row] = learned->confidence;
+    mesh_.learned_confidence_by_t[row] = learned->confidence_by_t;
     mesh_.history[row] = learned->history;
   }
   // A direct message: only its station measures it.

@@ -52,6 +52,7 @@ TEST(DemoPopulation, AimedByTNineteenInTwentyArriveAtOrBeforeT) {
     const Figures last = run.play();
     print(Population::demo, last, run.reliability().worst());
     EXPECT_NEAR(last.by_t(), 0.95, 0.015);
+    EXPECT_LT(run.reliability().worst(2'000), 0.04);
   }
 }
 
@@ -91,6 +92,21 @@ TEST(SkippedAgents, AreSentToOnceTheirStationsHaveMeasuredThem) {
   EXPECT_LT(after.calibrated.percentile(0.9), 1.5 * after.oracle.percentile(0.9));
 }
 
+// What a word may be wrong by, of agents that behave as no steady agent does (docs/PREDICTION.md
+// says why): points are lost where the past says little of the next send.
+double reliability_bound(Population population) {
+  switch (population) {
+    case Population::stepping:  // all at once, five sends ago: says too little
+      return 0.25;
+    case Population::silent:
+    case Population::bimodal:
+    case Population::drifting:
+      return 0.15;
+    default:
+      return 0.08;
+  }
+}
+
 class Populations : public ::testing::TestWithParam<Population> {};
 
 TEST_P(Populations, CalibratedIsNoWorseThanNominalAfterTwentyOperations) {
@@ -103,6 +119,7 @@ TEST_P(Populations, CalibratedIsNoWorseThanNominalAfterTwentyOperations) {
     EXPECT_LE(last.calibrated.percentile(0.5), 1.02 * last.nominal.percentile(0.5) + 0.3);
     EXPECT_LE(last.calibrated.percentile(0.9), 1.02 * last.nominal.percentile(0.9) + 0.3);
     EXPECT_GE(last.calibrated.inside(), last.nominal.inside() - 0.002);
+    EXPECT_LT(run.reliability().worst(1'000), reliability_bound(GetParam()));
   }
 }
 

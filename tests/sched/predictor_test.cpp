@@ -97,6 +97,44 @@ TEST(AgentEstimate, SurenessIsTheShareInsideShrunkTowardTheClassAndMissesAreOuts
   EXPECT_LT(estimate_of(samples).sure, 1);
 }
 
+// by_t lies 60 ms beyond the centre: an arrival at the centre is then more than 50 ms early.
+TEST(AgentEstimate, SurenessByTIsOfArrivalsNearWhatByTAimsAt) {
+  std::vector<double> totals(16, 25);
+  for (unsigned i = 0; i < 4; ++i) totals[4 * i] = 105;
+  std::vector<ArrivalSample> samples;
+  for (const double total : totals) samples.push_back({total, 15, 1, 0, false});
+  const AgentEstimate found = estimate_of(samples);
+  ASSERT_GT(found.by_t_ms, found.centre_ms + 50);
+  EXPECT_DOUBLE_EQ(found.inside, 0.75);
+  EXPECT_GT(found.sure, 0.6);
+  EXPECT_LT(found.sure_by_t, 0.5);
+}
+
+TEST(AgentEstimate, WhoNeverAnswersIsBelievedSoonerWhereAgentsDiffer) {
+  ClassLearning differ;
+  ClassLearning alike;
+  for (unsigned i = 0; i < 2'000; ++i) {
+    const bool answers = i % 2 == 0;
+    differ.answering.learn(0.5, answers ? 1 : 0, answers);       // each as it always did
+    alike.answering.learn(0.5, answers ? 0.6 : 0.4, i % 4 < 2);  // by chance
+  }
+  EXPECT_LT(differ.answering.prior_samples(), 1);
+  EXPECT_GT(alike.answering.prior_samples(), 50);
+  EXPECT_DOUBLE_EQ(ClassLearning{}.answering.prior_samples(), 8);
+  const std::vector<ArrivalSample> samples(8, samples_of({20}).front());
+  const auto sure = [&](const ClassLearning& learned) {
+    return estimate({.samples = samples,
+                     .unanswered = 24,
+                     .one_way_ms = 5,
+                     .base_processing_ms = 10,
+                     .tolerance_ms = 50},
+                    learned)
+        .sure;
+  };
+  EXPECT_NEAR(sure(differ), 0.25, 0.03);
+  EXPECT_GT(sure(alike), 0.5);
+}
+
 // What an agent of `work` at some load teaches.
 void teach(ClassLearning& learned, const WorkFactors& truth, const ArrivalSample& load) {
   ArrivalSample sample = load;
@@ -138,10 +176,45 @@ TEST(ClassLearning, FactorsComeToTheTruth) {
 
 TEST(ClassLearning, ProbabilitiesAreShiftedByHowOftenTheyCameTrue) {
   ClassLearning learned;
-  EXPECT_EQ(learned.calibrate(0.9), 0.9);
-  for (unsigned i = 0; i < 4'000; ++i) learned.learn_hit(0.9, i % 10 < 7);
-  EXPECT_NEAR(learned.calibrate(0.9), 0.7, 0.02);
-  EXPECT_EQ(learned.calibrate(0.5), 0.5);
+  EXPECT_EQ(learned.calibrate(Said::centre, 0.9), 0.9);
+  for (unsigned i = 0; i < 4'000; ++i) learned.learn_hit(Said::centre, 0.9, i % 10 < 7);
+  EXPECT_NEAR(learned.calibrate(Said::centre, 0.9), 0.7, 0.02);
+  EXPECT_EQ(learned.calibrate(Said::centre, 0.5), 0.5);
+}
+
+TEST(ClassLearning, OffsAreNormalUntilThereIsEvidence) {
+  ClassLearning learned;
+  EXPECT_DOUBLE_EQ(learned.share_below(0), 0.5);
+  EXPECT_NEAR(learned.share_below(1) - learned.share_below(-1), 0.6827, 1e-4);
+  EXPECT_EQ(learned.share_below(-1e9), 0);
+  EXPECT_EQ(learned.share_below(std::numeric_limits<double>::infinity()), 1);
+  EXPECT_EQ(learned.share_below(std::numeric_limits<double>::quiet_NaN()), 0);
+  // Half of all arrivals fall three deviations late.
+  for (unsigned i = 0; i < 4'000; ++i) learned.learn_off(i % 2 == 0 ? 2.9 : 0.1);
+  EXPECT_NEAR(learned.share_below(2), 0.5, 0.06);
+  EXPECT_GT(learned.share_below(3), 0.97);
+  EXPECT_TRUE(learned.is_sane());
+}
+
+RC_GTEST_PROP(ClassLearning, SharesBelowGrowAndStayShares, ()) {
+  ClassLearning learned;
+  for (const int off : *rc::gen::container<std::vector<int>>(rc::gen::inRange(-1'500, 1'500)))
+    learned.learn_off(off / 100.0);
+  double before = 0;
+  for (int at = -1'200; at <= 1'200; ++at) {
+    const double below = learned.share_below(at / 100.0);
+    RC_ASSERT(below >= before && below <= 1);
+    before = below;
+  }
+  RC_ASSERT(before == 1);
+  RC_ASSERT(learned.is_sane());
+}
+
+TEST(ClassLearning, EachAimHasItsOwnReliability) {
+  ClassLearning learned;
+  for (unsigned i = 0; i < 4'000; ++i) learned.learn_hit(Said::by_t, 0.9, i % 2 == 0);
+  EXPECT_EQ(learned.calibrate(Said::centre, 0.9), 0.9);
+  EXPECT_NEAR(learned.calibrate(Said::by_t, 0.9), 0.5, 0.04);
 }
 
 TEST(ClassLearning, SpreadComesToTheNinetyFifthOfAHundred) {
@@ -182,10 +255,10 @@ TEST(ClassMemory, RefusesTooFewBytesACrookedStartAndNumbersThatNoLearningComesTo
 TEST(ClassMemoryCrash, ACommitKilledAnywhereLeavesOneWholeCopy) {
   SharedBytes bytes(kClassMemoryBytes);
   ClassLearning old;
-  for (unsigned i = 0; i < 100; ++i) old.learn_hit(0.5, true);
+  for (unsigned i = 0; i < 100; ++i) old.learn_hit(Said::centre, 0.5, true);
   Classes::over(bytes.span()).value().commit(3, old);
   ClassLearning next = old;
-  for (unsigned i = 0; i < 100; ++i) next.learn_hit(0.9, false);
+  for (unsigned i = 0; i < 100; ++i) next.learn_hit(Said::centre, 0.9, false);
   const std::vector<std::byte> image = bytes.copy();
   const auto work = [&] {
     ClassLearning learned = next;
@@ -223,6 +296,7 @@ RowPrediction unknown() {
           .residual_centre_ms = 0,
           .residual_by_t_ms = 0,
           .confidence = probability_bits(0.67),
+          .confidence_by_t = probability_bits(0.67),
           .history = 0};
 }
 Arrival arrival_of(double ms) {

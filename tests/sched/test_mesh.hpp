@@ -58,6 +58,7 @@ struct TestMesh {
         residual_centre(count),
         residual_by_t(count),
         learned_confidence(count),
+        learned_confidence_by_t(count),
         history(count) {}
 
   void set(std::size_t row, const Agent& agent) {
@@ -83,7 +84,8 @@ struct TestMesh {
   ImpedanceColumns learned_columns(Aim aim, bool with_eligible = false) const {
     ImpedanceColumns all = columns(with_eligible);
     all.learned = {work.data(), aim == Aim::kCentre ? residual_centre.data() : residual_by_t.data(),
-                   learned_confidence.data(), history.data()};
+                   (aim == Aim::kCentre ? learned_confidence : learned_confidence_by_t).data(),
+                   history.data()};
     return all;
   }
   CalibratedInputs calibrated_inputs(std::size_t row, const PlanRequest& request) const {
@@ -92,7 +94,9 @@ struct TestMesh {
     agent.has_history = history[row] != 0;
     agent.work_ms = work[row];
     agent.residual_ms = (request.aim == Aim::kCentre ? residual_centre : residual_by_t)[row];
-    agent.confidence = learned_confidence[row] / 65'535.0;
+    agent.confidence =
+        (request.aim == Aim::kCentre ? learned_confidence : learned_confidence_by_t)[row] /
+        65'535.0;
     agent.factors = request.factors[agent_class[row] % kAgentClassCount];
     return agent;
   }
@@ -113,7 +117,7 @@ struct TestMesh {
   AlignedColumn<std::uint8_t> agent_class;
   AlignedColumn<std::uint64_t> eligible;
   AlignedColumn<float> work, residual_centre, residual_by_t;
-  AlignedColumn<std::uint16_t> learned_confidence;
+  AlignedColumn<std::uint16_t> learned_confidence, learned_confidence_by_t;
   AlignedColumn<std::uint8_t> history;
 };
 
@@ -150,6 +154,7 @@ inline void fill_learned(TestMesh& mesh, std::mt19937_64& random) {
     mesh.residual_centre[row] = (unit() - 0.5F) * 100;
     mesh.residual_by_t[row] = mesh.residual_centre[row] + unit() * 100;
     mesh.learned_confidence[row] = static_cast<std::uint16_t>(random());
+    mesh.learned_confidence_by_t[row] = static_cast<std::uint16_t>(random());
     mesh.history[row] = static_cast<std::uint8_t>(random() % 4 == 0 ? 0 : 1 + random() % 32);
   }
 }

@@ -95,6 +95,20 @@ TEST(TimingWheel, FiresWhatIsDueTogetherInTheOrderOfScheduling) {
   for (std::uint16_t bucket = 0; bucket < 100; ++bucket) EXPECT_EQ(fired[bucket].bucket, bucket);
 }
 
+TEST(TimingWheel, SaysWhatFiresNextInTheSlotThatTimeIsIn) {
+  TimingWheel wheel = make_wheel(4);
+  EXPECT_FALSE(wheel.next());
+  ASSERT_EQ(wheel.schedule({3, 7, kNsPerMs + 5}).status, ScheduleStatus::kScheduled);
+  ASSERT_EQ(wheel.schedule({2, 6, kNsPerMs + 4}).status, ScheduleStatus::kScheduled);
+  EXPECT_TRUE(fired_by(wheel, kNsPerMs - 300'000).empty());
+  EXPECT_FALSE(wheel.next()) << "slots away";
+  EXPECT_TRUE(fired_by(wheel, kNsPerMs + 3).empty());
+  ASSERT_TRUE(wheel.next());
+  EXPECT_EQ(*wheel.next(), (WheelEntry{2, 6, kNsPerMs + 4}));
+  EXPECT_EQ(fired_by(wheel, kNsPerMs + 4).size(), 1U);
+  EXPECT_EQ(*wheel.next(), (WheelEntry{3, 7, kNsPerMs + 5}));
+}
+
 TEST(TimingWheel, FiresAtOnceWhatIsDueInThePast) {
   TimingWheel wheel = make_wheel(8, 1'000'000'000);
   ASSERT_EQ(wheel.schedule({0, 1, 999'999'999}).status, ScheduleStatus::kScheduled);

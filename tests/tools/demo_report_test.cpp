@@ -20,6 +20,8 @@ DemoTarget target(std::uint32_t index, std::int64_t error_ns, sched::TrinaryStat
   made.index = index;
   made.drawn.rtt_mean_ms = 100;
   made.drawn.cv = index % 2 == 0 ? 0.01 : 0.3;  // a jitter of 0.5 ms, of 15 ms
+  made.median_ms = tools::median_ms(made.drawn, 1, 1);
+  made.drawn_ns = 88'000'000;
   made.trace.state = state;
   made.trace.lead_us = 90'000;
   made.trace.sent_ns = kTargetNs - 90'000'000;
@@ -92,6 +94,7 @@ TEST(DemoReport, HasTheFiguresOfTheWorkedExample) {
             R"("coverage":0.7692307692307693,"status":"PARTIAL",)"
             R"("arrival_error_ms":{"p50":50.0,"p90":90.0,"p99":100.0},)"
             R"("arrival_error_low_jitter_ms":{"p50":60.0,"p90":100.0,"p99":100.0},)"
+            R"("swarm_late_ms":{"p50":0.0,"p90":0.0,"p99":42.0},)"
             R"("inside_50ms":0.5454545454545454,)"
             R"("engine_us":{"plan":12.5,"dispatch":64.0,"gather":125.0},"wakes":2,)"
             R"("wake_us":13.0})");
@@ -176,18 +179,18 @@ TEST(DemoTrace, HasEverythingThatTheFiguresAreMadeOf) {
   std::getline(lines, line);
   EXPECT_EQ(line,
             "operation,agent,class,rtt_mean_ms,cv,bias,send_lead_us,sent_ns,finished_ns,"
-            "target_ns,state,nominal_lead_us,confidence");
+            "target_ns,state,nominal_lead_us,confidence,drawn_us");
   std::vector<std::string> rows;
   while (std::getline(lines, line)) rows.push_back(line);
   ASSERT_EQ(rows.size(), 13U);
-  EXPECT_EQ(rows[0], "3,1,A,100,0.3,1,90000,4910000000,4990000000,5000000000,1,0,0");
-  EXPECT_EQ(rows[10], "3,11,A,100,0.3,1,90000,4910000000,5040000000,5000000000,-1,0,0");
-  EXPECT_EQ(rows[11], "3,12,A,100,0.01,1,90000,4910000000,,5000000000,0,0,0");
-  EXPECT_EQ(rows[12], "3,13,F,100,0.3,1,,,,5000000000,0,,");
+  EXPECT_EQ(rows[0], "3,1,A,100,0.3,1,90000,4910000000,4990000000,5000000000,1,0,0,88000");
+  EXPECT_EQ(rows[10], "3,11,A,100,0.3,1,90000,4910000000,5040000000,5000000000,-1,0,0,88000");
+  EXPECT_EQ(rows[11], "3,12,A,100,0.01,1,90000,4910000000,,5000000000,0,0,0,88000");
+  EXPECT_EQ(rows[12], "3,13,F,100,0.3,1,,,,5000000000,0,,,");
 }
 
 // Each took 90 ms and its error: a nominal lead of 60 ms is 30 ms short of that, and the oracle's
-// is the agent's own median: 50 ms / sqrt(1 + cv^2), and class A's 10 ms * 1.5.
+// is the agent's own median.
 TEST(DemoReport, ShowsOtherModelsByTheSameAnswers) {
   DemoReport report;
   DemoOperation operation = example();
@@ -197,10 +200,13 @@ TEST(DemoReport, ShowsOtherModelsByTheSameAnswers) {
   // 90 - 10 i - 60 for the ten and 90 + 40 - 60: 0 10 10 20 20 30 40 50 60 70 70.
   EXPECT_DOUBLE_EQ(json["operations"][0]["nominal"]["arrival_error_ms"]["p50"], 30);
   EXPECT_DOUBLE_EQ(json["operations"][0]["nominal"]["inside_50ms"], 8.0 / 11);
-  // Index 2 (cv 0.01): 70 ms against 50 / sqrt(1.0001) + 15.
-  const double exact = 50 / std::sqrt(1.0001) + 15;
-  EXPECT_NEAR(tools::median_ms(operation.targets[1].drawn, 1, 1), exact, 1e-9);
-  EXPECT_FALSE(json["operations"][0]["oracle"]["arrival_error_ms"].is_null());
+  // Index 2 took 90 - 20.
+  DemoOperation one = example();
+  one.targets = {operation.targets[1]};
+  one.targets[0].median_ms = 65;
+  DemoReport alone;
+  alone.add(one);
+  EXPECT_DOUBLE_EQ(json_of(alone)["operations"][0]["oracle"]["arrival_error_ms"]["p50"], 5);
   EXPECT_FALSE(json["summary"].contains("nominal")) << "of single operations alone";
 }
 
@@ -214,6 +220,19 @@ TEST(DemoReport, HoldsWhatWasSaidAgainstWhatCame) {
   EXPECT_NEAR(steps[0]["said"].get<double>(), 0.93, 1e-12);
   EXPECT_EQ(steps[0]["n"], 12) << "the one that was not sent to was not said to come";
   EXPECT_DOUBLE_EQ(steps[0]["hit"], 6.0 / 12) << "-10 .. -50 ms and the conflict at +40";
+}
+
+TEST(DemoReport, HoldsTheLastFiveOperationsToTheirWord) {
+  DemoReport report;
+  DemoOperation operation = example();
+  for (unsigned i = 0; i < 8; ++i) {
+    for (DemoTarget& target : operation.targets) target.trace.confidence = i < 3 ? 0.61 : 0.93;
+    report.add(operation);
+  }
+  const auto steps = json_of(report)["summary"]["reliability"];
+  ASSERT_EQ(steps.size(), 1U);
+  EXPECT_NEAR(steps[0]["said"].get<double>(), 0.93, 1e-12);
+  EXPECT_EQ(steps[0]["n"], 5 * 12);
 }
 
 }  // namespace

@@ -155,6 +155,22 @@ TEST(SwarmPopulation, ProcessingFollowsBaseBiasWeightQueueAndNoise) {
   }
 }
 
+// The oracle's: half of what comes is below it, five standard deviations of chance allowed.
+TEST(SwarmPopulation, HalfOfAllDeliveriesTakeLessThanTheMedian) {
+  const SwarmPopulation population({.seed = seed(), .change_at = 0});
+  constexpr std::uint32_t kDraws = 20'000;
+  for (std::uint32_t agent = 0; agent < 30; ++agent) {
+    const tools::AgentDraw who = population.agent(agent);
+    const double median_ns = tools::median_ms(who, who.bias_later, 2) * kMs;
+    std::uint32_t below = 0;
+    for (std::uint32_t i = 0; i < kDraws; ++i) {
+      const auto drawn = population.delivery(agent, {.delivery = i, .weight = 2});
+      below += static_cast<double>(drawn.delay_ns + drawn.processing_ns) < median_ns ? 1 : 0;
+    }
+    EXPECT_NEAR(below / static_cast<double>(kDraws), 0.5, 5 * 0.5 / std::sqrt(kDraws)) << agent;
+  }
+}
+
 TEST(SwarmPopulation, OneAgentInAHundredChangesItsBiasHalfWay) {
   const SwarmPopulation population({.seed = seed(), .change_at = 7});
   int changed = 0;

@@ -86,6 +86,123 @@ TEST(EngineLoopMessages, TheEnginesOwnQuestionGetsItsAnswerByTakeAnswered) {
   EXPECT_FALSE(mesh.loop->take_answered());
 }
 
+// Bare messages: 16 bytes from slot to slot, kept by their entry alone.
+
+TEST(EngineLoopMessages, ABareMessageStaysBareAndIsNamedByItsSendersPlace) {
+  Pair mesh;
+  const std::uint64_t at = mesh.alice.outbox.head();
+  ASSERT_TRUE(
+      mesh.alice.send_bare(mesh.ids[1][0], mesh.ids[2][0], bytes("sixteen bytes ok"), mesh.now_ns));
+  mesh.tick();
+  const auto got = mesh.bob.poll();
+  ASSERT_EQ(got.size(), 1U);
+  ASSERT_TRUE(sched::has(got[0].flags, sched::RecordFlags::bare));
+  EXPECT_EQ(static_cast<std::uint64_t>(got[0].message), std::uint64_t{1} << 48 | at);
+  const auto read = mesh.bob.read(got[0]);
+  EXPECT_EQ(read.body, "sixteen bytes ok");
+  EXPECT_EQ(read.header.source, mesh.ids[1][0]);
+  EXPECT_EQ(mesh.loop->gauges().unanswered, 1U);
+  EXPECT_TRUE(mesh.loop->verify());
+}
+
+TEST(EngineLoopMessages, ABareMessageWithATimeToLiveGetsAHeaderThatSaysSo) {
+  Pair mesh;
+  auto record = RawStation::bare(mesh.ids[1][0], mesh.ids[2][0], bytes("for a while"), mesh.now_ns);
+  record.ttl_ms = 50;
+  ASSERT_TRUE(mesh.alice.put(record));
+  mesh.tick();
+  const auto got = mesh.bob.poll();
+  ASSERT_EQ(got.size(), 1U);
+  ASSERT_FALSE(sched::has(got[0].flags, sched::RecordFlags::bare));
+  const auto read = mesh.bob.read(got[0]);
+  EXPECT_EQ(read.body, "for a while");
+  EXPECT_EQ(read.header.expires_ns, mesh.now_ns + 50 * kMs);
+}
+
+TEST(EngineLoopMessages, ABareQuestionsAnswerWithABodyHasAHeaderThatNamesTheQuestion) {
+  Pair mesh;
+  ASSERT_TRUE(mesh.alice.send_bare(mesh.ids[1][0], mesh.ids[2][0], bytes("?"), mesh.now_ns));
+  mesh.tick();
+  const auto got = mesh.bob.poll();
+  ASSERT_EQ(got.size(), 1U);
+  ASSERT_TRUE(mesh.bob.answer_with(got[0], bytes("!"), mesh.now_ns));
+  mesh.tick();
+  const auto back = mesh.alice.poll();
+  ASSERT_EQ(back.size(), 1U);
+  ASSERT_FALSE(sched::has(back[0].flags, sched::RecordFlags::bare));
+  const auto reply = mesh.alice.read(back[0]);
+  EXPECT_EQ(reply.header.causation.low, static_cast<std::uint64_t>(got[0].message));
+  EXPECT_EQ(reply.body.substr(sizeof(sched::ReplyHead)), "!");
+}
+
+TEST(EngineLoopMessages, BareMessagesOutliveTheirTargetsStationAndTheEngine) {
+  Pair mesh;
+  for (const char* const text : {"one", "two", "three"})
+    ASSERT_TRUE(mesh.alice.send_bare(mesh.ids[1][0], mesh.ids[2][0], bytes(text), mesh.now_ns));
+  mesh.tick();
+  auto got = mesh.bob.poll();
+  ASSERT_EQ(got.size(), 3U);
+  ASSERT_TRUE(mesh.bob.answer(got[1], TrinaryState::ready, mesh.now_ns));
+  mesh.lose(2);
+  mesh.tick();
+  EXPECT_EQ(mesh.loop->counters().parked, 0U) << "its entry is all that a bare message needs";
+  mesh.restart();  // what waits is only in `engine` memory now
+  RawStation& again = mesh.add(3, 2, "bob");
+  mesh.tick();
+  got = again.poll();
+  ASSERT_EQ(got.size(), 2U);
+  EXPECT_EQ(again.read(got[0]).body, "one");
+  EXPECT_EQ(again.read(got[1]).body, "three");
+  for (const auto& delivery : got) {
+    EXPECT_TRUE(sched::has(delivery.flags, sched::RecordFlags::redelivered));
+    EXPECT_EQ(again.read(delivery).header.source, mesh.ids[1][0]);
+    ASSERT_TRUE(again.answer(delivery, TrinaryState::ready, mesh.now_ns));
+  }
+  mesh.tick();
+  EXPECT_EQ(mesh.alice.poll().size(), 3U);
+  EXPECT_EQ(mesh.loop->gauges().unanswered, 0U);
+  EXPECT_TRUE(mesh.loop->verify());
+}
+
+TEST(EngineLoopMessages, ABareMessageThatIsDeliveredIsFoundByASuccessor) {
+  Pair mesh;
+  ASSERT_TRUE(mesh.alice.send_bare(mesh.ids[1][0], mesh.ids[2][0], bytes("x"), mesh.now_ns));
+  mesh.tick();
+  const auto got = mesh.bob.poll();
+  ASSERT_EQ(got.size(), 1U);
+  mesh.restart();
+  EXPECT_EQ(mesh.loop->gauges().unanswered, 1U);
+  ASSERT_TRUE(mesh.bob.answer(got[0], TrinaryState::ready, mesh.now_ns));
+  mesh.tick();
+  EXPECT_TRUE(mesh.bob.poll().empty()) << "it was visible: it is not sent again";
+  EXPECT_EQ(mesh.alice.poll().size(), 1U);
+  EXPECT_EQ(mesh.loop->gauges().unanswered, 0U);
+  EXPECT_TRUE(mesh.loop->verify());
+}
+
+TEST(EngineLoopMessages, ABareReplyThatNobodyReadWaitsForItsAgentsReturn) {
+  Pair mesh;
+  ASSERT_TRUE(mesh.alice.send_bare(mesh.ids[1][0], mesh.ids[2][0], bytes("?"), mesh.now_ns));
+  mesh.tick();
+  const auto got = mesh.bob.poll();
+  ASSERT_EQ(got.size(), 1U);
+  ASSERT_TRUE(mesh.bob.answer(got[0], TrinaryState::conflict, mesh.now_ns));
+  mesh.tick();
+  mesh.lose(1);
+  RawStation& again = mesh.add(3, 1, "alice");
+  mesh.tick();
+  const auto back = again.poll();
+  ASSERT_EQ(back.size(), 1U);
+  EXPECT_EQ(back[0].kind, RecordKind::reply);
+  EXPECT_TRUE(sched::has(back[0].flags, sched::RecordFlags::redelivered));
+  const auto reply = as<sched::BareReplyBody>(again.read(back[0]).body);
+  EXPECT_EQ(reply.head.state, TrinaryState::conflict);
+  EXPECT_EQ(reply.question, static_cast<std::uint64_t>(got[0].message));
+  EXPECT_EQ(sched::bare_source(back[0]), mesh.ids[2][0]);
+  mesh.tick();
+  EXPECT_EQ(mesh.loop->gauges().unanswered, 0U);
+}
+
 // A target that is away.
 
 TEST(EngineLoopMessages, WhatWasDeliveredAndNotAnsweredWaitsForItsAgentsReturn) {
@@ -312,6 +429,49 @@ TEST(EngineLoopMessages, OneWithATimeLeavesEarlyByItsTargetsLead) {
   EXPECT_EQ(arrivals[1].first, "at T");
   // Class A without history: 12 / 2 + 15 and the buffer, 24.5 ms.
   EXPECT_NEAR(static_cast<double>(arrivals[1].second), 200e6 - 24.5e6, 2e6);
+}
+
+// One that answers nothing leaves room for the others.
+
+TEST(EngineLoopMessages, SilentAgentsOfOneStationLeaveHalfOfAllRoomToTheOthers) {
+  LoopFixture mesh(64, 3);
+  RawStation& alice = mesh.add(1, 1, "alice");
+  RawStation& silent = mesh.add(2, 16, "silent");
+  RawStation& carol = mesh.add(3, 1, "carol");
+  const auto all = kUnansweredMin;
+  std::size_t refused = 0;
+  for (std::uint32_t i = 0; i < all; ++i) {
+    ASSERT_TRUE(alice.send_bare(mesh.ids[1][0], mesh.ids[2][i % 16], bytes("x"), mesh.now_ns));
+    mesh.tick(1'000);
+    silent.poll();  // it reads, and answers nothing
+    for (const auto& report : alice.poll()) {
+      ASSERT_EQ(report.kind, RecordKind::report);
+      EXPECT_EQ(code_of(report), Errc::target_full);
+      ++refused;
+    }
+  }
+  EXPECT_EQ(mesh.loop->gauges().unanswered, all / 2);
+  EXPECT_EQ(refused, all / 2);
+  ASSERT_TRUE(alice.send_bare(mesh.ids[1][0], mesh.ids[3][0], bytes("x"), mesh.now_ns));
+  mesh.tick();
+  const auto got = carol.poll();
+  ASSERT_EQ(got.size(), 1U);
+  EXPECT_TRUE(mesh.loop->verify());
+
+  // Away, they owe together with all others that are away; back, with their new station.
+  mesh.lose(2);
+  mesh.tick();
+  EXPECT_TRUE(mesh.loop->verify());
+  mesh.add(4, 16, "silent");
+  mesh.tick();
+  EXPECT_TRUE(mesh.loop->verify());
+  ASSERT_TRUE(alice.send_bare(mesh.ids[1][0], mesh.ids[4][0], bytes("x"), mesh.now_ns));
+  mesh.tick();
+  const auto refusals = alice.poll();
+  ASSERT_EQ(refusals.size(), 1U);
+  EXPECT_EQ(refusals[0].kind, RecordKind::report);
+  mesh.restart();
+  EXPECT_TRUE(mesh.loop->verify());
 }
 
 }  // namespace

@@ -78,6 +78,25 @@ TEST(EngineLoopPrediction, AgentsAreSentToByWhatTheyTookBefore) {
   }
 }
 
+// One message in four takes 120 ms longer. Aimed so that all are READY by T, the others are too
+// early to be near it, and that is what is said.
+TEST(EngineLoopPrediction, EachAimHasItsOwnConfidence) {
+  Taught mesh;
+  mesh.add(1, 1, "agent");
+  for (unsigned i = 0; i < 16; ++i) {
+    mesh.takes_ns = {{mesh.ids[1][0], (i % 4 == 0 ? 140 : 20) * kMs}};
+    mesh.operate();
+  }
+  const auto by_t = mesh.operate(sched::Aim::kByT);
+  const auto centre = mesh.operate();
+  ASSERT_EQ(by_t.size(), 1U);
+  EXPECT_GT(by_t[0].lead_us, centre[0].lead_us + 50'000);
+  EXPECT_GT(centre[0].confidence, 0.6);
+  EXPECT_LT(by_t[0].confidence, 0.5);
+  mesh.restart();
+  EXPECT_LT(mesh.operate(sched::Aim::kByT)[0].confidence, 0.5);
+}
+
 TEST(EngineLoopPrediction, TheNominalModelLearnsNothing) {
   Taught mesh({.model = sched::Model::kNominal});
   mesh.add(1, 1, "agent");

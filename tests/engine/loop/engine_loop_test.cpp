@@ -21,15 +21,9 @@ std::span<const std::byte> bytes(std::string_view text) {
 }
 
 std::string body_of(const RawStation& station, const sched::DeliveryRecord& delivery) {
-  std::vector<std::byte> room(4096);
-  const auto copied = station.own_bodies.copy(sched::position_of(delivery.message), room);
-  if (copied.status != queues::BodyStatus::kRead || copied.length < sched::kMessageHeaderBytes ||
-      copied.length > room.size())
-    return "not read";
-  std::string body;
-  for (std::size_t at = sched::kMessageHeaderBytes; at < copied.length; ++at)
-    body += static_cast<char>(room[at]);
-  return body;
+  const auto read = station.read(delivery);
+  EXPECT_TRUE(read.is_there);
+  return read.body;
 }
 
 TEST(EngineLoop, RefusesStationsThatTheMeshHasNoNumberFor) {
@@ -73,11 +67,14 @@ TEST(EngineLoop, ADirectMessageArrivesWithItsBodyAndItsAnswerComesBack) {
   ASSERT_EQ(back.size(), 1U);
   EXPECT_EQ(back[0].kind, sched::RecordKind::reply);
   EXPECT_EQ(back[0].target, mesh.ids[1][0]);
-  sched::ReplyHead head{};
-  const std::string reply = body_of(alice, back[0]);
-  ASSERT_EQ(reply.size(), sizeof head);
-  std::memcpy(&head, reply.data(), sizeof head);
-  EXPECT_EQ(head.state, TrinaryState::ready);
+  // The reply to a bare message is bare too, and names what it answers.
+  ASSERT_TRUE(sched::has(back[0].flags, sched::RecordFlags::bare));
+  sched::BareReplyBody reply{};
+  const std::string body = body_of(alice, back[0]);
+  ASSERT_EQ(body.size(), sizeof reply);
+  std::memcpy(&reply, body.data(), sizeof reply);
+  EXPECT_EQ(reply.head.state, TrinaryState::ready);
+  EXPECT_EQ(reply.question, static_cast<std::uint64_t>(got[0].message));
 }
 
 TEST(EngineLoop, KeepsTheOrderOfMessagesBetweenTwoStations) {
@@ -387,6 +384,57 @@ TEST(EngineLoop, UpkeepGoesOnWhateverTheUptimeOfTheHost) {
     const auto latency = testing::must(table.column<float>(mesh.table.span(), "agent.latency_ms"));
     EXPECT_GT(latency.load_relaxed(0), 300) << days << " days";
   }
+}
+
+// How many rows' heartbeats stand in the table as their station has them.
+std::size_t rows_kept_up(LoopFixture& mesh, std::uint32_t heartbeat) {
+  const auto table = testing::must(engine::table_layout(mesh.size));
+  const auto seen =
+      testing::must(table.column<std::uint32_t>(mesh.table.span(), "agent.heartbeat_mesh_ms"));
+  std::size_t count = 0;
+  for (std::uint32_t row = 0; row < mesh.size.agents; ++row)
+    count += seen.load_relaxed(row) == heartbeat ? 1U : 0U;
+  return count;
+}
+
+TEST(EngineLoop, UpkeepLeavesTimeBeforeWhatIsDueAndIsMadeUpForAfterIt) {
+  LoopFixture mesh(10'000, 1);
+  RawStation& station = mesh.add(1, 10'000, "a");
+  mesh.run(1'500 * kMs, kMs);
+  const auto self = testing::must(
+      station.out_layout.column<std::uint32_t>(station.out.span(), "self.heartbeat_mesh_ms"));
+  for (std::uint32_t row = 0; row < 10'000; ++row) self.store_relaxed(row, 1'400);
+  const AgentId one = mesh.ids[1][0];
+  testing::must(mesh.loop->open({.targets = sched::selector(sched::SelectorKind::list, 1),
+                                 .list = {&one, 1},
+                                 .horizon = Nanos{60 * kMs}},
+                                from_ns(mesh.now_ns)));
+  const std::int64_t due = to_ns(mesh.tick().next_due);
+  ASSERT_LT(due, mesh.now_ns + 60 * kMs);
+  const std::size_t before = rows_kept_up(mesh, 1'400);
+  mesh.now_ns = due - 10 * kNsPerUs;  // some hundred rows are due, and no time for one
+  mesh.tick();
+  EXPECT_EQ(rows_kept_up(mesh, 1'400), before);
+  mesh.tick(10 * kNsPerUs);
+  EXPECT_EQ(station.poll().size(), 1U);
+  mesh.run(2 * kMs, kMs);
+  EXPECT_GT(rows_kept_up(mesh, 1'400), before + 50);
+  mesh.run(1'100 * kMs, kMs);
+  EXPECT_EQ(rows_kept_up(mesh, 1'400), 10'000U);
+}
+
+TEST(EngineLoop, UpkeepThatIsFarBehindWaitsForNothing) {
+  LoopFixture mesh(1'000, 1);
+  RawStation& station = mesh.add(1, 1'000, "a");
+  mesh.run(1'500 * kMs, kMs);
+  const auto self = testing::must(
+      station.out_layout.column<std::uint32_t>(station.out.span(), "self.heartbeat_mesh_ms"));
+  for (std::uint32_t row = 0; row < 1'000; ++row) self.store_relaxed(row, 1'400);
+  testing::must(mesh.loop->open({.horizon = Nanos{500 * kMs}}, from_ns(mesh.now_ns)));
+  mesh.now_ns = to_ns(mesh.tick().next_due) - 10 * kNsPerUs;
+  mesh.tick();
+  EXPECT_GT(rows_kept_up(mesh, 1'400), 300U);
+  EXPECT_EQ(station.poll().size(), 0U);
 }
 
 TEST(EngineLoop, TheSameAgentEnrolledAgainTakesNoSecondPlace) {

@@ -106,12 +106,17 @@ class RawStation {
     outbox.reveal();
     return true;
   }
+  // Of a bare one that field is body.
+  static OperationId operation_of(const sched::DeliveryRecord& delivery) {
+    return sched::has(delivery.flags, sched::RecordFlags::bare) ? OperationId{}
+                                                                : delivery.operation;
+  }
   bool answer(const sched::DeliveryRecord& delivery, sched::TrinaryState state,
               std::int64_t finished_ns) {
     sched::AnswerRecord record{};
     record.message = delivery.message;
     record.agent = delivery.target;
-    record.operation = delivery.operation;
+    record.operation = operation_of(delivery);
     record.received_ns = delivery.sent_ns;
     record.finished_ns = finished_ns;
     record.state = state;
@@ -175,7 +180,7 @@ class RawStation {
     sched::AnswerRecord record{};
     record.message = delivery.message;
     record.agent = delivery.target;
-    record.operation = delivery.operation;
+    record.operation = operation_of(delivery);
     record.received_ns = delivery.sent_ns;
     record.finished_ns = finished_ns;
     record.body_offset = static_cast<std::uint32_t>(appended.position);
@@ -192,6 +197,14 @@ class RawStation {
   };
   [[nodiscard]] Read read(const sched::DeliveryRecord& delivery) const {
     Read read;
+    if (sched::has(delivery.flags, sched::RecordFlags::bare)) {
+      const sched::BareBody bare = sched::bare_body(delivery);
+      read.is_there = true;
+      read.header.id = {0, static_cast<std::uint64_t>(delivery.message)};
+      read.header.source = sched::bare_source(delivery);
+      read.body.assign(reinterpret_cast<const char*>(bare.bytes), bare.size_bytes);
+      return read;
+    }
     std::vector<std::byte> room(sched::kMessageHeaderBytes + delivery.body_bytes);
     const auto copied = own_bodies.copy(sched::position_of(delivery.message), room);
     if (copied.status != queues::BodyStatus::kRead || copied.length != room.size()) return read;
