@@ -184,7 +184,7 @@ Status BreakerTree::verify() const {
   MESH_CHECK_OK(mesh_.verify());
   for (std::size_t i = 0; i < sectors_.size(); ++i) {
     MESH_CHECK_OK(sectors_[i].verify());
-    open += is_open(sectors_[i]) ? 1 : 0;
+    open += is_open(sectors_[i]) ? 1U : 0U;
     if (is_open(sectors_[i]) != is_open_bit(1 + i)) {
       return fail(Errc::corrupt, "breaker tree: the bit of sector " + std::to_string(i));
     }

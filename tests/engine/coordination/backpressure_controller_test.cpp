@@ -229,8 +229,8 @@ RC_GTEST_PROP(Backpressure, KeepsDepthWithinItsLimitAndIsMonotoneInPriority, ())
     RC_ASSERT(queue.size() <= hard);
     RC_ASSERT(controller.verify().has_value());
     for (const std::uint64_t mark : {low, high, hard}) {
-      crossings += (last_depth <= mark) != (queue.size() <= mark) ? 1 : 0;
-      crossings += (last_depth >= mark) != (queue.size() >= mark) ? 1 : 0;
+      crossings += (last_depth <= mark) != (queue.size() <= mark) ? 1U : 0U;
+      crossings += (last_depth >= mark) != (queue.size() >= mark) ? 1U : 0U;
     }
     last_depth = queue.size();
     RC_ASSERT(controller.counters().transitions <= crossings);
