@@ -241,6 +241,7 @@ ExactlyOnceQueue::Reply ExactlyOnceQueue::complete(const once::Complete& done,
   if (ChunkStore::chunks_for(done.result.size()) > store_.free_count() + freed) {
     return refuse(Errc::capacity);
   }
+  store_.free(entry.name);  // the hash is enough for what is over
   store_.free(entry.body);
   entry.body = store_.put(done.result);
   entry.fence = done.fence;
@@ -365,6 +366,7 @@ ExactlyOnceQueue::Reply ExactlyOnceQueue::purge(const once::Purge& purge) noexce
   entry_of_slot_[entry.slot] = kNone;
   entry.slot = kNone;
   entry.state = TaskState::dead;
+  store_.free(entry.name);
   store_.free(entry.body);
   ++counters_.purged;
   view_changed_ = true;

@@ -56,7 +56,7 @@ struct ExactlyOnceQueueConfig {
   Nanos dedup_window_ns{3'600'000'000'000};
   std::uint32_t dedup_capacity = 1'000'000;
   std::uint32_t expected_rate_per_s = 277;  // new ids; the window must hold that many
-  std::uint32_t bloom_rate_ppm = 1'000;     // 0: ask the exact set alone
+  std::uint32_t bloom_rate_ppm = 0;         // 0: ask the exact set alone, which is faster in memory
   std::uint32_t priority_levels = 4;        // a higher number is more urgent
   Nanos aging_ns{10'000'000'000};
   Affinity affinity = Affinity::none;
@@ -225,8 +225,8 @@ class ExactlyOnceQueue {
 
  private:
   static constexpr std::uint32_t kNone = IdTable::kNone;
-  // A remembered id. While its task lives `slot` is its place in the queue, and `body` is its name
-  // and payload; afterwards `state` says how it ended.
+  // A remembered id. While its task lives `slot` is its place in the queue, and `name` and
+  // `body` are its id and payload; afterwards `state` says how it ended, and `body` is the result.
   struct Entry {
     IdHash id;
     std::uint64_t payload_hash = 0;
@@ -235,7 +235,6 @@ class ExactlyOnceQueue {
     std::uint32_t slot = kNone;
     std::uint32_t next = kNone;  // by age
     std::uint32_t last = kNone;
-    std::uint32_t name_bytes = 0;
     ChunkStore::Bytes name;
     ChunkStore::Bytes body;  // the payload, or the result
     TaskState state = TaskState::unknown;

@@ -199,6 +199,21 @@ TEST(ExactlyOnceQueue, RefusesIdsBeyondItsMemoryAndSaysUntilWhen) {
   EXPECT_EQ(queue.apply(task("a"), seconds(601)).code, Errc::ok) << "its window is over";
 }
 
+TEST(ExactlyOnceQueue, RemembersMoreIdsThanItCouldKeepNamesOf) {
+  auto config = small();
+  config.dedup_capacity = 1'000;
+  ExactlyOnceQueue queue(config);
+  for (int i = 0; i < 1'000; ++i) {
+    const std::string id = "t" + std::to_string(i);
+    ASSERT_EQ(queue.apply(task(id), Nanos{0}).code, Errc::ok) << i;
+    ASSERT_EQ(
+        queue.apply(done(id, queue.apply(by("w"), Nanos{0}).tasks.at(0).fence), Nanos{0}).code,
+        Errc::ok);
+  }
+  EXPECT_EQ(queue.apply(task("t0"), Nanos{1}).code, Errc::duplicate);
+  EXPECT_EQ(queue.apply(task("new"), Nanos{1}).code, Errc::capacity);
+}
+
 // --- behaviour ---------------------------------------------------------------------------------
 
 TEST(ExactlyOnceQueue, AnswersADuplicateWithTheFirstOnesResult) {
@@ -378,6 +393,7 @@ RC_GTEST_PROP(ExactlyOnceQueue, CommitsEachTaskOnceAndFliesOneOfAStrictKey, ()) 
   auto config = small();
   config.affinity = *rc::gen::element(Affinity::none, Affinity::prefer, Affinity::strict);
   config.preserve_order = *rc::gen::arbitrary<bool>();
+  config.bloom_rate_ppm = *rc::gen::element(0U, 1'000U);
   config.attempts_max = 3;
   Life life(config);
   for (int i = 0; i < 120; ++i) {
@@ -433,6 +449,20 @@ TEST(ExactlyOnceQueue, FindsADamagedSnapshot) {
   ExactlyOnceQueue queue(small());
   for (const auto& [now, command] : trace(small(), 12, 4)) queue.apply(command, now);
   testing::expect_damage_found(queue, small());
+}
+
+TEST(ExactlyOnceQueue, AnswersARepeatedCompletionAlsoAfterARestart) {
+  ExactlyOnceQueue queue(small());
+  queue.apply(task("a"), Nanos{0});
+  const auto fence = queue.apply(by("w"), Nanos{0}).tasks.at(0).fence;
+  queue.apply(once::Complete{"a", fence, bytes("42")}, Nanos{1});
+  auto again = ExactlyOnceQueue::restore(small(), queue.snapshot());
+  ASSERT_TRUE(again);
+  EXPECT_EQ(again->apply(done("a", fence + 1), Nanos{2}).code, Errc::stale_token);
+  const auto repeated = again->apply(done("a", fence), Nanos{2});
+  EXPECT_EQ(repeated.code, Errc::ok);
+  EXPECT_EQ(repeated.result, bytes("42"));
+  EXPECT_EQ(again->counters().completed, 1U);
 }
 
 TEST(ExactlyOnceQueue, SurvivesADeathAtEachStepOfItsJournal) {
