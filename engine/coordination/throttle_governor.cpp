@@ -11,6 +11,8 @@ constexpr std::uint32_t kIdleIntervals = 2;  // after which a tenant's minimum i
 constexpr std::uint32_t kMissedRounds = 3;   // after which a host's share goes to the others
 constexpr double kDemandAlpha = 0.3;         // of one interval in the EWMA of a tenant's demand
 constexpr double kHeadroom = 1.25;           // over its demand, so that a tenant can grow
+constexpr double kDeliveredMin = 0.7;        // of the rate, for startup to double it again
+constexpr double kDraining = 0.9;            // of the last interval's least latency
 constexpr double kLeastRate = 1e-3;          // a bucket has no rate of 0
 constexpr double kUnbounded = 1e9;           // demand that was never measured
 
@@ -302,14 +304,25 @@ void AdaptiveThrottleGovernor::steer(double mean_s, double least_s, std::int64_t
   congestion_ = std::clamp(std::max(by_queue, errors / config_.error_md_threshold), 0.0, 1.0);
   if (codel_.is_dropping()) congestion_ = 1;
   hold_ -= hold_ > 0 ? 1 : 0;
-  if (errors > config_.error_md_threshold || late || codel_.is_dropping() || breaker_open_) {
+  // What was cut before works already: another cut would only empty the server.
+  const bool draining = last_least_s_ >= 0 && least_s < kDraining * last_least_s_;
+  last_least_s_ = least_s;
+  if (errors > config_.error_md_threshold || codel_.is_dropping() || breaker_open_) {
+    cut(mean_s, now_ns);
+  } else if (late && draining) {
+    hold_ = std::max(hold_, 1U);
+    enter(ThrottleMode::recovering, now_ns);
+  } else if (late) {
     cut(mean_s, now_ns);
   } else if (queue > config_.vegas_beta) {
     rate_ -= step;
     enter(ThrottleMode::probing, now_ns);
   } else if (queue < config_.vegas_alpha) {
     if (mode_ == ThrottleMode::startup) {
-      rate_ *= 2;
+      // The least latency of an interval lags behind a queue that has just begun: what comes back
+      // says earlier that the rate has passed what the server does.
+      const double delivered = static_cast<double>(interval_.count) / interval_s();
+      if (delivered >= kDeliveredMin * rate_) rate_ *= 2;
     } else if (hold_ > 0) {
       enter(ThrottleMode::recovering, now_ns);
     } else {

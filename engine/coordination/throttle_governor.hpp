@@ -285,6 +285,7 @@ class AdaptiveThrottleGovernor {
   double congestion_ = 0;
   PiController pi_;
   std::array<double, 2> base_s_{-1, -1};  // least latency of the last window and of this one
+  double last_least_s_ = -1;              // of the last interval; below 0: none yet
   std::int64_t base_began_ns_ = 0;
   std::uint32_t hold_ = 0;  // intervals without growth
   std::int64_t last_cut_ns_ = INT64_MIN / 2;

@@ -56,26 +56,32 @@ struct Timed {
   Command command;
 };
 
-// Same commands, same bytes; and a machine restored half way ends with the same bytes too.
+// Same commands, same bytes; and a machine that is restored again and again ends with the same
+// bytes too.
 template <CoordinationService Service>
 void expect_replays(const typename Service::Config& config,
                     const std::vector<Timed<typename Service::Command>>& commands) {
   constexpr std::uint64_t kSeed = 7;
   Service first(config, kSeed);
   Service second(config, kSeed);
-  auto halfway = Service::restore(config, Service(config, kSeed).snapshot());
-  ASSERT_TRUE(halfway) << halfway.error().sentence;
+  auto restored = Service::restore(config, Service(config, kSeed).snapshot());
+  ASSERT_TRUE(restored) << restored.error().sentence;
+  const auto play = [&](Service& service, std::size_t i) {
+    typename Service::Actions actions{};
+    service.apply(commands[i].command, commands[i].now);
+    service.tick(commands[i].now, actions);
+  };
   for (std::size_t i = 0; i < commands.size(); ++i) {
-    first.apply(commands[i].command, commands[i].now);
-    second.apply(commands[i].command, commands[i].now);
-    halfway->apply(commands[i].command, commands[i].now);
-    if (i == commands.size() / 2) {
-      halfway = Service::restore(config, halfway->snapshot());
-      ASSERT_TRUE(halfway) << halfway.error().sentence;
+    play(first, i);
+    play(second, i);
+    play(*restored, i);
+    if (i % 7 == 6) {
+      restored = Service::restore(config, restored->snapshot());
+      ASSERT_TRUE(restored) << restored.error().sentence;
     }
   }
   EXPECT_EQ(first.snapshot(), second.snapshot());
-  EXPECT_EQ(first.snapshot(), halfway->snapshot()) << "restored half way it went another way";
+  EXPECT_EQ(first.snapshot(), restored->snapshot()) << "restored it went another way";
   const auto sound = first.verify();
   EXPECT_TRUE(sound) << sound.error().sentence;
 }

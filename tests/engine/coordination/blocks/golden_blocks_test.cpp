@@ -275,11 +275,10 @@ TEST(GoldenWaterFill, GivesWeightsFloorsAndCaps) {
 }
 
 TEST(GoldenJumpHash, PicksBucketsAndMovesFewKeys) {
+  const auto [inputs, expected] = golden("jump_hash", "n16");
   Json five = Json::array();
-  for (const std::uint64_t key : golden("jump_hash", "n16").inputs.at("keys")) {
-    five.push_back(jump_hash(key, 16));
-  }
-  EXPECT_TRUE(matches(golden("jump_hash", "n16").expected, five));
+  for (const std::uint64_t key : inputs.at("keys")) five.push_back(jump_hash(key, 16));
+  EXPECT_TRUE(matches(expected, five));
   int moved = 0;
   for (std::uint64_t key = 0; key < 17'000; ++key)
     moved += jump_hash(key, 16) != jump_hash(key, 17);
