@@ -297,6 +297,7 @@ void LeaseQueue::kill(std::uint32_t slot, DeathReason reason, std::int64_t now_n
 
 void LeaseQueue::revive(std::uint32_t slot, std::int64_t now_ns) noexcept {
   LeaseSlot& item = slots_[slot];
+  item.sequence = ++sequence_;  // behind those of its key that came meanwhile
   item.attempt = 0;
   item.crash_count = 0;
   item.reason = DeathReason::none;

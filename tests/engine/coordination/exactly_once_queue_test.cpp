@@ -439,9 +439,12 @@ std::vector<Timed<ExactlyOnceQueue::Command>> trace(const ExactlyOnceQueueConfig
 
 TEST(ExactlyOnceQueue, ReplaysToTheSameBytes) {
   for (const auto affinity : {Affinity::none, Affinity::prefer, Affinity::strict}) {
+    SCOPED_TRACE(static_cast<int>(affinity));
     auto config = small();
     config.affinity = affinity;
-    testing::expect_replays<ExactlyOnceQueue>(config, trace(config, 400, 3));
+    for (std::uint64_t seed = 1; seed <= 50; ++seed) {
+      testing::expect_replays<ExactlyOnceQueue>(config, trace(config, 400, seed));
+    }
   }
 }
 
