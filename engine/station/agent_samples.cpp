@@ -9,7 +9,7 @@ namespace {
 
 // The element ceil(n / 2) of n in order, counted from 1: of an even number the lower in the middle.
 float median_of(std::span<const float> samples) noexcept {
-  std::array<float, kSamplesKept> copy;
+  std::array<float, kSamplesKept> copy{};
   const auto end = std::copy(samples.begin(), samples.end(), copy.begin());
   const auto middle = copy.begin() + static_cast<std::ptrdiff_t>((samples.size() - 1) / 2);
   std::nth_element(copy.begin(), middle, end);

@@ -46,6 +46,24 @@
   X(parked_full, 35, "no room to keep a message until it can be delivered")         \
   X(capability_mismatch, 36, "the target lacks a capability that is asked for")     \
   X(not_routable, 37, "the target is quarantined, or behind an open breaker")       \
+  X(invalid_config, 38, "a configuration is outside its documented range")          \
+  X(invalid_id, 39, "a name is empty, too long or not UTF-8")                       \
+  X(unknown_preset, 40, "no preset has this name")                                  \
+  X(cancelled, 41, "it was cancelled before it was done")                           \
+  X(insufficient_balance, 42, "the account holds less than is asked for")           \
+  X(insufficient_quantity, 43, "less is there than is asked for")                   \
+  X(overflow, 44, "the number would not fit")                                       \
+  X(wrong_state, 45, "the thing is not in the state that this command needs")       \
+  X(not_owner, 46, "it belongs to somebody else, or to nobody")                     \
+  X(stale_token, 47, "a newer fencing token has been given out")                    \
+  X(duplicate, 48, "the same id has been seen before")                              \
+  X(conflict, 49, "it contradicts what stands")                                     \
+  X(deadlock_victim, 50, "given up so that others in a deadlock can go on")         \
+  X(cycle, 51, "it would depend on itself")                                         \
+  X(no_candidate, 52, "nobody fits what is asked for")                              \
+  X(verification_failed, 53, "the proof does not prove it")                         \
+  X(not_authorized, 54, "the sender may not do this")                               \
+  X(callback_failed, 55, "a callback of the caller threw")                          \
   X(open, 80, "a breaker is open: nothing is routed there")                         \
   X(no_capable_agent, 81, "no agent there is active, routable and capable")         \
   X(background_refused, 82, "the mesh is degraded: nothing of background priority") \

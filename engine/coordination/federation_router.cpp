@@ -1,0 +1,496 @@
+#include "engine/coordination/federation_router.hpp"
+
+#include <algorithm>
+
+namespace mesh::coordination {
+namespace {
+
+constexpr std::uint64_t kPpm = 1'000'000;
+constexpr std::uint32_t kHigh = 2;
+constexpr std::uint32_t kCritical = 3;
+constexpr std::uint32_t kStartAfter429 = 500'000;  // of the quota
+constexpr std::int64_t kSamplesAWindow = 6;
+constexpr double kLevelAlpha = 0.3;
+
+std::uint64_t share_of(std::uint64_t whole, std::uint64_t ppm) noexcept {
+  __extension__ using Wide = unsigned __int128;
+  return static_cast<std::uint64_t>(static_cast<Wide>(whole) * ppm / kPpm);
+}
+
+CircuitBreakerConfig breaker_of(const FederationConfig& config) {
+  CircuitBreakerConfig breaker = CircuitBreakerConfig::preset("rate-limit").value();
+  breaker.consecutive_threshold = config.breaker_429;
+  breaker.open_ns = config.breaker_open_ns;
+  breaker.open_ns_max = std::max(breaker.open_ns_max, breaker.open_ns);
+  return breaker;
+}
+
+double rate_of(std::uint64_t quota, Nanos window) noexcept {
+  return static_cast<double>(quota) / (static_cast<double>(window.count()) * 1e-9);
+}
+
+std::uint64_t burst_of(std::uint64_t quota, const FederationConfig& config) noexcept {
+  return std::max<std::uint64_t>(1, share_of(quota, config.burst_ppm));
+}
+
+}  // namespace
+
+FederationRouter::Network::Network(const federation::AddNetwork& wanted,
+                                   const FederationConfig& config)
+    : name(wanted.name),
+      capabilities(wanted.capabilities),
+      trust_ppm(wanted.trust_ppm),
+      quota(wanted.quota),
+      window(wanted.window.count()),
+      bucket(rate_of(wanted.quota, wanted.window), burst_of(wanted.quota, config)),
+      breaker(breaker_of(config)) {}
+
+FederationRouter::FederationRouter(const Config& config, std::uint64_t /*seed*/)
+    : config_(config),
+      requests_(config.queue_max),
+      loans_(config.loans_max),
+      events_(config.events_max) {
+  networks_.reserve(config.networks_max);
+}
+
+FederationRouter::Reply FederationRouter::refuse(Errc code) noexcept {
+  ++counters_.refused;
+  Reply reply;
+  reply.code = code;
+  return reply;
+}
+
+FederationRouter::Reply FederationRouter::reject(Refusal refusal, Nanos retry_after,
+                                                 std::uint64_t& counter) noexcept {
+  ++counter;
+  Reply reply;
+  reply.refusal = refusal;
+  reply.retry_after = retry_after;
+  return reply;
+}
+
+// --- budgets -----------------------------------------------------------------------------------
+
+std::uint64_t FederationRouter::budget(const Network& network) const noexcept {
+  return share_of(network.quota + network.borrowed - network.lent, network.start_ppm);
+}
+
+std::uint32_t FederationRouter::remaining_ppm(Network& network,
+                                              std::int64_t now_ns) const noexcept {
+  const std::uint64_t quota = budget(network);
+  if (quota == 0) return 0;
+  const double left = static_cast<double>(quota) - network.window.estimate(now_ns);
+  return left <= 0 ? 0 : static_cast<std::uint32_t>(left / static_cast<double>(quota) * 1e6 + 1e-6);
+}
+
+bool FederationRouter::may_send(Network& network, std::int64_t now_ns) noexcept {
+  const BreakerState state = network.breaker.state();
+  if (state == BreakerState::open && now_ns < network.breaker.open_until().count()) return false;
+  if (state == BreakerState::half_open && network.breaker.probes_out() != 0) return false;
+  if (!network.window.ask(1, budget(network), now_ns).fits) return false;
+  return network.bucket.available(now_ns) > 0;
+}
+
+FederationRouter::Reply FederationRouter::add_network(const federation::AddNetwork& wanted,
+                                                      std::int64_t now_ns) noexcept {
+  if (!is_name(wanted.name)) return refuse(Errc::invalid_id);
+  const bool ranged = wanted.trust_ppm <= kPpm && wanted.quota > 0 && wanted.window.count() > 0 &&
+                      wanted.quota <= UINT32_MAX;
+  if (!ranged || !GcraBucket::is_valid(rate_of(wanted.quota, wanted.window),
+                                       burst_of(wanted.quota, config_))) {
+    return refuse(Errc::invalid_config);
+  }
+  const auto same = [&](const Network& network) { return network.name == wanted.name; };
+  if (std::any_of(networks_.begin(), networks_.end(), same)) return refuse(Errc::already_exists);
+  if (networks_.size() >= config_.networks_max) return refuse(Errc::capacity);
+  networks_.emplace_back(wanted, config_);
+  Network& network = networks_.back();
+  network.window.roll(now_ns);
+  network.window_end_ns = network.window.end_ns();
+  network.sample_end_ns = now_ns + wanted.window.count() / kSamplesAWindow;
+  Reply reply;
+  reply.id = networks_.size() - 1;
+  return reply;
+}
+
+// --- requests ----------------------------------------------------------------------------------
+
+std::uint64_t FederationRouter::id_of(std::uint32_t slot) const noexcept {
+  return std::uint64_t{requests_[slot].serial} << 32 | slot;
+}
+
+std::uint32_t FederationRouter::slot_of(std::uint64_t id) const noexcept {
+  const auto slot = static_cast<std::uint32_t>(id);
+  const bool known = slot < requests_.size() && requests_[slot].stage != Stage::free &&
+                     requests_[slot].serial == id >> 32;
+  return known ? slot : kNone;
+}
+
+std::uint32_t FederationRouter::leader_for(const federation::Submit& wanted,
+                                           std::int64_t now_ns) const noexcept {
+  if (wanted.coalesce_key == 0) return kNone;
+  for (std::uint32_t slot = 0; slot < requests_.size(); ++slot) {
+    const Request& one = requests_[slot];
+    const bool leads = one.stage == Stage::queued || one.stage == Stage::in_flight;
+    if (leads && one.key == wanted.coalesce_key && one.network == wanted.network &&
+        one.capability == wanted.capability && one.followers < config_.coalesce_max &&
+        now_ns - one.since_ns < config_.coalesce_window_ns.count()) {
+      return slot;
+    }
+  }
+  return kNone;
+}
+
+bool FederationRouter::is_full() const noexcept {
+  return std::none_of(requests_.begin(), requests_.end(),
+                      [](const Request& request) { return request.stage == Stage::free; });
+}
+
+FederationRouter::Reply FederationRouter::submit(const federation::Submit& wanted,
+                                                 std::int64_t now_ns) noexcept {
+  if (wanted.network >= networks_.size()) return refuse(Errc::not_found);
+  if (wanted.priority >= kFederationPriorities || wanted.capability >= 64 ||
+      wanted.deadline.count() < 0) {
+    return refuse(Errc::invalid_argument);
+  }
+  Network& network = networks_[wanted.network];
+  const BreakerState state = network.breaker.state();
+  const std::int64_t open_ns = network.breaker.open_until().count() - now_ns;
+  if (state == BreakerState::open && open_ns > 0) {
+    return reject(Refusal::rejected_open, Nanos{open_ns}, counters_.rejected);
+  }
+  if ((network.capabilities >> wanted.capability & 1U) == 0) {
+    return refuse(Errc::no_candidate);
+  }
+  if (network.trust_ppm < config_.min_trust_ppm) {
+    return reject(Refusal::rejected_policy, Nanos{0}, counters_.rejected);
+  }
+  if (is_full()) return refuse(Errc::capacity);
+  const std::uint32_t leader = leader_for(wanted, now_ns);
+  if (leader != kNone) return enqueue(wanted, leader, now_ns);
+  const HybridVerdict verdict = network.window.ask(1, budget(network), now_ns);
+  if (!verdict.fits) {
+    return reject(Refusal::quota_exhausted, Nanos{verdict.retry_after_ns}, counters_.exhausted);
+  }
+  if (wanted.priority < kCritical &&
+      remaining_ppm(network, now_ns) < config_.shed_ppm[wanted.priority]) {
+    return reject(Refusal::rejected_pressure, Nanos{network.window.end_ns() - now_ns},
+                  counters_.shed);
+  }
+  return enqueue(wanted, kNone, now_ns);
+}
+
+FederationRouter::Reply FederationRouter::enqueue(const federation::Submit& wanted,
+                                                  std::uint32_t leader,
+                                                  std::int64_t now_ns) noexcept {
+  const auto free = std::find_if(requests_.begin(), requests_.end(), [](const Request& request) {
+    return request.stage == Stage::free;
+  });
+  if (free == requests_.end()) return refuse(Errc::capacity);
+  *free = Request{};
+  free->stage = leader == kNone ? Stage::queued : Stage::following;
+  free->priority = static_cast<std::uint8_t>(wanted.priority);
+  free->network = wanted.network;
+  free->capability = wanted.capability;
+  free->requester = wanted.requester;
+  free->leader = leader;
+  free->serial = last_serial_ = last_serial_ + 1;
+  free->key = wanted.coalesce_key;
+  free->payload = wanted.payload;
+  free->since_ns = now_ns;
+  free->deadline_ns = wanted.deadline.count();
+  ++counters_.submitted;
+  if (leader == kNone) {
+    ++queued_;
+  } else {
+    ++counters_.followers;
+    ++requests_[leader].followers;
+    requests_[leader].priority = std::max(requests_[leader].priority, free->priority);
+  }
+  Reply reply;
+  reply.id = id_of(static_cast<std::uint32_t>(free - requests_.begin()));
+  reply.is_follower = leader != kNone;
+  return reply;
+}
+
+// Base priority, one more for each aging_ns of waiting and one when its deadline is near; never
+// critical by either.
+std::uint32_t FederationRouter::urgency(const Request& request,
+                                        std::int64_t now_ns) const noexcept {
+  if (request.priority >= kHigh) return request.priority;
+  const bool late =
+      request.deadline_ns != 0 && request.deadline_ns - now_ns < config_.aging_ns.count();
+  const std::int64_t aged = (now_ns - request.since_ns) / config_.aging_ns.count() + (late ? 1 : 0);
+  return static_cast<std::uint32_t>(std::min<std::int64_t>(kHigh, request.priority + aged));
+}
+
+bool FederationRouter::is_over_share(const Request& request) const noexcept {
+  const Network& network = networks_[request.network];
+  const std::uint64_t most = share_of(budget(network), config_.requester_share_ppm);
+  return network.used[request.requester % network.used.size()] + 1 > most;
+}
+
+// The most urgent, then the oldest; who has had its share only when nobody else can use the budget.
+std::uint32_t FederationRouter::next_to_send(std::int64_t now_ns) noexcept {
+  std::uint32_t best = kNone;
+  bool best_over = false;
+  for (std::uint32_t slot = 0; slot < requests_.size(); ++slot) {
+    const Request& one = requests_[slot];
+    if (one.stage != Stage::queued || !may_send(networks_[one.network], now_ns)) continue;
+    const bool over = is_over_share(one);
+    const auto before = [&](const Request& other) {
+      if (over != best_over) return best_over;
+      const std::uint32_t mine = urgency(one, now_ns);
+      const std::uint32_t others = urgency(other, now_ns);
+      if (mine != others) return mine > others;
+      return one.since_ns != other.since_ns ? one.since_ns < other.since_ns
+                                            : one.serial < other.serial;
+    };
+    if (best != kNone && !before(requests_[best])) continue;
+    best = slot;
+    best_over = over;
+  }
+  return best;
+}
+
+void FederationRouter::send(Request& request) noexcept {
+  Network& network = networks_[request.network];
+  network.window.spend(1);
+  ++network.used[request.requester % network.used.size()];
+  ++network.sample_count;
+  request.stage = Stage::in_flight;
+  --queued_;
+  ++counters_.dispatched;
+}
+
+std::size_t FederationRouter::dispatch(Nanos now, std::span<Dispatched> out) noexcept {
+  if (!ServiceClock::is_valid(now)) return 0;
+  const std::int64_t now_ns = clock_.at(now);
+  roll(now_ns);
+  std::size_t count = 0;
+  while (count < out.size()) {
+    const std::uint32_t slot = next_to_send(now_ns);
+    if (slot == kNone) break;
+    Request& request = requests_[slot];
+    Network& network = networks_[request.network];
+    const BreakerReply admitted = network.breaker.allow(now);
+    if (admitted.refusal != Refusal::none) break;
+    if (network.bucket.take(now_ns).status != TakeStatus::kTaken) break;
+    request.permit = admitted.permit;
+    send(request);
+    out[count++] = {id_of(slot), request.network, request.capability, request.payload};
+  }
+  return count;
+}
+
+void FederationRouter::answer(std::uint32_t slot, RequestOutcome outcome) noexcept {
+  for (auto& one : requests_) {
+    if (one.stage != Stage::following || one.leader != slot) continue;
+    one.stage = Stage::answered;
+    one.outcome = outcome;
+  }
+  Request& leader = requests_[slot];
+  queued_ -= leader.stage == Stage::queued ? 1 : 0;
+  leader.stage = Stage::answered;
+  leader.outcome = outcome;
+}
+
+std::size_t FederationRouter::take_completions(std::span<Completion> out) noexcept {
+  std::size_t count = 0;
+  // Leaders first: a follower never is answered before its leader.
+  for (const bool leaders : {true, false}) {
+    for (std::uint32_t slot = 0; slot < requests_.size() && count < out.size(); ++slot) {
+      Request& one = requests_[slot];
+      if (one.stage != Stage::answered || (one.leader == kNone) != leaders) continue;
+      out[count++] = {id_of(slot), one.requester, one.outcome};
+      ++(one.outcome == RequestOutcome::cancelled ? counters_.cancelled : counters_.completed);
+      one.stage = Stage::free;
+    }
+  }
+  return count;
+}
+
+FederationRouter::Reply FederationRouter::complete(const federation::Complete& done,
+                                                   std::int64_t now_ns) noexcept {
+  const std::uint32_t slot = slot_of(done.request);
+  if (slot == kNone) return refuse(Errc::not_found);
+  if (requests_[slot].stage != Stage::in_flight) return refuse(Errc::wrong_state);
+  if (done.outcome > RequestOutcome::cancelled || done.retry_after.count() < 0) {
+    return refuse(Errc::invalid_argument);
+  }
+  const Request& request = requests_[slot];
+  Network& network = networks_[request.network];
+  const BreakerState before = network.breaker.state();
+  const bool limited = done.outcome == RequestOutcome::rate_limited;
+  const CallOutcome outcome = limited                                     ? CallOutcome::fail
+                              : done.outcome == RequestOutcome::cancelled ? CallOutcome::ignored
+                                                                          : CallOutcome::ok;
+  network.breaker.record({request.permit, outcome, Nanos{0}, done.retry_after}, Nanos{now_ns});
+  counters_.rate_limited += limited ? 1 : 0;
+  if (before != BreakerState::closed && network.breaker.state() == BreakerState::closed) {
+    network.start_ppm = kStartAfter429;
+  }
+  if (before == BreakerState::closed && network.breaker.state() == BreakerState::open) {
+    EventRecord event;
+    event.t_ns = now_ns;
+    event.kind = static_cast<std::uint16_t>(Event::breaker_opened);
+    event.severity = Severity::warning;
+    event.a = request.network;
+    event.b = static_cast<std::uint64_t>(network.breaker.open_until().count());
+    events_.emit(event);
+  }
+  answer(slot, done.outcome);
+  return {};
+}
+
+// Its leader is gone: the oldest follower takes its place, and the others follow that one.
+void FederationRouter::promote_follower(std::uint32_t slot) noexcept {
+  std::uint32_t heir = kNone;
+  for (std::uint32_t i = 0; i < requests_.size(); ++i) {
+    Request& one = requests_[i];
+    if (one.stage != Stage::following || one.leader != slot) continue;
+    if (heir == kNone || one.serial < requests_[heir].serial) heir = i;
+  }
+  if (heir == kNone) return;
+  for (auto& one : requests_) {
+    if (one.stage != Stage::following || one.leader != slot) continue;
+    one.leader = heir;
+    ++requests_[heir].followers;
+  }
+  --requests_[heir].followers;  // itself
+  requests_[heir].leader = kNone;
+  requests_[heir].stage = Stage::queued;
+  ++queued_;
+}
+
+FederationRouter::Reply FederationRouter::cancel(std::uint64_t id) noexcept {
+  const std::uint32_t slot = slot_of(id);
+  if (slot == kNone) return refuse(Errc::not_found);
+  Request& request = requests_[slot];
+  if (request.stage == Stage::in_flight || request.stage == Stage::answered) {
+    return refuse(Errc::wrong_state);
+  }
+  if (request.stage == Stage::following) {
+    --requests_[request.leader].followers;
+  } else {
+    --queued_;
+    promote_follower(slot);
+  }
+  request.stage = Stage::answered;
+  request.outcome = RequestOutcome::cancelled;
+  return {};
+}
+
+FederationRouter::Reply FederationRouter::close_station(std::uint32_t requester) noexcept {
+  Reply reply;
+  for (std::uint32_t slot = 0; slot < requests_.size(); ++slot) {
+    const Request& one = requests_[slot];
+    const bool waits = one.stage == Stage::queued || one.stage == Stage::following;
+    if (!waits || one.requester != requester) continue;
+    cancel(id_of(slot));
+    ++reply.granted;
+  }
+  return reply;
+}
+
+// --- time --------------------------------------------------------------------------------------
+
+void FederationRouter::drop_late(std::int64_t now_ns) noexcept {
+  for (std::uint32_t slot = 0; slot < requests_.size(); ++slot) {
+    const Request& one = requests_[slot];
+    const bool late = one.deadline_ns != 0 && now_ns > one.deadline_ns;
+    if (late && (one.stage == Stage::queued || one.stage == Stage::following)) cancel(id_of(slot));
+  }
+}
+
+void FederationRouter::roll_network(Network& network, std::int64_t now_ns) noexcept {
+  BreakerActions unused;
+  network.breaker.tick(Nanos{now_ns}, unused);
+  if (now_ns >= network.sample_end_ns) {
+    const std::int64_t length = network.window.window_ns() / kSamplesAWindow;
+    const auto rate = static_cast<double>(network.sample_count * kSamplesAWindow);
+    network.level += kLevelAlpha * (rate - network.level);
+    network.rates.add({static_cast<double>(now_ns) * 1e-9, rate});
+    network.sample_count = 0;
+    network.sample_end_ns = now_ns + std::max<std::int64_t>(1, length);
+  }
+  if (now_ns < network.window_end_ns) return;
+  network.window.roll(now_ns);
+  network.window_end_ns = network.window.end_ns();
+  network.used = {};
+  if (network.breaker.state() == BreakerState::closed) {  // a clean window
+    network.start_ppm = std::min<std::uint32_t>(kPpm, 2 * network.start_ppm);
+  }
+}
+
+void FederationRouter::roll(std::int64_t now_ns) noexcept {
+  for (auto& loan : loans_) {
+    if (loan.lender != kNone && now_ns >= loan.expires_ns) return_loan(loan, loan.count);
+  }
+  for (auto& network : networks_) roll_network(network, now_ns);
+  drop_late(now_ns);
+}
+
+void FederationRouter::tick(Nanos now, Actions& out) noexcept {
+  out = {};
+  if (!ServiceClock::is_valid(now)) return;
+  roll(clock_.at(now));
+  for (const auto& one : requests_) out.completions_ready += one.stage == Stage::answered ? 1 : 0;
+}
+
+FederationView FederationRouter::view(std::uint32_t id, Nanos now) noexcept {
+  FederationView view;
+  if (id >= networks_.size() || !ServiceClock::is_valid(now)) return view;
+  Network& network = networks_[id];
+  view.remaining_ppm = remaining_ppm(network, std::max(now.count(), clock_.last_ns()));
+  for (const auto threshold : config_.shed_ppm) {
+    view.shed_below += view.remaining_ppm < threshold ? 1 : 0;
+  }
+  view.shed_below += view.remaining_ppm == 0 ? 1 : 0;
+  view.breaker = network.breaker.view();
+  view.window_end_ns = network.window_end_ns;
+  return view;
+}
+
+FederationRouter::Reply FederationRouter::apply_rest(const Command& command, Nanos now) noexcept {
+  if (const auto* closed = std::get_if<federation::StationClosed>(&command)) {
+    return close_station(closed->requester);
+  }
+  Reply reply;
+  if (std::holds_alternative<federation::DispatchNext>(command)) {
+    reply.any = dispatch(now, std::span(&reply.dispatched, 1)) == 1;
+    return reply;
+  }
+  if (std::holds_alternative<federation::TakeCompletion>(command)) {
+    reply.any = take_completions(std::span(&reply.completion, 1)) == 1;
+    return reply;
+  }
+  const std::int64_t now_ns = clock_.at(now);
+  for (auto& network : networks_) {  // AssumeFull
+    network.window.roll(now_ns);
+    network.window.fill(network.quota);
+    network.bucket.drain(now_ns);
+  }
+  return reply;
+}
+
+FederationRouter::Reply FederationRouter::apply(const Command& command, Nanos now) noexcept {
+  ++counters_.commands;
+  if (!ServiceClock::is_valid(now)) return refuse(Errc::invalid_argument);
+  const std::int64_t now_ns = clock_.at(now);
+  if (const auto* wanted = std::get_if<federation::Submit>(&command))
+    return submit(*wanted, now_ns);
+  if (const auto* done = std::get_if<federation::Complete>(&command))
+    return complete(*done, now_ns);
+  if (const auto* gone = std::get_if<federation::Cancel>(&command)) return cancel(gone->request);
+  if (const auto* added = std::get_if<federation::AddNetwork>(&command)) {
+    return add_network(*added, now_ns);
+  }
+  if (const auto* loan = std::get_if<federation::Borrow>(&command)) return borrow(*loan, now_ns);
+  if (const auto* back = std::get_if<federation::Reclaim>(&command)) {
+    return reclaim(back->lender, now_ns);
+  }
+  return apply_rest(command, now);
+}
+
+}  // namespace mesh::coordination

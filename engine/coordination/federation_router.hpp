@@ -1,0 +1,310 @@
+// FederationRouter: sends requests to other networks (hosts, clusters, providers) within the
+// budgets that those grant: who is shed, who waits, who shares an answer, who lends to whom.
+//
+// Callers     one thread. It does no I/O: dispatch() returns what to send, the bridge sends it and
+//             reports with Complete. Any process may read what view() says.
+// Progress    wait-free. submit, complete and each request that dispatch() lets leave: one walk
+//             over the queue's slots. Nothing is allocated but by AddNetwork.
+// Units       quota in requests a window; ppm; priorities 0 low, 1 normal, 2 high, 3 critical.
+// Budget      accepted while gcra(quota / window, burst_ppm of it) and the sliding estimate + 1 <=
+//             quota: the bucket smooths, the window keeps the provider's contract. Spent at
+//             dispatch: what is cancelled in the queue costs nothing.
+// If the      provider says 429: counted as rate_limited, not as failure; its breaker opens for
+// other side  Retry-After, and the budget starts again at half. The bridge or a station dies: its
+// dies        requests are returned as cancelled. After a power cut the window counts as fully
+// used.
+// Invariants  submitted == queued + in_flight + completed + cancelled, followers included.
+//             The sum of effective quotas == the sum of granted quotas: loans are zero-sum.
+//             A follower completes with its leader, never before.
+// Errors      validate -> invalid_config. Unknown network or request: not_found. Trust above 1, a
+//             window or quota of 0: invalid_config. Queue or tables full: capacity.
+// Source      sliding window counter and GCRA; coalescing as "single flight"; water-filling by
+//             trust.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "engine/coordination/blocks/gcra_bucket.hpp"
+#include "engine/coordination/blocks/names.hpp"
+#include "engine/coordination/blocks/ols.hpp"
+#include "engine/coordination/blocks/refusal.hpp"
+#include "engine/coordination/blocks/service_clock.hpp"
+#include "engine/coordination/blocks/window_counter.hpp"
+#include "engine/coordination/circuit_breaker.hpp"
+#include "engine/coordination/service.hpp"
+
+namespace mesh::coordination {
+
+inline constexpr std::uint32_t kFederationPriorities = 4;
+
+struct FederationConfig {
+  std::uint32_t burst_ppm = 250'000;                                // of the quota
+  std::uint32_t reserve_ppm = 100'000;                              // never lent
+  std::array<std::uint32_t, 3> shed_ppm{250'000, 100'000, 30'000};  // of it left: low, normal, high
+  std::uint32_t requester_share_ppm = 400'000;  // of the budget, while others have queued demand
+  std::uint32_t donate_ppm = 500'000;           // of the surplus
+  Nanos coalesce_window_ns{10'000'000};
+  std::uint32_t coalesce_max = 64;  // followers of one leader
+  std::uint32_t breaker_429 = 3;    // in a row
+  Nanos breaker_open_ns{30'000'000'000};
+  Nanos aging_ns{2'000'000'000};
+  std::uint32_t queue_max = 5'000;
+  std::uint32_t min_trust_ppm = 0;
+  std::uint32_t networks_max = 64;
+  std::uint32_t loans_max = 256;
+  std::uint32_t events_max = 64;
+
+  static Result<FederationConfig> preset(std::string_view name);
+  static std::span<const std::string_view> names() noexcept;
+};
+
+enum class RequestOutcome : std::uint8_t { ok, failed, rate_limited, cancelled };
+enum class QuotaRisk : std::uint8_t { low, medium, high, critical };
+
+namespace federation {
+struct AddNetwork {
+  std::string name;
+  std::uint64_t capabilities = 0;  // bits; the host interns their names
+  std::uint32_t trust_ppm = 1'000'000;
+  std::uint64_t quota = 0;
+  Nanos window{0};
+};
+struct Submit {
+  std::uint32_t network = 0;
+  std::uint32_t capability = 0;  // a bit's number
+  std::uint32_t priority = 1;
+  std::uint32_t requester = 0;
+  std::uint64_t coalesce_key = 0;  // 0: none
+  std::uint64_t payload = 0;       // the host's reference
+  Nanos deadline{0};               // 0: none; queued beyond it: cancelled
+};
+struct Cancel {
+  std::uint64_t request = 0;
+};
+struct Complete {
+  std::uint64_t request = 0;
+  RequestOutcome outcome = RequestOutcome::ok;
+  Nanos retry_after{0};  // of a 429
+};
+struct StationClosed {
+  std::uint32_t requester = 0;
+};
+// A bilateral loan: as much of `count` as the lender's surplus, its donate share and the borrower's
+// trust allow, until the lender's window ends.
+struct Borrow {
+  std::uint32_t lender = 0;
+  std::uint32_t borrower = 0;
+  std::uint64_t count = 0;
+  std::uint64_t lender_forecast = 0;  // what the lender will use itself
+};
+// The lender is busy: what of its loans is unspent comes back.
+struct Reclaim {
+  std::uint32_t lender = 0;
+};
+// The one form of dispatch() and of take_completions() that a journal knows: one request.
+struct DispatchNext {};
+struct TakeCompletion {};
+// With no state of before: the window that runs counts as fully used.
+struct AssumeFull {};
+}  // namespace federation
+
+struct Dispatched {
+  std::uint64_t request = 0;
+  std::uint32_t network = 0;
+  std::uint32_t capability = 0;
+  std::uint64_t payload = 0;
+};
+struct Completion {
+  std::uint64_t request = 0;
+  std::uint32_t requester = 0;
+  RequestOutcome outcome = RequestOutcome::ok;
+};
+
+struct FederationReply {
+  Errc code = Errc::ok;
+  Refusal refusal = Refusal::none;
+  std::uint64_t id = 0;  // of the network or the request
+  bool is_follower = false;
+  std::uint64_t granted = 0;  // Borrow, Reclaim
+  Nanos retry_after{0};
+  bool any = false;       // DispatchNext, TakeCompletion: there was one
+  Dispatched dispatched;  // DispatchNext
+  Completion completion;  // TakeCompletion
+};
+
+struct FederationView {
+  std::uint32_t remaining_ppm = 0;
+  std::uint32_t shed_below = 0;  // priorities below this one are shed
+  BreakerView breaker;
+  std::int64_t window_end_ns = 0;
+};
+
+struct FederationForecast {
+  double mean = 0;  // requests a window
+  double share = 0;
+  QuotaRisk risk = QuotaRisk::low;
+  double exhaust_at_s = -1;  // when the rate crosses the quota; below 0: it does not
+  bool low_confidence = false;
+};
+[[nodiscard]] QuotaRisk risk_of(double share) noexcept;
+// From a line of rates (requests a window, over seconds).
+[[nodiscard]] FederationForecast forecast_of(const Line& rates, double quota, double now_s,
+                                             double horizon_s) noexcept;
+
+struct FederationCounters {
+  std::uint64_t commands = 0;
+  std::uint64_t refused = 0;
+  std::uint64_t submitted = 0;  // accepted ones, followers included
+  std::uint64_t followers = 0;
+  std::uint64_t shed = 0;
+  std::uint64_t exhausted = 0;
+  std::uint64_t rejected = 0;  // by breaker, capability, trust or fairness
+  std::uint64_t dispatched = 0;
+  std::uint64_t completed = 0;
+  std::uint64_t cancelled = 0;
+  std::uint64_t rate_limited = 0;
+  std::uint64_t loans = 0;
+};
+
+struct FederationActions {
+  std::uint64_t completions_ready = 0;
+};
+
+class FederationRouter {
+ public:
+  using Config = FederationConfig;
+  using Command = std::variant<federation::AddNetwork, federation::Submit, federation::Cancel,
+                               federation::Complete, federation::StationClosed, federation::Borrow,
+                               federation::Reclaim, federation::DispatchNext,
+                               federation::TakeCompletion, federation::AssumeFull>;
+  using Reply = FederationReply;
+  using Counters = FederationCounters;
+  using Actions = FederationActions;
+  enum class Event : std::uint16_t { breaker_opened = 1, loan = 2, loan_returned = 3 };
+
+  static Status validate(const Config& config);
+  explicit FederationRouter(const Config& config, std::uint64_t seed = 0);
+  static Result<FederationRouter> restore(const Config& config, const Snapshot& snapshot);
+
+  Reply apply(const Command& command, Nanos now) noexcept;
+  // What may leave now, the most urgent first; fills at most out.size(), returns how many.
+  std::size_t dispatch(Nanos now, std::span<Dispatched> out) noexcept;
+  // Answers since the last call, followers after their leader; at most out.size().
+  std::size_t take_completions(std::span<Completion> out) noexcept;
+  void tick(Nanos now, Actions& out) noexcept;
+
+  [[nodiscard]] FederationView view(std::uint32_t network, Nanos now) noexcept;
+  [[nodiscard]] FederationForecast forecast(std::uint32_t network, Nanos horizon) const noexcept;
+  [[nodiscard]] std::uint64_t effective_quota(std::uint32_t network) const noexcept;
+  [[nodiscard]] std::uint32_t queued() const noexcept { return queued_; }
+
+  [[nodiscard]] Snapshot snapshot() const;
+  [[nodiscard]] std::uint64_t state_hash() const;
+  [[nodiscard]] Status verify() const;
+  [[nodiscard]] const Counters& counters() const noexcept { return counters_; }
+  [[nodiscard]] const EventLog& events() const noexcept { return events_; }
+
+  static void encode(const Command& command, StateWriter& writer);
+  static void encode(const Reply& reply, StateWriter& writer);
+  static Command decode_command(StateReader& reader);
+  static Reply decode_reply(StateReader& reader);
+
+ private:
+  static constexpr std::uint32_t kNone = UINT32_MAX;
+  enum class Stage : std::uint8_t { free, queued, in_flight, following, answered };
+  struct Request {
+    Stage stage = Stage::free;
+    std::uint8_t priority = 0;
+    std::uint32_t network = 0;
+    std::uint32_t capability = 0;
+    std::uint32_t requester = 0;
+    std::uint32_t leader = kNone;  // following: its slot
+    std::uint32_t followers = 0;
+    RequestOutcome outcome = RequestOutcome::ok;
+    std::uint32_t serial = 0;
+    std::uint64_t key = 0;
+    std::uint64_t payload = 0;
+    std::int64_t since_ns = 0;
+    std::int64_t deadline_ns = 0;
+    Permit permit;
+  };
+  struct Network {
+    Network(const federation::AddNetwork& wanted, const FederationConfig& config);
+    std::string name;
+    std::uint64_t capabilities = 0;
+    std::uint32_t trust_ppm = 0;
+    std::uint64_t quota = 0;  // granted
+    std::uint64_t lent = 0;
+    std::uint64_t borrowed = 0;
+    HybridWindow window;
+    GcraBucket bucket;
+    CircuitBreaker breaker;
+    std::uint32_t start_ppm = 1'000'000;  // of the quota, after a 429; doubles each clean window
+    std::int64_t window_end_ns = 0;
+    std::int64_t sample_end_ns = 0;
+    std::uint64_t sample_count = 0;        // dispatched in this sixth of a window
+    double level = 0;                      // EWMA of the rates
+    SampleRing rates;                      // requests a window, over seconds
+    std::array<std::uint32_t, 64> used{};  // of the budget in this window, by requester modulo 64
+  };
+  struct Loan {
+    std::uint32_t lender = kNone;  // kNone: free
+    std::uint32_t borrower = kNone;
+    std::uint64_t count = 0;
+    std::int64_t expires_ns = 0;
+  };
+
+  Reply refuse(Errc code) noexcept;
+  Reply reject(Refusal refusal, Nanos retry_after, std::uint64_t& counter) noexcept;
+  Reply add_network(const federation::AddNetwork& wanted, std::int64_t now_ns) noexcept;
+  Reply submit(const federation::Submit& wanted, std::int64_t now_ns) noexcept;
+  Reply enqueue(const federation::Submit& wanted, std::uint32_t leader,
+                std::int64_t now_ns) noexcept;
+  Reply complete(const federation::Complete& answer, std::int64_t now_ns) noexcept;
+  Reply cancel(std::uint64_t id) noexcept;
+  Reply borrow(const federation::Borrow& wanted, std::int64_t now_ns) noexcept;
+  Reply reclaim(std::uint32_t lender, std::int64_t now_ns) noexcept;
+  Reply close_station(std::uint32_t requester) noexcept;
+  Reply apply_rest(const Command& command, Nanos now) noexcept;
+  [[nodiscard]] std::uint32_t leader_for(const federation::Submit& wanted,
+                                         std::int64_t now_ns) const noexcept;
+  [[nodiscard]] std::uint32_t slot_of(std::uint64_t id) const noexcept;
+  [[nodiscard]] std::uint64_t id_of(std::uint32_t slot) const noexcept;
+  [[nodiscard]] std::uint32_t urgency(const Request& request, std::int64_t now_ns) const noexcept;
+  [[nodiscard]] std::uint64_t budget(const Network& network) const noexcept;
+  [[nodiscard]] std::uint32_t remaining_ppm(Network& network, std::int64_t now_ns) const noexcept;
+  [[nodiscard]] bool is_over_share(const Request& request) const noexcept;
+  void send(Request& request) noexcept;
+  [[nodiscard]] std::uint32_t next_to_send(std::int64_t now_ns) noexcept;
+  [[nodiscard]] bool may_send(Network& network, std::int64_t now_ns) noexcept;
+  void answer(std::uint32_t slot, RequestOutcome outcome) noexcept;
+  void promote_follower(std::uint32_t slot) noexcept;
+  void return_loan(Loan& loan, std::uint64_t count) noexcept;
+  void roll(std::int64_t now_ns) noexcept;
+  void roll_network(Network& network, std::int64_t now_ns) noexcept;
+  void drop_late(std::int64_t now_ns) noexcept;
+  [[nodiscard]] bool is_full() const noexcept;
+  void save_state(StateWriter& writer) const;
+  void load_state(StateReader& reader);
+  void load_requests(StateReader& reader);
+
+  Config config_;
+  ServiceClock clock_;
+  FederationCounters counters_;
+  std::vector<Network> networks_;
+  std::vector<Request> requests_;  // slots: queued, in flight, following, or answered and not taken
+  std::vector<Loan> loans_;
+  std::uint32_t queued_ = 0;
+  std::uint32_t last_serial_ = 0;
+  EventLog events_;
+};
+
+static_assert(DurableService<FederationRouter>);
+
+}  // namespace mesh::coordination

@@ -1,0 +1,386 @@
+// What a federation router looks like from outside: presets, ranges, forecast, bytes.
+#include <array>
+#include <cmath>
+#include <string>
+
+#include "engine/coordination/blocks/service_form.hpp"
+#include "engine/coordination/federation_router.hpp"
+
+namespace mesh::coordination {
+namespace {
+
+constexpr SnapshotKind kKind{"federation_router", 1};
+constexpr std::uint32_t kPpm = 1'000'000;
+constexpr std::array<std::string_view, 3> kPresets{"conservative", "balanced", "aggressive"};
+constexpr std::size_t kSamplesMin = 5;
+constexpr double kR2Min = 0.3;
+
+FederationConfig conservative() {
+  FederationConfig config;
+  config.burst_ppm = 100'000;
+  config.reserve_ppm = 200'000;
+  config.shed_ppm = {500'000, 250'000, 100'000};
+  config.requester_share_ppm = 250'000;
+  config.donate_ppm = 250'000;
+  config.coalesce_window_ns = Nanos{20 * kNsPerMs};
+  config.breaker_429 = 2;
+  config.breaker_open_ns = Nanos{60 * kNsPerSecond};
+  config.aging_ns = Nanos{kNsPerSecond};
+  config.queue_max = 1'000;
+  return config;
+}
+
+FederationConfig aggressive() {
+  FederationConfig config;
+  config.burst_ppm = 500'000;
+  config.reserve_ppm = 20'000;
+  config.shed_ppm = {100'000, 30'000, 0};
+  config.requester_share_ppm = 800'000;
+  config.coalesce_window_ns = Nanos{5 * kNsPerMs};
+  config.breaker_429 = 5;
+  config.breaker_open_ns = Nanos{10 * kNsPerSecond};
+  config.aging_ns = Nanos{5 * kNsPerSecond};
+  config.queue_max = 20'000;
+  return config;
+}
+
+tl::unexpected<Error> complain(Errc code, std::string_view what) {
+  std::string sentence("federation router: ");
+  sentence += what;
+  return fail(code, std::move(sentence));
+}
+
+struct Check {
+  bool holds;
+  std::string_view sentence;
+};
+
+}  // namespace
+
+std::span<const std::string_view> FederationConfig::names() noexcept { return kPresets; }
+
+Result<FederationConfig> FederationConfig::preset(std::string_view name) {
+  if (name == "conservative") return conservative();
+  if (name == "balanced") return FederationConfig{};
+  if (name == "aggressive") return aggressive();
+  return unknown_preset("federation router", name, kPresets);
+}
+
+Status FederationRouter::validate(const Config& config) {
+  const auto share = [](std::uint32_t ppm) { return ppm <= kPpm; };
+  const auto& shed = config.shed_ppm;
+  const std::array<Check, 10> checks{{
+      {config.burst_ppm >= 1 && share(config.burst_ppm), "burst_ppm is outside 1..1000000"},
+      {share(config.reserve_ppm), "reserve_ppm is above 1000000"},
+      {share(shed[0]) && shed[0] >= shed[1] && shed[1] >= shed[2],
+       "shed_ppm rises with the priority"},
+      {config.requester_share_ppm >= 1 && share(config.requester_share_ppm),
+       "requester_share_ppm is outside 1..1000000"},
+      {share(config.donate_ppm) && share(config.min_trust_ppm),
+       "donate_ppm or min_trust_ppm is above 1000000"},
+      {config.coalesce_window_ns.count() >= 0, "coalesce_window_ns is below 0"},
+      {config.breaker_429 >= 1 && config.breaker_open_ns.count() > 0,
+       "breaker_429 or breaker_open_ns is not above 0"},
+      {config.aging_ns.count() > 0, "aging_ns is not above 0"},
+      {config.queue_max >= 1 && config.queue_max <= 1'000'000, "queue_max is outside 1..1000000"},
+      {config.networks_max >= 1 && config.networks_max <= 4'096, "networks_max is outside 1..4096"},
+  }};
+  for (const auto& check : checks) {
+    if (!check.holds) return complain(Errc::invalid_config, check.sentence);
+  }
+  return {};
+}
+
+// --- forecast ----------------------------------------------------------------------------------
+
+QuotaRisk risk_of(double share) noexcept {
+  if (share < 0.7) return QuotaRisk::low;
+  if (share < 0.9) return QuotaRisk::medium;
+  return share < 1 ? QuotaRisk::high : QuotaRisk::critical;
+}
+
+FederationForecast forecast_of(const Line& rates, double quota, double now_s,
+                               double horizon_s) noexcept {
+  FederationForecast forecast;
+  forecast.mean = rates.at(now_s + horizon_s / 2);
+  forecast.share = quota > 0 ? forecast.mean / quota : 0;
+  forecast.risk = risk_of(forecast.share);
+  if (rates.slope > 0) forecast.exhaust_at_s = (quota - rates.intercept) / rates.slope;
+  return forecast;
+}
+
+FederationForecast FederationRouter::forecast(std::uint32_t id, Nanos horizon) const noexcept {
+  if (id >= networks_.size()) return {};
+  const Network& network = networks_[id];
+  const auto quota = static_cast<double>(effective_quota(id));
+  const double now_s = static_cast<double>(clock_.last_ns()) * 1e-9;
+  Line line;
+  const bool fitted = network.rates.count() >= kSamplesMin && network.rates.fit(line);
+  if (fitted && line.r2 >= kR2Min) {
+    return forecast_of(line, quota, now_s, static_cast<double>(horizon.count()) * 1e-9);
+  }
+  FederationForecast level;  // nothing sure about where it goes: where it is
+  level.mean = network.level;
+  level.share = quota > 0 ? level.mean / quota : 0;
+  level.risk = risk_of(level.share);
+  level.low_confidence = true;
+  return level;
+}
+
+// --- bytes -------------------------------------------------------------------------------------
+
+void FederationRouter::save_state(StateWriter& writer) const {
+  writer.put(static_cast<std::uint32_t>(networks_.size()));
+  for (const auto& network : networks_) {
+    writer.put(network.name);
+    for (const auto value : {network.capabilities, network.quota, network.lent, network.borrowed,
+                             network.sample_count}) {
+      writer.put(value);
+    }
+    writer.put(network.trust_ppm);
+    writer.put(network.start_ppm);
+    for (const auto ns :
+         {network.window.window_ns(), network.window_end_ns, network.sample_end_ns}) {
+      writer.put(ns);
+    }
+    network.window.save(writer);
+    network.bucket.save(writer);
+    writer.put(std::span<const std::byte>(network.breaker.snapshot().bytes));
+    writer.put(network.level);
+    network.rates.save(writer);
+    for (const auto used : network.used) writer.put(used);
+  }
+  writer.put(last_serial_);
+  std::uint32_t taken = 0;
+  for (const auto& one : requests_) taken += one.stage == Stage::free ? 0 : 1;
+  writer.put(taken);
+  for (std::uint32_t slot = 0; slot < requests_.size(); ++slot) {
+    const Request& one = requests_[slot];
+    if (one.stage == Stage::free) continue;
+    writer.put(slot);
+    writer.put(one.stage);
+    writer.put(one.priority);
+    for (const auto value : {one.network, one.capability, one.requester, one.leader, one.followers,
+                             one.serial, one.permit.epoch, one.permit.serial}) {
+      writer.put(value);
+    }
+    writer.put(one.outcome);
+    writer.put(one.key);
+    writer.put(one.payload);
+    writer.put(one.since_ns);
+    writer.put(one.deadline_ns);
+  }
+  for (const auto& loan : loans_) {
+    writer.put(loan.lender);
+    if (loan.lender == kNone) continue;
+    writer.put(loan.borrower);
+    writer.put(loan.count);
+    writer.put(loan.expires_ns);
+  }
+}
+
+void FederationRouter::load_state(StateReader& reader) {
+  const std::size_t networks = reader.get_count(64);
+  if (networks > config_.networks_max) return reader.fail();
+  for (std::size_t i = 0; i < networks && !reader.failed(); ++i) {
+    federation::AddNetwork wanted;
+    reader.get(wanted.name);
+    reader.get(wanted.capabilities);
+    std::uint64_t lent = 0;
+    std::uint64_t borrowed = 0;
+    std::uint64_t samples = 0;
+    for (auto* value : {&wanted.quota, &lent, &borrowed, &samples}) reader.get(*value);
+    reader.get(wanted.trust_ppm);
+    const auto start_ppm = reader.get<std::uint32_t>();
+    reader.get(wanted.window);
+    if (wanted.quota == 0 || wanted.window.count() <= 0) return reader.fail();
+    Network& network = networks_.emplace_back(wanted, config_);
+    network.lent = lent;
+    network.borrowed = borrowed;
+    network.sample_count = samples;
+    network.start_ppm = start_ppm;
+    reader.get(network.window_end_ns);
+    reader.get(network.sample_end_ns);
+    network.window.load(reader);
+    network.bucket.load(reader);
+    const auto bytes = reader.get_bytes();
+    auto breaker =
+        CircuitBreaker::restore(network.breaker.config(), Snapshot{{bytes.begin(), bytes.end()}});
+    if (!breaker) return reader.fail();
+    network.breaker = std::move(*breaker);
+    reader.get(network.level);
+    network.rates.load(reader);
+    for (auto& used : network.used) reader.get(used);
+  }
+  load_requests(reader);
+}
+
+void FederationRouter::load_requests(StateReader& reader) {
+  reader.get(last_serial_);
+  queued_ = 0;
+  const std::size_t taken = reader.get_count(32);
+  for (std::size_t i = 0; i < taken && !reader.failed(); ++i) {
+    const auto slot = reader.get<std::uint32_t>();
+    if (slot >= requests_.size()) return reader.fail();
+    Request& one = requests_[slot];
+    one.stage = reader.get_enum(Stage::answered);
+    reader.get(one.priority);
+    for (auto* value : {&one.network, &one.capability, &one.requester, &one.leader, &one.followers,
+                        &one.serial, &one.permit.epoch, &one.permit.serial}) {
+      reader.get(*value);
+    }
+    one.outcome = reader.get_enum(RequestOutcome::cancelled);
+    reader.get(one.key);
+    reader.get(one.payload);
+    reader.get(one.since_ns);
+    reader.get(one.deadline_ns);
+    if (one.network >= networks_.size()) return reader.fail();
+    queued_ += one.stage == Stage::queued ? 1 : 0;
+  }
+  for (auto& loan : loans_) {
+    reader.get(loan.lender);
+    if (loan.lender == kNone) continue;
+    reader.get(loan.borrower);
+    reader.get(loan.count);
+    reader.get(loan.expires_ns);
+    if (loan.lender >= networks_.size() || loan.borrower >= networks_.size()) return reader.fail();
+  }
+}
+
+Snapshot FederationRouter::snapshot() const {
+  StateWriter writer;
+  save_state(writer);
+  clock_.save(writer);
+  save_counters(counters_, writer);
+  return seal_snapshot(kKind, writer.bytes());
+}
+
+Result<FederationRouter> FederationRouter::restore(const Config& config, const Snapshot& snapshot) {
+  MESH_CHECK_OK(validate(config));
+  MESH_TRY(const auto body, open_snapshot(kKind, snapshot.bytes));
+  FederationRouter router(config);
+  StateReader reader(body);
+  router.load_state(reader);
+  router.clock_.load(reader);
+  load_counters(router.counters_, reader);
+  MESH_CHECK_OK(reader.finish("federation router: snapshot"));
+  MESH_CHECK_OK(router.verify());
+  return router;
+}
+
+std::uint64_t FederationRouter::state_hash() const {
+  StateWriter writer;
+  save_state(writer);
+  return checksum(writer.bytes());
+}
+
+Status FederationRouter::verify() const {
+  std::uint64_t granted = 0;
+  std::uint64_t effective = 0;
+  std::uint64_t lent = 0;
+  for (std::uint32_t i = 0; i < networks_.size(); ++i) {
+    granted += networks_[i].quota;
+    effective += effective_quota(i);
+    lent += networks_[i].lent;
+    MESH_CHECK_OK(networks_[i].breaker.verify());
+    if (networks_[i].lent > networks_[i].quota) return complain(Errc::corrupt, "lent above quota");
+  }
+  for (const auto& loan : loans_) lent -= loan.lender == kNone ? 0 : loan.count;
+  std::uint64_t open = 0;
+  std::uint32_t queued = 0;
+  for (const auto& one : requests_) {
+    open += one.stage == Stage::free ? 0 : 1;
+    queued += one.stage == Stage::queued ? 1 : 0;
+    if (one.stage != Stage::following) continue;
+    const bool led =
+        one.leader < requests_.size() && (requests_[one.leader].stage == Stage::queued ||
+                                          requests_[one.leader].stage == Stage::in_flight);
+    if (!led) return complain(Errc::corrupt, "a follower without a leader");
+  }
+  if (granted != effective) return complain(Errc::corrupt, "loans are not zero-sum");
+  if (lent != 0) return complain(Errc::corrupt, "what is lent is not the sum of the loans");
+  if (queued != queued_) return complain(Errc::corrupt, "queued does not match the slots");
+  if (counters_.submitted != open + counters_.completed + counters_.cancelled) {
+    return complain(Errc::corrupt, "submitted is not open + completed + cancelled");
+  }
+  return {};
+}
+
+namespace {
+
+// Each field of each command, once, for both directions: `field` puts it or gets it.
+template <class C, class Field>
+void each_field(C& command, Field&& field) {
+  using T = std::remove_const_t<C>;
+  if constexpr (std::is_same_v<T, federation::AddNetwork>) {
+    field(command.name), field(command.capabilities), field(command.trust_ppm);
+    field(command.quota), field(command.window);
+  } else if constexpr (std::is_same_v<T, federation::Submit>) {
+    field(command.network), field(command.capability), field(command.priority);
+    field(command.requester), field(command.coalesce_key), field(command.payload);
+    field(command.deadline);
+  } else if constexpr (std::is_same_v<T, federation::Cancel>) {
+    field(command.request);
+  } else if constexpr (std::is_same_v<T, federation::Complete>) {
+    field(command.request), field(command.outcome), field(command.retry_after);
+  } else if constexpr (std::is_same_v<T, federation::StationClosed>) {
+    field(command.requester);
+  } else if constexpr (std::is_same_v<T, federation::Borrow>) {
+    field(command.lender), field(command.borrower), field(command.count);
+    field(command.lender_forecast);
+  } else if constexpr (std::is_same_v<T, federation::Reclaim>) {
+    field(command.lender);
+  }
+}
+
+}  // namespace
+
+void FederationRouter::encode(const Command& command, StateWriter& writer) {
+  writer.put(static_cast<std::uint8_t>(command.index()));
+  std::visit([&](const auto& one) { each_field(one, [&](const auto& f) { writer.put(f); }); },
+             command);
+}
+
+FederationRouter::Command FederationRouter::decode_command(StateReader& reader) {
+  Command command = command_of_index<Command>(reader);
+  std::visit([&](auto& one) { each_field(one, [&](auto& f) { reader.get(f); }); }, command);
+  return command;
+}
+
+void FederationRouter::encode(const Reply& reply, StateWriter& writer) {
+  writer.put(reply.code);
+  writer.put(reply.refusal);
+  writer.put(reply.id);
+  writer.put(reply.is_follower);
+  writer.put(reply.granted);
+  writer.put(reply.retry_after);
+  writer.put(reply.any);
+  writer.put(reply.dispatched.request);
+  writer.put(reply.dispatched.network);
+  writer.put(reply.dispatched.capability);
+  writer.put(reply.dispatched.payload);
+  writer.put(reply.completion.request);
+  writer.put(reply.completion.requester);
+  writer.put(reply.completion.outcome);
+}
+
+FederationRouter::Reply FederationRouter::decode_reply(StateReader& reader) {
+  Reply reply;
+  reader.get(reply.code);
+  reply.refusal = reader.get_enum(Refusal::no_credit);
+  reader.get(reply.id);
+  reader.get(reply.is_follower);
+  reader.get(reply.granted);
+  reader.get(reply.retry_after);
+  reader.get(reply.any);
+  reader.get(reply.dispatched.request);
+  reader.get(reply.dispatched.network);
+  reader.get(reply.dispatched.capability);
+  reader.get(reply.dispatched.payload);
+  reader.get(reply.completion.request);
+  reader.get(reply.completion.requester);
+  reply.completion.outcome = reader.get_enum(RequestOutcome::cancelled);
+  return reply;
+}
+
+}  // namespace mesh::coordination

@@ -1,0 +1,107 @@
+// BreakerTree: the mesh's own breakers: a cluster, its sector, the whole mesh. A failure counts in
+// the agent's cluster and in its sector; the mesh opens when too many sectors are open.
+//
+// Callers     one thread, the engine's. Any process may read the words of open_bits().
+// Progress    wait-free. admit with everything closed: three loads. No allocation after
+//             construction.
+// Recovery    probe_then_ratio at each level. A sector and the mesh are probed through their
+//             healthiest cluster: another cluster's message is refused while they are open.
+// If the      probe is never answered: another goes out after probe_retry_ns.
+// other side
+// dies
+// Invariants  a bit of open_bits() is set if and only if that breaker is open or forced open.
+//             While more than open_sectors_max sectors are open the mesh is not closed.
+// Errors      validate -> invalid_config. A cluster out of range is refused: rejected_policy.
+// Layout      open_bits: bit 0 the mesh, then the sectors, then the clusters, 64 a word.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "engine/coordination/circuit_breaker.hpp"
+
+namespace mesh::engine::health {
+
+struct BreakerTreeConfig {
+  std::vector<std::uint32_t> sector_of_cluster;
+  std::uint32_t sectors = 0;
+  std::uint32_t open_sectors_max = 10;
+  coordination::CircuitBreakerConfig cluster =
+      coordination::CircuitBreakerConfig::preset("mesh-cluster").value();
+  coordination::CircuitBreakerConfig sector =
+      coordination::CircuitBreakerConfig::preset("mesh-sector").value();
+  coordination::CircuitBreakerConfig mesh =
+      coordination::CircuitBreakerConfig::preset("mesh-global").value();
+};
+
+// What an admitted message holds until its outcome: a permit of each level, in that order.
+struct TreePermit {
+  std::uint32_t cluster = 0;
+  coordination::Permit of_mesh;
+  coordination::Permit of_sector;
+  coordination::Permit of_cluster;
+};
+
+struct TreeReply {
+  coordination::Refusal refusal = coordination::Refusal::none;
+  TreePermit permit;
+  Nanos retry_after{0};
+};
+
+// Where a CIRCUIT message says something has changed.
+struct CircuitScope {
+  enum class Level : std::uint8_t { mesh, sector, cluster };
+  Level level = Level::mesh;
+  std::uint32_t index = 0;
+};
+
+class BreakerTree {
+ public:
+  static Status validate(const BreakerTreeConfig& config);
+  explicit BreakerTree(const BreakerTreeConfig& config);
+
+  // One message to an agent of this cluster.
+  [[nodiscard]] TreeReply admit(std::uint32_t cluster, Nanos now) noexcept;
+  void record(const TreePermit& permit, coordination::CallOutcome outcome, Nanos now) noexcept;
+  // A failure that belongs to no admitted message: a crash, a missed heartbeat.
+  void record_failure(std::uint32_t cluster, Nanos now) noexcept;
+  // 0..1000, the lower the healthier; which cluster a probe goes to.
+  void set_score(std::uint32_t cluster, std::uint16_t score) noexcept;
+  // From another host: the newer epoch wins, open wins a tie.
+  void mirror(const CircuitScope& scope, const coordination::breaker::Mirror& other,
+              Nanos now) noexcept;
+  void tick(Nanos now) noexcept;
+
+  [[nodiscard]] bool is_routable(std::uint32_t cluster) const noexcept {
+    if (cluster >= sector_of_.size()) return false;
+    return !is_open_bit(0) && !is_open_bit(1 + sector_of_[cluster]) &&
+           !is_open_bit(1 + sectors_.size() + cluster);
+  }
+  [[nodiscard]] std::span<const std::uint64_t> open_bits() const noexcept { return open_bits_; }
+  [[nodiscard]] const coordination::CircuitBreaker& breaker(
+      const CircuitScope& scope) const noexcept;
+  [[nodiscard]] std::uint32_t open_sectors() const noexcept { return open_sectors_; }
+  [[nodiscard]] Status verify() const;
+
+ private:
+  [[nodiscard]] bool is_open_bit(std::size_t bit) const noexcept {
+    return (open_bits_[bit / 64] >> (bit % 64) & 1U) != 0;
+  }
+  void note(std::size_t bit, const coordination::CircuitBreaker& breaker) noexcept;
+  void note_all(std::uint32_t cluster, Nanos now) noexcept;
+  [[nodiscard]] std::uint32_t healthiest_of(std::uint32_t sector) const noexcept;
+  [[nodiscard]] std::uint32_t healthiest() const noexcept;
+
+  std::uint32_t open_sectors_max_;
+  std::uint32_t open_sectors_ = 0;
+  std::vector<std::uint32_t> sector_of_;
+  std::vector<std::uint16_t> scores_;
+  coordination::CircuitBreaker mesh_;
+  std::vector<coordination::CircuitBreaker> sectors_;
+  std::vector<coordination::CircuitBreaker> clusters_;
+  std::vector<std::uint64_t> open_bits_;
+};
+
+}  // namespace mesh::engine::health

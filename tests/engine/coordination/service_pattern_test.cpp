@@ -1,0 +1,98 @@
+// JournaledService, over the model room.
+#include "engine/coordination/circuit_breaker.hpp"
+#include "tests/engine/coordination/service_kit.hpp"
+
+namespace mesh::coordination {
+namespace {
+
+using Journaled = JournaledService<CircuitBreaker>;
+
+const CircuitBreakerConfig kConfig = CircuitBreakerConfig::preset("agent-call").value();
+
+Journaled::Request failure(std::uint64_t sequence) {
+  return {{1, sequence}, breaker::Record{{0, 0}, CallOutcome::fail, Nanos{0}, Nanos{0}}};
+}
+
+TEST(JournaledService, SyncsOnceABurst) {
+  MemoryJournal journal;
+  auto service = Journaled::open(kConfig, journal);
+  const std::array burst{failure(1), failure(2), failure(3)};
+  const auto replies = service->execute(burst, Nanos{5});
+  ASSERT_TRUE(replies);
+  EXPECT_EQ(replies->back().state, BreakerState::open);
+  EXPECT_EQ(journal.sync_count(), 1U);
+}
+
+TEST(JournaledService, AnswersACommandSentAgainWithItsFirstAnswer) {
+  MemoryJournal journal;
+  auto service = Journaled::open(kConfig, journal);
+  const std::array burst{failure(1), failure(1), failure(2)};
+  const auto replies = service->execute(burst, Nanos{5});
+  ASSERT_TRUE(replies);
+  EXPECT_EQ(service->service().counters().failures, 2U) << "the one sent twice counts once";
+  EXPECT_EQ(service->execute(failure(2), Nanos{9})->state, BreakerState::closed);
+  EXPECT_EQ(service->service().counters().failures, 2U);
+  EXPECT_EQ(journal.sync_count(), 1U) << "nothing new, nothing to sync";
+  auto again = Journaled::open(kConfig, journal);
+  ASSERT_TRUE(again);
+  again->execute(failure(1), Nanos{9}).value();
+  EXPECT_EQ(again->service().counters().failures, 2U) << "also after a restart";
+}
+
+TEST(JournaledService, RefusesABurstLargerThanItsMemory) {
+  MemoryJournal journal;
+  JournalOptions options;
+  options.replies_max = 2;
+  auto service = Journaled::open(kConfig, journal, options);
+  const std::array burst{failure(1), failure(2), failure(3)};
+  EXPECT_EQ(service->execute(burst, Nanos{5}).error().code, Errc::invalid_argument);
+  EXPECT_EQ(journal.last_sequence(), 0U);
+}
+
+class FailingJournal final : public Journal {
+ public:
+  Result<std::uint64_t> append(std::span<const std::byte>) override { return ++appended; }
+  Status sync() override { return fail(Errc::io_error, "journal: the disk is gone"); }
+  Status replace_snapshot(const StoredSnapshot&) override { return {}; }
+  Result<StoredSnapshot> newest_snapshot() const override { return StoredSnapshot{}; }
+  Status replay(std::uint64_t, JournalVisitor&) const override { return {}; }
+  std::uint64_t appended = 0;
+};
+
+TEST(JournaledService, AppliesNothingThatWasNotSyncedAndStopsThere) {
+  FailingJournal journal;
+  auto service = Journaled::open(kConfig, journal);
+  EXPECT_EQ(service->execute(failure(1), Nanos{5}).error().code, Errc::io_error);
+  EXPECT_EQ(service->service().counters().failures, 0U);
+  EXPECT_EQ(service->execute(failure(2), Nanos{5}).error().code, Errc::closed);
+  EXPECT_EQ(service->checkpoint().error().code, Errc::closed);
+  EXPECT_EQ(journal.appended, 1U);
+}
+
+TEST(JournaledService, RefusesRecordsThatMakeNoSense) {
+  for (const std::uint8_t first : {std::uint8_t{0}, std::uint8_t{9}}) {
+    MemoryJournal journal;
+    StateWriter record;
+    record.put(first);
+    record.put(std::int64_t{5});
+    ASSERT_TRUE(journal.append(record.bytes()));
+    ASSERT_TRUE(journal.sync());
+    EXPECT_EQ(Journaled::open(kConfig, journal).error().code, Errc::corrupt);
+  }
+}
+
+TEST(JournaledService, ReplaysTicks) {
+  MemoryJournal journal;
+  auto service = Journaled::open(kConfig, journal);
+  for (std::uint64_t i = 1; i <= 3; ++i) service->execute(failure(i), Nanos{0}).value();
+  service->execute({{1, 4}, breaker::Allow{}}, Nanos{30 * kNsPerSecond}).value();
+  BreakerActions actions;
+  ASSERT_TRUE(service->tick(Nanos{95 * kNsPerSecond}, actions));
+  EXPECT_EQ(service->service().state(), BreakerState::open);
+  auto again = Journaled::open(kConfig, journal);
+  ASSERT_TRUE(again);
+  EXPECT_EQ(again->service().state_hash(), service->service().state_hash());
+}
+
+}  // namespace
+}  // namespace mesh::coordination

@@ -1,0 +1,177 @@
+#include "engine/health/breaker_tree.hpp"
+
+#include "tests/engine/coordination/goldens.hpp"
+
+namespace mesh::engine::health {
+namespace {
+
+using coordination::BreakerState;
+using coordination::CallOutcome;
+using coordination::Refusal;
+using coordination::testing::golden;
+using coordination::testing::Json;
+using coordination::testing::matches;
+
+constexpr Nanos seconds(double count) { return Nanos{static_cast<std::int64_t>(count * 1e9)}; }
+constexpr CircuitScope kMesh{CircuitScope::Level::mesh, 0};
+
+BreakerTreeConfig tree_of(std::uint32_t sectors, std::uint32_t clusters_each) {
+  BreakerTreeConfig config;
+  config.sectors = sectors;
+  for (std::uint32_t cluster = 0; cluster < sectors * clusters_each; ++cluster) {
+    config.sector_of_cluster.push_back(cluster / clusters_each);
+  }
+  return config;
+}
+
+void fail_times(BreakerTree& tree, std::uint32_t cluster, int count, Nanos now) {
+  for (int i = 0; i < count; ++i) tree.record_failure(cluster, now);
+}
+
+TEST(BreakerTree, OpensTheMeshWhenMoreThanTenSectorsAreOpen) {
+  const auto [inputs, expected] = golden("circuit_breaker", "tree_counts_open_sectors");
+  Json opens = Json::array();
+  for (const std::uint32_t open : inputs.at("open_sectors")) {
+    BreakerTreeConfig config = tree_of(12, 2);
+    config.open_sectors_max = inputs.at("global_opens_when_open_sectors_exceed");
+    BreakerTree tree(config);
+    for (std::uint32_t sector = 0; sector < open; ++sector)
+      fail_times(tree, 2 * sector, 51, seconds(1));
+    EXPECT_EQ(tree.open_sectors(), open);
+    opens.push_back(tree.breaker(kMesh).state() == BreakerState::open);
+    EXPECT_TRUE(tree.verify());
+  }
+  EXPECT_TRUE(matches(expected, opens));
+}
+
+TEST(BreakerTree, OpensAClusterAtItsSixthFailureAndLeavesItsSectorAlone) {
+  BreakerTree tree(tree_of(2, 3));
+  fail_times(tree, 4, 5, seconds(1));
+  EXPECT_TRUE(tree.is_routable(4));
+  fail_times(tree, 4, 1, seconds(1));
+  EXPECT_FALSE(tree.is_routable(4));
+  EXPECT_TRUE(tree.is_routable(3));
+  EXPECT_EQ(tree.admit(4, seconds(2)).refusal, Refusal::rejected_open);
+  EXPECT_EQ(tree.admit(4, seconds(2)).retry_after, seconds(29));
+  EXPECT_EQ(tree.admit(99, seconds(2)).refusal, Refusal::rejected_policy);
+}
+
+TEST(BreakerTree, ProbesAClusterAndClosesItWhenNothingFailed) {
+  BreakerTree tree(tree_of(2, 3));
+  fail_times(tree, 4, 6, seconds(0));
+  const auto probe = tree.admit(4, seconds(30));
+  EXPECT_EQ(probe.refusal, Refusal::none);
+  EXPECT_EQ(tree.admit(4, seconds(30)).refusal, Refusal::rejected_open);
+  tree.record(probe.permit, CallOutcome::ok, seconds(31));
+  int passed = 0;
+  for (int i = 0; i < 20; ++i) {
+    const auto reply = tree.admit(4, seconds(32));
+    if (reply.refusal != Refusal::none) continue;
+    ++passed;
+    tree.record(reply.permit, CallOutcome::ok, seconds(32));
+  }
+  EXPECT_EQ(passed, 2) << "one in ten";
+  tree.tick(seconds(91));
+  EXPECT_EQ(tree.breaker({CircuitScope::Level::cluster, 4}).state(), BreakerState::closed);
+  EXPECT_TRUE(tree.verify());
+}
+
+TEST(BreakerTree, ProbesASectorThroughItsHealthiestCluster) {
+  BreakerTree tree(tree_of(2, 3));
+  tree.set_score(0, 300);
+  tree.set_score(1, 100);
+  tree.set_score(2, 200);
+  for (int i = 0; i < 51; ++i)
+    tree.record_failure(static_cast<std::uint32_t>(i % 3 == 1 ? 0 : 2), seconds(0));
+  ASSERT_EQ(tree.breaker({CircuitScope::Level::sector, 0}).state(), BreakerState::open);
+  EXPECT_FALSE(tree.is_routable(1)) << "closed itself, behind an open sector";
+  EXPECT_EQ(tree.admit(2, seconds(30)).refusal, Refusal::rejected_open);
+  const auto probe = tree.admit(1, seconds(30));
+  EXPECT_EQ(probe.refusal, Refusal::none);
+  tree.record(probe.permit, CallOutcome::ok, seconds(31));
+  EXPECT_EQ(tree.breaker({CircuitScope::Level::sector, 0}).state(), BreakerState::half_open);
+}
+
+TEST(BreakerTree, RecoversTheMeshThroughItsHealthiestCluster) {
+  BreakerTreeConfig config = tree_of(4, 1);
+  config.open_sectors_max = 2;
+  BreakerTree tree(config);
+  tree.set_score(3, 1);
+  for (std::uint32_t cluster = 0; cluster < 4; ++cluster)
+    tree.set_score(cluster, cluster == 3 ? 1 : 9);
+  for (std::uint32_t cluster = 0; cluster < 3; ++cluster) fail_times(tree, cluster, 51, seconds(0));
+  ASSERT_EQ(tree.breaker(kMesh).state(), BreakerState::open);
+  EXPECT_FALSE(tree.is_routable(3));
+  EXPECT_EQ(tree.admit(0, seconds(30)).refusal, Refusal::rejected_open);
+  const auto probe = tree.admit(3, seconds(30));
+  ASSERT_EQ(probe.refusal, Refusal::none);
+  tree.record(probe.permit, CallOutcome::ok, seconds(31));
+  EXPECT_EQ(tree.breaker(kMesh).state(), BreakerState::half_open);
+  EXPECT_TRUE(tree.verify());
+}
+
+TEST(BreakerTree, MirrorsWhatAnotherHostSays) {
+  BreakerTree tree(tree_of(2, 3));
+  tree.mirror({CircuitScope::Level::sector, 1}, {BreakerState::open, 3, seconds(40)}, seconds(1));
+  EXPECT_FALSE(tree.is_routable(4));
+  EXPECT_EQ(tree.open_sectors(), 1U);
+  tree.mirror({CircuitScope::Level::sector, 1}, {BreakerState::closed, 2, seconds(0)}, seconds(1));
+  EXPECT_FALSE(tree.is_routable(4)) << "an older epoch";
+  tree.mirror({CircuitScope::Level::sector, 1}, {BreakerState::closed, 4, seconds(0)}, seconds(1));
+  EXPECT_TRUE(tree.is_routable(4));
+  tree.mirror({CircuitScope::Level::sector, 77}, {BreakerState::open, 9, seconds(0)}, seconds(1));
+  EXPECT_TRUE(tree.verify());
+}
+
+TEST(BreakerTree, RefusesATreeThatIsNone) {
+  EXPECT_EQ(BreakerTree::validate(tree_of(0, 1)).error().code, Errc::invalid_config);
+  BreakerTreeConfig config = tree_of(1, 1);
+  config.sector_of_cluster.push_back(7);
+  EXPECT_EQ(BreakerTree::validate(config).error().code, Errc::invalid_config);
+  config = tree_of(1, 1);
+  config.cluster.recovery = coordination::BreakerRecovery::permits;
+  EXPECT_EQ(BreakerTree::validate(config).error().code, Errc::invalid_config);
+  EXPECT_TRUE(BreakerTree::validate(tree_of(2, 2)));
+}
+
+RC_GTEST_PROP(BreakerTree, BitsFollowTheBreakersOnEveryPath, ()) {
+  BreakerTreeConfig config = tree_of(4, 3);
+  config.open_sectors_max = 1;
+  config.sector.failure_threshold = 9;
+  BreakerTree tree(config);
+  std::vector<TreePermit> held;
+  Nanos now{0};
+  for (int i = 0; i < 300; ++i) {
+    now += Nanos{*rc::gen::inRange<std::int64_t>(0, 4'000'000'000)};
+    const auto cluster = *rc::gen::inRange<std::uint32_t>(0, 12);
+    switch (*rc::gen::inRange(0, 4)) {
+      case 0: {
+        const bool routable = tree.is_routable(cluster);
+        const auto reply = tree.admit(cluster, now);
+        if (reply.refusal == Refusal::none) held.push_back(reply.permit);
+        RC_ASSERT(routable || reply.refusal != Refusal::none ||
+                  tree.breaker(kMesh).probes_out() +
+                          tree.breaker({CircuitScope::Level::sector, cluster / 3}).probes_out() +
+                          tree.breaker({CircuitScope::Level::cluster, cluster}).probes_out() >
+                      0);
+        break;
+      }
+      case 1:
+        if (!held.empty()) {
+          tree.record(held.back(), *rc::gen::element(CallOutcome::ok, CallOutcome::fail), now);
+          held.pop_back();
+        }
+        break;
+      case 2:
+        tree.record_failure(cluster, now);
+        break;
+      default:
+        tree.tick(now);
+        break;
+    }
+    RC_ASSERT(tree.verify().has_value());
+  }
+}
+
+}  // namespace
+}  // namespace mesh::engine::health
