@@ -81,28 +81,31 @@ bool MeshWatch::turn(const Seen& seen) noexcept {
 }
 
 void MeshWatch::look_at(std::uint32_t cluster, const Seen& seen) noexcept {
-  const std::span<const std::uint32_t> rows = seen.topology.agents_of(cluster);
-  for (std::size_t i = 0; i < rows.size(); ++i) {
-    const std::uint32_t row = rows[i];
+  std::size_t count = 0;
+  for (const std::uint32_t row : seen.topology.agents_of(cluster)) {
     // relaxed, all: our own columns.
     const auto state = static_cast<AgentState>(seen.agents.state.load_relaxed(row));
-    members_[i] = {.row = row,
-                   .score = seen.agents.score.load_relaxed(row),
-                   .drift = seen.agents.drift.load_relaxed(row),
-                   .is_active = state == AgentState::active || state == AgentState::degraded};
     static_cast<void>(seen.topology.refresh(agent_index(row)));
-    if (!members_[i].is_active) continue;
-    // Its heartbeat says when it last worked: an agent without work is not silent. That its process
-    // is gone, or reads nothing, is known by its connection and its cursor.
+    // Who has left is not missed.
+    if (state == AgentState::offline && seen.owners.departed.load_relaxed(row) != 0) continue;
+    Member& member = members_[count++];
+    member = {.row = row,
+              .score = seen.agents.score.load_relaxed(row),
+              .drift = seen.agents.drift.load_relaxed(row),
+              .is_active = state == AgentState::active || state == AgentState::degraded};
+    if (!member.is_active) continue;
+    // Its heartbeat says when it last worked: an agent without work, whose station is parked, is
+    // not silent. That its process is gone, or reads nothing, is known by its connection and its
+    // cursor.
     static_cast<void>(
         failures_.look({.where = {.row = row,
                                   .cluster = cluster,
                                   .sector = cluster / summaries_.size().clusters_per_sector},
                         .heartbeat = seen.now,
-                        .score = members_[i].score},
+                        .score = member.score},
                        seen.now));
   }
-  summaries_.update(cluster, summaries_.summarize({members_.data(), rows.size()}));
+  summaries_.update(cluster, summaries_.summarize({members_.data(), count}));
   publish_cluster(cluster, seen);
   const std::uint32_t sector = cluster / summaries_.size().clusters_per_sector;
   if (cluster + 1 == (sector + 1) * summaries_.size().clusters_per_sector)

@@ -40,11 +40,12 @@ class MeshWatch {
   struct Seen {
     Topology& topology;
     const AgentRows<HostMemory>& agents;
+    const OwnerRows<HostMemory>& owners;
     HostTime now{};
     std::int64_t mesh_start_ns = 0;
     Nanos period{};  // within which every cluster is summarized
   };
-  // The agent's station is gone; or the row is nobody's any more.
+  // The agent's station is gone, and had not said that it leaves; or the row is nobody's any more.
   void lost(std::uint32_t row, const AgentRows<HostMemory>& agents, HostTime now) noexcept;
   void forget(std::uint32_t row, HostTime now) noexcept { failures_.forget(row, now); }
   [[nodiscard]] const FailureDetector& failures() const noexcept { return failures_; }

@@ -204,9 +204,9 @@ Status EngineLoop::give_up(StationId station, std::span<std::byte> in, std::uint
   return state_->give_up(station, in, agents, now);
 }
 
-void EngineLoop::detach(StationId station, HostTime now) {
+void EngineLoop::detach(StationId station, HostTime now, Departure departure) {
   StationLink* const link = state_->link_of(station);
-  if (link != nullptr) state_->detach(*link, now);
+  if (link != nullptr) state_->detach(*link, now, departure);
 }
 
 bool EngineLoop::is_corrupt(StationId station) const noexcept {

@@ -60,6 +60,9 @@ struct LoopMemory {
   std::span<std::byte> engine;
 };
 
+// How a station went. One that says that it leaves is no failure, and its agents are not missed.
+enum class Departure : std::uint8_t { lost = 0, left };
+
 struct LoopOptions {
   Nanos bucket{kNsPerMs};
   Nanos upkeep{kNsPerSecond};  // every row's station columns are copied within this
@@ -200,7 +203,7 @@ class EngineLoop {
   Status attach(StationId station, const StationMemory& memory, std::uint32_t uid);
   // Takes in what the dead station published, marks its agents offline, forgets its memory: the
   // caller may unmap it.
-  void detach(StationId station, HostTime now);
+  void detach(StationId station, HostTime now, Departure departure = Departure::lost);
   [[nodiscard]] bool is_corrupt(StationId station) const noexcept;
 
   // A station of the engine before this one, with both its memories as they were: goes on with what

@@ -56,6 +56,7 @@ void watch_mesh(EngineLoop::State& loop, std::int64_t due_ns) noexcept {
   gate.watched_ns = loop.now_ns;
   gate.watch->turn({.topology = *loop.topology,
                     .agents = loop.agents,
+                    .owners = loop.owners,
                     .now = from_ns(loop.now_ns),
                     .mesh_start_ns = loop.mesh_epoch_ns,
                     .period = loop.options.upkeep});

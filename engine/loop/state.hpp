@@ -198,7 +198,7 @@ struct EngineLoop::State {
 
   // stations.cpp
   Status attach(StationId station, const StationMemory& memory, std::uint32_t uid);
-  void detach(StationLink& link, HostTime now);
+  void detach(StationLink& link, HostTime now, Departure departure);
   Status readopt(StationId station, const StationMemory& memory, std::uint32_t uid);
   Status give_up(StationId station, std::span<std::byte> in, std::uint32_t declared, HostTime now);
   Result<std::vector<AgentId>> enrol(StationLink& link, std::span<const AgentSpec> specs);
@@ -207,7 +207,7 @@ struct EngineLoop::State {
   [[nodiscard]] Attachment attachment_of(const StationLink& link, const AgentSpec& agent) const;
   void move_owed(std::uint32_t row, StationId from, StationId to) noexcept;
   void move_in(StationLink& link, std::uint32_t row, StationId previous);
-  void rows_go_offline(StationId station, HostTime now);
+  void rows_go_offline(StationId station, HostTime now, Departure departure);
   void drain(StationLink& link);
   void keep_unread(StationLink& link);
   [[nodiscard]] bool hold_entry(std::uint32_t at, const BodyLog::Reader& bodies_again);

@@ -2,6 +2,7 @@
 #include "engine/health/mesh_watch.hpp"
 
 #include <algorithm>
+#include <array>
 
 #include "engine/health/health_view.hpp"
 #include "tests/engine/loop/loop_fixture.hpp"
@@ -15,6 +16,7 @@ using testing::RawStation;
 
 constexpr std::int64_t kMs = kNsPerMs;
 constexpr std::int64_t kSecond = kNsPerSecond;
+constexpr auto kOdd = std::to_array<std::uint16_t>({1, 3, 5});
 
 // Stations of so many agents each; times are a hundredth of the specified.
 class Watched : public LoopFixture {
@@ -101,7 +103,7 @@ TEST(MeshWatch, FollowsModesAndReturnsToFullByItself) {
 // Clusters open in turn in two sectors: odd stations stand in the first, even ones in the second.
 TEST(MeshWatch, ModerateQueuesBelowHighAndSendsItInOrderAfterwards) {
   Watched mesh(10, 30, 600);
-  for (const std::uint16_t number : {1, 3, 5}) mesh.lose(number);
+  for (const std::uint16_t number : kOdd) mesh.lose(number);
   mesh.run(80 * kMs, kMs);
   ASSERT_EQ(mesh.mode(), OperatingMode::degraded_moderate);
   ASSERT_FALSE(mesh.view().sector(0).value().summary.is_healthy);
@@ -119,7 +121,7 @@ TEST(MeshWatch, ModerateQueuesBelowHighAndSendsItInOrderAfterwards) {
   EXPECT_EQ(mesh.send(sched::Priority::high, from, mesh.agent(4, 9)), Errc::ok);
   mesh.tick(kMs);
   EXPECT_EQ(mesh.station(4).poll().size(), 1U);
-  for (const std::uint16_t number : {1, 3, 5}) mesh.come(number);
+  for (const std::uint16_t number : kOdd) mesh.come(number);
   for (int step = 0; mesh.mode() != OperatingMode::full && step < 1'000; ++step) mesh.tick(kMs);
   ASSERT_EQ(mesh.mode(), OperatingMode::full);
   // What comes before those have left stands behind them.
@@ -134,7 +136,7 @@ TEST(MeshWatch, ModerateQueuesBelowHighAndSendsItInOrderAfterwards) {
 // An operation of everybody skips the sector that is degraded.
 TEST(MeshWatch, ModerateSendsOperationsToHealthySectorsOnly) {
   Watched mesh(10, 30, 600);
-  for (const std::uint16_t number : {1, 3, 5}) mesh.lose(number);
+  for (const std::uint16_t number : kOdd) mesh.lose(number);
   mesh.run(80 * kMs, kMs);
   ASSERT_EQ(mesh.mode(), OperatingMode::degraded_moderate);
   EXPECT_EQ(mesh.scatter(sched::Priority::high, false), Errc::ok);
@@ -160,6 +162,49 @@ TEST(MeshWatch, EmergencyRefusesWhatNoOperatorSends) {
   ASSERT_EQ(mesh.mode(), OperatingMode::emergency);
   EXPECT_EQ(mesh.send(sched::Priority::critical, mesh.agent(9, 0), mesh.agent(10, 0)),
             Errc::automatic_stopped);
+}
+
+// A graceful leave is no failure: who has left is not missed, and comes back as before.
+TEST(MeshWatch, WhoLeavesIsNotMissed) {
+  Watched mesh(10);
+  for (std::uint16_t number = 1; number <= 6; ++number) mesh.lose(number, Departure::left);
+  mesh.run(500 * kMs, kMs);
+  EXPECT_EQ(mesh.mode(), OperatingMode::full);
+  EXPECT_EQ(mesh.loop->counters().agent_crashes, 0U);
+  EXPECT_EQ(mesh.view().mesh().value().summary.agents, 40U);
+  EXPECT_EQ(mesh.view().mesh().value().summary.active, 40U);
+  mesh.restart();  // nor by a successor
+  mesh.run(500 * kMs, kMs);
+  EXPECT_EQ(mesh.mode(), OperatingMode::full);
+  EXPECT_EQ(mesh.view().mesh().value().summary.agents, 40U);
+  mesh.come(1);
+  mesh.run(100 * kMs, kMs);
+  EXPECT_EQ(mesh.view().mesh().value().summary.agents, 50U);
+  mesh.lose(1);  // it is expected again, and so it is missed
+  mesh.run(100 * kMs, kMs);
+  EXPECT_EQ(mesh.view().mesh().value().summary.agents, 50U);
+  EXPECT_EQ(mesh.view().mesh().value().summary.active, 40U);
+  EXPECT_EQ(mesh.loop->counters().agent_crashes, 10U);
+}
+
+// One station of two: 50 %, and nobody is kept from working.
+TEST(MeshWatch, AMeshOfLessThanAFullClusterIsFull) {
+  Watched mesh(2, 14);
+  mesh.lose(1);
+  mesh.run(500 * kMs, kMs);
+  EXPECT_EQ(mesh.mode(), OperatingMode::full);
+  EXPECT_EQ(mesh.loop->counters().agent_crashes, 14U);
+  EXPECT_EQ(mesh.send(sched::Priority::background, mesh.agent(2, 0), mesh.agent(2, 1)), Errc::ok);
+}
+
+// AGENT_CRASH: no heartbeat for 30 s is judged of nobody from whom nothing is expected: a station
+// without work parks, and stores nothing for as long.
+TEST(MeshWatch, AParkedStationIsNotJudgedByItsSilence) {
+  Watched mesh(4);
+  mesh.run(120 * kSecond, 50 * kMs);
+  EXPECT_EQ(mesh.mode(), OperatingMode::full);
+  EXPECT_EQ(mesh.loop->counters().agent_crashes, 0U);
+  EXPECT_EQ(mesh.view().mesh().value().summary.active, 40U);
 }
 
 TEST(MeshWatch, ASuccessorGoesOnInItsMode) {
