@@ -83,12 +83,13 @@ bool MeshWatch::turn(const Seen& seen) noexcept {
 void MeshWatch::look_at(std::uint32_t cluster, const Seen& seen) noexcept {
   std::size_t count = 0;
   for (const std::uint32_t row : seen.topology.agents_of(cluster)) {
+    static_cast<void>(seen.topology.refresh(agent_index(row)));
     // relaxed, all: our own columns.
     const auto state = static_cast<AgentState>(seen.agents.state.load_relaxed(row));
-    static_cast<void>(seen.topology.refresh(agent_index(row)));
-    // Who has left is not missed.
-    if (state == AgentState::offline && seen.owners.departed.load_relaxed(row) != 0) continue;
+    const bool has_left = seen.owners.departed.load_relaxed(row) != 0;
+    if (state == AgentState::offline && has_left) continue;  // who has left is not missed
     Member& member = members_[count++];
+    // relaxed, both: our own columns.
     member = {.row = row,
               .score = seen.agents.score.load_relaxed(row),
               .drift = seen.agents.drift.load_relaxed(row),
