@@ -6,7 +6,9 @@
 #include "engine/coordination/circuit_breaker.hpp"
 #include "engine/coordination/exactly_once_queue.hpp"
 #include "engine/coordination/federation_router.hpp"
+#include "engine/coordination/outbox.hpp"
 #include "engine/coordination/throttle_governor.hpp"
+#include "engine/coordination/vector_clock.hpp"
 #include "tests/engine/coordination/service_kit.hpp"
 
 namespace mesh::coordination {
@@ -131,6 +133,56 @@ TEST(ServiceBytes, OfAThrottleGovernorStand) {
                    throttle::Gossip{2, 30.5, 20, 4}, throttle::RemoveTenant{1},
                    throttle::RemoveTenant{2}, throttle::Dequeue{ms(90)}}),
       2308708730843247624U);
+}
+
+TEST(ServiceBytes, OfAnOutboxStand) {
+  OutboxConfig config;
+  config.partition_count = 2;
+  config.events_capacity = 16;
+  config.pending_max = 8;
+  config.dead_max = 2;
+  config.entities_max = 4;
+  config.cursors_max = 2;
+  config.workers_max = 2;
+  config.topics_max = 2;
+  config.store_bytes = 1U << 20;
+  config.push = true;
+  const std::uint64_t first = Outbox(config).partition_of("k") == 0 ? 0 : std::uint64_t{1} << 48;
+  EXPECT_EQ(story<Outbox>(
+                config,
+                {outbox::SetTopic{"t", 4}, outbox::AddWorker{"w", 3}, outbox::AddCursor{"c"},
+                 outbox::Commit{{{"e", 0, bytes("v"), false}},
+                                {{"k", "t", bytes("pay"), bytes("meta"), 0},
+                                 {"k", "t", bytes("load"), {}, 9}}},
+                 outbox::AppendEvent{"k", "t", bytes("more")}, outbox::Heartbeat{"w"},
+                 outbox::Confirm{first | 1, 1}, outbox::Confirm{first | 2, 1},
+                 outbox::Fail{first | 2, 2, true, "never"}, outbox::Fail{first | 3, 2, true, "no"},
+                 outbox::Advance{"c", 0, 1}, outbox::Replay{0, 1}, outbox::Purge{first | 3},
+                 outbox::Drain{"w"}, outbox::StationClosed{3}, outbox::RemoveWorker{"w"},
+                 outbox::RemoveCursor{"c"}, outbox::Commit{{{"e", 9, {}, true}}, {}}}),
+            8142142610365431508U);
+}
+
+TEST(ServiceBytes, OfAVectorClockStand) {
+  CausalityConfig config;
+  config.self = 1;
+  config.members_max = 4;
+  config.buffer_max = 4;
+  config.log_max = 8;
+  config.readers_max = 2;
+  config.barriers_max = 2;
+  EXPECT_EQ(
+      story<VectorClockCausality>(
+          config,
+          {causal::AddMember{2}, causal::AddMember{3}, causal::Reserve{1, 9},
+           causal::Reconstruct{{{{2, 3}}, {}}}, causal::AddReader{5}, causal::Emit{bytes("pay")},
+           causal::Receive{2, 5, 0, {{1, 1}, {2, 5}}, bytes("load")},
+           causal::Receive{2, 4, 0, {{2, 4}}, {}}, causal::Hear{{{2, {{1, 1}, {2, 5}}}}},
+           causal::Wait{7, {{3, 1}}, ms(500)}, causal::Wait{8, {{3, 2}}, Nanos{0}},
+           causal::Cancel{8}, causal::Advance{5, 1}, causal::Stamp{},
+           causal::HearStamp{HybridStamp{200, 4}.word()}, causal::AddReader{6},
+           causal::RemoveReader{6}, causal::RemoveMember{3}, causal::Emit{}}),
+      6955965778952753258U);
 }
 
 }  // namespace

@@ -3,7 +3,9 @@
 #include "engine/coordination/circuit_breaker.hpp"
 #include "engine/coordination/exactly_once_queue.hpp"
 #include "engine/coordination/federation_router.hpp"
+#include "engine/coordination/outbox.hpp"
 #include "engine/coordination/throttle_governor.hpp"
+#include "engine/coordination/vector_clock.hpp"
 #include "tests/engine/coordination/service_kit.hpp"
 
 namespace mesh::coordination {
@@ -102,8 +104,9 @@ TEST(JournaledService, ReplaysTicks) {
 
 template <class Service>
 class EveryRoom : public ::testing::Test {};
-using Rooms = ::testing::Types<BackpressureController, CircuitBreaker, ExactlyOnceQueue,
-                               FederationRouter, AdaptiveThrottleGovernor>;
+using Rooms =
+    ::testing::Types<BackpressureController, CircuitBreaker, ExactlyOnceQueue, FederationRouter,
+                     AdaptiveThrottleGovernor, Outbox, VectorClockCausality>;
 TYPED_TEST_SUITE(EveryRoom, Rooms);
 
 TYPED_TEST(EveryRoom, RefusesInstantsThatCannotBe) {
