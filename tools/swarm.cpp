@@ -47,8 +47,9 @@ Examples:
   mesh swarm --agents 300 --processes 1 --profile local --seed 7 --dir /dev/shm/mine
 )";
 
-// A turn costs some 20 us. Where processes share a processor, each has it more seldom.
-constexpr Nanos kTurnSpacing{50 * kNsPerUs};
+// A turn costs some 20 us, most of it the kernel's. Where processes share a processor, each has it
+// more seldom.
+constexpr Nanos kTurnSpacing{100 * kNsPerUs};
 
 struct Options {
   SwarmCommandText text;
@@ -112,6 +113,7 @@ Result<ExitCode> run_share(const Options& options, Request request) {
     MESH_TRY(const std::uint64_t cpu, whole_number({"--avoid-cpu", 0, 1'023}, options.avoid_cpu));
     MESH_TRY(const std::vector<int> cpus, cpus_without(static_cast<int>(cpu)));
     MESH_CHECK_OK(stay_on(cpus));
+    request.process.fifo_priority = 1;  // the engine is elsewhere: nothing of the mesh's waits
   }
   MESH_TRY(const std::vector<int> cpus, sched::allowed_cpus());
   request.process.spacing =

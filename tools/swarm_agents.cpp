@@ -15,20 +15,17 @@ Result<SwarmAgents> SwarmAgents::create(const SwarmPopulation& population,
                 fmt::format("swarm: {} agents that hold {} deliveries; both must be at least 1",
                             options.share.count, options.capacity));
   }
-  MESH_TRY(sched::TimingWheel wheel, sched::TimingWheel::create({.capacity = options.capacity,
-                                                                 .operations = options.capacity,
-                                                                 .start_ns = options.start_ns}));
-  return SwarmAgents(population, options, std::move(wheel));
+  return SwarmAgents(population, options);
 }
 
-SwarmAgents::SwarmAgents(const SwarmPopulation& population, const SwarmAgentsOptions& options,
-                         sched::TimingWheel wheel)
+SwarmAgents::SwarmAgents(const SwarmPopulation& population, const SwarmAgentsOptions& options)
     : population_(population),
       share_(options.share),
-      wheel_(std::move(wheel)),
+      capacity_(options.capacity),
       agents_(options.share.count),
-      held_(options.capacity),
+      queue_depth_(options.share.count),
       free_(options.capacity) {
+  held_.reserve(capacity_);
   for (std::uint32_t i = 0; i < share_.count; ++i) {
     agents_[i].drawn = population_.agent(share_.first + i);
   }
@@ -38,29 +35,31 @@ SwarmAgents::SwarmAgents(const SwarmPopulation& population, const SwarmAgentsOpt
 
 std::uint32_t SwarmAgents::accept(std::uint32_t index, double weight,
                                   std::int64_t sent_ns) noexcept {
-  Agent& agent = agents_[local(index)];
+  const std::size_t at = local(index);
   if (free_.empty()) return kFull;
+  Agent& agent = agents_[at];
   const DeliveryDraw drawn = population_.delivery(
       index, agent.drawn,
-      {.delivery = agent.deliveries, .queue_depth = agent.queue_depth, .weight = weight});
+      {.delivery = agent.deliveries, .queue_depth = queue_depth_[at], .weight = weight});
   ++agent.deliveries;
-  ++agent.queue_depth;
+  ++queue_depth_[at];
   const std::uint32_t ticket = free_.back();
   free_.pop_back();
   const std::int64_t arrival_ns = sent_ns + drawn.delay_ns;
-  held_[ticket] = {index, drawn.outcome, arrival_ns};
-  const sched::Scheduled scheduled = wheel_.schedule({ticket, 0, arrival_ns + drawn.processing_ns});
-  MESH_ASSERT(scheduled.status == sched::ScheduleStatus::kScheduled);
+  held_.push_back({arrival_ns + drawn.processing_ns, arrival_ns, ticket,
+                   static_cast<std::uint32_t>(at), drawn.outcome});
+  std::push_heap(held_.begin(), held_.end());
   return ticket;
 }
 
-SwarmAnswer SwarmAgents::finish(std::uint32_t ticket, std::int64_t now_ns) noexcept {
-  const Held& held = held_[ticket];
-  Agent& agent = agents_[local(held.index)];
-  MESH_ASSERT(agent.queue_depth > 0);
-  --agent.queue_depth;
-  free_.push_back(ticket);
-  return {ticket, held.outcome, held.arrival_ns, now_ns};
+SwarmAnswer SwarmAgents::finish_next(std::int64_t now_ns) noexcept {
+  std::pop_heap(held_.begin(), held_.end());
+  const Held next = held_.back();
+  held_.pop_back();
+  MESH_ASSERT(queue_depth_[next.local] > 0);
+  --queue_depth_[next.local];
+  free_.push_back(next.ticket);
+  return {next.ticket, next.outcome, next.arrival_ns, now_ns};
 }
 
 }  // namespace mesh::tools

@@ -8,7 +8,10 @@
 // agents stand for machines of their own, which do not wait for this one's processor. So received
 // is as drawn. finished is the turn in which the answer was really given: as late as the pump was.
 //
-// Invariants  held() + free tickets == capacity; each held ticket has one timer
+// A process wakes for a handful of answers at a time, in turn with others on its processor, and
+// finds its cache taken: so all that an answer needs stands in its place in the heap.
+//
+// Invariants  held() + free tickets == capacity; each held ticket is once in the heap
 //             sum of queue depths == held()
 // Callers     one thread, a process's pump. It reads the clock once a turn and passes `now`.
 // Progress    bounded by `limit`; no allocation after create().
@@ -19,8 +22,8 @@
 #include <cstdint>
 #include <vector>
 
-#include "sched/timing_wheel.hpp"
 #include "shm/base/assert.hpp"
+#include "shm/base/nanos.hpp"
 #include "shm/base/result.hpp"
 #include "tools/swarm_population.hpp"
 
@@ -37,13 +40,12 @@ struct SwarmAnswer {
 struct SwarmAgentsOptions {
   SwarmShare share;            // which of the population live here
   std::uint32_t capacity = 0;  // deliveries held at once
-  std::int64_t start_ns = 0;
 };
 
 class SwarmAgents {
  public:
   static constexpr std::uint32_t kFull = UINT32_MAX;
-  static constexpr std::int64_t kNever = sched::TimingWheel::kNever;
+  static constexpr std::int64_t kNever = INT64_MAX;
 
   [[nodiscard]] static Result<SwarmAgents> create(const SwarmPopulation& population,
                                                   const SwarmAgentsOptions& options);
@@ -56,45 +58,52 @@ class SwarmAgents {
   // more that is due already.
   template <class Answer>
   bool advance(std::int64_t now_ns, std::uint32_t limit, Answer&& answer) {
-    const sched::Advanced advanced = wheel_.advance(
-        now_ns, limit,
-        [&](const sched::WheelEntry& entry) { answer(finish(entry.operation, now_ns)); });
-    return advanced.more || next_due_ns() <= now_ns;
+    for (; limit != 0 && next_due_ns() <= now_ns; --limit) answer(finish_next(now_ns));
+    return next_due_ns() <= now_ns;
   }
 
-  [[nodiscard]] std::int64_t next_due_ns() const noexcept { return wheel_.next_due_ns(); }
-  [[nodiscard]] std::uint32_t held() const noexcept { return wheel_.size(); }
-  [[nodiscard]] std::uint32_t capacity() const noexcept { return wheel_.capacity(); }
+  [[nodiscard]] std::int64_t next_due_ns() const noexcept {
+    return held_.empty() ? kNever : held_.front().due_ns;
+  }
+  [[nodiscard]] std::uint32_t held() const noexcept {
+    return static_cast<std::uint32_t>(held_.size());
+  }
+  [[nodiscard]] std::uint32_t capacity() const noexcept { return capacity_; }
   [[nodiscard]] std::uint32_t queue_depth(std::uint32_t index) const noexcept {
-    return agents_[local(index)].queue_depth;
+    return queue_depth_[local(index)];
   }
 
  private:
   struct Agent {
     AgentDraw drawn;
     std::uint32_t deliveries = 0;
-    std::uint32_t queue_depth = 0;
   };
   struct Held {
-    std::uint32_t index = 0;
-    DeliveryOutcome outcome = DeliveryOutcome::ready;
+    std::int64_t due_ns = 0;
     std::int64_t arrival_ns = 0;
+    std::uint32_t ticket = 0;
+    std::uint32_t local = 0;  // the agent's place in this share
+    DeliveryOutcome outcome = DeliveryOutcome::ready;
+    // Of two the later one sinks. No ticket is held twice: no two are equal.
+    friend bool operator<(const Held& a, const Held& b) noexcept {
+      return a.due_ns != b.due_ns ? a.due_ns > b.due_ns : a.ticket > b.ticket;
+    }
   };
 
-  SwarmAgents(const SwarmPopulation& population, const SwarmAgentsOptions& options,
-              sched::TimingWheel wheel);
+  SwarmAgents(const SwarmPopulation& population, const SwarmAgentsOptions& options);
 
   [[nodiscard]] std::size_t local(std::uint32_t index) const noexcept {
     MESH_ASSERT(index - share_.first < share_.count);
     return index - share_.first;
   }
-  SwarmAnswer finish(std::uint32_t ticket, std::int64_t now_ns) noexcept;
+  SwarmAnswer finish_next(std::int64_t now_ns) noexcept;
 
   SwarmPopulation population_;
   SwarmShare share_;
-  sched::TimingWheel wheel_;  // an entry's operation is a ticket
+  std::uint32_t capacity_;
   std::vector<Agent> agents_;
-  std::vector<Held> held_;
+  std::vector<std::uint32_t> queue_depth_;
+  std::vector<Held> held_;  // a heap, the next due first; reserved to capacity
   std::vector<std::uint32_t> free_;
 };
 

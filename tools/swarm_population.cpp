@@ -79,9 +79,8 @@ struct Draw {
   }
 };
 
-double log_normal(double mean, double cv, double z) noexcept {
-  const double variance = portable_log(1 + cv * cv);
-  return mean * portable_exp(std::sqrt(variance) * z - variance / 2);
+double log_normal(double mean, double log_variance, double z) noexcept {
+  return mean * portable_exp(std::sqrt(log_variance) * z - log_variance / 2);
 }
 
 std::int64_t nanoseconds(double milliseconds) noexcept {
@@ -119,6 +118,7 @@ AgentDraw SwarmPopulation::agent(std::uint32_t index) const noexcept {
   drawn.rtt_mean_ms =
       draw.uniform(Purpose::rtt, kRttRange[static_cast<std::size_t>(drawn.agent_class)]);
   drawn.cv = draw.uniform(Purpose::cv, kCvRange);
+  drawn.log_variance = portable_log(1 + drawn.cv * drawn.cv);
   drawn.bias = portable_exp(kBiasSigma * draw.normal(Purpose::bias));
   drawn.bias_later = drawn.bias;
   if (draw.uniform(Purpose::changes) < kChangeShare) {
@@ -139,7 +139,7 @@ DeliveryDraw SwarmPopulation::delivery(std::uint32_t index, const AgentDraw& who
   drawn.outcome = outcome_of(draw.uniform(Purpose::outcome));
   if (options_.profile == SwarmProfile::local) return drawn;
   drawn.delay_ns =
-      nanoseconds(log_normal(who.rtt_mean_ms / 2, who.cv, draw.normal(Purpose::delay)));
+      nanoseconds(log_normal(who.rtt_mean_ms / 2, who.log_variance, draw.normal(Purpose::delay)));
   const double noise = std::fmax(1 + kNoiseSigma * draw.normal(Purpose::noise), kNoiseLeast);
   const double bias = context.delivery < options_.change_at ? who.bias : who.bias_later;
   drawn.processing_ns =
@@ -156,9 +156,10 @@ double median_ms(const AgentDraw& agent, double bias, double weight) noexcept {
   constexpr std::size_t kDelayNodes = 64;
   constexpr int kHalvings = 30;
   std::array<double, kDelayNodes> delays{};
+  const double log_variance = portable_log(1 + agent.cv * agent.cv);
   for (std::size_t i = 0; i < kDelayNodes; ++i) {
     const double share = (static_cast<double>(i) + 0.5) / kDelayNodes;
-    delays[i] = log_normal(agent.rtt_mean_ms / 2, agent.cv, normal_quantile(share));
+    delays[i] = log_normal(agent.rtt_mean_ms / 2, log_variance, normal_quantile(share));
   }
   const double work = sched::base_processing_ms(agent.agent_class) * bias * (1 + 0.5 * weight);
   const double deviation = kNoiseSigma * work;

@@ -46,6 +46,7 @@ struct AgentDraw {
   sched::AgentClass agent_class = sched::AgentClass::edge;
   double rtt_mean_ms = 0;  // 0: nothing is held back
   double cv = 0;
+  double log_variance = 0;  // ln(1 + cv^2): of the logarithm of a delay
   double bias = 1;
   double bias_later = 1;  // from delivery change_at on; the same for 99 in 100
 

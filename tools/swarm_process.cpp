@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "queues/prefetch.hpp"
 #include "sched/pinning.hpp"
 #include "shm/base/limits.hpp"
 
@@ -14,6 +15,7 @@ namespace {
 
 constexpr std::uint32_t kHeldPerAgent = 4;
 constexpr std::uint32_t kHeldLeast = 1'024;
+constexpr std::uint32_t kHeldMost = 1U << 22;
 constexpr std::size_t kSilentMost = 65'536;
 constexpr std::uint32_t kAnswersATurn = 1'024;
 constexpr std::size_t kDeliveriesATurn = 256;
@@ -35,11 +37,9 @@ Result<std::unique_ptr<SwarmProcess>> SwarmProcess::start(const SwarmProcessOpti
                                                        .wait = {queues::WaitPolicy::kPark},
                                                        .engine_patience = kEnginePatience}));
   const std::uint32_t capacity =
-      std::min(std::max(options.share.count * kHeldPerAgent, kHeldLeast), kMaxWheelEntries);
-  MESH_TRY(SwarmAgents agents,
-           SwarmAgents::create(
-               SwarmPopulation(options.population),
-               {.share = options.share, .capacity = capacity, .start_ns = to_ns(station->now())}));
+      std::min(std::max(options.share.count * kHeldPerAgent, kHeldLeast), kHeldMost);
+  MESH_TRY(SwarmAgents agents, SwarmAgents::create(SwarmPopulation(options.population),
+                                                   {.share = options.share, .capacity = capacity}));
   auto process = std::unique_ptr<SwarmProcess>(
       new SwarmProcess(options, std::move(station), std::move(agents)));
   MESH_CHECK_OK(process->enrol(options));
@@ -50,9 +50,12 @@ SwarmProcess::SwarmProcess(const SwarmProcessOptions& options,
                            std::unique_ptr<engine::Station> station, SwarmAgents agents)
     : share_(options.share),
       spacing_(options.spacing),
+      fifo_priority_(options.fifo_priority),
       station_(std::move(station)),
       agents_(std::move(agents)),
-      replies_(agents_.capacity()) {}
+      replies_(agents_.capacity()) {
+  finished_.reserve(kAnswersATurn);
+}
 
 Status SwarmProcess::enrol(const SwarmProcessOptions& options) {
   const SwarmPopulation population(options.population);
@@ -68,7 +71,9 @@ Status SwarmProcess::enrol(const SwarmProcessOptions& options) {
 
 Status SwarmProcess::run(const StopSignals& stop) {
   // A timer of ours that is late makes an agent late. What cannot be had is done without.
-  static_cast<void>(sched::prepare_thread({}));
+  sched::ThreadOptions rights;
+  rights.fifo_priority = fifo_priority_;
+  static_cast<void>(sched::prepare_thread(rights));
   while (!stop.requested()) {
     if (turn()) continue;
     if (station_->is_lost()) return tl::unexpected<Error>(station_->lost_reason());
@@ -96,8 +101,11 @@ void SwarmProcess::nap(HostTime now) {
 bool SwarmProcess::turn() {
   turned_ns_ = to_ns(station_->now());
   // What is answered here leaves with this turn's poll.
-  const bool more = agents_.advance(turned_ns_, kAnswersATurn,
-                                    [&](const SwarmAnswer& answer) { finish(answer); });
+  const bool more = agents_.advance(turned_ns_, kAnswersATurn, [&](const SwarmAnswer& answer) {
+    queues::prefetch_for_writing(&replies_[answer.ticket]);  // where nobody looked since it came
+    finished_.push_back(answer);
+  });
+  answer_finished();
   const std::size_t room =
       std::min<std::size_t>(kDeliveriesATurn, agents_.capacity() - agents_.held());
   const std::size_t polled =
@@ -115,7 +123,12 @@ void SwarmProcess::take(const engine::Delivery& delivery, engine::Reply reply) {
   replies_[ticket] = std::move(reply);
 }
 
-void SwarmProcess::finish(const SwarmAnswer& answer) {
+void SwarmProcess::answer_finished() {
+  for (const SwarmAnswer& answer : finished_) this->answer(answer);
+  finished_.clear();
+}
+
+void SwarmProcess::answer(const SwarmAnswer& answer) {
   engine::Reply reply = std::move(replies_[answer.ticket]);
   engine::Answer given = engine::Answer::ready();
   switch (answer.outcome) {
@@ -129,7 +142,7 @@ void SwarmProcess::finish(const SwarmAnswer& answer) {
       break;
   }
   reply.received_at(from_ns(answer.received_ns));
-  reply.answer(given);
+  station_->answer(std::move(reply), given);
 }
 
 void SwarmProcess::keep_silent(engine::Reply reply) {

@@ -26,7 +26,10 @@ struct SwarmProcessOptions {
   PopulationOptions population;
   SwarmShare share;
   // Turns are at least so far apart while agents are at work, and they late by up to that.
-  Nanos spacing{50 * kNsPerUs};
+  Nanos spacing{100 * kNsPerUs};
+  // Of run()'s thread, where it may; 0: as all others. An agent stands for a machine of its own,
+  // which no compiler on this one makes wait.
+  int fifo_priority = 0;
 };
 
 class SwarmProcess {
@@ -46,15 +49,18 @@ class SwarmProcess {
   Status enrol(const SwarmProcessOptions& options);
   void nap(HostTime now);
   void take(const engine::Delivery& delivery, engine::Reply reply);
-  void finish(const SwarmAnswer& answer);
+  void answer_finished();
+  void answer(const SwarmAnswer& answer);
   void keep_silent(engine::Reply reply);
 
   SwarmShare share_;
   Nanos spacing_;
+  int fifo_priority_;
   std::int64_t turned_ns_ = 0;
   std::unique_ptr<engine::Station> station_;
   SwarmAgents agents_;
   std::vector<engine::Reply> replies_;  // by ticket
+  std::vector<SwarmAnswer> finished_;   // of this turn, not yet answered
   std::vector<engine::Reply> silent_;   // a circle: a Reply that goes unanswered says so
   std::size_t silent_next_ = 0;
   std::vector<AgentId> ids_;

@@ -2,15 +2,11 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
-#include <string>
-
-#include "engine/coordination/blocks/service_form.hpp"
+#include <utility>
 
 namespace mesh::coordination {
 namespace {
 
-constexpr SnapshotKind kKind{"backpressure_controller", 1};
 constexpr std::uint32_t kPpm = 1'000'000;
 constexpr std::uint32_t kCritical = kPressurePriorities - 1;
 constexpr std::array<std::string_view, 3> kPresets{"default", "strict", "latency"};
@@ -51,43 +47,36 @@ Result<BackpressureConfig> BackpressureConfig::preset(std::string_view name) {
 }
 
 Status BackpressureController::validate(const Config& config) {
-  const auto bad = [](std::string_view field) {
-    std::string sentence("backpressure: ");
-    sentence += field;
-    return fail(Errc::invalid_config, std::move(sentence));
-  };
-  if (config.watermark_high <= config.watermark_low) return bad("watermark_high is not above low");
-  if (config.watermark_high > UINT32_MAX / 2) return bad("watermark_high is above 2147483647");
-  if (config.limit() < config.watermark_high) return bad("hard_limit is below watermark_high");
   const double rate = config.throttle_rate_per_s;
-  if (!(rate >= 0 && rate <= kRateMax)) return bad("throttle_rate_per_s is outside 0..1e9");
-  if (!GcraBucket::is_valid(rate > 0 ? rate : 1, config.throttle_burst)) {
-    return bad("throttle_burst and the rate make no bucket");
-  }
   const auto& shed = config.shed_start_ppm;
-  if (!std::is_sorted(shed.begin(), shed.end()) || shed.back() > kPpm) {
-    return bad("shed_start_ppm falls with the priority, or is above 1000000");
-  }
-  if (!(config.drain_alpha > 0 && config.drain_alpha <= 1))
-    return bad("drain_alpha is outside 0..1");
-  if (config.drain_sample_ns.count() <= 0) return bad("drain_sample_ns is not above 0");
-  if (config.codel_target_ns.count() <= 0 || config.codel_interval_ns.count() <= 0) {
-    return bad("codel_target_ns or codel_interval_ns is not above 0");
-  }
-  return {};
+  const std::array checks{
+      Check{config.watermark_high > config.watermark_low, "watermark_high is not above low"},
+      Check{config.watermark_high <= UINT32_MAX / 2, "watermark_high is above 2147483647"},
+      Check{config.limit() >= config.watermark_high, "hard_limit is below watermark_high"},
+      Check{rate >= 0 && rate <= kRateMax, "throttle_rate_per_s is outside 0..1e9"},
+      Check{GcraBucket::is_valid(rate > 0 ? rate : 1, config.throttle_burst),
+            "throttle_burst and the rate make no bucket"},
+      Check{std::is_sorted(shed.begin(), shed.end()) && shed.back() <= kPpm,
+            "shed_start_ppm falls with the priority, or is above 1000000"},
+      Check{config.drain_alpha > 0 && config.drain_alpha <= 1, "drain_alpha is outside 0..1"},
+      Check{is_positive_duration(config.drain_sample_ns),
+            "drain_sample_ns is outside 1 ns..36 years"},
+      Check{is_positive_duration(config.codel_target_ns) &&
+                is_positive_duration(config.codel_interval_ns),
+            "codel_target_ns or codel_interval_ns is outside 1 ns..36 years"},
+      events_in_range(config),
+  };
+  return all_hold(Errc::invalid_config, checks);
 }
 
 BackpressureController::BackpressureController(const Config& config, std::uint64_t /*seed*/)
-    : config_(config),
+    : ServiceForm(config),
       rate_(credit_of(config).rate_per_s),
       credits_(credit_of(config)),
-      codel_(config.codel_target_ns.count(), config.codel_interval_ns.count()),
-      events_(config.events_max) {}
+      codel_(config.codel_target_ns.count(), config.codel_interval_ns.count()) {}
 
 BackpressureController::Reply BackpressureController::refuse(Errc code) noexcept {
-  ++counters_.refused;
-  Reply reply;
-  reply.code = code;
+  Reply reply = ServiceForm::refuse(code);
   reply.state = state_;
   return reply;
 }
@@ -151,12 +140,8 @@ void BackpressureController::enter(PressureState state, std::int64_t now_ns) noe
   ++counters_.transitions;
   if (was_on == is_on) return;
   if (!is_on) credits_.void_all(now_ns);  // nobody needs them; the bucket starts as it stands
-  EventRecord event;
-  event.t_ns = now_ns;
-  event.kind = static_cast<std::uint16_t>(is_on ? Event::on : Event::off);
-  event.severity = is_on ? Severity::warning : Severity::info;
-  event.a = depth_;
-  events_.emit(event);
+  emit(is_on ? Event::on : Event::off, is_on ? Severity::warning : Severity::info, now_ns,
+       {depth_});
 }
 
 void BackpressureController::sample_drain(std::uint64_t drained, std::int64_t now_ns) noexcept {
@@ -225,8 +210,8 @@ BackpressureController::Reply BackpressureController::apply(const Command& comma
   ++counters_.commands;
   if (!ServiceClock::is_valid(now)) return refuse(Errc::invalid_argument);
   if (const auto* seen = std::get_if<pressure::Observe>(&command)) {
-    return seen->depth > UINT32_MAX ? refuse(Errc::invalid_argument)
-                                    : observe(seen->depth, seen->drained, now);
+    return seen->depth > kDepthMax ? refuse(Errc::invalid_argument)
+                                   : observe(seen->depth, seen->drained, now);
   }
   if (const auto* wanted = std::get_if<pressure::WantCredit>(&command)) return want(*wanted, now);
   if (const auto* spent = std::get_if<pressure::ReportSpent>(&command)) {
@@ -274,113 +259,21 @@ void BackpressureController::load_state(StateReader& reader) {
   codel_.load(reader);
 }
 
-Snapshot BackpressureController::snapshot() const {
-  StateWriter writer;
-  save_state(writer);
-  clock_.save(writer);
-  save_counters(counters_, writer);
-  return seal_snapshot(kKind, writer.bytes());
-}
-
-Result<BackpressureController> BackpressureController::restore(const Config& config,
-                                                               const Snapshot& snapshot) {
-  MESH_CHECK_OK(validate(config));
-  MESH_TRY(const auto body, open_snapshot(kKind, snapshot.bytes));
-  BackpressureController controller(config);
-  StateReader reader(body);
-  controller.load_state(reader);
-  controller.clock_.load(reader);
-  load_counters(controller.counters_, reader);
-  MESH_CHECK_OK(reader.finish("backpressure: snapshot"));
-  MESH_CHECK_OK(controller.verify());
-  return controller;
-}
-
-std::uint64_t BackpressureController::state_hash() const {
-  StateWriter writer;
-  save_state(writer);
-  return checksum(writer.bytes());
-}
-
 Status BackpressureController::verify() const {
-  const auto bad = [](std::string_view what) {
-    std::string sentence("backpressure: ");
-    sentence += what;
-    return fail(Errc::corrupt, std::move(sentence));
-  };
   const auto& sums = counters_;
-  if (sums.offered != sums.accepted + sums.shed + sums.rate_refused + sums.blocked) {
-    return bad("offered is not accepted + shed + rate_refused + blocked");
-  }
-  if ((state_ == PressureState::blocked) != (depth_ >= config_.limit())) {
-    return bad("blocked does not follow the depth");
-  }
-  if (state_ == PressureState::accepting && depth_ >= config_.watermark_high) {
-    return bad("accepting at the high mark");
-  }
-  if (state_ == PressureState::throttling && depth_ <= config_.watermark_low) {
-    return bad("throttling at the low mark");
-  }
-  if (!credits_.audit().is_balanced()) return bad("credits do not add up");
-  if (!(rate_ >= 0 && rate_ <= kRateMax) || !(drain_rate_ >= 0)) return bad("an impossible rate");
-  return {};
-}
-
-void BackpressureController::encode(const Command& command, StateWriter& writer) {
-  writer.put(static_cast<std::uint8_t>(command.index()));
-  if (const auto* seen = std::get_if<pressure::Observe>(&command)) {
-    writer.put(seen->depth);
-    writer.put(seen->drained);
-  } else if (const auto* offer = std::get_if<pressure::ShouldAccept>(&command)) {
-    writer.put(offer->priority);
-  } else if (const auto* wanted = std::get_if<pressure::WantCredit>(&command)) {
-    writer.put(wanted->station);
-    writer.put(wanted->count);
-  } else if (const auto* spent = std::get_if<pressure::ReportSpent>(&command)) {
-    writer.put(spent->station);
-    writer.put(spent->count);
-  } else if (const auto* gone = std::get_if<pressure::StationClosed>(&command)) {
-    writer.put(gone->station);
-  }
-}
-
-BackpressureController::Command BackpressureController::decode_command(StateReader& reader) {
-  Command command = command_of_index<Command>(reader);
-  if (auto* seen = std::get_if<pressure::Observe>(&command)) {
-    reader.get(seen->depth);
-    reader.get(seen->drained);
-  } else if (auto* offer = std::get_if<pressure::ShouldAccept>(&command)) {
-    reader.get(offer->priority);
-  } else if (auto* wanted = std::get_if<pressure::WantCredit>(&command)) {
-    reader.get(wanted->station);
-    reader.get(wanted->count);
-  } else if (auto* spent = std::get_if<pressure::ReportSpent>(&command)) {
-    reader.get(spent->station);
-    reader.get(spent->count);
-  } else if (auto* gone = std::get_if<pressure::StationClosed>(&command)) {
-    reader.get(gone->station);
-  }
-  return command;
-}
-
-void BackpressureController::encode(const Reply& reply, StateWriter& writer) {
-  writer.put(reply.code);
-  writer.put(reply.refusal);
-  writer.put(reply.state);
-  writer.put(reply.retry_after);
-  writer.put(reply.grant.granted);
-  writer.put(reply.grant.expires_ns);
-}
-
-BackpressureController::Reply BackpressureController::decode_reply(StateReader& reader) {
-  Reply reply;
-  reader.get(reply.code);
-  reply.refusal = reader.get_enum(Refusal::no_credit);
-  reply.state = reader.get_enum(PressureState::blocked);
-  reader.get(reply.retry_after);
-  reader.get(reply.grant.granted);
-  reader.get(reply.grant.expires_ns);
-  return reply;
+  const std::array checks{
+      Check{sums.offered == sums.accepted + sums.shed + sums.rate_refused + sums.blocked,
+            "offered is not accepted + shed + rate_refused + blocked"},
+      Check{(state_ == PressureState::blocked) == (depth_ >= config_.limit()),
+            "blocked does not follow the depth"},
+      Check{state_ != PressureState::accepting || depth_ < config_.watermark_high,
+            "accepting at the high mark"},
+      Check{state_ != PressureState::throttling || depth_ > config_.watermark_low,
+            "throttling at the low mark"},
+      Check{credits_.audit().is_balanced(), "credits do not add up"},
+      Check{rate_ >= 0 && rate_ <= kRateMax && drain_rate_ >= 0, "an impossible rate"},
+  };
+  return all_hold(Errc::corrupt, checks);
 }
 
 }  // namespace mesh::coordination

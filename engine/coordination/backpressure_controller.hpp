@@ -4,8 +4,7 @@
 //   accepting --depth >= high--> throttling --depth >= hard_limit--> blocked
 //       ^------ depth <= low --------|  ^------- depth < hard_limit -----|
 //
-// Callers     one thread, the one that admits to the queue. Any process may read what view()
-//             publishes.
+// Callers     one thread, the one that admits to the queue. Any process may read view()'s word.
 // Progress    wait-free.  Cost  should_accept: accepting 4 ns, throttling 25 ns. No allocation.
 // Units       depths and marks in messages, never fractions; pressure in ppm of (low, hard_limit).
 // If the      sender never looks at the view: the owner of the queue asks again when it delivers,
@@ -13,7 +12,8 @@
 // lies
 // Invariants  offered == accepted + shed + rate_refused + blocked. Priority k accepted, so is k + 1
 //             in the same state. A message is admitted only below hard_limit.
-// Errors      validate -> invalid_config. priority > 3, now < 0 -> invalid_argument.
+// Errors      validate -> invalid_config. priority > 3, a depth beyond 32 bits, an
+//             instant that cannot be -> invalid_argument.
 // Source      watermark hysteresis; shedding by priority after RED (Floyd & Jacobson 1993); preset
 //             latency: CoDel on how long messages wait (RFC 8289).
 #pragma once
@@ -28,7 +28,7 @@
 #include "engine/coordination/blocks/credit_pool.hpp"
 #include "engine/coordination/blocks/gcra_bucket.hpp"
 #include "engine/coordination/blocks/refusal.hpp"
-#include "engine/coordination/blocks/service_clock.hpp"
+#include "engine/coordination/blocks/service_form.hpp"
 #include "engine/coordination/service.hpp"
 
 namespace mesh::coordination {
@@ -36,6 +36,7 @@ namespace mesh::coordination {
 inline constexpr std::uint32_t kPressurePriorities = 4;  // 0 background .. 3 critical
 
 enum class PressureState : std::uint8_t { accepting, throttling, blocked };
+constexpr PressureState last_of(PressureState) noexcept { return PressureState::blocked; }
 [[nodiscard]] std::string_view to_string(PressureState state) noexcept;
 
 struct BackpressureConfig {
@@ -123,24 +124,23 @@ struct PressureActions {
   bool view_changed = false;
 };
 
-class BackpressureController {
+using PressureCommand =
+    std::variant<pressure::Observe, pressure::ShouldAccept, pressure::WantCredit,
+                 pressure::ReportSpent, pressure::StationClosed>;
+
+class BackpressureController final
+    : public ServiceForm<BackpressureController, BackpressureConfig, PressureCommand, PressureReply,
+                         PressureCounters, PressureActions> {
  public:
-  using Config = BackpressureConfig;
-  using Command = std::variant<pressure::Observe, pressure::ShouldAccept, pressure::WantCredit,
-                               pressure::ReportSpent, pressure::StationClosed>;
-  using Reply = PressureReply;
-  using Counters = PressureCounters;
-  using Actions = PressureActions;
   enum class Event : std::uint16_t { on = 1, off = 2 };  // backpressure:on/off; a: depth
 
   static Status validate(const Config& config);
   explicit BackpressureController(const Config& config, std::uint64_t seed = 0);
-  static Result<BackpressureController> restore(const Config& config, const Snapshot& snapshot);
 
   Reply should_accept(std::uint32_t priority, Nanos now) noexcept {
     ++counters_.commands;
     const bool plain = state_ == PressureState::accepting && priority < kPressurePriorities;
-    if (plain && now.count() >= clock_.last_ns()) [[likely]] {
+    if (plain && clock_.goes_on(now)) [[likely]] {
       clock_.at(now);
       ++counters_.offered;
       ++counters_.accepted;
@@ -150,13 +150,12 @@ class BackpressureController {
   }
   // Library use, where there is no ring to read: the controller counts for itself.
   Reply on_enqueue(std::uint64_t count, Nanos now) noexcept {
-    return observe(depth_ + count, 0, now);
+    return apply(pressure::Observe{count > kDepthMax ? UINT64_MAX : depth_ + count, 0}, now);
   }
   Reply on_dequeue(std::uint64_t count, Nanos now) noexcept {
-    return observe(count < depth_ ? depth_ - count : 0, count, now);
+    return apply(pressure::Observe{count < depth_ ? depth_ - count : 0, count}, now);
   }
-  // True: the message that has just left has waited so long that it should be shed (preset
-  // latency).
+  // True: what has just left waited so long that it should be shed (preset latency).
   [[nodiscard]] bool should_shed(Nanos sojourn, Nanos now) noexcept;
   Reply apply(const Command& command, Nanos now) noexcept;
   void tick(Nanos now, Actions& out) noexcept;
@@ -174,19 +173,14 @@ class BackpressureController {
   [[nodiscard]] PressureView view() const noexcept;
   [[nodiscard]] CreditAudit audit() const noexcept { return credits_.audit(); }
 
-  [[nodiscard]] Snapshot snapshot() const;
-  [[nodiscard]] std::uint64_t state_hash() const;
   [[nodiscard]] Status verify() const;
-  [[nodiscard]] const Counters& counters() const noexcept { return counters_; }
-  [[nodiscard]] const EventLog& events() const noexcept { return events_; }
-
-  static void encode(const Command& command, StateWriter& writer);
-  static void encode(const Reply& reply, StateWriter& writer);
-  static Command decode_command(StateReader& reader);
-  static Reply decode_reply(StateReader& reader);
 
  private:
-  Reply refuse(Errc code) noexcept;
+  friend ServiceForm;
+  static constexpr std::uint64_t kDepthMax = UINT32_MAX;  // 32 bits of the view
+  static constexpr SnapshotKind kKind{"backpressure_controller", 1};
+  static constexpr std::string_view kWho = "backpressure";
+  Reply refuse(Errc code) noexcept;  // with the state
   Reply reject(Refusal refusal, Nanos retry_after) noexcept;
   Reply decide(std::uint32_t priority, Nanos now) noexcept;
   Reply observe(std::uint64_t depth, std::uint64_t drained, Nanos now) noexcept;
@@ -200,17 +194,13 @@ class BackpressureController {
 
   PressureState state_ = PressureState::accepting;
   bool view_changed_ = true;
-  ServiceClock clock_;
-  PressureCounters counters_;
   std::uint64_t depth_ = 0;
-  Config config_;
   double drain_rate_ = 0;  // EWMA; 0: nothing measured yet
   double rate_ = 1;
   std::uint64_t drained_ = 0;          // in this sample
   std::int64_t sample_begin_ns_ = -1;  // below 0: nothing seen yet
   CreditPool credits_;  // its bucket is the bucket: granted and admitted units come from one place
   Codel codel_;
-  EventLog events_;
 };
 
 static_assert(DurableService<BackpressureController>);

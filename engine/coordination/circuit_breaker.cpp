@@ -25,12 +25,11 @@ std::int64_t open_backoff_ns(const CircuitBreakerConfig& config, std::uint32_t t
 }
 
 CircuitBreaker::CircuitBreaker(const Config& config, std::uint64_t seed)
-    : rates_on_(config.failure_rate_ppm != 0 || config.slow_call_ns.count() != 0),
+    : ServiceForm(config),
+      rates_on_(config.failure_rate_ppm != 0 || config.slow_call_ns.count() != 0),
       window_(config.window_ns.count(), config.buckets),
-      config_(config),
       rng_(seed),
-      probes_(config.half_open_probes_max),
-      events_(config.events_max) {}
+      probes_(config.half_open_probes_max) {}
 
 // --- calls -------------------------------------------------------------------------------------
 
@@ -42,9 +41,8 @@ CircuitBreaker::Reply CircuitBreaker::answer(bool ignored) const noexcept {
 }
 
 CircuitBreaker::Reply CircuitBreaker::refuse(Errc code) noexcept {
-  ++counters_.refused;
-  Reply reply = answer();
-  reply.code = code;
+  Reply reply = ServiceForm::refuse(code);
+  reply.state = state_;
   return reply;
 }
 
@@ -212,7 +210,7 @@ CircuitBreaker::Reply CircuitBreaker::record_sums(const breaker::RecordSums& sum
   if (state_ != BreakerState::closed) return answer();
   window_.add_many(now_ns, {total, sums.failed, sums.slow});
   // Which came last is not known: one success anywhere breaks the row.
-  consecutive_ = sums.ok != 0 ? 0 : consecutive_ + sums.failed;
+  consecutive_ = sums.ok != 0 ? 0 : consecutive_ + std::min(sums.failed, UINT32_MAX - consecutive_);
   if (trips_by_count() || trips_by_rate()) trip(now_ns, Nanos{0});
   return answer();
 }
@@ -288,14 +286,8 @@ void CircuitBreaker::enter(BreakerState state, std::int64_t now_ns) noexcept {
   half_open_seen_ = half_open_calls_ = half_open_failed_ = 0;
   ++counters_.transitions;
   view_changed_ = true;
-  EventRecord event;
-  event.t_ns = now_ns;
-  event.kind = static_cast<std::uint16_t>(Event::state_change);
-  event.severity = state == BreakerState::open ? Severity::warning : Severity::info;
-  event.a = static_cast<std::uint64_t>(from);
-  event.b = static_cast<std::uint64_t>(state);
-  event.c = epoch_;
-  events_.emit(event);
+  emit(Event::state_change, state == BreakerState::open ? Severity::warning : Severity::info,
+       now_ns, {static_cast<std::uint64_t>(from), static_cast<std::uint64_t>(state), epoch_});
 }
 
 std::int64_t CircuitBreaker::open_duration() noexcept {
@@ -355,7 +347,7 @@ void CircuitBreaker::tick(Nanos now, Actions& out) noexcept {
 CircuitBreaker::Reply CircuitBreaker::mirror(const breaker::Mirror& other, Nanos now) noexcept {
   const bool mirrored = other.state <= BreakerState::half_open;
   if (!ServiceClock::is_valid(now) || !mirrored || other.epoch > kEpochMask ||
-      other.open_until.count() < 0) {
+      !ServiceClock::is_valid(other.open_until)) {
     return refuse(Errc::invalid_argument);
   }
   const std::int64_t now_ns = clock_.at(now);

@@ -1,5 +1,4 @@
-// CircuitBreaker: stops calls to what is failing, and lets a few through to see whether it still
-// is.
+// CircuitBreaker: stops calls to what fails, and lets a few through to see whether it still does.
 //
 //   permits            closed --a rule fires--> open --open_ns--> half_open --successes--> closed
 //                                                ^------------ a failure, or undecided ------|
@@ -11,15 +10,14 @@
 // Progress    wait-free. allow, record: O(1); a record that starts a new bucket O(buckets).
 // Cost        allow while closed: 3 ns, record: 12 ns. No allocation after construction.
 // Units       Nanos of the host clock; ppm of calls.
-// If the      station with probes dies: station_closed() gives them back at once. A probe that
-//             nobody
+// If the      station with probes dies: StationClosed gives them back at once. A probe that nobody
 // other side  answers: permits opens again after half_open_ns_max, probe_then_ratio lets out
-// another dies,       after probe_retry_ns.
+// dies,       another after probe_retry_ns.
 // or lies     A permit of another epoch, or used twice, changes counters only: a slow call admitted
 //             before the trip can neither close nor re-open.
 // Invariants  allowed + rejected == calls. At most half_open_probes_max probes are out in an epoch.
 //             No permit of an epoch before its open_until.
-// Errors      validate -> invalid_config. record with a negative latency, now < 0 ->
+// Errors      validate -> invalid_config. A negative latency, an instant that cannot be ->
 //             invalid_argument.
 // Source      Nygard, Release It! (2007); resilience4j: count and time windows, slow calls; Envoy.
 //             A limit of probes counts those that are out, successes are counted in total: a count
@@ -38,7 +36,7 @@
 
 #include "engine/coordination/blocks/refusal.hpp"
 #include "engine/coordination/blocks/rng.hpp"
-#include "engine/coordination/blocks/service_clock.hpp"
+#include "engine/coordination/blocks/service_form.hpp"
 #include "engine/coordination/blocks/window_counter.hpp"
 #include "engine/coordination/service.hpp"
 
@@ -47,6 +45,8 @@ namespace mesh::coordination {
 enum class BreakerRecovery : std::uint8_t { permits, probe_then_ratio };
 enum class BreakerState : std::uint8_t { closed, open, half_open, forced_open, disabled };
 enum class CallOutcome : std::uint8_t { ok, fail, timeout, ignored };
+constexpr BreakerState last_of(BreakerState) noexcept { return BreakerState::disabled; }
+constexpr CallOutcome last_of(CallOutcome) noexcept { return CallOutcome::ignored; }
 
 [[nodiscard]] std::string_view to_string(BreakerState state) noexcept;
 
@@ -167,15 +167,14 @@ struct BreakerActions {
   bool view_changed = false;  // publish view() again
 };
 
-class CircuitBreaker {
+using BreakerCommand = std::variant<breaker::Allow, breaker::Record, breaker::RecordSums,
+                                    breaker::ForceOpen, breaker::ForceClose, breaker::Reset,
+                                    breaker::Disable, breaker::StationClosed, breaker::Mirror>;
+
+class CircuitBreaker final
+    : public ServiceForm<CircuitBreaker, CircuitBreakerConfig, BreakerCommand, BreakerReply,
+                         BreakerCounters, BreakerActions> {
  public:
-  using Config = CircuitBreakerConfig;
-  using Command = std::variant<breaker::Allow, breaker::Record, breaker::RecordSums,
-                               breaker::ForceOpen, breaker::ForceClose, breaker::Reset,
-                               breaker::Disable, breaker::StationClosed, breaker::Mirror>;
-  using Reply = BreakerReply;
-  using Counters = BreakerCounters;
-  using Actions = BreakerActions;
   enum class Event : std::uint16_t { state_change = 1 };  // a: from, b: to, c: epoch
 
   static constexpr std::uint32_t kEpochMask = 0x3FFF'FFFF;  // 34 years at one transition a second
@@ -183,11 +182,10 @@ class CircuitBreaker {
 
   static Status validate(const Config& config);
   explicit CircuitBreaker(const Config& config, std::uint64_t seed = 0);
-  static Result<CircuitBreaker> restore(const Config& config, const Snapshot& snapshot);
 
   Reply allow(Nanos now, std::uint32_t station = 0) noexcept {
     ++counters_.commands;
-    if (state_ == BreakerState::closed && now.count() >= clock_.last_ns()) [[likely]] {
+    if (state_ == BreakerState::closed && clock_.goes_on(now)) [[likely]] {
       clock_.at(now);
       ++counters_.calls;
       ++counters_.allowed;
@@ -201,7 +199,7 @@ class CircuitBreaker {
     ++counters_.commands;
     const bool plain = record.outcome == CallOutcome::ok && state_ == BreakerState::closed &&
                        record.permit.epoch == epoch_ && record.latency.count() >= 0;
-    if (plain && now.count() >= clock_.last_ns()) [[likely]] {
+    if (plain && clock_.goes_on(now)) [[likely]] {
       record_success(clock_.at(now), record.latency);
       Reply reply;
       reply.state = state_;
@@ -246,21 +244,12 @@ class CircuitBreaker {
   [[nodiscard]] std::uint32_t trips() const noexcept { return trips_; }
   [[nodiscard]] Nanos open_until() const noexcept { return Nanos{open_until_ns_}; }
   [[nodiscard]] std::uint32_t probes_out() const noexcept { return probes_out_; }
-  [[nodiscard]] const Config& config() const noexcept { return config_; }
-
-  [[nodiscard]] Snapshot snapshot() const;
-  [[nodiscard]] std::uint64_t state_hash() const;
   [[nodiscard]] Status verify() const;
-  [[nodiscard]] const Counters& counters() const noexcept { return counters_; }
-  [[nodiscard]] const EventLog& events() const noexcept { return events_; }
-  [[nodiscard]] std::uint64_t clock_regressions() const noexcept { return clock_.regressions(); }
-
-  static void encode(const Command& command, StateWriter& writer);
-  static void encode(const Reply& reply, StateWriter& writer);
-  static Command decode_command(StateReader& reader);
-  static Reply decode_reply(StateReader& reader);
 
  private:
+  friend ServiceForm;
+  static constexpr SnapshotKind kKind{"circuit_breaker", 1};
+  static constexpr std::string_view kWho = "circuit breaker";
   struct Probe {
     std::uint32_t serial = 0;  // 0: free
     std::uint32_t station = 0;
@@ -338,10 +327,7 @@ class CircuitBreaker {
   bool view_changed_ = true;
   std::uint32_t epoch_ = 0;
   std::uint32_t consecutive_ = 0;
-  ServiceClock clock_;
-  BreakerCounters counters_;
   WindowCounter window_;
-  Config config_;
   std::uint32_t trips_ = 0;  // since it was last closed; stays at 255
   std::int64_t open_until_ns_ = 0;
   std::int64_t entered_ns_ = 0;
@@ -354,11 +340,9 @@ class CircuitBreaker {
   std::uint64_t half_open_failed_ = 0;
   Rng rng_;
   std::vector<Probe> probes_;  // half_open_probes_max of them
-  EventLog events_;
 };
 
-// min(open_ns * multiplier^trips, open_ns_max): how long the trip after `trips` others keeps it
-// open.
+// min(open_ns * multiplier^trips, open_ns_max): for how long the trip after `trips` others opens.
 [[nodiscard]] std::int64_t open_backoff_ns(const CircuitBreakerConfig& config,
                                            std::uint32_t trips) noexcept;
 

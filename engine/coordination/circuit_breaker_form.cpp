@@ -3,13 +3,11 @@
 #include <array>
 #include <string>
 
-#include "engine/coordination/blocks/service_form.hpp"
 #include "engine/coordination/circuit_breaker.hpp"
 
 namespace mesh::coordination {
 namespace {
 
-constexpr SnapshotKind kKind{"circuit_breaker", 1};
 constexpr std::uint32_t kPpm = 1'000'000;
 
 constexpr std::array<std::string_view, 7> kPresets{"agent-call",   "external-api", "assign",
@@ -54,11 +52,6 @@ CircuitBreakerConfig rate_limit() {
   return config;
 }
 
-struct Check {
-  bool holds;
-  std::string_view sentence;
-};
-
 }  // namespace
 
 std::string_view to_string(BreakerState state) noexcept {
@@ -84,37 +77,35 @@ Result<CircuitBreakerConfig> CircuitBreakerConfig::preset(std::string_view name)
 Status CircuitBreaker::validate(const Config& config) {
   const bool has_rule = config.failure_threshold != 0 || config.consecutive_threshold != 0 ||
                         config.failure_rate_ppm != 0 || config.slow_call_ns.count() != 0;
-  const std::array<Check, 17> checks{{
+  const std::array<Check, 18> checks{{
       {has_rule, "no rule is enabled: it could never open"},
       {config.failure_rate_ppm <= kPpm, "failure_rate_ppm is above 1000000"},
       {config.min_calls >= 1, "min_calls is below 1"},
-      {config.slow_call_ns.count() >= 0, "slow_call_ns is below 0"},
+      {is_duration(config.slow_call_ns), "slow_call_ns is outside 0..36 years"},
       {config.slow_rate_ppm >= 1 && config.slow_rate_ppm <= kPpm,
        "slow_rate_ppm is outside 1..1000000"},
-      {config.window_ns.count() >= 10 * kNsPerMs, "window_ns is below 10 ms"},
+      {config.window_ns.count() >= 10 * kNsPerMs && is_duration(config.window_ns),
+       "window_ns is outside 10 ms..36 years"},
       {config.buckets >= 1 && config.buckets <= 64, "buckets is outside 1..64"},
       {config.open_ns.count() > 0, "open_ns is not above 0"},
       {config.open_multiplier >= 1 && config.open_multiplier <= 10,
        "open_multiplier is outside 1..10"},
-      {config.open_ns_max >= config.open_ns, "open_ns_max is below open_ns"},
+      {config.open_ns_max >= config.open_ns && is_duration(config.open_ns_max),
+       "open_ns_max is outside open_ns..36 years"},
       {config.half_open_probes_max >= 1 && config.half_open_probes_max <= kProbesMax,
        "half_open_probes_max is outside 1..4095"},
       {config.success_threshold >= 1 && config.success_threshold <= kProbesMax,
        "success_threshold is outside 1..4095"},
-      {config.half_open_ns_max.count() > 0, "half_open_ns_max is not above 0"},
+      {is_positive_duration(config.half_open_ns_max), "half_open_ns_max is outside 1 ns..36 years"},
       {config.jitter_ppm <= 500'000, "jitter_ppm is above 500000"},
-      {config.probe_retry_ns.count() > 0 && config.half_open_ns.count() > 0,
-       "probe_retry_ns or half_open_ns is not above 0"},
+      {is_positive_duration(config.probe_retry_ns) && is_positive_duration(config.half_open_ns),
+       "probe_retry_ns or half_open_ns is outside 1 ns..36 years"},
       {config.half_open_pass_every >= 1, "half_open_pass_every is below 1"},
       {config.half_open_failure_ppm >= 1 && config.half_open_failure_ppm <= kPpm,
        "half_open_failure_ppm is outside 1..1000000"},
+      events_in_range(config),
   }};
-  for (const auto& check : checks) {
-    if (!check.holds) {
-      return fail(Errc::invalid_config, "circuit breaker: " + std::string(check.sentence));
-    }
-  }
-  return {};
+  return all_hold(Errc::invalid_config, checks);
 }
 
 // --- bytes -------------------------------------------------------------------------------------
@@ -157,33 +148,6 @@ void CircuitBreaker::load_state(StateReader& reader) {
   }
 }
 
-Snapshot CircuitBreaker::snapshot() const {
-  StateWriter writer;
-  save_state(writer);
-  clock_.save(writer);
-  save_counters(counters_, writer);
-  return seal_snapshot(kKind, writer.bytes());
-}
-
-Result<CircuitBreaker> CircuitBreaker::restore(const Config& config, const Snapshot& snapshot) {
-  MESH_CHECK_OK(validate(config));
-  MESH_TRY(const auto body, open_snapshot(kKind, snapshot.bytes));
-  CircuitBreaker breaker(config);
-  StateReader reader(body);
-  breaker.load_state(reader);
-  breaker.clock_.load(reader);
-  load_counters(breaker.counters_, reader);
-  MESH_CHECK_OK(reader.finish("circuit breaker: snapshot"));
-  MESH_CHECK_OK(breaker.verify());
-  return breaker;
-}
-
-std::uint64_t CircuitBreaker::state_hash() const {
-  StateWriter writer;
-  save_state(writer);
-  return checksum(writer.bytes());
-}
-
 Status CircuitBreaker::verify() const {
   const auto taken = std::count_if(probes_.begin(), probes_.end(),
                                    [](const Probe& probe) { return probe.serial != 0; });
@@ -198,77 +162,7 @@ Status CircuitBreaker::verify() const {
       {epoch_ <= kEpochMask && trips_ <= 255, "epoch or trips do not fit the view"},
       {half_open_failed_ <= half_open_calls_, "more failures than calls while half open"},
   }};
-  for (const auto& check : checks) {
-    if (!check.holds) return fail(Errc::corrupt, "circuit breaker: " + std::string(check.sentence));
-  }
-  return {};
-}
-
-void CircuitBreaker::encode(const Command& command, StateWriter& writer) {
-  writer.put(static_cast<std::uint8_t>(command.index()));
-  if (const auto* allow = std::get_if<breaker::Allow>(&command)) writer.put(allow->station);
-  if (const auto* gone = std::get_if<breaker::StationClosed>(&command)) writer.put(gone->station);
-  if (const auto* record = std::get_if<breaker::Record>(&command)) {
-    writer.put(record->permit.epoch);
-    writer.put(record->permit.serial);
-    writer.put(record->outcome);
-    writer.put(record->latency);
-    writer.put(record->retry_after);
-  }
-  if (const auto* sums = std::get_if<breaker::RecordSums>(&command)) {
-    for (const auto value : {sums->epoch, sums->ok, sums->failed, sums->slow}) writer.put(value);
-  }
-  if (const auto* other = std::get_if<breaker::Mirror>(&command)) {
-    writer.put(other->state);
-    writer.put(other->epoch);
-    writer.put(other->open_until);
-  }
-}
-
-CircuitBreaker::Command CircuitBreaker::decode_command(StateReader& reader) {
-  Command command = command_of_index<Command>(reader);
-  if (auto* allow = std::get_if<breaker::Allow>(&command)) reader.get(allow->station);
-  if (auto* gone = std::get_if<breaker::StationClosed>(&command)) reader.get(gone->station);
-  if (auto* record = std::get_if<breaker::Record>(&command)) {
-    reader.get(record->permit.epoch);
-    reader.get(record->permit.serial);
-    record->outcome = reader.get_enum(CallOutcome::ignored);
-    reader.get(record->latency);
-    reader.get(record->retry_after);
-  }
-  if (auto* sums = std::get_if<breaker::RecordSums>(&command)) {
-    for (auto* value : {&sums->epoch, &sums->ok, &sums->failed, &sums->slow}) reader.get(*value);
-  }
-  if (auto* other = std::get_if<breaker::Mirror>(&command)) {
-    other->state = reader.get_enum(BreakerState::disabled);
-    reader.get(other->epoch);
-    reader.get(other->open_until);
-  }
-  return command;
-}
-
-void CircuitBreaker::encode(const Reply& reply, StateWriter& writer) {
-  writer.put(reply.code);
-  writer.put(reply.refusal);
-  writer.put(reply.state);
-  writer.put(reply.is_probe);
-  writer.put(reply.is_ignored);
-  writer.put(reply.permit.epoch);
-  writer.put(reply.permit.serial);
-  writer.put(reply.retry_after);
-}
-
-CircuitBreaker::Reply CircuitBreaker::decode_reply(StateReader& reader) {
-  Reply reply;
-  reader.get(reply.code);
-  reply.refusal = reader.get_enum(Refusal::no_credit);
-  reply.state = reader.get_enum(BreakerState::disabled);
-  reader.get(reply.is_probe);
-  reader.get(reply.is_ignored);
-  reader.get(reply.permit.epoch);
-  reader.get(reply.permit.serial);
-  reader.get(reply.retry_after);
-  return reply;
+  return all_hold(Errc::corrupt, checks);
 }
 
 }  // namespace mesh::coordination

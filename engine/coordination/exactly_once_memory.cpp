@@ -93,6 +93,10 @@ void ExactlyOnceQueue::remember(const IdHash& id) noexcept {
 void ExactlyOnceQueue::rotate(std::int64_t now_ns) noexcept {
   const std::int64_t window = now_ns / config_.dedup_window_ns.count();
   if (window == bloom_window_) return;
+  if (bloom_window_ == kNotKnown) {
+    bloom_window_ = window;
+    return;
+  }
   bloom_.rotate();
   if (window > bloom_window_ + 1) bloom_.rotate();
   bloom_window_ = window;

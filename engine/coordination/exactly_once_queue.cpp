@@ -38,7 +38,7 @@ std::string text_of(const std::vector<std::byte>& bytes) {
 }  // namespace
 
 ExactlyOnceQueue::ExactlyOnceQueue(const Config& config, std::uint64_t seed)
-    : config_(config),
+    : ServiceForm(config),
       queue_(queue_config(config)),
       store_(config.store_bytes),
       index_(config.dedup_capacity),
@@ -46,17 +46,14 @@ ExactlyOnceQueue::ExactlyOnceQueue(const Config& config, std::uint64_t seed)
       entries_(config.dedup_capacity),
       entry_of_slot_(config.capacity, kNone),
       producer_index_(config.producers_max),
-      rng_(seed),
-      events_(config.events_max) {
+      rng_(seed) {
   free_entries_.reserve(config.dedup_capacity);
   for (std::uint32_t i = config.dedup_capacity; i != 0; --i) free_entries_.push_back(i - 1);
   producers_.reserve(config.producers_max);
 }
 
 ExactlyOnceQueue::Reply ExactlyOnceQueue::refuse(Errc code, Nanos retry_after) noexcept {
-  ++counters_.refused;
-  Reply reply;
-  reply.code = code;
+  Reply reply = ServiceForm::refuse(code);
   reply.retry_after = retry_after;
   return reply;
 }
@@ -174,13 +171,7 @@ void ExactlyOnceQueue::note_deaths(std::int64_t now_ns) noexcept {
   const std::uint64_t died = queue_.deaths() - counters_.deaths;
   if (died == 0) return;
   counters_.deaths = queue_.deaths();
-  EventRecord event;
-  event.t_ns = now_ns;
-  event.kind = static_cast<std::uint16_t>(Event::died);
-  event.severity = Severity::warning;
-  event.a = died;
-  event.b = queue_.counts().dead;
-  events_.emit(event);
+  emit(Event::died, Severity::warning, now_ns, {died, queue_.counts().dead});
 }
 
 void ExactlyOnceQueue::expire(std::int64_t now_ns) noexcept {

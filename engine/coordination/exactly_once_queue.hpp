@@ -38,13 +38,14 @@
 #include "engine/coordination/blocks/refusal.hpp"
 #include "engine/coordination/blocks/rng.hpp"
 #include "engine/coordination/blocks/sequence_window.hpp"
-#include "engine/coordination/blocks/service_clock.hpp"
+#include "engine/coordination/blocks/service_form.hpp"
 #include "engine/coordination/service.hpp"
 
 namespace mesh::coordination {
 
 enum class DedupMode : std::uint8_t { ids, producer_seq };
 enum class TaskState : std::uint8_t { unknown, ready, delayed, leased, completed, dead };
+constexpr TaskState last_of(TaskState) noexcept { return TaskState::dead; }
 
 [[nodiscard]] std::string_view to_string(TaskState state) noexcept;
 
@@ -188,20 +189,19 @@ struct ExactlyOnceQueueActions {
   Nanos next_tick{0};  // when something is due; the largest Nanos: nothing
 };
 
-class ExactlyOnceQueue {
+using ExactlyOnceQueueCommand =
+    std::variant<once::Enqueue, once::Claim, once::Begin, once::Renew, once::Complete, once::Nack,
+                 once::Release, once::Redrive, once::Purge, once::RemoveWorker,
+                 once::StationClosed>;
+
+class ExactlyOnceQueue final
+    : public ServiceForm<ExactlyOnceQueue, ExactlyOnceQueueConfig, ExactlyOnceQueueCommand,
+                         ExactlyOnceQueueReply, ExactlyOnceQueueCounters, ExactlyOnceQueueActions> {
  public:
-  using Config = ExactlyOnceQueueConfig;
-  using Command = std::variant<once::Enqueue, once::Claim, once::Begin, once::Renew, once::Complete,
-                               once::Nack, once::Release, once::Redrive, once::Purge,
-                               once::RemoveWorker, once::StationClosed>;
-  using Reply = ExactlyOnceQueueReply;
-  using Counters = ExactlyOnceQueueCounters;
-  using Actions = ExactlyOnceQueueActions;
-  enum class Event : std::uint16_t { died = 1, poisoned = 2 };  // a: how many; b: dead in all
+  enum class Event : std::uint16_t { died = 1 };  // a: how many, of whatever reason; b: dead in all
 
   static Status validate(const Config& config);
   explicit ExactlyOnceQueue(const Config& config, std::uint64_t seed = 0);
-  static Result<ExactlyOnceQueue> restore(const Config& config, const Snapshot& snapshot);
 
   Reply apply(const Command& command, Nanos now) noexcept;
   void tick(Nanos now, Actions& out) noexcept;
@@ -210,20 +210,12 @@ class ExactlyOnceQueue {
   [[nodiscard]] Reply inspect(std::string_view id) const;
   [[nodiscard]] ExactlyOnceQueueView view() const noexcept;
 
-  [[nodiscard]] const Config& config() const noexcept { return config_; }
-  [[nodiscard]] Snapshot snapshot() const;
-  [[nodiscard]] std::uint64_t state_hash() const;
   [[nodiscard]] Status verify() const;
-  [[nodiscard]] const Counters& counters() const noexcept { return counters_; }
-  [[nodiscard]] const EventLog& events() const noexcept { return events_; }
-  [[nodiscard]] std::uint64_t clock_regressions() const noexcept { return clock_.regressions(); }
-
-  static void encode(const Command& command, StateWriter& writer);
-  static void encode(const Reply& reply, StateWriter& writer);
-  static Command decode_command(StateReader& reader);
-  static Reply decode_reply(StateReader& reader);
 
  private:
+  friend ServiceForm;
+  static constexpr SnapshotKind kKind{"exactly_once_queue", 1};
+  static constexpr std::string_view kWho = "exactly-once queue";
   static constexpr std::uint32_t kNone = IdTable::kNone;
   // A remembered id. While its task lives `slot` is its place in the queue, and `name` and
   // `body` are its id and payload; afterwards `state` says how it ended, and `body` is the result.
@@ -245,7 +237,8 @@ class ExactlyOnceQueue {
     SequenceWindow window;
   };
 
-  Reply refuse(Errc code, Nanos retry_after = Nanos{0}) noexcept;
+  using ServiceForm::refuse;
+  Reply refuse(Errc code, Nanos retry_after) noexcept;
   Reply refuse_stale() noexcept;
   Reply enqueue(const once::Enqueue& task, std::int64_t now_ns) noexcept;
   [[nodiscard]] Errc check(const once::Enqueue& task) const noexcept;
@@ -280,13 +273,11 @@ class ExactlyOnceQueue {
   void load_state(StateReader& reader);
   void load_entry(StateReader& reader);
 
-  Config config_;
-  ServiceClock clock_;
-  ExactlyOnceQueueCounters counters_;
   LeaseQueue queue_;
   ChunkStore store_;
   IdTable index_;
   BloomFilter bloom_;
+  static constexpr std::int64_t kNotKnown = -1;  // as after a restore: nothing is rotated out
   std::int64_t bloom_window_ = 0;
   std::vector<Entry> entries_;
   std::vector<std::uint32_t> free_entries_;
@@ -297,7 +288,6 @@ class ExactlyOnceQueue {
   IdTable producer_index_;
   Rng rng_;
   bool view_changed_ = true;
-  EventLog events_;
 };
 
 static_assert(DurableService<ExactlyOnceQueue>);

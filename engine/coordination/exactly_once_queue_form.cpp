@@ -2,13 +2,11 @@
 #include <array>
 #include <string>
 
-#include "engine/coordination/blocks/service_form.hpp"
 #include "engine/coordination/exactly_once_queue.hpp"
 
 namespace mesh::coordination {
 namespace {
 
-constexpr SnapshotKind kKind{"exactly_once_queue", 1};
 constexpr std::array<std::string_view, 7> kPresets{
     "default", "strict-fifo-per-key", "high-throughput", "long-tasks", "quick", "durable", "batch"};
 constexpr Nanos seconds(std::int64_t count) { return Nanos{count * kNsPerSecond}; }
@@ -34,54 +32,6 @@ ExactlyOnceQueueConfig of_alias(const Alias& alias) {
   config.retry_cap_ns = alias.retry_cap;
   config.retry_jitter = 1;
   return config;
-}
-
-struct Check {
-  bool holds;
-  std::string_view sentence;
-};
-
-void put_text_or_fence(StateWriter& writer, const std::string& task, std::uint64_t fence) {
-  writer.put(task);
-  writer.put(fence);
-}
-
-once::Bytes bytes_of(StateReader& reader) {
-  const auto bytes = reader.get_bytes();
-  return {bytes.begin(), bytes.end()};
-}
-void put_bytes(StateWriter& writer, const once::Bytes& bytes) {
-  writer.put(std::span<const std::byte>(bytes));
-}
-
-// What most commands carry, whichever they are; then what only some of them do.
-template <class Order>
-void decode_into(Order& order, StateReader& reader) {
-  if constexpr (requires { order.task; }) reader.get(order.task);
-  if constexpr (requires { order.fence; }) reader.get(order.fence);
-  if constexpr (requires { order.worker; }) reader.get(order.worker);
-  if constexpr (requires { order.station; }) reader.get(order.station);
-  if constexpr (requires { order.max; }) reader.get(order.max);
-  if constexpr (requires { order.is_ahead; }) reader.get(order.is_ahead);
-  if constexpr (requires { order.extra; }) reader.get(order.extra);
-  if constexpr (requires { order.result; }) order.result = bytes_of(reader);
-}
-void decode_into(once::Nack& nack, StateReader& reader) {
-  reader.get(nack.task);
-  reader.get(nack.fence);
-  reader.get(nack.is_permanent);
-  reader.get(nack.delay);
-}
-void decode_into(once::Enqueue& task, StateReader& reader) {
-  reader.get(task.id);
-  reader.get(task.affinity_key);
-  reader.get(task.priority);
-  task.payload = bytes_of(reader);
-  reader.get(task.delay);
-  reader.get(task.ttl);
-  reader.get(task.producer);
-  reader.get(task.epoch);
-  reader.get(task.sequence);
 }
 
 }  // namespace
@@ -130,12 +80,13 @@ Status ExactlyOnceQueue::validate(const Config& config) {
   const Nanos visibility_max = seconds(12 * 3'600);
   const double window_s = static_cast<double>(config.dedup_window_ns.count()) * 1e-9;
   const bool is_by_id = config.dedup_mode == DedupMode::ids;
-  const std::array<Check, 14> checks{{
+  const std::array<Check, 15> checks{{
       {config.capacity >= 1 && config.capacity <= 1U << 24, "capacity is outside 1..16777216"},
       {config.visibility_ns.count() >= 10 * kNsPerMs && config.visibility_ns <= visibility_max,
        "visibility_ns is outside 10 ms..12 h"},
       {config.poison_stations <= LeaseSlot::kStationsMax, "poison_stations is above 4"},
-      {config.dedup_window_ns.count() >= kNsPerMs, "dedup_window_ns is below 1 ms"},
+      {config.dedup_window_ns.count() >= kNsPerMs && is_duration(config.dedup_window_ns),
+       "dedup_window_ns is outside 1 ms..36 years"},
       {config.dedup_capacity >= config.capacity && config.dedup_capacity <= 1U << 28,
        "dedup_capacity is outside capacity..268435456"},
       {!is_by_id || config.dedup_capacity >= config.expected_rate_per_s * window_s,
@@ -143,25 +94,22 @@ Status ExactlyOnceQueue::validate(const Config& config) {
       {config.bloom_rate_ppm < 1'000'000, "bloom_rate_ppm is not below 1000000"},
       {config.priority_levels >= 1 && config.priority_levels <= LeaseQueue::kLevelsMax,
        "priority_levels is outside 1..16"},
-      {config.aging_ns.count() > 0 && config.steal_after_ns.count() >= 0,
-       "aging_ns is not above 0, or steal_after_ns below 0"},
+      {is_positive_duration(config.aging_ns) && is_duration(config.steal_after_ns),
+       "aging_ns is outside 1 ns..36 years, or steal_after_ns outside 0..36 years"},
       {config.retry_base_ns.count() >= 0 && config.retry_cap_ns >= config.retry_base_ns &&
            config.retry_cap_ns <= visibility_max,
        "retry_base_ns is below 0 or above retry_cap_ns, or that above 12 h"},
-      {config.ttl_ns.count() >= 0, "ttl_ns is below 0"},
-      {config.producers_max >= 1 && config.workers_max >= 1 && config.workers_max <= 65'536,
-       "producers_max is below 1, or workers_max outside 1..65536"},
+      {is_duration(config.ttl_ns), "ttl_ns is outside 0..36 years"},
+      {config.producers_max >= 1 && config.producers_max <= 1U << 24 && config.workers_max >= 1 &&
+           config.workers_max <= 65'536,
+       "producers_max is outside 1..16777216, or workers_max outside 1..65536"},
       {config.claim_burst_max >= 1 && config.claim_burst_max <= 4'096,
        "claim_burst_max is outside 1..4096"},
       {config.store_bytes >= config.payload_bytes_max && config.store_bytes <= 1ULL << 36,
        "store_bytes is outside payload_bytes_max..64 GiB"},
+      events_in_range(config),
   }};
-  for (const auto& check : checks) {
-    if (!check.holds) {
-      return fail(Errc::invalid_config, "exactly-once queue: " + std::string(check.sentence));
-    }
-  }
-  return {};
+  return all_hold(Errc::invalid_config, checks);
 }
 
 // --- state -------------------------------------------------------------------------------------
@@ -183,8 +131,8 @@ void ExactlyOnceQueue::save_state(StateWriter& writer) const {
     writer.put(entry.fence);
     writer.put(entry.expires_ns);
     writer.put(entry.state);
-    put_bytes(writer, store_.get(entry.name));
-    put_bytes(writer, store_.get(entry.body));
+    put_fields(store_.get(entry.name), writer);
+    put_fields(store_.get(entry.body), writer);
     writer.put(entry.slot != kNone);
     if (entry.slot != kNone) queue_.save_slot(entry.slot, writer);
   }
@@ -232,34 +180,7 @@ void ExactlyOnceQueue::load_state(StateReader& reader) {
   const std::size_t entries = reader.get_count(16 + 3 * 8 + 1 + 8 + 1);
   for (std::size_t i = 0; i < entries && !reader.failed(); ++i) load_entry(reader);
   if (!reader.failed()) queue_.relink();
-}
-
-Snapshot ExactlyOnceQueue::snapshot() const {
-  StateWriter writer;
-  save_state(writer);
-  clock_.save(writer);
-  save_counters(counters_, writer);
-  return seal_snapshot(kKind, writer.bytes());
-}
-
-Result<ExactlyOnceQueue> ExactlyOnceQueue::restore(const Config& config, const Snapshot& snapshot) {
-  MESH_CHECK_OK(validate(config));
-  MESH_TRY(const auto body, open_snapshot(kKind, snapshot.bytes));
-  ExactlyOnceQueue queue(config);
-  StateReader reader(body);
-  queue.load_state(reader);
-  queue.clock_.load(reader);
-  load_counters(queue.counters_, reader);
-  MESH_CHECK_OK(reader.finish("exactly-once queue: snapshot"));
-  queue.bloom_window_ = queue.clock_.last_ns() / config.dedup_window_ns.count();
-  MESH_CHECK_OK(queue.verify());
-  return queue;
-}
-
-std::uint64_t ExactlyOnceQueue::state_hash() const {
-  StateWriter writer;
-  save_state(writer);
-  return checksum(writer.bytes());
+  bloom_window_ = kNotKnown;
 }
 
 Status ExactlyOnceQueue::verify() const {
@@ -283,103 +204,7 @@ Status ExactlyOnceQueue::verify() const {
        "accepted is not live + completed + purged"},
       {counters_.deaths == queue_.deaths(), "a death was not counted"},
   }};
-  for (const auto& check : checks) {
-    if (!check.holds) {
-      return fail(Errc::corrupt, "exactly-once queue: " + std::string(check.sentence));
-    }
-  }
-  return {};
-}
-
-// --- commands and replies ----------------------------------------------------------------------
-
-void ExactlyOnceQueue::encode(const Command& command, StateWriter& writer) {
-  writer.put(static_cast<std::uint8_t>(command.index()));
-  if (const auto* task = std::get_if<once::Enqueue>(&command)) {
-    writer.put(task->id);
-    writer.put(task->affinity_key);
-    writer.put(task->priority);
-    put_bytes(writer, task->payload);
-    writer.put(task->delay);
-    writer.put(task->ttl);
-    writer.put(task->producer);
-    writer.put(task->epoch);
-    writer.put(task->sequence);
-  } else if (const auto* claim = std::get_if<once::Claim>(&command)) {
-    writer.put(claim->worker);
-    writer.put(claim->station);
-    writer.put(claim->max);
-    writer.put(claim->is_ahead);
-  } else if (const auto* begin = std::get_if<once::Begin>(&command)) {
-    put_text_or_fence(writer, begin->task, begin->fence);
-  } else if (const auto* renew = std::get_if<once::Renew>(&command)) {
-    put_text_or_fence(writer, renew->task, renew->fence);
-    writer.put(renew->extra);
-  } else if (const auto* done = std::get_if<once::Complete>(&command)) {
-    put_text_or_fence(writer, done->task, done->fence);
-    put_bytes(writer, done->result);
-  } else if (const auto* nack = std::get_if<once::Nack>(&command)) {
-    put_text_or_fence(writer, nack->task, nack->fence);
-    writer.put(nack->is_permanent);
-    writer.put(nack->delay);
-  } else if (const auto* release = std::get_if<once::Release>(&command)) {
-    put_text_or_fence(writer, release->task, release->fence);
-  } else if (const auto* again = std::get_if<once::Redrive>(&command)) {
-    writer.put(again->task);
-    writer.put(again->max);
-  } else if (const auto* closed = std::get_if<once::StationClosed>(&command)) {
-    writer.put(closed->station);
-  } else {
-    const auto* purge = std::get_if<once::Purge>(&command);
-    writer.put(purge != nullptr ? purge->task : std::get<once::RemoveWorker>(command).worker);
-  }
-}
-
-ExactlyOnceQueue::Command ExactlyOnceQueue::decode_command(StateReader& reader) {
-  Command command = command_of_index<Command>(reader);
-  std::visit([&](auto& order) { decode_into(order, reader); }, command);
-  return command;
-}
-
-void ExactlyOnceQueue::encode(const Reply& reply, StateWriter& writer) {
-  writer.put(reply.code);
-  writer.put(reply.refusal);
-  writer.put(reply.state);
-  writer.put(reply.reason);
-  writer.put(reply.count);
-  writer.put(reply.expires);
-  writer.put(reply.retry_after);
-  put_bytes(writer, reply.result);
-  writer.put(static_cast<std::uint32_t>(reply.tasks.size()));
-  for (const auto& task : reply.tasks) {
-    put_text_or_fence(writer, task.id, task.fence);
-    writer.put(task.attempt);
-    writer.put(task.expires);
-    put_bytes(writer, task.payload);
-  }
-}
-
-ExactlyOnceQueue::Reply ExactlyOnceQueue::decode_reply(StateReader& reader) {
-  Reply reply;
-  reader.get(reply.code);
-  reply.refusal = reader.get_enum(Refusal::no_credit);
-  reply.state = reader.get_enum(TaskState::dead);
-  reply.reason = reader.get_enum(DeathReason::rejected);
-  reader.get(reply.count);
-  reader.get(reply.expires);
-  reader.get(reply.retry_after);
-  reply.result = bytes_of(reader);
-  const std::size_t tasks = reader.get_count(4 + 8 + 4 + 8 + 4);
-  for (std::size_t i = 0; i < tasks; ++i) {
-    ClaimedTask task;
-    reader.get(task.id);
-    reader.get(task.fence);
-    reader.get(task.attempt);
-    reader.get(task.expires);
-    task.payload = bytes_of(reader);
-    reply.tasks.push_back(std::move(task));
-  }
-  return reply;
+  return all_hold(Errc::corrupt, checks);
 }
 
 }  // namespace mesh::coordination

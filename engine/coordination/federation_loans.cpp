@@ -28,8 +28,11 @@ FederationRouter::Reply FederationRouter::borrow(const federation::Borrow& wante
   Network& lender = networks_[wanted.lender];
   Network& borrower = networks_[wanted.borrower];
   const std::uint64_t own = lender.quota - lender.lent;
-  const std::uint64_t kept = wanted.lender_forecast + lender.quota * config_.reserve_ppm / kPpm;
-  const std::uint64_t surplus = own > kept ? own - kept : 0;
+  // Taken off one after the other: the forecast is the caller's, and may be any number.
+  const std::uint64_t reserve = lender.quota * config_.reserve_ppm / kPpm;
+  const std::uint64_t above_reserve = own > reserve ? own - reserve : 0;
+  const std::uint64_t surplus =
+      above_reserve > wanted.lender_forecast ? above_reserve - wanted.lender_forecast : 0;
   __extension__ using Wide = unsigned __int128;
   const auto offer = static_cast<std::uint64_t>(static_cast<Wide>(surplus) * config_.donate_ppm *
                                                 borrower.trust_ppm / (kPpm * kPpm));
@@ -44,10 +47,12 @@ FederationRouter::Reply FederationRouter::borrow(const federation::Borrow& wante
   lender.lent += reply.granted;
   borrower.borrowed += reply.granted;
   ++counters_.loans;
+  emit(Event::loan, Severity::info, now_ns, {wanted.lender, wanted.borrower, reply.granted});
   return reply;
 }
 
-void FederationRouter::return_loan(Loan& loan, std::uint64_t count) noexcept {
+void FederationRouter::return_loan(Loan& loan, std::uint64_t count, std::int64_t now_ns) noexcept {
+  emit(Event::loan_returned, Severity::info, now_ns, {loan.lender, loan.borrower, count});
   networks_[loan.lender].lent -= count;
   networks_[loan.borrower].borrowed -= count;
   loan.count -= count;
@@ -67,7 +72,7 @@ FederationRouter::Reply FederationRouter::reclaim(std::uint32_t lender,
     const std::uint64_t unspent = effective > spent ? effective - spent : 0;
     const std::uint64_t back = std::min(loan.count, unspent);
     reply.granted += back;
-    if (back != 0) return_loan(loan, back);
+    if (back != 0) return_loan(loan, back, now_ns);
   }
   return reply;
 }

@@ -46,18 +46,8 @@ FederationRouter::Network::Network(const federation::AddNetwork& wanted,
       breaker(breaker_of(config)) {}
 
 FederationRouter::FederationRouter(const Config& config, std::uint64_t /*seed*/)
-    : config_(config),
-      requests_(config.queue_max),
-      loans_(config.loans_max),
-      events_(config.events_max) {
+    : ServiceForm(config), requests_(config.queue_max), loans_(config.loans_max) {
   networks_.reserve(config.networks_max);
-}
-
-FederationRouter::Reply FederationRouter::refuse(Errc code) noexcept {
-  ++counters_.refused;
-  Reply reply;
-  reply.code = code;
-  return reply;
 }
 
 FederationRouter::Reply FederationRouter::reject(Refusal refusal, Nanos retry_after,
@@ -75,11 +65,12 @@ std::uint64_t FederationRouter::budget(const Network& network) const noexcept {
   return share_of(network.quota + network.borrowed - network.lent, network.start_ppm);
 }
 
-std::uint32_t FederationRouter::remaining_ppm(Network& network,
+std::uint32_t FederationRouter::remaining_ppm(const Network& network,
                                               std::int64_t now_ns) const noexcept {
   const std::uint64_t quota = budget(network);
   if (quota == 0) return 0;
-  const double left = static_cast<double>(quota) - network.window.estimate(now_ns);
+  HybridWindow window = network.window;  // to look ahead in time moves nothing
+  const double left = static_cast<double>(quota) - window.estimate(now_ns);
   return left <= 0 ? 0 : static_cast<std::uint32_t>(left / static_cast<double>(quota) * 1e6 + 1e-6);
 }
 
@@ -91,15 +82,17 @@ bool FederationRouter::may_send(Network& network, std::int64_t now_ns) noexcept 
   return network.bucket.available(now_ns) > 0;
 }
 
+bool FederationRouter::is_possible(const federation::AddNetwork& wanted) const noexcept {
+  const bool ranged = wanted.trust_ppm <= kPpm && wanted.quota > 0 && wanted.quota <= UINT32_MAX &&
+                      is_positive_duration(wanted.window);
+  return ranged && GcraBucket::is_valid(rate_of(wanted.quota, wanted.window),
+                                        burst_of(wanted.quota, config_));
+}
+
 FederationRouter::Reply FederationRouter::add_network(const federation::AddNetwork& wanted,
                                                       std::int64_t now_ns) noexcept {
   if (!is_name(wanted.name)) return refuse(Errc::invalid_id);
-  const bool ranged = wanted.trust_ppm <= kPpm && wanted.quota > 0 && wanted.window.count() > 0 &&
-                      wanted.quota <= UINT32_MAX;
-  if (!ranged || !GcraBucket::is_valid(rate_of(wanted.quota, wanted.window),
-                                       burst_of(wanted.quota, config_))) {
-    return refuse(Errc::invalid_config);
-  }
+  if (!is_possible(wanted)) return refuse(Errc::invalid_config);
   const auto same = [&](const Network& network) { return network.name == wanted.name; };
   if (std::any_of(networks_.begin(), networks_.end(), same)) return refuse(Errc::already_exists);
   if (networks_.size() >= config_.networks_max) return refuse(Errc::capacity);
@@ -150,8 +143,11 @@ FederationRouter::Reply FederationRouter::submit(const federation::Submit& wante
                                                  std::int64_t now_ns) noexcept {
   if (wanted.network >= networks_.size()) return refuse(Errc::not_found);
   if (wanted.priority >= kFederationPriorities || wanted.capability >= 64 ||
-      wanted.deadline.count() < 0) {
+      !ServiceClock::is_valid(wanted.deadline)) {
     return refuse(Errc::invalid_argument);
+  }
+  if (wanted.deadline.count() != 0 && wanted.deadline.count() < now_ns) {
+    return refuse(Errc::expired);
   }
   Network& network = networks_[wanted.network];
   const BreakerState state = network.breaker.state();
@@ -330,14 +326,9 @@ FederationRouter::Reply FederationRouter::complete(const federation::Complete& d
   if (before != BreakerState::closed && network.breaker.state() == BreakerState::closed) {
     network.start_ppm = kStartAfter429;
   }
-  if (before == BreakerState::closed && network.breaker.state() == BreakerState::open) {
-    EventRecord event;
-    event.t_ns = now_ns;
-    event.kind = static_cast<std::uint16_t>(Event::breaker_opened);
-    event.severity = Severity::warning;
-    event.a = request.network;
-    event.b = static_cast<std::uint64_t>(network.breaker.open_until().count());
-    events_.emit(event);
+  if (before != BreakerState::open && network.breaker.state() == BreakerState::open) {
+    emit(Event::breaker_opened, Severity::warning, now_ns,
+         {request.network, static_cast<std::uint64_t>(network.breaker.open_until().count())});
   }
   answer(slot, done.outcome);
   return {};
@@ -425,7 +416,7 @@ void FederationRouter::roll_network(Network& network, std::int64_t now_ns) noexc
 
 void FederationRouter::roll(std::int64_t now_ns) noexcept {
   for (auto& loan : loans_) {
-    if (loan.lender != kNone && now_ns >= loan.expires_ns) return_loan(loan, loan.count);
+    if (loan.lender != kNone && now_ns >= loan.expires_ns) return_loan(loan, loan.count, now_ns);
   }
   for (auto& network : networks_) roll_network(network, now_ns);
   drop_late(now_ns);
@@ -438,10 +429,10 @@ void FederationRouter::tick(Nanos now, Actions& out) noexcept {
   for (const auto& one : requests_) out.completions_ready += one.stage == Stage::answered ? 1 : 0;
 }
 
-FederationView FederationRouter::view(std::uint32_t id, Nanos now) noexcept {
+FederationView FederationRouter::view(std::uint32_t id, Nanos now) const noexcept {
   FederationView view;
   if (id >= networks_.size() || !ServiceClock::is_valid(now)) return view;
-  Network& network = networks_[id];
+  const Network& network = networks_[id];
   view.remaining_ppm = remaining_ppm(network, std::max(now.count(), clock_.last_ns()));
   for (const auto threshold : config_.shed_ppm) {
     view.shed_below += view.remaining_ppm < threshold ? 1 : 0;

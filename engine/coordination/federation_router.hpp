@@ -4,20 +4,20 @@
 // Callers     one thread. It does no I/O: dispatch() returns what to send, the bridge sends it and
 //             reports with Complete. Any process may read what view() says.
 // Progress    wait-free. submit, complete and each request that dispatch() lets leave: one walk
-//             over the queue's slots. Nothing is allocated but by AddNetwork.
+//             over the queue's slots. Nothing is allocated but by AddNetwork, a cold command.
 // Units       quota in requests a window; ppm; priorities 0 low, 1 normal, 2 high, 3 critical.
 // Budget      accepted while gcra(quota / window, burst_ppm of it) and the sliding estimate + 1 <=
 //             quota: the bucket smooths, the window keeps the provider's contract. Spent at
 //             dispatch: what is cancelled in the queue costs nothing.
 // If the      provider says 429: counted as rate_limited, not as failure; its breaker opens for
-// other side  Retry-After, and the budget starts again at half. The bridge or a station dies: its
-// dies        requests are returned as cancelled. After a power cut the window counts as fully
-// used.
+// other side  Retry-After, and the budget starts again at half. The bridge or a station dies:
+// dies        its requests are returned as cancelled. After a power cut the window counts as used.
 // Invariants  submitted == queued + in_flight + completed + cancelled, followers included.
 //             The sum of effective quotas == the sum of granted quotas: loans are zero-sum.
 //             A follower completes with its leader, never before.
 // Errors      validate -> invalid_config. Unknown network or request: not_found. Trust above 1, a
-//             window or quota of 0: invalid_config. Queue or tables full: capacity.
+//             window or quota of 0: invalid_config. Queue or tables full: capacity. A deadline
+//             that has passed: expired.
 // Source      sliding window counter and GCRA; coalescing as "single flight"; water-filling by
 //             trust.
 #pragma once
@@ -34,7 +34,7 @@
 #include "engine/coordination/blocks/names.hpp"
 #include "engine/coordination/blocks/ols.hpp"
 #include "engine/coordination/blocks/refusal.hpp"
-#include "engine/coordination/blocks/service_clock.hpp"
+#include "engine/coordination/blocks/service_form.hpp"
 #include "engine/coordination/blocks/window_counter.hpp"
 #include "engine/coordination/circuit_breaker.hpp"
 #include "engine/coordination/service.hpp"
@@ -65,6 +65,7 @@ struct FederationConfig {
 };
 
 enum class RequestOutcome : std::uint8_t { ok, failed, rate_limited, cancelled };
+constexpr RequestOutcome last_of(RequestOutcome) noexcept { return RequestOutcome::cancelled; }
 enum class QuotaRisk : std::uint8_t { low, medium, high, critical };
 
 namespace federation {
@@ -176,21 +177,22 @@ struct FederationActions {
   std::uint64_t completions_ready = 0;
 };
 
-class FederationRouter {
+using FederationCommand =
+    std::variant<federation::AddNetwork, federation::Submit, federation::Cancel,
+                 federation::Complete, federation::StationClosed, federation::Borrow,
+                 federation::Reclaim, federation::DispatchNext, federation::TakeCompletion,
+                 federation::AssumeFull>;
+
+class FederationRouter final
+    : public ServiceForm<FederationRouter, FederationConfig, FederationCommand, FederationReply,
+                         FederationCounters, FederationActions> {
  public:
-  using Config = FederationConfig;
-  using Command = std::variant<federation::AddNetwork, federation::Submit, federation::Cancel,
-                               federation::Complete, federation::StationClosed, federation::Borrow,
-                               federation::Reclaim, federation::DispatchNext,
-                               federation::TakeCompletion, federation::AssumeFull>;
-  using Reply = FederationReply;
-  using Counters = FederationCounters;
-  using Actions = FederationActions;
+  // breaker_opened: a network, b until when (ns). loan, loan_returned: a lender, b borrower, c how
+  // many.
   enum class Event : std::uint16_t { breaker_opened = 1, loan = 2, loan_returned = 3 };
 
   static Status validate(const Config& config);
   explicit FederationRouter(const Config& config, std::uint64_t seed = 0);
-  static Result<FederationRouter> restore(const Config& config, const Snapshot& snapshot);
 
   Reply apply(const Command& command, Nanos now) noexcept;
   // What may leave now, the most urgent first; fills at most out.size(), returns how many.
@@ -199,23 +201,17 @@ class FederationRouter {
   std::size_t take_completions(std::span<Completion> out) noexcept;
   void tick(Nanos now, Actions& out) noexcept;
 
-  [[nodiscard]] FederationView view(std::uint32_t network, Nanos now) noexcept;
+  [[nodiscard]] FederationView view(std::uint32_t network, Nanos now) const noexcept;
   [[nodiscard]] FederationForecast forecast(std::uint32_t network, Nanos horizon) const noexcept;
   [[nodiscard]] std::uint64_t effective_quota(std::uint32_t network) const noexcept;
   [[nodiscard]] std::uint32_t queued() const noexcept { return queued_; }
 
-  [[nodiscard]] Snapshot snapshot() const;
-  [[nodiscard]] std::uint64_t state_hash() const;
   [[nodiscard]] Status verify() const;
-  [[nodiscard]] const Counters& counters() const noexcept { return counters_; }
-  [[nodiscard]] const EventLog& events() const noexcept { return events_; }
-
-  static void encode(const Command& command, StateWriter& writer);
-  static void encode(const Reply& reply, StateWriter& writer);
-  static Command decode_command(StateReader& reader);
-  static Reply decode_reply(StateReader& reader);
 
  private:
+  friend ServiceForm;
+  static constexpr SnapshotKind kKind{"federation_router", 1};
+  static constexpr std::string_view kWho = "federation router";
   static constexpr std::uint32_t kNone = UINT32_MAX;
   enum class Stage : std::uint8_t { free, queued, in_flight, following, answered };
   struct Request {
@@ -260,8 +256,8 @@ class FederationRouter {
     std::int64_t expires_ns = 0;
   };
 
-  Reply refuse(Errc code) noexcept;
   Reply reject(Refusal refusal, Nanos retry_after, std::uint64_t& counter) noexcept;
+  [[nodiscard]] bool is_possible(const federation::AddNetwork& wanted) const noexcept;
   Reply add_network(const federation::AddNetwork& wanted, std::int64_t now_ns) noexcept;
   Reply submit(const federation::Submit& wanted, std::int64_t now_ns) noexcept;
   Reply enqueue(const federation::Submit& wanted, std::uint32_t leader,
@@ -278,14 +274,15 @@ class FederationRouter {
   [[nodiscard]] std::uint64_t id_of(std::uint32_t slot) const noexcept;
   [[nodiscard]] std::uint32_t urgency(const Request& request, std::int64_t now_ns) const noexcept;
   [[nodiscard]] std::uint64_t budget(const Network& network) const noexcept;
-  [[nodiscard]] std::uint32_t remaining_ppm(Network& network, std::int64_t now_ns) const noexcept;
+  [[nodiscard]] std::uint32_t remaining_ppm(const Network& network,
+                                            std::int64_t now_ns) const noexcept;
   [[nodiscard]] bool is_over_share(const Request& request) const noexcept;
   void send(Request& request) noexcept;
   [[nodiscard]] std::uint32_t next_to_send(std::int64_t now_ns) noexcept;
   [[nodiscard]] bool may_send(Network& network, std::int64_t now_ns) noexcept;
   void answer(std::uint32_t slot, RequestOutcome outcome) noexcept;
   void promote_follower(std::uint32_t slot) noexcept;
-  void return_loan(Loan& loan, std::uint64_t count) noexcept;
+  void return_loan(Loan& loan, std::uint64_t count, std::int64_t now_ns) noexcept;
   void roll(std::int64_t now_ns) noexcept;
   void roll_network(Network& network, std::int64_t now_ns) noexcept;
   void drop_late(std::int64_t now_ns) noexcept;
@@ -294,15 +291,11 @@ class FederationRouter {
   void load_state(StateReader& reader);
   void load_requests(StateReader& reader);
 
-  Config config_;
-  ServiceClock clock_;
-  FederationCounters counters_;
   std::vector<Network> networks_;
   std::vector<Request> requests_;  // slots: queued, in flight, following, or answered and not taken
   std::vector<Loan> loans_;
   std::uint32_t queued_ = 0;
   std::uint32_t last_serial_ = 0;
-  EventLog events_;
 };
 
 static_assert(DurableService<FederationRouter>);

@@ -1,15 +1,12 @@
 // What a federation router looks like from outside: presets, ranges, forecast, bytes.
 #include <array>
-#include <cmath>
 #include <string>
 
-#include "engine/coordination/blocks/service_form.hpp"
 #include "engine/coordination/federation_router.hpp"
 
 namespace mesh::coordination {
 namespace {
 
-constexpr SnapshotKind kKind{"federation_router", 1};
 constexpr std::uint32_t kPpm = 1'000'000;
 constexpr std::array<std::string_view, 3> kPresets{"conservative", "balanced", "aggressive"};
 constexpr std::size_t kSamplesMin = 5;
@@ -44,17 +41,6 @@ FederationConfig aggressive() {
   return config;
 }
 
-tl::unexpected<Error> complain(Errc code, std::string_view what) {
-  std::string sentence("federation router: ");
-  sentence += what;
-  return fail(code, std::move(sentence));
-}
-
-struct Check {
-  bool holds;
-  std::string_view sentence;
-};
-
 }  // namespace
 
 std::span<const std::string_view> FederationConfig::names() noexcept { return kPresets; }
@@ -69,7 +55,7 @@ Result<FederationConfig> FederationConfig::preset(std::string_view name) {
 Status FederationRouter::validate(const Config& config) {
   const auto share = [](std::uint32_t ppm) { return ppm <= kPpm; };
   const auto& shed = config.shed_ppm;
-  const std::array<Check, 10> checks{{
+  const std::array<Check, 12> checks{{
       {config.burst_ppm >= 1 && share(config.burst_ppm), "burst_ppm is outside 1..1000000"},
       {share(config.reserve_ppm), "reserve_ppm is above 1000000"},
       {share(shed[0]) && shed[0] >= shed[1] && shed[1] >= shed[2],
@@ -78,17 +64,16 @@ Status FederationRouter::validate(const Config& config) {
        "requester_share_ppm is outside 1..1000000"},
       {share(config.donate_ppm) && share(config.min_trust_ppm),
        "donate_ppm or min_trust_ppm is above 1000000"},
-      {config.coalesce_window_ns.count() >= 0, "coalesce_window_ns is below 0"},
-      {config.breaker_429 >= 1 && config.breaker_open_ns.count() > 0,
-       "breaker_429 or breaker_open_ns is not above 0"},
-      {config.aging_ns.count() > 0, "aging_ns is not above 0"},
+      {is_duration(config.coalesce_window_ns), "coalesce_window_ns is outside 0..36 years"},
+      {config.breaker_429 >= 1 && is_positive_duration(config.breaker_open_ns),
+       "breaker_429 or breaker_open_ns is not above 0, or that above 36 years"},
+      {is_positive_duration(config.aging_ns), "aging_ns is outside 1 ns..36 years"},
       {config.queue_max >= 1 && config.queue_max <= 1'000'000, "queue_max is outside 1..1000000"},
       {config.networks_max >= 1 && config.networks_max <= 4'096, "networks_max is outside 1..4096"},
+      {config.loans_max <= 65'536, "loans_max is above 65536"},
+      events_in_range(config),
   }};
-  for (const auto& check : checks) {
-    if (!check.holds) return complain(Errc::invalid_config, check.sentence);
-  }
-  return {};
+  return all_hold(Errc::invalid_config, checks);
 }
 
 // --- forecast ----------------------------------------------------------------------------------
@@ -193,7 +178,7 @@ void FederationRouter::load_state(StateReader& reader) {
     reader.get(wanted.trust_ppm);
     const auto start_ppm = reader.get<std::uint32_t>();
     reader.get(wanted.window);
-    if (wanted.quota == 0 || wanted.window.count() <= 0) return reader.fail();
+    if (!is_possible(wanted)) return reader.fail();
     Network& network = networks_.emplace_back(wanted, config_);
     network.lent = lent;
     network.borrowed = borrowed;
@@ -247,33 +232,6 @@ void FederationRouter::load_requests(StateReader& reader) {
   }
 }
 
-Snapshot FederationRouter::snapshot() const {
-  StateWriter writer;
-  save_state(writer);
-  clock_.save(writer);
-  save_counters(counters_, writer);
-  return seal_snapshot(kKind, writer.bytes());
-}
-
-Result<FederationRouter> FederationRouter::restore(const Config& config, const Snapshot& snapshot) {
-  MESH_CHECK_OK(validate(config));
-  MESH_TRY(const auto body, open_snapshot(kKind, snapshot.bytes));
-  FederationRouter router(config);
-  StateReader reader(body);
-  router.load_state(reader);
-  router.clock_.load(reader);
-  load_counters(router.counters_, reader);
-  MESH_CHECK_OK(reader.finish("federation router: snapshot"));
-  MESH_CHECK_OK(router.verify());
-  return router;
-}
-
-std::uint64_t FederationRouter::state_hash() const {
-  StateWriter writer;
-  save_state(writer);
-  return checksum(writer.bytes());
-}
-
 Status FederationRouter::verify() const {
   std::uint64_t granted = 0;
   std::uint64_t effective = 0;
@@ -304,83 +262,6 @@ Status FederationRouter::verify() const {
     return complain(Errc::corrupt, "submitted is not open + completed + cancelled");
   }
   return {};
-}
-
-namespace {
-
-// Each field of each command, once, for both directions: `field` puts it or gets it.
-template <class C, class Field>
-void each_field(C& command, Field&& field) {
-  using T = std::remove_const_t<C>;
-  if constexpr (std::is_same_v<T, federation::AddNetwork>) {
-    field(command.name), field(command.capabilities), field(command.trust_ppm);
-    field(command.quota), field(command.window);
-  } else if constexpr (std::is_same_v<T, federation::Submit>) {
-    field(command.network), field(command.capability), field(command.priority);
-    field(command.requester), field(command.coalesce_key), field(command.payload);
-    field(command.deadline);
-  } else if constexpr (std::is_same_v<T, federation::Cancel>) {
-    field(command.request);
-  } else if constexpr (std::is_same_v<T, federation::Complete>) {
-    field(command.request), field(command.outcome), field(command.retry_after);
-  } else if constexpr (std::is_same_v<T, federation::StationClosed>) {
-    field(command.requester);
-  } else if constexpr (std::is_same_v<T, federation::Borrow>) {
-    field(command.lender), field(command.borrower), field(command.count);
-    field(command.lender_forecast);
-  } else if constexpr (std::is_same_v<T, federation::Reclaim>) {
-    field(command.lender);
-  }
-}
-
-}  // namespace
-
-void FederationRouter::encode(const Command& command, StateWriter& writer) {
-  writer.put(static_cast<std::uint8_t>(command.index()));
-  std::visit([&](const auto& one) { each_field(one, [&](const auto& f) { writer.put(f); }); },
-             command);
-}
-
-FederationRouter::Command FederationRouter::decode_command(StateReader& reader) {
-  Command command = command_of_index<Command>(reader);
-  std::visit([&](auto& one) { each_field(one, [&](auto& f) { reader.get(f); }); }, command);
-  return command;
-}
-
-void FederationRouter::encode(const Reply& reply, StateWriter& writer) {
-  writer.put(reply.code);
-  writer.put(reply.refusal);
-  writer.put(reply.id);
-  writer.put(reply.is_follower);
-  writer.put(reply.granted);
-  writer.put(reply.retry_after);
-  writer.put(reply.any);
-  writer.put(reply.dispatched.request);
-  writer.put(reply.dispatched.network);
-  writer.put(reply.dispatched.capability);
-  writer.put(reply.dispatched.payload);
-  writer.put(reply.completion.request);
-  writer.put(reply.completion.requester);
-  writer.put(reply.completion.outcome);
-}
-
-FederationRouter::Reply FederationRouter::decode_reply(StateReader& reader) {
-  Reply reply;
-  reader.get(reply.code);
-  reply.refusal = reader.get_enum(Refusal::no_credit);
-  reader.get(reply.id);
-  reader.get(reply.is_follower);
-  reader.get(reply.granted);
-  reader.get(reply.retry_after);
-  reader.get(reply.any);
-  reader.get(reply.dispatched.request);
-  reader.get(reply.dispatched.network);
-  reader.get(reply.dispatched.capability);
-  reader.get(reply.dispatched.payload);
-  reader.get(reply.completion.request);
-  reader.get(reply.completion.requester);
-  reply.completion.outcome = reader.get_enum(RequestOutcome::cancelled);
-  return reply;
 }
 
 }  // namespace mesh::coordination

@@ -3,27 +3,14 @@
 #include <cmath>
 #include <string>
 
-#include "engine/coordination/blocks/service_form.hpp"
 #include "engine/coordination/reputation_router.hpp"
 
 namespace mesh::coordination {
 namespace {
 
-constexpr SnapshotKind kKind{"reputation_router", 1};
 constexpr std::array<std::string_view, 3> kPresets{"default", "exploit", "explore"};
 constexpr std::int64_t kHalfLifeMin = kNsPerSecond;
 constexpr std::int64_t kHalfLifeMax = std::int64_t{30} * 86'400 * kNsPerSecond;
-
-tl::unexpected<Error> complain(Errc code, std::string_view what) {
-  std::string sentence("reputation router: ");
-  sentence += what;
-  return fail(code, std::move(sentence));
-}
-
-struct Check {
-  bool holds;
-  std::string_view sentence;
-};
 
 std::uint32_t ppm(double value) noexcept { return static_cast<std::uint32_t>(value * 1e6 + 0.5); }
 
@@ -50,14 +37,14 @@ Status ReputationWeightedRouter::validate(const Config& config) {
   const auto share = [](double value) { return value >= 0 && value <= 1; };
   const auto amount = [](double value) { return value > 0 && value <= 1e6; };
   const std::int64_t half_life = config.half_life_ns.count();
-  const std::array<Check, 18> checks{{
+  const std::array<Check, 19> checks{{
       {half_life >= kHalfLifeMin && half_life <= kHalfLifeMax, "half_life_ns is outside 1 s..30 d"},
       {amount(config.prior_success), "prior_success is not above 0"},
       {amount(config.prior_failure), "prior_failure is not above 0"},
       {share(config.w_success) && share(config.w_latency) &&
            config.w_success + config.w_latency <= 1 + 1e-9,
        "w_success and w_latency sum to more than 1"},
-      {config.latency_ref_ns.count() > 0, "latency_ref_ns is not above 0"},
+      {is_positive_duration(config.latency_ref_ns), "latency_ref_ns is outside 1 ns..36 years"},
       {config.latency_alpha > 0 && config.latency_alpha <= 1, "latency_alpha is outside 0..1"},
       {config.wrong_result_weight >= 1 && config.wrong_result_weight <= 1'000,
        "wrong_result_weight is outside 1..1000"},
@@ -66,25 +53,25 @@ Status ReputationWeightedRouter::validate(const Config& config) {
        "gamma is outside 0..64 or p2c_margin outside 0..1"},
       {config.quarantine_below >= 0 && config.quarantine_below < 1,
        "quarantine_below is outside 0..1"},
-      {config.quarantine_ns.count() > 0, "quarantine_ns is not above 0"},
-      {config.slow_start_ns.count() >= 0, "slow_start_ns is below 0"},
+      {is_positive_duration(config.quarantine_ns), "quarantine_ns is outside 1 ns..36 years"},
+      {is_duration(config.slow_start_ns), "slow_start_ns is outside 0..36 years"},
       {config.observations_min >= 0 && config.observations_min <= 1e6,
        "observations_min is outside 0..1000000"},
-      {config.inflight_forget_ns.count() > 0, "inflight_forget_ns is not above 0"},
+      {is_positive_duration(config.inflight_forget_ns),
+       "inflight_forget_ns is outside 1 ns..36 years"},
       {config.outlier_stdevs >= 0 && config.outlier_stdevs <= 100 &&
            config.outlier_percent_max <= 100,
        "outlier_stdevs or outlier_percent_max is outside 0..100"},
-      {config.outlier_interval_ns.count() > 0, "outlier_interval_ns is not above 0"},
+      {is_positive_duration(config.outlier_interval_ns),
+       "outlier_interval_ns is outside 1 ns..36 years"},
       {config.agents_max >= 1 && config.agents_max <= 1'048'576 && config.capabilities_max >= 1 &&
            config.capabilities_max <= 1'024,
        "agents_max or capabilities_max is outside its range"},
       {config.rows_max >= 1 && config.rows_max <= 4'194'304 && config.origins_max <= 1'024,
        "rows_max or origins_max is outside its range"},
+      events_in_range(config),
   }};
-  for (const auto& check : checks) {
-    if (!check.holds) return complain(Errc::invalid_config, check.sentence);
-  }
-  return {};
+  return all_hold(Errc::invalid_config, checks);
 }
 
 // --- observers ---------------------------------------------------------------------------------
@@ -289,34 +276,6 @@ void ReputationWeightedRouter::load_state(StateReader& reader) {
   for (std::uint32_t i = 0; i < classes_.size() && !reader.failed(); ++i) load_class(reader, i);
 }
 
-Snapshot ReputationWeightedRouter::snapshot() const {
-  StateWriter writer;
-  save_state(writer);
-  clock_.save(writer);
-  save_counters(counters_, writer);
-  return seal_snapshot(kKind, writer.bytes());
-}
-
-Result<ReputationWeightedRouter> ReputationWeightedRouter::restore(const Config& config,
-                                                                   const Snapshot& snapshot) {
-  MESH_CHECK_OK(validate(config));
-  MESH_TRY(const auto body, open_snapshot(kKind, snapshot.bytes));
-  ReputationWeightedRouter router(config);
-  StateReader reader(body);
-  router.load_state(reader);
-  router.clock_.load(reader);
-  load_counters(router.counters_, reader);
-  MESH_CHECK_OK(reader.finish("reputation router: snapshot"));
-  MESH_CHECK_OK(router.verify());
-  return router;
-}
-
-std::uint64_t ReputationWeightedRouter::state_hash() const {
-  StateWriter writer;
-  save_state(writer);
-  return checksum(writer.bytes());
-}
-
 Status ReputationWeightedRouter::verify() const {
   if (counters_.routed + counters_.without_candidate != counters_.routes) {
     return complain(Errc::corrupt, "routed + without_candidate is not routes");
@@ -345,72 +304,6 @@ Status ReputationWeightedRouter::verify() const {
     if (listed != kind.offered) return complain(Errc::corrupt, "an agent is in no order of tries");
   }
   return {};
-}
-
-namespace {
-
-// Each field of each command, once, for both directions: `field` puts it or gets it.
-template <class C, class Field>
-void each_field(C& command, Field&& field) {
-  using T = std::remove_const_t<C>;
-  if constexpr (std::is_same_v<T, reputation::Join>) {
-    field(command.agent), field(command.inflight_limit);
-  } else if constexpr (std::is_same_v<T, reputation::SetRoutable>) {
-    field(command.agent), field(command.routable);
-  } else if constexpr (std::is_same_v<T, reputation::RecordSuccess>) {
-    field(command.agent), field(command.latency), field(command.capability);
-  } else if constexpr (std::is_same_v<T, reputation::RecordFailure>) {
-    field(command.agent), field(command.kind), field(command.capability);
-  } else if constexpr (std::is_same_v<T, reputation::RecordSums>) {
-    field(command.agent), field(command.capability), field(command.successes);
-    field(command.failures), field(command.wrong_results), field(command.latency_sum);
-  } else if constexpr (std::is_same_v<T, reputation::Route>) {
-    field(command.capability);
-  } else if constexpr (std::is_same_v<T, reputation::TopK>) {
-    field(command.capability), field(command.k);
-  } else if constexpr (std::is_same_v<T, reputation::Import>) {
-    auto& report = command.report;
-    field(command.origin), field(report.agent), field(report.capability);
-    field(report.successes), field(report.failures), field(report.observations);
-  } else if constexpr (std::is_same_v<T, reputation::RateOrigin>) {
-    field(command.rater), field(command.rated), field(command.trust);
-  } else if constexpr (requires { command.capability; }) {
-    field(command.agent), field(command.capability);
-  } else {
-    field(command.agent);
-  }
-}
-
-template <class R, class Field>
-void each_reply_field(R& reply, Field&& field) {
-  field(reply.code), field(reply.agent), field(reply.capability), field(reply.explored);
-  field(reply.count);
-  for (auto& agent : reply.agents) field(agent);
-  for (auto& removed : reply.removed) field(removed);
-}
-
-}  // namespace
-
-void ReputationWeightedRouter::encode(const Command& command, StateWriter& writer) {
-  writer.put(static_cast<std::uint8_t>(command.index()));
-  std::visit([&](const auto& one) { each_field(one, [&](const auto& f) { writer.put(f); }); },
-             command);
-}
-
-ReputationWeightedRouter::Command ReputationWeightedRouter::decode_command(StateReader& reader) {
-  Command command = command_of_index<Command>(reader);
-  std::visit([&](auto& one) { each_field(one, [&](auto& f) { reader.get(f); }); }, command);
-  return command;
-}
-
-void ReputationWeightedRouter::encode(const Reply& reply, StateWriter& writer) {
-  each_reply_field(reply, [&](const auto& field) { writer.put(field); });
-}
-
-ReputationWeightedRouter::Reply ReputationWeightedRouter::decode_reply(StateReader& reader) {
-  Reply reply;
-  each_reply_field(reply, [&](auto& field) { reader.get(field); });
-  return reply;
 }
 
 }  // namespace mesh::coordination

@@ -21,7 +21,7 @@ std::uint32_t ppm(double value) noexcept { return static_cast<std::uint32_t>(val
 }  // namespace
 
 ReputationWeightedRouter::ReputationWeightedRouter(const Config& config, std::uint64_t seed)
-    : config_(config),
+    : ServiceForm(config),
       rng_(seed),
       agents_(config.agents_max),
       rows_(config.agents_max + config.rows_max),
@@ -32,8 +32,7 @@ ReputationWeightedRouter::ReputationWeightedRouter(const Config& config, std::ui
       imports_(config.origins_max * rows_.size()),
       ratings_(std::size_t{config.origins_max + 1} * (config.origins_max + 1)),
       trust_(config.origins_max + 1, 1.0),
-      scratch_(2 * trust_.size()),
-      events_(config.events_max) {
+      scratch_(2 * trust_.size()) {
   classes_.reserve(config.capabilities_max);
   for (std::uint32_t i = 0; i < config.capabilities_max; ++i) {
     classes_.emplace_back(config.agents_max);
@@ -43,13 +42,6 @@ ReputationWeightedRouter::ReputationWeightedRouter(const Config& config, std::ui
   for (std::uint32_t i = 0; i < config.rows_max; ++i) {
     free_rows_.push_back(config.agents_max + config.rows_max - 1 - i);
   }
-}
-
-ReputationWeightedRouter::Reply ReputationWeightedRouter::refuse(Errc code) noexcept {
-  ++counters_.refused;
-  Reply reply;
-  reply.code = code;
-  return reply;
 }
 
 bool ReputationWeightedRouter::is_joined(std::uint32_t agent) const noexcept {

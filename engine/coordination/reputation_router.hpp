@@ -40,7 +40,7 @@
 #include "engine/coordination/blocks/names.hpp"
 #include "engine/coordination/blocks/recency_list.hpp"
 #include "engine/coordination/blocks/selector.hpp"
-#include "engine/coordination/blocks/service_clock.hpp"
+#include "engine/coordination/blocks/service_form.hpp"
 #include "engine/coordination/service.hpp"
 
 namespace mesh::coordination {
@@ -81,6 +81,7 @@ inline constexpr std::uint32_t kAnyCapability = 0xFFFF'FFFF;  // the agent as a 
 inline constexpr std::size_t kTopMax = 16;
 
 enum class FailureKind : std::uint8_t { timeout, error, wrong_result, conflict };
+constexpr FailureKind last_of(FailureKind) noexcept { return FailureKind::conflict; }
 
 // One host's word on one row, as of the instant at which it was exported; no times in it.
 struct ReputationReport {
@@ -189,23 +190,21 @@ struct ReputationActions {
   bool view_changed = false;
 };
 
-class ReputationWeightedRouter {
+using ReputationCommand =
+    std::variant<reputation::Join, reputation::Leave, reputation::Offer, reputation::Withdraw,
+                 reputation::SetRoutable, reputation::RecordSuccess, reputation::RecordFailure,
+                 reputation::RecordSums, reputation::Route, reputation::TopK, reputation::Reset,
+                 reputation::Import, reputation::RateOrigin>;
+
+class ReputationWeightedRouter final
+    : public ServiceForm<ReputationWeightedRouter, ReputationConfig, ReputationCommand,
+                         ReputationReply, ReputationCounters, ReputationActions> {
  public:
-  using Config = ReputationConfig;
-  using Command =
-      std::variant<reputation::Join, reputation::Leave, reputation::Offer, reputation::Withdraw,
-                   reputation::SetRoutable, reputation::RecordSuccess, reputation::RecordFailure,
-                   reputation::RecordSums, reputation::Route, reputation::TopK, reputation::Reset,
-                   reputation::Import, reputation::RateOrigin>;
-  using Reply = ReputationReply;
-  using Counters = ReputationCounters;
-  using Actions = ReputationActions;
   // source: the agent, a the capability, b its reputation in ppm.
   enum class Event : std::uint16_t { quarantined = 1, released = 2, ejected = 3 };
 
   static Status validate(const Config& config);
   explicit ReputationWeightedRouter(const Config& config, std::uint64_t seed = 0);
-  static Result<ReputationWeightedRouter> restore(const Config& config, const Snapshot& snapshot);
 
   Reply apply(const Command& command, Nanos now) noexcept;
   // What apply() does for the two hot ones; the agent is kNoRow where there is no candidate.
@@ -226,18 +225,12 @@ class ReputationWeightedRouter {
                                                 Nanos now) const;
   [[nodiscard]] Result<std::uint32_t> find(std::string_view capability) const;
 
-  [[nodiscard]] Snapshot snapshot() const;
-  [[nodiscard]] std::uint64_t state_hash() const;
   [[nodiscard]] Status verify() const;
-  [[nodiscard]] const Counters& counters() const noexcept { return counters_; }
-  [[nodiscard]] const EventLog& events() const noexcept { return events_; }
-
-  static void encode(const Command& command, StateWriter& writer);
-  static void encode(const Reply& reply, StateWriter& writer);
-  static Command decode_command(StateReader& reader);
-  static Reply decode_reply(StateReader& reader);
 
  private:
+  friend ServiceForm;
+  static constexpr SnapshotKind kKind{"reputation_router", 1};
+  static constexpr std::string_view kWho = "reputation router";
   // One for each agent as a whole, then one for each capability that an agent offers.
   struct alignas(64) Row {
     DecayCounter successes;
@@ -293,7 +286,6 @@ class ReputationWeightedRouter {
     double failures = 0;
   };
 
-  Reply refuse(Errc code) noexcept;
   [[nodiscard]] bool is_joined(std::uint32_t agent) const noexcept;
   [[nodiscard]] bool is_class(std::uint32_t capability) const noexcept;
   [[nodiscard]] std::uint32_t row_of(std::uint32_t agent, std::uint32_t capability) const noexcept;
@@ -340,9 +332,6 @@ class ReputationWeightedRouter {
   void load_row(StateReader& reader, std::uint32_t row);
   void load_class(StateReader& reader, std::uint32_t capability);
 
-  Config config_;
-  ServiceClock clock_;
-  ReputationCounters counters_;
   Rng rng_;
   DecayScale scale_;
   std::int64_t scale_ns_ = -1;
@@ -362,7 +351,6 @@ class ReputationWeightedRouter {
   bool is_rated_ = false;
   std::int64_t next_outliers_ns_ = 0;
   bool view_changed_ = true;
-  EventLog events_;
 };
 
 static_assert(DurableService<ReputationWeightedRouter>);

@@ -5,9 +5,9 @@
 // engine, and in a simulator. Each header of a service ends with
 // `static_assert(CoordinationService<X>)`.
 //
-//   X::Config      plain aggregate, every field has a default; Config::preset(name) ->
-//   Result<Config>,
-//                  Errc::unknown_preset lists the valid names. Config::names(): those names.
+//   X::Config      plain aggregate, every field has a default, `events_max` is among them;
+//                  Config::preset(name): Errc::unknown_preset lists the valid names, which are
+//                  Config::names()
 //   X::Command     std::variant of aggregates, one for each operation
 //   X::Reply       `Errc code` is ok unless the command was refused as bad input; what is normal on
 //                  a hot path is a blocks/refusal.hpp value beside it
@@ -15,13 +15,15 @@
 //   X::Actions     what tick() asks the host to do; filled by the service, cleared by it first
 //   validate       the first violated field -> Errc::invalid_config, named in the sentence
 //   X(config, seed)    the config must be valid; everything is allocated here
-//   apply, tick    noexcept, allocate nothing (but the reply's own strings where a service says
-//   so);
+//   apply, tick    noexcept, allocate nothing (but a reply's own bytes, where a service says so);
 //                  a refused command leaves state_hash() as it was and adds one to `refused`
 //   snapshot       state and bookkeeping, checksummed; restore(config, snapshot) goes on from it
 //   state_hash     XXH3 of the state alone: not of counters, not of the last instant
-//   verify         O(n) walk of every invariant of the header -> Errc::corrupt with the first
-//   broken events         the service's EventLog
+//   verify         O(n) walk of every invariant of the header: Errc::corrupt, with the first broken
+//   events         the service's EventLog
+//
+// All but validate, the constructor, apply, tick and verify comes from ServiceForm
+// (blocks/service_form.hpp), once for all.
 //
 // DurableService adds the byte forms of commands and replies: what a journal and the memory of
 // answered commands need (journaled_service.hpp).

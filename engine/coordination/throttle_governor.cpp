@@ -28,7 +28,7 @@ double PiController::step(double error, double dt_s) noexcept {
 }
 
 AdaptiveThrottleGovernor::AdaptiveThrottleGovernor(const Config& config, std::uint64_t /*seed*/)
-    : config_(config),
+    : ServiceForm(config),
       rate_(config.initial_rate),
       pi_{config.kp, config.ki, config.pi_clamp, 0},
       codel_(config.codel_target_ns.count(), config.codel_interval_ns.count()),
@@ -36,15 +36,7 @@ AdaptiveThrottleGovernor::AdaptiveThrottleGovernor(const Config& config, std::ui
       hosts_(config.hosts_max),
       items_(std::max(config.tenants_max, config.hosts_max + 1)),
       filled_(items_.size()),
-      scratch_(2 * items_.size()),
-      events_(config.events_max) {}
-
-AdaptiveThrottleGovernor::Reply AdaptiveThrottleGovernor::refuse(Errc code) noexcept {
-  ++counters_.refused;
-  Reply reply;
-  reply.code = code;
-  return reply;
-}
+      scratch_(2 * items_.size()) {}
 
 double AdaptiveThrottleGovernor::interval_s() const noexcept {
   return seconds(config_.control_interval_ns.count());
@@ -82,6 +74,7 @@ AdaptiveThrottleGovernor::Reply AdaptiveThrottleGovernor::record(const throttle:
   ++counters_.commands;
   if (tenant_of(sample.tenant) == nullptr) return refuse(Errc::not_found);
   if (!ServiceClock::is_valid(now) || sample.duration.count() < 0 ||
+      !ServiceClock::is_valid(sample.finished) ||
       sample.finished - now > config_.control_interval_ns) {
     return refuse(Errc::invalid_argument);
   }
@@ -147,13 +140,8 @@ AdaptiveThrottleGovernor::Reply AdaptiveThrottleGovernor::set_tenant(
   double minima = 0;
   for (const auto& other : tenants_) minima += other.is_taken() ? other.min_guaranteed : 0;
   if (minima > config_.initial_rate) {
-    EventRecord event;
-    event.t_ns = now_ns;
-    event.kind = static_cast<std::uint16_t>(Event::over_committed);
-    event.severity = Severity::warning;
-    event.a = slot;
-    event.b = static_cast<std::uint64_t>(std::min(minima, 1e18));
-    events_.emit(event);
+    emit(Event::over_committed, Severity::warning, now_ns,
+         {slot, static_cast<std::uint64_t>(std::min(minima, 1e18))});
   }
   Reply reply;
   reply.tenant = static_cast<std::uint32_t>(slot);
@@ -259,13 +247,8 @@ void AdaptiveThrottleGovernor::share_out(std::int64_t now_ns) noexcept {
 
 void AdaptiveThrottleGovernor::enter(ThrottleMode mode, std::int64_t now_ns) noexcept {
   if (mode == mode_) return;
-  EventRecord event;
-  event.t_ns = now_ns;
-  event.kind = static_cast<std::uint16_t>(Event::mode_change);
-  event.severity = mode == ThrottleMode::congested ? Severity::warning : Severity::info;
-  event.a = static_cast<std::uint64_t>(mode_);
-  event.b = static_cast<std::uint64_t>(mode);
-  events_.emit(event);
+  emit(Event::mode_change, mode == ThrottleMode::congested ? Severity::warning : Severity::info,
+       now_ns, {static_cast<std::uint64_t>(mode_), static_cast<std::uint64_t>(mode)});
   mode_ = mode;
 }
 
@@ -403,6 +386,9 @@ AdaptiveThrottleGovernor::Reply AdaptiveThrottleGovernor::apply_rest(const Comma
     if (!(cap->rate >= 0 && std::isfinite(cap->rate))) return refuse(Errc::invalid_argument);
     global_cap_ = cap->rate;
     self_ = cap->self;
+    for (auto& host : hosts_) {  // it is not another host any more
+      if (host.is_known && host.node == self_) host = Host{};
+    }
   }
   return reply;
 }

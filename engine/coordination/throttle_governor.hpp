@@ -8,16 +8,16 @@
 // Progress    wait-free.  Cost  should_allow 25 ns, record 15 ns; tick O(tenants log tenants).
 //             No allocation after construction.
 // Units       requests a second; Nanos; the standing queue in requests (Little's law).
-// If the      downstream slows: the least latency of an interval rises, the rate is cut once a
-//             round
-// other side  trip. A station dies: its credit lapses. A host is not heard for three rounds: its
-// share of dies,       the global cap goes to the others; most are not heard: each keeps cap /
-// known hosts. or lies
+// If the      downstream slows: the least latency of an interval rises, and the rate is cut once a
+// other side  round trip. A station dies: its credit lapses. A host is not heard for three rounds:
+// dies        its share of the global cap goes to the others; most are not heard: each keeps
+//             cap / known hosts.
 // Invariants  min_rate <= rate <= max_rate; the shares of the tenants sum to effective_rate at
 //             most. The integral never grows while the output is saturated in the same direction.
 // Errors      validate, set_tenant -> invalid_config, invalid_id, capacity. An unknown tenant:
 //             not_found. A duration < 0, a sample from later than now + one interval:
 //             invalid_argument.
+// Limits      a host that was heard once keeps its place (hosts_max) until GlobalCap names it self.
 // Source      AIMD: Chiu & Jain 1989; queue: Vegas (Brakmo 1995), by the minimum, as in CoDel,
 //             because the mean takes jitter for a queue; PI with anti-windup: Hollot 2001, RFC
 //             8033; CoDel: RFC 8289. Growth is additive: growth in proportion starves who comes
@@ -36,7 +36,7 @@
 #include "engine/coordination/blocks/gcra_bucket.hpp"
 #include "engine/coordination/blocks/names.hpp"
 #include "engine/coordination/blocks/refusal.hpp"
-#include "engine/coordination/blocks/service_clock.hpp"
+#include "engine/coordination/blocks/service_form.hpp"
 #include "engine/coordination/blocks/water_fill.hpp"
 #include "engine/coordination/service.hpp"
 
@@ -187,21 +187,20 @@ struct PiController {
   return gradient < 0.5 ? 0.5 : gradient > 1 ? 1 : gradient;
 }
 
-class AdaptiveThrottleGovernor {
+using ThrottleCommand =
+    std::variant<throttle::SetTenant, throttle::RemoveTenant, throttle::ShouldAllow,
+                 throttle::Record, throttle::RecordSums, throttle::Dequeue, throttle::Downstream,
+                 throttle::GlobalCap, throttle::Gossip>;
+
+class AdaptiveThrottleGovernor final
+    : public ServiceForm<AdaptiveThrottleGovernor, ThrottleConfig, ThrottleCommand, ThrottleReply,
+                         ThrottleCounters, ThrottleActions> {
  public:
-  using Config = ThrottleConfig;
-  using Command = std::variant<throttle::SetTenant, throttle::RemoveTenant, throttle::ShouldAllow,
-                               throttle::Record, throttle::RecordSums, throttle::Dequeue,
-                               throttle::Downstream, throttle::GlobalCap, throttle::Gossip>;
-  using Reply = ThrottleReply;
-  using Counters = ThrottleCounters;
-  using Actions = ThrottleActions;
   // mode_change: a from, b to. over_committed: a tenant, b the sum of minima.
   enum class Event : std::uint16_t { mode_change = 1, over_committed = 2 };
 
   static Status validate(const Config& config);
   explicit AdaptiveThrottleGovernor(const Config& config, std::uint64_t seed = 0);
-  static Result<AdaptiveThrottleGovernor> restore(const Config& config, const Snapshot& snapshot);
 
   Reply apply(const Command& command, Nanos now) noexcept;
   Reply should_allow(std::uint32_t tenant, Nanos now) noexcept;
@@ -216,18 +215,12 @@ class AdaptiveThrottleGovernor {
   // Starts from the view of an earlier life.
   void adopt(const ThrottleView& view) noexcept;
 
-  [[nodiscard]] Snapshot snapshot() const;
-  [[nodiscard]] std::uint64_t state_hash() const;
   [[nodiscard]] Status verify() const;
-  [[nodiscard]] const Counters& counters() const noexcept { return counters_; }
-  [[nodiscard]] const EventLog& events() const noexcept { return events_; }
-
-  static void encode(const Command& command, StateWriter& writer);
-  static void encode(const Reply& reply, StateWriter& writer);
-  static Command decode_command(StateReader& reader);
-  static Reply decode_reply(StateReader& reader);
 
  private:
+  friend ServiceForm;
+  static constexpr SnapshotKind kKind{"throttle_governor", 1};
+  static constexpr std::string_view kWho = "throttle governor";
   struct Tenant {
     std::array<char, kNameBytesMax> name{};
     std::uint32_t name_bytes = 0;  // 0: the slot is free
@@ -256,7 +249,6 @@ class AdaptiveThrottleGovernor {
     std::int64_t least_ns = INT64_MAX;
   };
 
-  Reply refuse(Errc code) noexcept;
   [[nodiscard]] Tenant* tenant_of(std::uint32_t id) noexcept;
   Reply set_tenant(const throttle::SetTenant& wanted, Nanos now) noexcept;
   Reply record_sums(const throttle::RecordSums& sums, Nanos now) noexcept;
@@ -276,9 +268,6 @@ class AdaptiveThrottleGovernor {
   void save_state(StateWriter& writer) const;
   void load_state(StateReader& reader);
 
-  Config config_;
-  ServiceClock clock_;
-  ThrottleCounters counters_;
   ThrottleMode mode_ = ThrottleMode::startup;
   double rate_;
   double host_share_ = -1;  // of the global cap; below 0: there is none
@@ -301,7 +290,6 @@ class AdaptiveThrottleGovernor {
   std::vector<FillItem> items_;
   std::vector<double> filled_;
   std::vector<double> scratch_;
-  EventLog events_;
 };
 
 static_assert(DurableService<AdaptiveThrottleGovernor>);

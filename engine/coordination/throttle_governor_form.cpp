@@ -3,13 +3,11 @@
 #include <cmath>
 #include <string>
 
-#include "engine/coordination/blocks/service_form.hpp"
 #include "engine/coordination/throttle_governor.hpp"
 
 namespace mesh::coordination {
 namespace {
 
-constexpr SnapshotKind kKind{"throttle_governor", 1};
 // "batch" is the name that the third one has elsewhere.
 constexpr std::array<std::string_view, 4> kPresets{"api-gateway", "agent-to-agent",
                                                    "batch-processing", "batch"};
@@ -49,17 +47,6 @@ ThrottleConfig batch_processing() {
   return config;
 }
 
-tl::unexpected<Error> complain(Errc code, std::string_view what) {
-  std::string sentence("throttle governor: ");
-  sentence += what;
-  return fail(code, std::move(sentence));
-}
-
-struct Check {
-  bool holds;
-  std::string_view sentence;
-};
-
 }  // namespace
 
 std::string_view to_string(ThrottleMode mode) noexcept {
@@ -80,16 +67,18 @@ Result<ThrottleConfig> ThrottleConfig::preset(std::string_view name) {
 
 Status AdaptiveThrottleGovernor::validate(const Config& config) {
   const auto share = [](double value) { return value > 0 && value <= 1; };
-  const std::array<Check, 16> checks{{
+  const std::array<Check, 17> checks{{
       {config.min_rate > 0 && std::isfinite(config.min_rate), "min_rate is not above 0"},
       {config.max_rate >= config.min_rate && config.max_rate <= 1e9, "max_rate is below min_rate"},
       {config.initial_rate >= config.min_rate && config.initial_rate <= config.max_rate,
        "initial_rate is outside min_rate..max_rate"},
-      {config.control_interval_ns.count() > 0, "control_interval_ns is not above 0"},
-      {config.latency_setpoint_ns.count() > 0, "latency_setpoint_ns is not above 0"},
+      {is_positive_duration(config.control_interval_ns),
+       "control_interval_ns is outside 1 ns..36 years"},
+      {is_positive_duration(config.latency_setpoint_ns),
+       "latency_setpoint_ns is outside 1 ns..36 years"},
       {config.codel_target_ns.count() > 0, "codel_target_ns is not above 0"},
-      {config.codel_interval_ns > config.codel_target_ns,
-       "codel_interval_ns is not above its target"},
+      {config.codel_interval_ns > config.codel_target_ns && is_duration(config.codel_interval_ns),
+       "codel_interval_ns is not above its target, or above 36 years"},
       {config.vegas_alpha >= 0 && config.vegas_beta > config.vegas_alpha &&
            std::isfinite(config.vegas_beta),
        "vegas_beta is not above vegas_alpha"},
@@ -99,17 +88,16 @@ Status AdaptiveThrottleGovernor::validate(const Config& config) {
       {config.kp >= 0 && config.kp <= 10 && config.ki >= 0 && config.ki <= 10,
        "kp or ki is outside 0..10"},
       {share(config.pi_clamp), "pi_clamp is outside 0..1"},
-      {config.base_rtt_window_ns >= config.control_interval_ns,
-       "base_rtt_window_ns is below an interval"},
+      {config.base_rtt_window_ns >= config.control_interval_ns &&
+           is_duration(config.base_rtt_window_ns),
+       "base_rtt_window_ns is below an interval, or above 36 years"},
       {config.min_samples >= 1 && share(config.rate_smoothing),
        "min_samples is below 1 or rate_smoothing outside 0..1"},
       {config.tenants_max >= 1 && config.tenants_max <= 65'536 && config.hosts_max <= 65'536,
        "tenants_max or hosts_max is outside its range"},
+      events_in_range(config),
   }};
-  for (const auto& check : checks) {
-    if (!check.holds) return complain(Errc::invalid_config, check.sentence);
-  }
-  return {};
+  return all_hold(Errc::invalid_config, checks);
 }
 
 Result<std::uint32_t> AdaptiveThrottleGovernor::find(std::string_view name) const {
@@ -201,34 +189,6 @@ void AdaptiveThrottleGovernor::load_state(StateReader& reader) {
   }
 }
 
-Snapshot AdaptiveThrottleGovernor::snapshot() const {
-  StateWriter writer;
-  save_state(writer);
-  clock_.save(writer);
-  save_counters(counters_, writer);
-  return seal_snapshot(kKind, writer.bytes());
-}
-
-Result<AdaptiveThrottleGovernor> AdaptiveThrottleGovernor::restore(const Config& config,
-                                                                   const Snapshot& snapshot) {
-  MESH_CHECK_OK(validate(config));
-  MESH_TRY(const auto body, open_snapshot(kKind, snapshot.bytes));
-  AdaptiveThrottleGovernor governor(config);
-  StateReader reader(body);
-  governor.load_state(reader);
-  governor.clock_.load(reader);
-  load_counters(governor.counters_, reader);
-  MESH_CHECK_OK(reader.finish("throttle governor: snapshot"));
-  MESH_CHECK_OK(governor.verify());
-  return governor;
-}
-
-std::uint64_t AdaptiveThrottleGovernor::state_hash() const {
-  StateWriter writer;
-  save_state(writer);
-  return checksum(writer.bytes());
-}
-
 Status AdaptiveThrottleGovernor::verify() const {
   double shares = 0;
   for (const auto& tenant : tenants_) shares += tenant.is_taken() ? tenant.share : 0;
@@ -239,69 +199,7 @@ Status AdaptiveThrottleGovernor::verify() const {
       {std::abs(pi_.integral) <= pi_.clamp + pi_.kp + 1, "the integral has wound up"},
       {interval_.errors <= interval_.count, "more errors than samples"},
   }};
-  for (const auto& check : checks) {
-    if (!check.holds) return complain(Errc::corrupt, check.sentence);
-  }
-  return {};
-}
-
-namespace {
-
-// Each field of each command, once, for both directions: `field` puts it or gets it.
-template <class C, class Field>
-void each_field(C& command, Field&& field) {
-  using T = std::remove_const_t<C>;
-  if constexpr (std::is_same_v<T, throttle::SetTenant>) {
-    field(command.name), field(command.weight), field(command.min_guaranteed);
-    field(command.max_burst), field(command.priority);
-  } else if constexpr (std::is_same_v<T, throttle::Record>) {
-    field(command.tenant), field(command.duration), field(command.ok), field(command.finished);
-  } else if constexpr (std::is_same_v<T, throttle::RecordSums>) {
-    field(command.tenant), field(command.count), field(command.errors), field(command.sum);
-    field(command.least);
-  } else if constexpr (std::is_same_v<T, throttle::Dequeue>) {
-    field(command.sojourn);
-  } else if constexpr (std::is_same_v<T, throttle::Downstream>) {
-    field(command.breaker_open);
-  } else if constexpr (std::is_same_v<T, throttle::GlobalCap>) {
-    field(command.rate), field(command.self);
-  } else if constexpr (std::is_same_v<T, throttle::Gossip>) {
-    field(command.node), field(command.demand), field(command.rate), field(command.epoch);
-  } else {
-    field(command.tenant);
-  }
-}
-
-}  // namespace
-
-void AdaptiveThrottleGovernor::encode(const Command& command, StateWriter& writer) {
-  writer.put(static_cast<std::uint8_t>(command.index()));
-  std::visit([&](const auto& one) { each_field(one, [&](const auto& f) { writer.put(f); }); },
-             command);
-}
-
-AdaptiveThrottleGovernor::Command AdaptiveThrottleGovernor::decode_command(StateReader& reader) {
-  Command command = command_of_index<Command>(reader);
-  std::visit([&](auto& one) { each_field(one, [&](auto& f) { reader.get(f); }); }, command);
-  return command;
-}
-
-void AdaptiveThrottleGovernor::encode(const Reply& reply, StateWriter& writer) {
-  writer.put(reply.code);
-  writer.put(reply.refusal);
-  writer.put(reply.tenant);
-  writer.put(reply.drop);
-  writer.put(reply.retry_after);
-}
-
-AdaptiveThrottleGovernor::Reply AdaptiveThrottleGovernor::decode_reply(StateReader& reader) {
-  Reply reply;
-  reader.get(reply.code);
-  reply.refusal = reader.get_enum(Refusal::no_credit);
-  reader.get(reply.tenant);
-  reader.get(reply.drop);
-  reader.get(reply.retry_after);
-  return reply;
+  return all_hold(Errc::corrupt, checks);
 }
 
 }  // namespace mesh::coordination

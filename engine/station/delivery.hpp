@@ -122,7 +122,8 @@ class Reply {
   Reply& operator=(const Reply&) = delete;
   ~Reply();
 
-  // Answers, and is empty afterwards. Answering with an empty Reply does nothing.
+  // Answers, and is empty afterwards. Answering with an empty Reply does nothing. The pump itself
+  // answers with Station::answer(), which costs it no queue and no signal.
   void answer(const Answer& answer);
   // For a station that passes messages on, or acts a slow way there: when the agent itself had the
   // message. Never before it was polled.
@@ -132,6 +133,8 @@ class Reply {
   [[nodiscard]] explicit operator bool() const noexcept { return outlet_ != nullptr; }
 
  private:
+  friend class StationCore;  // answers without the outlet
+
   std::shared_ptr<AnswerOutlet> outlet_;
   AnswerTicket ticket_;
 };

@@ -82,6 +82,10 @@ class Station {
     reveal();
     return taken;
   }
+  // The pump answers what a handler kept its Reply of: the engine sees it with the next poll() or
+  // flush(), and no queue between threads, and no signal, is paid for. Replies of other threads
+  // answer for themselves.
+  void answer(Reply reply, const Answer& answer) { core_->answer(std::move(reply), answer); }
   SendStatus send(const SendOptions& options, std::span<const std::byte> body) {
     return is_lost() ? SendStatus::lost : core_->send(options, body);
   }

@@ -11,6 +11,7 @@ namespace {
 
 constexpr std::size_t kLateAnswersAtOnce = 256;
 constexpr std::size_t kRowsAtOnce = 32;
+constexpr std::size_t kMeasuredMin = 1'024;
 constexpr std::size_t kArenaBytesMin = std::size_t{256} << 10;
 constexpr std::uint32_t kAgentsPerOutletMin = 1'024;
 constexpr std::uint32_t kAgentsPerOutletMax = 65'536;
@@ -66,6 +67,7 @@ Status StationCore::bind() {
   samples_.resize(options_.agents);
   has_worked_.resize(options_.agents);
   worked_.reserve(options_.agents);
+  measured_.reserve(std::max<std::size_t>(options_.agents, kMeasuredMin));
   burst_.reserve(options_.burst);
   arena_.resize(kArenaBytesMin);
   answers_.reserve(std::size_t{2} * options_.burst);
@@ -256,22 +258,33 @@ bool StationCore::prepare_to_park() noexcept {
 
 void StationCore::remember_sample(const AnswerTicket& ticket, std::int64_t finished_ns) {
   if (ticket.place >= agents_.size()) return;
+  if (worked_.empty() && measured_.empty()) upkeep_due_ns_ = finished_ns + kUpkeepEvery.count();
+  if (measured_.size() == measured_.capacity()) count_measured();
   // There and back: the way back is not measured, and is taken to be like the way there.
-  samples_[ticket.place].add(2 * ms_of(ticket.received_ns - ticket.sent_ns),
-                             ms_of(finished_ns - ticket.received_ns));
-  if (has_worked_[ticket.place]) return;
-  has_worked_[ticket.place] = true;
-  worked_.push_back(ticket.place);
+  measured_.push_back({ticket.place, 2 * ms_of(ticket.received_ns - ticket.sent_ns),
+                       ms_of(finished_ns - ticket.received_ns)});
 }
 
-void StationCore::upkeep_if_due() {
+void StationCore::count_measured() {
+  for (const Measured& measured : measured_) {
+    samples_[measured.place].add(measured.latency_ms, measured.processing_ms);
+    if (has_worked_[measured.place]) continue;
+    has_worked_[measured.place] = true;
+    worked_.push_back(measured.place);
+  }
+  measured_.clear();
+}
+
+void StationCore::upkeep_if_due(bool is_idle) {
   const std::int64_t now_ns = this->now_ns();
-  if (now_ns < upkeep_due_ns_) return;
+  if (now_ns < upkeep_due_ns_ + (is_idle ? 0 : kUpkeepGrace.count())) return;
   upkeep(kRowsAtOnce);
+  // What was answered meanwhile is the next round's.
   if (worked_.empty()) upkeep_due_ns_ = now_ns + kUpkeepEvery.count();
 }
 
 void StationCore::upkeep(std::size_t limit) {
+  if (worked_.empty()) count_measured();
   if (worked_.empty()) return;
   const shm::RowWriter<HostMemory> rows(options_.side.self.sequence);
   const OwnColumns& self = options_.side.self;

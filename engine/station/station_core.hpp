@@ -66,6 +66,7 @@ struct StationCounters {
 };
 
 inline constexpr Nanos kUpkeepEvery{500 * kNsPerMs};
+inline constexpr Nanos kUpkeepGrace{200 * kNsPerMs};
 
 class StationCore {
  public:
@@ -85,6 +86,10 @@ class StationCore {
   template <class Handler>
   std::size_t poll(std::size_t limit, Handler&& handler);
 
+  // Answers from the pump: staged at once, in order with what is sent. Also from inside a handler.
+  // A Reply of another station goes the way it always goes.
+  void answer(Reply reply, const Answer& answer);
+
   // Checks what the table shows, and stages. The body is copied.
   SendStatus send(const SendOptions& options, std::span<const std::byte> body);
 
@@ -97,11 +102,14 @@ class StationCore {
   void unpark() noexcept { reader_.unpark(); }
 
   // Stores medians and heartbeats of up to `limit` agents that worked since the last time. poll()
-  // does so each kUpkeepEvery, a few rows at once: medians cost microseconds, and the engine looks
-  // once a second. Who sleeps instead of polling wakes at upkeep_due().
+  // does so kUpkeepEvery after the first of them answered, a few rows at once: medians cost
+  // microseconds, and the engine looks once a second. A poll that has had deliveries or answers
+  // leaves it to one that has none, for at most kUpkeepGrace: agents that were to be READY together
+  // answer together, and nobody's answer shall wait for arithmetic. Who sleeps instead of polling
+  // wakes at upkeep_due().
   void upkeep(std::size_t limit);
   [[nodiscard]] HostTime upkeep_due() const noexcept {
-    return worked_.empty() ? HostTime::max() : from_ns(upkeep_due_ns_);
+    return worked_.empty() && measured_.empty() ? HostTime::max() : from_ns(upkeep_due_ns_);
   }
 
   [[nodiscard]] std::span<const AgentId> agents() const noexcept { return agents_; }
@@ -130,6 +138,13 @@ class StationCore {
     std::size_t offset = 0;
     std::uint32_t bytes = 0;  // 0: none
   };
+  // An agent's samples are lines that nobody looked at since its last answer: what was measured
+  // waits in order of answering, and is added to them in upkeep.
+  struct Measured {
+    std::uint32_t place = 0;
+    float latency_ms = 0;
+    float processing_ms = 0;
+  };
   enum class BodyFound : std::uint8_t { kFound, kNoRoom, kLost };
 
   explicit StationCore(const CoreOptions& options);
@@ -152,8 +167,9 @@ class StationCore {
   [[nodiscard]] bool try_answer(const AnswerTicket& ticket, const Answer& answer);
   bool stage_answers();
   bool stage_late_answers();
-  void upkeep_if_due();
+  void upkeep_if_due(bool is_idle);
   void remember_sample(const AnswerTicket& ticket, std::int64_t finished_ns);
+  void count_measured();
 
   [[nodiscard]] SendStatus shown_of(AgentId target, sched::Priority priority) const noexcept;
   [[nodiscard]] bool is_open(AgentId target) const noexcept;
@@ -181,11 +197,13 @@ class StationCore {
 
   std::vector<AgentId> agents_;
   std::vector<std::uint32_t> place_of_row_;  // by the row of an AgentId
+  std::vector<Measured> measured_;           // reserved: never grows
   std::vector<AgentSamples> samples_;
   std::vector<std::uint32_t> worked_;  // places whose columns are behind
   std::vector<bool> has_worked_;
 
   std::int64_t upkeep_due_ns_ = 0;
+  std::uint64_t answered_before_ = 0;  // counters_.answers at the end of the last poll
 
   std::vector<Delivery> burst_;
   std::vector<std::byte> arena_;
@@ -209,6 +227,7 @@ std::size_t StationCore::poll(std::size_t limit, Handler&& handler) {
                 "a handler returns an Answer or takes a Reply");
   MESH_ASSERT(!polling_);
   const std::uint64_t taken = counters_.taken;
+  const std::uint64_t answered = answered_before_;
   take(limit);
   polling_ = true;
   for (const Delivery& delivery : burst_) {
@@ -229,8 +248,10 @@ std::size_t StationCore::poll(std::size_t limit, Handler&& handler) {
   polling_ = false;
   stage_late_answers();
   stage_answers();
-  if (!worked_.empty()) upkeep_if_due();
-  return static_cast<std::size_t>(counters_.taken - taken);
+  answered_before_ = counters_.answers;
+  const auto got = static_cast<std::size_t>(counters_.taken - taken);
+  if (upkeep_due() != HostTime::max()) upkeep_if_due(got == 0 && answered_before_ == answered);
+  return got;
 }
 
 }  // namespace mesh::engine

@@ -45,6 +45,12 @@ void StationCore::answer(const AnswerTicket& ticket, const Answer& answer) {
   unwritten_.back().answer.body = {};
 }
 
+void StationCore::answer(Reply reply, const Answer& answer) {
+  if (reply.outlet_ != outlet_) return reply.answer(answer);
+  reply.outlet_.reset();
+  this->answer(reply.ticket_, answer);
+}
+
 // Of a message that came before. Its sender has its answer, or gets it from who holds the Reply;
 // the engine, which did not know that any more, is told to keep it no longer.
 void StationCore::answer_known(const AnswerTicket& ticket) {

@@ -16,8 +16,7 @@ constexpr std::int64_t kStart = 1'000'000;
 
 SwarmAgents agents_of(const SwarmPopulation& population, std::uint32_t first, std::uint32_t count,
                       std::uint32_t capacity) {
-  auto agents = SwarmAgents::create(
-      population, {.share = {first, count}, .capacity = capacity, .start_ns = kStart});
+  auto agents = SwarmAgents::create(population, {.share = {first, count}, .capacity = capacity});
   EXPECT_TRUE(agents);
   return std::move(*agents);
 }

@@ -5,11 +5,10 @@
 // (permits, claims) stands for things: what has not been spent comes back when it expires.
 //
 // Callers     the pool: the service's thread. The purse: the station's thread.
-// Progress    wait-free. Purse: spend is plain arithmetic, 5 ns; it never blocks: 0 means
-//             kNoCredit.
+// Progress    wait-free. Purse: spend is plain arithmetic, 5 ns; without credit it says so at once.
 // If the      station dies: give_back(station) at once, or its credit lapses; nobody waits for it.
-// other side  A stalled thread can overrun its credit by one operation: it checks the instant
-// first. dies
+// other side  A stalled thread can overrun its credit by one operation: it checks the instant, then
+// dies        spends.
 // Invariant   granted == spent + lapsed + returned + live, after every call.
 //             In any window w: admissions <= rate * (w + expiry) + burst.
 // Errors      validate -> Errc::invalid_config. want: 0 granted when there is none, or no room for

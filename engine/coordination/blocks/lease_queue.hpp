@@ -35,6 +35,7 @@ namespace mesh::coordination {
 
 enum class LeaseState : std::uint8_t { free, ready, waiting, delayed, leased, dead };
 enum class DeathReason : std::uint8_t { none, attempts, poison, expired_ttl, rejected };
+constexpr DeathReason last_of(DeathReason) noexcept { return DeathReason::rejected; }
 // Whether an item's key says who should work on it.
 enum class Affinity : std::uint8_t { none, prefer, strict };
 

@@ -2,10 +2,9 @@
 // crash it: what a disk would have kept stays.
 //
 // Cost        append: a copy into one vector of bytes. sync: one store.
-// If the      crash(kept_bytes) does what a power cut does to a file: bytes after the last sync may
-//             be
-// other side  there or not, the last record may be torn. The next open() finds whole records by
-// dies        their checksums.
+// If the      process dies: all is lost. crash(kept_bytes) does what a power cut does to a file:
+// other side  bytes after the last sync may be there or not, the last record may be torn; whole
+// dies        records are found by their checksums.
 // Errors      none of its own but Errc::corrupt where synced bytes were damaged.
 #pragma once
 

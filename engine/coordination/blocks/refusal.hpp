@@ -19,6 +19,7 @@ enum class Refusal : std::uint8_t {
   quota_exhausted,
   no_credit,
 };
+constexpr Refusal last_of(Refusal) noexcept { return Refusal::no_credit; }
 
 constexpr std::string_view to_string(Refusal refusal) noexcept {
   constexpr std::string_view kNames[] = {"ok",

@@ -4,7 +4,7 @@
 // Callers     one thread.  Progress  wait-free.
 // Cost        add: a few ns; a new bucket: one ring walk at most. No allocation after construction.
 // Units       id b = floor(t / bucket length); ids (b - buckets, b] count, so the oldest bucket
-//             goes whole. Counts are u32: 4.29e9 calls a window.
+//             goes whole. Counts are u64.
 // Source      HybridWindow: the estimate prev * (1 - fraction) + cur (Cloudflare 2017), in
 //             integers.
 #pragma once
@@ -134,7 +134,7 @@ class HybridWindow {
 
   void roll(std::int64_t now_ns) noexcept {
     const std::int64_t id = now_ns / window_ns_;
-    if (id == id_) return;
+    if (id <= id_) return;  // time that goes back would forget what was spent
     previous_ = id == id_ + 1 ? current_ : 0;
     current_ = 0;
     id_ = id;

@@ -284,5 +284,19 @@ TEST(Backpressure, AllocatesNothingWhenCalled) {
   EXPECT_EQ(mesh::testing::allocation_count(), before);
 }
 
+TEST(Backpressure, RefusesADepthBeyondItsView) {
+  BackpressureController controller({});
+  controller.on_enqueue(50, Nanos{0});
+  const std::uint64_t hash = controller.state_hash();
+  EXPECT_EQ(controller.on_enqueue(UINT64_MAX - 10, Nanos{0}).code, Errc::invalid_argument)
+      << "50 more would have wrapped to a queue that is empty";
+  EXPECT_EQ(controller.on_enqueue(UINT32_MAX, Nanos{0}).code, Errc::invalid_argument);
+  EXPECT_EQ(controller.on_enqueue(1, Nanos{-1}).code, Errc::invalid_argument);
+  EXPECT_EQ(controller.on_dequeue(1, Nanos::max()).code, Errc::invalid_argument);
+  EXPECT_EQ(controller.state_hash(), hash);
+  EXPECT_EQ(controller.depth(), 50U);
+  EXPECT_EQ(controller.counters().refused, 4U);
+}
+
 }  // namespace
 }  // namespace mesh::coordination

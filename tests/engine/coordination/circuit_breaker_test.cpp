@@ -483,5 +483,17 @@ TEST(CircuitBreaker, AllocatesNothingWhenCalled) {
   EXPECT_EQ(mesh::testing::allocation_count(), before);
 }
 
+TEST(CircuitBreaker, SumsBeyond32BitsStayAboveTheThreshold) {
+  CircuitBreakerConfig config;
+  config.failure_threshold = 0;
+  config.failure_rate_ppm = 0;
+  config.consecutive_threshold = UINT32_MAX;
+  CircuitBreaker breaker(config);
+  breaker.apply(breaker::RecordSums{0, 0, UINT32_MAX - 1, 0}, Nanos{0});
+  EXPECT_EQ(breaker.state(), BreakerState::closed);
+  breaker.apply(breaker::RecordSums{0, 0, 2, 0}, Nanos{0});
+  EXPECT_EQ(breaker.state(), BreakerState::open) << "a row of failures has wrapped to none";
+}
+
 }  // namespace
 }  // namespace mesh::coordination

@@ -478,5 +478,15 @@ TEST(ExactlyOnceQueue, IsEffectivelyOnceUnderTenThousandDeaths) {
   sweep.run_random(10'000, 20'261'128);
 }
 
+TEST(ExactlyOnceQueue, RefusesDurationsThatWouldLeaveTheClock) {
+  for (auto field : {&ExactlyOnceQueueConfig::dedup_window_ns, &ExactlyOnceQueueConfig::ttl_ns,
+                     &ExactlyOnceQueueConfig::aging_ns, &ExactlyOnceQueueConfig::steal_after_ns}) {
+    ExactlyOnceQueueConfig config;
+    config.expected_rate_per_s = 0;
+    config.*field = Nanos::max();
+    EXPECT_EQ(ExactlyOnceQueue::validate(config).error().code, Errc::invalid_config);
+  }
+}
+
 }  // namespace
 }  // namespace mesh::coordination

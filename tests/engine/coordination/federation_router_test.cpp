@@ -383,5 +383,60 @@ TEST(Federation, SurvivesADeathAtEachStepOfItsJournal) {
   EXPECT_GT(sweep.run(5), 3U * 16 * 4);
 }
 
+TEST(Federation, AViewOfALaterInstantChangesNothing) {
+  FederationRouter router(wide());
+  router.apply(network(4, 1), Nanos{0});
+  for (int i = 0; i < 4; ++i) router.apply(Submit{0, 0, 3}, Nanos{0});
+  EXPECT_EQ(send_all(router, Nanos{0}), 4U);
+  const std::uint64_t hash = router.state_hash();
+  EXPECT_GT(router.view(0, seconds(5)).remaining_ppm, 0U) << "by then the window is over";
+  EXPECT_EQ(router.state_hash(), hash);
+  EXPECT_EQ(router.apply(Submit{0, 0, 3}, Nanos{0}).refusal, Refusal::quota_exhausted)
+      << "a look ahead must not forget what was spent";
+}
+
+TEST(Federation, LendsNothingToAForecastBeyondAllNumbers) {
+  FederationRouter router(wide());
+  router.apply(network(100), Nanos{0});
+  router.apply(federation::AddNetwork{"two", 1, 1'000'000, 10, seconds(60)}, Nanos{0});
+  for (const std::uint64_t forecast : {UINT64_MAX, UINT64_MAX - 9, std::uint64_t{90}}) {
+    const auto reply = router.apply(federation::Borrow{0, 1, 50, forecast}, Nanos{0});
+    EXPECT_EQ(reply.refusal, Refusal::quota_exhausted) << forecast;
+  }
+  EXPECT_TRUE(router.verify());
+}
+
+TEST(Federation, RefusesARequestWhoseDeadlineHasPassed) {
+  FederationRouter router(wide());
+  router.apply(network(100), Nanos{0});
+  std::vector<testing::BadInput<FederationRouter>> late;
+  late.push_back({"past", Submit{0, 0, 1, 0, 0, 0, seconds(4)}, Errc::expired, seconds(5)});
+  late.push_back(
+      {"below 0", Submit{0, 0, 1, 0, 0, 0, seconds(-4)}, Errc::invalid_argument, seconds(5)});
+  late.push_back(
+      {"no instant", Submit{0, 0, 1, 0, 0, 0, Nanos::max()}, Errc::invalid_argument, seconds(5)});
+  testing::expect_all_refused(router, late);
+  EXPECT_EQ(router.apply(Submit{0, 0, 1, 0, 0, 0, seconds(5)}, seconds(5)).code, Errc::ok);
+}
+
+TEST(Federation, TellsOfEachLoanAndItsReturn) {
+  FederationRouter router(wide());
+  router.apply(network(100), Nanos{0});
+  router.apply(federation::AddNetwork{"two", 1, 1'000'000, 10, seconds(60)}, Nanos{0});
+  const auto lent = router.apply(federation::Borrow{0, 1, 5, 10}, seconds(1));
+  ASSERT_EQ(lent.granted, 5U);
+  router.apply(federation::Reclaim{0}, seconds(2));
+  std::vector<EventRecord> told;
+  router.events().after(0, [&](const EventRecord& event) { told.push_back(event); });
+  ASSERT_EQ(told.size(), 2U);
+  EXPECT_EQ(told[0].kind, static_cast<std::uint16_t>(FederationRouter::Event::loan));
+  EXPECT_EQ(told[1].kind, static_cast<std::uint16_t>(FederationRouter::Event::loan_returned));
+  for (const auto& event : told) {
+    EXPECT_EQ(event.a, 0U);
+    EXPECT_EQ(event.b, 1U);
+    EXPECT_EQ(event.c, 5U);
+  }
+}
+
 }  // namespace
 }  // namespace mesh::coordination

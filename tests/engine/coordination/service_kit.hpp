@@ -118,6 +118,9 @@ class CrashSweep {
              std::vector<Timed<typename Service::Command>> commands)
       : config_(std::move(config)), commands_(std::move(commands)) {}
 
+  // A tick after each command, at its instant. A second one at that instant must do nothing: it is
+  // what happens when a death comes between a tick and the next command.
+  void with_ticks() { ticks_ = true; }
   // Every step, each with nothing, half and all of the unsynced bytes kept. Returns the deaths.
   std::size_t run(std::size_t checkpoint_every) {
     checkpoint_every_ = checkpoint_every;
@@ -159,9 +162,16 @@ class CrashSweep {
     std::vector<std::vector<std::byte>> replies;
     for (std::size_t i = 0; i < commands_.size(); ++i) {
       replies.push_back(bytes_of(*service->execute(request(i), commands_[i].now)));
+      tick(*service, i);
     }
     final_hash_ = service->service().state_hash();
     return replies;
+  }
+  void tick(Journaled& service, std::size_t i) const {
+    typename Service::Actions lost{};
+    if (ticks_) {
+      EXPECT_TRUE(service.tick(commands_[i].now, lost));
+    }
   }
   Request request(std::size_t i) const { return {{1, i + 1}, commands_[i].command}; }
   static std::vector<std::byte> bytes_of(const typename Service::Reply& reply) {
@@ -193,6 +203,7 @@ class CrashSweep {
     auto service = Journaled::open(config_, journal, options);
     for (; answered < commands_.size(); ++answered) {
       service->execute(request(answered), commands_[answered].now).value();
+      tick(*service, answered);
       if ((answered + 1) % checkpoint_every_ == 0) {
         EXPECT_TRUE(service->checkpoint());
       }
@@ -214,6 +225,7 @@ class CrashSweep {
       const auto reply = service->execute(request(i), commands_[i].now);
       ASSERT_TRUE(reply);
       ASSERT_EQ(bytes_of(*reply), expected_[i]) << "command " << i;
+      tick(*service, i);
     }
     ASSERT_EQ(service->service().state_hash(), final_hash_);
   }
@@ -223,6 +235,7 @@ class CrashSweep {
   std::vector<std::vector<std::byte>> expected_;
   std::uint64_t final_hash_ = 0;
   std::size_t checkpoint_every_ = 3;
+  bool ticks_ = false;
 };
 
 }  // namespace mesh::coordination::testing

@@ -1,5 +1,11 @@
-// JournaledService, over the model room.
+// What every room has from the pattern; JournaledService, over the model room.
+#include "engine/coordination/backpressure_controller.hpp"
+#include "engine/coordination/capability_health.hpp"
 #include "engine/coordination/circuit_breaker.hpp"
+#include "engine/coordination/exactly_once_queue.hpp"
+#include "engine/coordination/federation_router.hpp"
+#include "engine/coordination/reputation_router.hpp"
+#include "engine/coordination/throttle_governor.hpp"
 #include "tests/engine/coordination/service_kit.hpp"
 
 namespace mesh::coordination {
@@ -92,6 +98,74 @@ TEST(JournaledService, ReplaysTicks) {
   auto again = Journaled::open(kConfig, journal);
   ASSERT_TRUE(again);
   EXPECT_EQ(again->service().state_hash(), service->service().state_hash());
+}
+
+// --- every room --------------------------------------------------------------------------------
+
+template <class Service>
+class EveryRoom : public ::testing::Test {};
+using Rooms =
+    ::testing::Types<BackpressureController, CircuitBreaker, ExactlyOnceQueue, FederationRouter,
+                     AdaptiveThrottleGovernor, ReputationWeightedRouter, CapabilityHealthMonitor>;
+TYPED_TEST_SUITE(EveryRoom, Rooms);
+
+TYPED_TEST(EveryRoom, RefusesInstantsThatCannotBe) {
+  TypeParam service({}, 1);
+  const std::uint64_t hash = service.state_hash();
+  std::uint64_t refused = 0;
+  for (const std::int64_t ns : {std::int64_t{-1}, INT64_MIN, kInstantMaxNs + 1, INT64_MAX}) {
+    const auto reply = service.apply(typename TypeParam::Command{}, Nanos{ns});
+    EXPECT_NE(reply.code, Errc::ok) << ns;
+    EXPECT_EQ(service.counters().refused, ++refused) << ns;
+    typename TypeParam::Actions actions{};
+    service.tick(Nanos{ns}, actions);
+  }
+  EXPECT_EQ(service.state_hash(), hash);
+  EXPECT_EQ(service.clock_regressions(), 0U) << "an instant that cannot be is no instant";
+  typename TypeParam::Actions actions{};
+  service.tick(Nanos{kInstantMaxNs}, actions);  // the last one is one
+  EXPECT_TRUE(service.verify());
+}
+
+TYPED_TEST(EveryRoom, RefusesALogOfEventsWithoutEnd) {
+  for (const std::uint32_t count : {0U, kEventsMax + 1, UINT32_MAX}) {
+    typename TypeParam::Config config;
+    config.events_max = count;
+    const auto judged = TypeParam::validate(config);
+    ASSERT_FALSE(judged) << count;
+    EXPECT_EQ(judged.error().code, Errc::invalid_config);
+    EXPECT_NE(judged.error().sentence.find("events_max"), std::string::npos);
+  }
+}
+
+TYPED_TEST(EveryRoom, NamesItsPresetsWhenAskedForAnother) {
+  const auto none = TypeParam::Config::preset("no-such");
+  ASSERT_FALSE(none);
+  EXPECT_EQ(none.error().code, Errc::unknown_preset);
+  for (const auto name : TypeParam::Config::names()) {
+    EXPECT_NE(none.error().sentence.find(name), std::string::npos) << name;
+    EXPECT_TRUE(TypeParam::validate(TypeParam::Config::preset(name).value())) << name;
+  }
+}
+
+TYPED_TEST(EveryRoom, RefusesBytesThatAreNoCommand) {
+  for (const std::size_t index :
+       {std::variant_size_v<typename TypeParam::Command>, std::size_t{255}}) {
+    const std::array bytes{static_cast<std::byte>(index)};
+    StateReader reader(bytes);
+    TypeParam::decode_command(reader);
+    EXPECT_EQ(reader.finish("command").error().code, Errc::corrupt);
+  }
+}
+
+TEST(CircuitBreaker, RefusesDurationsThatWouldLeaveTheClock) {
+  for (auto field : {&CircuitBreakerConfig::open_ns_max, &CircuitBreakerConfig::probe_retry_ns,
+                     &CircuitBreakerConfig::half_open_ns, &CircuitBreakerConfig::half_open_ns_max,
+                     &CircuitBreakerConfig::window_ns, &CircuitBreakerConfig::slow_call_ns}) {
+    CircuitBreakerConfig config;
+    config.*field = Nanos::max();
+    EXPECT_EQ(CircuitBreaker::validate(config).error().code, Errc::invalid_config);
+  }
 }
 
 }  // namespace

@@ -435,5 +435,27 @@ TEST(Throttle, SharesNeverExceedTheRateAndTicksAllocateNothing) {
   EXPECT_TRUE(governor.verify());
 }
 
+TEST(Throttle, RefusesASampleFromBeforeAllTime) {
+  AdaptiveThrottleGovernor governor({});
+  governor.apply(throttle::SetTenant{"a"}, Nanos{0});
+  std::vector<testing::BadInput<AdaptiveThrottleGovernor>> bad;
+  for (const Nanos finished : {Nanos::min(), Nanos{-1}, Nanos::max()}) {
+    bad.push_back({"finished at " + std::to_string(finished.count()),
+                   throttle::Record{0, Nanos{5}, true, finished}, Errc::invalid_argument,
+                   Nanos{9}});
+  }
+  testing::expect_all_refused(governor, bad);
+}
+
+TEST(Throttle, AHostThatIsItselfIsNotCountedTwice) {
+  AdaptiveThrottleGovernor governor({});
+  governor.apply(throttle::SetTenant{"a"}, Nanos{0});
+  governor.apply(throttle::Gossip{5, 40, 40, 1}, Nanos{0});
+  governor.apply(throttle::GlobalCap{30, 5}, Nanos{0});
+  ThrottleActions actions;
+  for (int tick = 0; tick < 3; ++tick) governor.tick(Nanos{tick * 500 * kNsPerMs}, actions);
+  EXPECT_NEAR(governor.view().effective_rate, 30, 1e-9) << "it is alone: the cap is its own";
+}
+
 }  // namespace
 }  // namespace mesh::coordination

@@ -318,6 +318,31 @@ TEST_F(StationCore, TakesRepliesFromOtherThreads) {
   EXPECT_EQ(core_->replies_dropped(), 100U);
 }
 
+TEST_F(StationCore, AnswersFromThePumpWithoutTheQueueBetweenThreads) {
+  deliver({.target = agent(0), .message = 1}, "work");
+  deliver({.target = agent(1), .message = 2}, "work");
+  std::vector<Reply> replies;
+  core_->poll(2, [&](const Delivery&, Reply reply) { replies.push_back(std::move(reply)); });
+  core_->answer(std::move(replies[0]), Answer::ready(bytes_of("done")));
+  core_->answer(std::move(replies[1]), Answer::declined());
+  replies.clear();
+  EXPECT_FALSE(core_->ready()) << "nothing waits for the pump, it was the pump";
+  EXPECT_TRUE(take<AnswerRecord>().empty()) << "staged, and not yet shown";
+  (void)core_->flush();
+  const auto records = take<AnswerRecord>();
+  ASSERT_EQ(records.size(), 2U);
+  EXPECT_EQ(records[0].state, TrinaryState::ready);
+  EXPECT_EQ(sent_body(records[0].body_offset), "done");
+  EXPECT_EQ(records[1].state, TrinaryState::transit);
+  EXPECT_EQ(core_->replies_dropped(), 0U) << "answered, each once";
+}
+
+TEST_F(StationCore, AnswersAnEmptyReplyNotAtAll) {
+  core_->answer(Reply(), Answer::ready());
+  (void)core_->flush();
+  EXPECT_TRUE(take<AnswerRecord>().empty());
+}
+
 TEST_F(StationCore, LetsARepliesHolderOutliveIt) {
   deliver({.target = agent(0)}, "work");
   Reply held;
@@ -461,28 +486,6 @@ TEST_F(StationCore, IsBrokenByACursorThatCannotBe) {
   side_.outbox_reader->cursor.store_relaxed(2'000);  // of 1,024, none of them shown
   EXPECT_EQ(core_->send(options, {}), SendStatus::full);
   EXPECT_TRUE(core_->is_broken());
-}
-
-// What is measured.
-
-TEST_F(StationCore, StoresMediansOfItsAgentsUnderTheRowsSequence) {
-  for (std::uint64_t i = 1; i <= 3; ++i) {
-    deliver({.target = agent(1), .message = i}, "");
-    core_->poll(1, [&](const Delivery&) {
-      now_ns_ += static_cast<std::int64_t>(i) * 10 * kNsPerMs;
-      return Answer::ready();
-    });
-  }
-  core_->upkeep(100);
-  const auto& self = side_.self;
-  EXPECT_EQ(self.samples.load_relaxed(1), 3U);
-  EXPECT_EQ(self.latency_ms.load_relaxed(1), 4.0F);  // there 2 ms, and as much back
-  EXPECT_EQ(self.processing_ms.load_relaxed(1), 20.0F);
-  EXPECT_EQ(self.drift.load_relaxed(1), 0.0F);
-  EXPECT_EQ(self.heartbeat_mesh_ms.load_relaxed(1), 1'060U);
-  EXPECT_EQ(self.sequence.load_relaxed(1) % 2, 0U);
-  EXPECT_EQ(self.samples.load_relaxed(0), 0U);
-  EXPECT_EQ(core_->upkeep_due(), HostTime::max());
 }
 
 }  // namespace

@@ -1,0 +1,185 @@
+// The bytes of every room, pinned: commands, replies and snapshots stand in journals that an older
+// build wrote. A number here changes together with the room's snapshot version, or not at all.
+#include <gtest/gtest.h>
+
+#include "engine/coordination/backpressure_controller.hpp"
+#include "engine/coordination/capability_health.hpp"
+#include "engine/coordination/circuit_breaker.hpp"
+#include "engine/coordination/exactly_once_queue.hpp"
+#include "engine/coordination/federation_router.hpp"
+#include "engine/coordination/reputation_router.hpp"
+#include "engine/coordination/throttle_governor.hpp"
+#include "tests/engine/coordination/service_kit.hpp"
+
+namespace mesh::coordination {
+namespace {
+
+using testing::Timed;
+
+constexpr Nanos ms(std::int64_t count) { return Nanos{count * kNsPerMs}; }
+once::Bytes bytes(std::string_view text) {
+  const auto view = std::as_bytes(std::span(text));
+  return {view.begin(), view.end()};
+}
+
+// Checksum of all commands, replies and the last snapshot, in the order in which they came.
+template <DurableService Service>
+std::uint64_t story(const typename Service::Config& config,
+                    const std::vector<typename Service::Command>& commands) {
+  Service service(config, 7);
+  StateWriter all;
+  std::vector<bool> told(std::variant_size_v<typename Service::Command>);
+  Nanos now{0};
+  for (const auto& command : commands) {
+    now += ms(10);
+    told[command.index()] = true;
+    StateWriter one;
+    Service::encode(command, one);
+    StateReader reader(one.bytes());
+    StateWriter again;
+    Service::encode(Service::decode_command(reader), again);
+    EXPECT_TRUE(reader.finish("command"));
+    EXPECT_EQ(checksum(again.bytes()), checksum(one.bytes()));
+    all.append(one.bytes());
+    StateWriter reply;
+    Service::encode(service.apply(command, now), reply);
+    StateReader answered(reply.bytes());
+    StateWriter repeated;
+    Service::encode(Service::decode_reply(answered), repeated);
+    EXPECT_TRUE(answered.finish("reply"));
+    EXPECT_EQ(checksum(repeated.bytes()), checksum(reply.bytes()));
+    all.append(reply.bytes());
+    typename Service::Actions actions{};
+    service.tick(now, actions);
+  }
+  for (std::size_t i = 0; i < told.size(); ++i) EXPECT_TRUE(told[i]) << "no command " << i;
+  const auto sound = service.verify();
+  EXPECT_TRUE(sound) << sound.error().sentence;
+  all.append(service.snapshot().bytes);
+  return checksum(all.bytes());
+}
+
+TEST(ServiceBytes, OfACircuitBreakerStand) {
+  const auto config = CircuitBreakerConfig::preset("external-api").value();
+  const breaker::Record failed{{0, 0}, CallOutcome::fail, ms(3), Nanos{0}};
+  EXPECT_EQ(story<CircuitBreaker>(
+                config, {breaker::Allow{3}, failed, failed, breaker::RecordSums{0, 1, 2, 1}, failed,
+                         breaker::Allow{3}, breaker::Mirror{BreakerState::half_open, 2, ms(70)},
+                         breaker::Allow{3}, breaker::Allow{4}, breaker::StationClosed{3},
+                         breaker::Record{{2, 2}, CallOutcome::ok, ms(1), Nanos{0}},
+                         breaker::ForceOpen{}, breaker::ForceClose{}, breaker::Disable{},
+                         breaker::Reset{}, breaker::Record{{0, 0}, CallOutcome::ok, ms(-1), {}}}),
+            15197309333291342563U);
+}
+
+TEST(ServiceBytes, OfABackpressureControllerStand) {
+  EXPECT_EQ(
+      story<BackpressureController>(
+          {}, {pressure::ShouldAccept{1}, pressure::Observe{120, 7}, pressure::ShouldAccept{0},
+               pressure::ShouldAccept{2}, pressure::WantCredit{4, 9}, pressure::ReportSpent{4, 1},
+               pressure::StationClosed{4}, pressure::Observe{220, 90}, pressure::ShouldAccept{3},
+               pressure::ShouldAccept{9}, pressure::Observe{150, 80}}),
+      10368375377334107695U);
+}
+
+TEST(ServiceBytes, OfAnExactlyOnceQueueStand) {
+  ExactlyOnceQueueConfig config;
+  config.capacity = 16;
+  config.dedup_capacity = 64;
+  config.expected_rate_per_s = 0;
+  config.store_bytes = 1U << 20;
+  EXPECT_EQ(
+      story<ExactlyOnceQueue>(
+          config,
+          {once::Enqueue{"a", "k", 1, bytes("pay"), Nanos{0}, ms(9'000), 0, 0, 0},
+           once::Enqueue{"b", "", 0, bytes("load"), Nanos{0}, Nanos{0}, 5, 6, 7},
+           once::Enqueue{"c", "", 3, {}, ms(5), Nanos{0}, 0, 0, 0}, once::Claim{"w", 2, 3, true},
+           once::Begin{"c", 1}, once::Renew{"c", 1, ms(50)}, once::Nack{"a", 2, true, Nanos{0}},
+           once::Complete{"c", 1, bytes("done")}, once::Release{"b", 3}, once::Redrive{"", 2},
+           once::Claim{"w", 2, 1, false}, once::Nack{"a", 4, true, Nanos{0}}, once::Purge{"a"},
+           once::StationClosed{2}, once::RemoveWorker{"w"}, once::RemoveWorker{"nobody"}}),
+      7884255400641171319U);
+}
+
+TEST(ServiceBytes, OfAFederationRouterStand) {
+  FederationConfig config;
+  config.queue_max = 8;
+  config.loans_max = 2;
+  EXPECT_EQ(
+      story<FederationRouter>(
+          config,
+          {federation::AddNetwork{"one", 7, 900'000, 100, ms(60'000)},
+           federation::AddNetwork{"two", 1, 1'000'000, 10, ms(30'000)},
+           federation::Submit{0, 1, 2, 5, 77, 1'000, ms(9'000)},
+           federation::Submit{0, 1, 3, 6, 77, 1'001, Nanos{0}},
+           federation::Submit{1, 0, 1, 5, 0, 1'002, Nanos{0}}, federation::DispatchNext{},
+           federation::Complete{1ULL << 32, RequestOutcome::rate_limited, ms(100)},
+           federation::TakeCompletion{}, federation::Borrow{0, 1, 5, 10}, federation::Reclaim{0},
+           federation::Borrow{0, 1, 5, 10}, federation::Cancel{3ULL << 32 | 2},
+           federation::StationClosed{6}, federation::AssumeFull{}, federation::Cancel{99}}),
+      4277082554814312305U);
+}
+
+TEST(ServiceBytes, OfAThrottleGovernorStand) {
+  ThrottleConfig config;
+  config.tenants_max = 3;
+  config.hosts_max = 2;
+  EXPECT_EQ(
+      story<AdaptiveThrottleGovernor>(
+          config, {throttle::SetTenant{"a", 3, 2, 100, 1}, throttle::SetTenant{"b", 1, 1, 50, 2},
+                   throttle::ShouldAllow{0}, throttle::Record{0, ms(45), true, ms(40)},
+                   throttle::RecordSums{1, 9, 1, ms(500), ms(20)}, throttle::Dequeue{ms(80)},
+                   throttle::Downstream{true}, throttle::GlobalCap{500, 1},
+                   throttle::Gossip{2, 30.5, 20, 4}, throttle::RemoveTenant{1},
+                   throttle::RemoveTenant{2}, throttle::Dequeue{ms(90)}}),
+      2308708730843247624U);
+}
+
+TEST(ServiceBytes, OfAReputationRouterStand) {
+  ReputationConfig config;
+  config.agents_max = 3;
+  config.capabilities_max = 2;
+  config.rows_max = 4;
+  config.origins_max = 2;
+  EXPECT_EQ(story<ReputationWeightedRouter>(
+                config, {reputation::Join{0, 5},
+                         reputation::Join{1, 0},
+                         reputation::Join{2, 7},
+                         reputation::Offer{0, "a"},
+                         reputation::Offer{1, "a"},
+                         reputation::Offer{2, "b"},
+                         reputation::Route{0},
+                         reputation::RecordSuccess{0, ms(150), 0},
+                         reputation::RecordFailure{1, FailureKind::wrong_result, 0},
+                         reputation::RecordSums{2, 1, 3, 1, 1, ms(600)},
+                         reputation::Route{0},
+                         reputation::Import{1, {0, 0, 3.5, 1.25, 9}},
+                         reputation::RateOrigin{0, 1, 2},
+                         reputation::TopK{0, 2},
+                         reputation::SetRoutable{0, false},
+                         reputation::Withdraw{1, 0},
+                         reputation::Route{0},
+                         reputation::Reset{2},
+                         reputation::Leave{1},
+                         reputation::Route{5}}),
+            2191607149542399696U);
+}
+
+TEST(ServiceBytes, OfACapabilityHealthMonitorStand) {
+  CapabilityHealthConfig config;
+  config.agents_max = 2;
+  config.capabilities_max = 2;
+  config.rows_max = 3;
+  EXPECT_EQ(
+      story<CapabilityHealthMonitor>(
+          config, {health::AddCapability{"a"}, health::AddCapability{"b"},
+                   health::Probe{ProbeType::liveness, 0, 0, true, ms(145), ms(25), 3},
+                   health::Probe{ProbeType::correctness, 0, 1, false, ms(0), ms(0), 4},
+                   health::ProbeSums{1, 0, 9, 2, ms(300)}, health::SetObjective{1, 0.95, ms(400)},
+                   health::SetCapacity{0, 1, false}, health::Acknowledge{0, 0},
+                   health::BestProvider{0}, health::RemoveProvider{0, 1}, health::BestProvider{7}}),
+      7316692970786557429U);
+}
+
+}  // namespace
+}  // namespace mesh::coordination
