@@ -55,9 +55,10 @@ namespace mesh::engine {
   X(name, std::uint8_t, kAgentNameBytes + 1, "length, UTF-8, zeros; length 0: the row is free")
 
 // What only the engine needs to know of a row, in `engine`: a restart goes on from it.
-#define MESH_OWNER_COLUMNS(X)                                       \
-  X(uid, std::uint32_t, 1, "user that the name is bound to")        \
-  X(place, std::uint32_t, 1, "of its row in its station's columns") \
+#define MESH_OWNER_COLUMNS(X)                                                               \
+  X(uid, std::uint32_t, 1, "user that the name is bound to")                                \
+  X(place, std::uint32_t, 1, "of its row in its station's columns")                         \
+  X(departed, std::uint8_t, 1, "1: offline, and its station had said so: nobody misses it") \
   X(offline_since_ns, std::int64_t, 1, "agent_ttl counts from then: its station was lost")
 
 // One row for each agent that the station declared, in the order of its declaration.

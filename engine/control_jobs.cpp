@@ -30,7 +30,7 @@ std::optional<OperationId> ControlServer::AttachJob::run(SchedulerThread& schedu
   if (!status_) return std::nullopt;
   // Before it has any agent: the next engine waits for it, and detaches it if it does not come.
   status_ = server_.table_.attach(entry);
-  if (!status_) scheduler.detach(number, now);
+  if (!status_) scheduler.detach(number, now, Departure::left);
   return std::nullopt;
 }
 
@@ -50,7 +50,7 @@ std::optional<OperationId> ControlServer::DetachJob::run(SchedulerThread& schedu
     const StationMemory memory{left_->entry.agents, left_->in.writable_bytes(), {}};
     scheduler.give_up({number, memory, left_->entry.uid, nullptr}, now);
   } else {
-    scheduler.detach(number, now);
+    scheduler.detach(number, now, departure_);
   }
   server_.table_.free(station_);
   return std::nullopt;

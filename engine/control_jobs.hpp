@@ -22,6 +22,7 @@ struct ControlServer::Connection {
   bool is_attached = false;
   bool is_busy = false;    // a request is with the scheduler thread
   bool is_broken = false;  // an answer did not fit into its socket
+  bool has_left = false;   // it said so: its end is no failure
 };
 
 class ControlServer::AttachJob final : public Job {
@@ -44,14 +45,16 @@ class ControlServer::AttachJob final : public Job {
 class ControlServer::DetachJob final : public Job {
  public:
   // `left`: of one that is not back from the dead engine; it stands until done().
-  DetachJob(ControlServer& server, std::uint16_t station, const LeftStation* left)
-      : server_(server), station_(station), left_(left) {}
+  DetachJob(ControlServer& server, std::uint16_t station, Departure departure,
+            const LeftStation* left)
+      : server_(server), station_(station), departure_(departure), left_(left) {}
   std::optional<OperationId> run(SchedulerThread& scheduler, HostTime now) override;
   void done() override;
 
  private:
   ControlServer& server_;
   std::uint16_t station_;
+  Departure departure_;
   const LeftStation* left_;
 };
 

@@ -314,6 +314,12 @@ json status_json(const EngineStatus& status) {
             {"unanswered_full", loop.unanswered_full},
             {"capability_mismatch", loop.capability_mismatch},
             {"not_routable", loop.not_routable},
+            {"agent_crashes", loop.agent_crashes},
+            {"impedance_spikes", loop.impedance_spikes},
+            {"cascade_failures", loop.cascade_failures},
+            {"judgements_withheld", loop.judgements_withheld},
+            {"mode_refused", loop.mode_refused},
+            {"mode_queued", loop.mode_queued},
             {"operations", loop.operations},
             {"operations_full", loop.operations_full}}}};
 }

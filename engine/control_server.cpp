@@ -26,6 +26,7 @@ constexpr std::uint64_t kWakeEvent = 1;
 constexpr std::uint64_t kFirstConnection = 2;
 constexpr std::uint64_t kProcessBit = std::uint64_t{1} << 63;
 constexpr std::size_t kConsolesMax = 64;
+constexpr std::size_t kLastPackets = 4;  // that may stand unread in a socket whose process ended
 
 Status watch(int epoll, int fd, std::uint64_t event) {
   epoll_event wanted{};
@@ -35,6 +36,11 @@ Status watch(int epoll, int fd, std::uint64_t event) {
     return shm::system_failure("watch a descriptor", errno);
   }
   return {};
+}
+
+bool is_leave(const nlohmann::json& object) {
+  const auto op = object.is_object() ? object.find("op") : object.end();
+  return op != object.end() && *op == "leave";
 }
 
 }  // namespace
@@ -115,7 +121,8 @@ void ControlServer::run() {
       } else if (about == kWakeEvent) {
         options_.wake->drain();
       } else if ((about & kProcessBit) != 0) {
-        drop(about & ~kProcessBit);  // its process is gone, whoever else holds the socket
+        // Its process is gone, whoever else holds the socket.
+        if (Connection* const connection = find(about & ~kProcessBit)) read_last(*connection);
       } else if (Connection* const connection = find(about)) {
         read(*connection);
       }
@@ -204,11 +211,21 @@ void ControlServer::read(Connection& connection) {
     if (received.error().code != Errc::not_ready) drop(connection.number);
     return;
   }
-  if (connection.is_busy) {
-    return refuse(connection, {Errc::busy, 0, "request: the one before it is not answered yet"});
-  }
   const auto* const text = reinterpret_cast<const char*>(packet_.data());
   handle(connection, {{text, received->size_bytes}, std::move(received->descriptors)});
+}
+
+// Of a process that has ended: whether it had said that it leaves. What else it asked is nobody's.
+void ControlServer::read_last(Connection& connection) {
+  for (std::size_t i = 0; i < kLastPackets && !connection.has_left; ++i) {
+    const auto received =
+        shm::receive_packet(connection.socket.get(), packet_, shm::Waiting::kDoNotWait);
+    if (!received) break;
+    const auto* const text = reinterpret_cast<const char*>(packet_.data());
+    connection.has_left =
+        is_leave(nlohmann::json::parse(text, text + received->size_bytes, nullptr, false));
+  }
+  drop(connection.number);
 }
 
 void ControlServer::answer(Connection& connection, const std::string& json) {
@@ -233,8 +250,10 @@ void ControlServer::drop(std::uint64_t number) {
   if (found == connections_.end()) return;
   const std::uint16_t station = found->second->station;
   const bool is_attached = found->second->is_attached;
+  const Departure departure = found->second->has_left ? Departure::left : Departure::lost;
   connections_.erase(found);
-  if (station != 0 && is_attached) detach(station);  // else its AttachJob finds the owner gone
+  // Else its AttachJob finds the owner gone.
+  if (station != 0 && is_attached) detach(station, departure);
 }
 
 void ControlServer::update_counts() noexcept {
@@ -250,6 +269,13 @@ void ControlServer::handle(Connection& connection, Packet packet) {
   const nlohmann::json object = nlohmann::json::parse(packet.text, nullptr, false);
   if (!object.is_object()) {
     return refuse(connection, {Errc::bad_input, 0, "request: it is no JSON object"});
+  }
+  if (is_leave(object)) {
+    connection.has_left = true;
+    return drop(connection.number);
+  }
+  if (connection.is_busy) {
+    return refuse(connection, {Errc::busy, 0, "request: the one before it is not answered yet"});
   }
   const auto op = text_field(object, "op");
   if (!op) return refuse(connection, op.error());

@@ -113,6 +113,7 @@ class ControlServer {
   void accept_all();
   void admit(shm::Descriptor socket);
   void read(Connection& connection);
+  void read_last(Connection& connection);
   struct Packet;
   void handle(Connection& connection, Packet packet);
   static Status check_build(const std::string& op, const nlohmann::json& request);
@@ -142,7 +143,7 @@ class ControlServer {
   void give_up_awaited();
   [[nodiscard]] int wait_ms() const;  // until then; -1: for nothing
   void evict_now(const Eviction& eviction);
-  void detach(std::uint16_t station);
+  void detach(std::uint16_t station, Departure departure);
   void on_detached(std::uint16_t station);
   void say_goodbye();
 

@@ -118,7 +118,7 @@ void ControlServer::on_attached(std::uint64_t number, std::uint16_t station, con
     connection->station = 0;
     return refuse(*connection, status.error());
   }
-  if (connection == nullptr) return detach(station);  // gone meanwhile
+  if (connection == nullptr) return detach(station, Departure::lost);  // gone meanwhile
   connection->is_attached = true;
   AttachedStation& attached = *stations_.at(station);
   nlohmann::json object = mesh_json(options_.size, options_.format.identity);
@@ -211,7 +211,7 @@ void ControlServer::on_returned(std::uint64_t number, std::uint16_t station, con
     connection->station = 0;
     return refuse(*connection, status.error());
   }
-  if (connection == nullptr) return detach(station);
+  if (connection == nullptr) return detach(station, Departure::lost);
   connection->is_attached = true;
   connection->is_busy = false;
   ++returned_;
@@ -239,7 +239,7 @@ void ControlServer::give_up_awaited() {
     if (awaited.is_given_up) continue;
     awaited.is_given_up = true;
     ++not_back_;
-    post(std::make_unique<DetachJob>(*this, number, &awaited.station));
+    post(std::make_unique<DetachJob>(*this, number, Departure::lost, &awaited.station));
   }
 }
 
@@ -253,8 +253,8 @@ int ControlServer::wait_ms() const {
 
 // Eviction and the end.
 
-void ControlServer::detach(std::uint16_t station) {
-  post(std::make_unique<DetachJob>(*this, station, nullptr));
+void ControlServer::detach(std::uint16_t station, Departure departure) {
+  post(std::make_unique<DetachJob>(*this, station, departure, nullptr));
 }
 
 // Nothing of it is looked at any more: its memories and its file go.

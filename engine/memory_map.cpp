@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "engine/agent_columns.hpp"
+#include "engine/health/health_columns.hpp"
 #include "queues/payload_log_layout.hpp"
 #include "queues/ring_description.hpp"
 #include "sched/clock_layout.hpp"
@@ -70,13 +71,6 @@ shm::LayoutBuilder builder_of(MemoryKind kind) {
   return shm::LayoutBuilder({.name = std::move(name), .kind = static_cast<std::uint32_t>(kind)});
 }
 
-std::uint64_t cluster_rows(std::uint64_t agents) noexcept {
-  return kTopologySpare * ceil_div(agents, kAgentsPerCluster);
-}
-std::uint64_t sector_rows(std::uint64_t agents) noexcept {
-  return kTopologySpare * ceil_div(agents, std::uint64_t{kAgentsPerCluster} * kClustersPerSector);
-}
-
 std::size_t payload_bytes(std::uint64_t agents) noexcept {
   return std::clamp<std::size_t>(std::bit_ceil(agents * kBodyBytesPerAgent), kPayloadBytesMin,
                                  kPayloadBytesMax);
@@ -130,6 +124,11 @@ void add_operations(shm::LayoutBuilder& builder, const std::string& prefix, std:
 
 }  // namespace
 
+std::uint32_t sectors_of(const MeshSize& size) noexcept {
+  return static_cast<std::uint32_t>(
+      ceil_div(size.agents, std::uint64_t{kAgentsPerCluster} * kClustersPerSector));
+}
+
 Result<shm::Layout> station_in_layout(std::uint64_t agents) {
   MESH_CHECK_OK(check_count(agents, kMaxAgents, "agents of a station"));
   const auto slots = queues::ring_slots_for(static_cast<std::uint32_t>(agents));
@@ -166,18 +165,18 @@ Result<shm::Layout> station_out_layout(std::uint64_t agents) {
 
 Result<shm::Layout> table_layout(const MeshSize& size) {
   MESH_CHECK_OK(check(size));
-  const std::uint64_t clusters = cluster_rows(size.agents);
-  const std::uint64_t sectors = sector_rows(size.agents);
+  const std::uint64_t sectors = sectors_of(size);
+  const std::uint64_t clusters = sectors * kClustersPerSector;
   shm::LayoutBuilder builder = builder_of(MemoryKind::table);
   builder
       .add(meaning(shm::region_of(sched::kClockWordsDescription, "clock", 1, kScheduler),
                    "the time of this host"))
-      .add(meaning(shm::region_of<ShmWord<std::uint64_t>>("mode", 1, kScheduler), "operating mode"))
       .add(meaning(
           shm::region_of<ShmWord<std::uint64_t>>("breakers", 1 + sectors + clusters, kScheduler),
-          "mesh, sectors, clusters: closed, open or half-open"))
-      .add(meaning(rows_of(64, "sectors", sectors, kScheduler), "coordinator and summary"))
-      .add(meaning(rows_of(64, "clusters", clusters, kScheduler), "lead and summary"));
+          "mesh, sectors, clusters: closed, open or half-open"));
+  add_columns(builder, health::kGlobalColumns, "mesh.", {1, kScheduler});
+  add_columns(builder, health::kSectorColumns, "sector.", {sectors, kScheduler});
+  add_columns(builder, health::kClusterColumns, "cluster.", {clusters, kScheduler});
   add_columns(builder, kAgentColumns, "agent.", {size.agents, kScheduler});
   builder
       .add(meaning(rows_of(64, "capability_names", kCapabilities, kScheduler),

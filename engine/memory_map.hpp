@@ -33,7 +33,6 @@ struct MeshSize {
 // refused to its sender and counted.
 inline constexpr std::uint32_t kAgentsPerCluster = 30;
 inline constexpr std::uint32_t kClustersPerSector = 10;
-inline constexpr std::uint32_t kTopologySpare = 2;        // rows for each full cluster or sector
 inline constexpr std::size_t kBodyBytesPerAgent = 1'024;  // bodies on their way, for each agent
 inline constexpr std::size_t kPayloadBytesMin = std::size_t{8} << 20;
 inline constexpr std::size_t kPayloadBytesMax = std::size_t{256} << 20;
@@ -60,7 +59,7 @@ struct MemoryDescription {
 };
 inline constexpr std::array<MemoryDescription, 5> kMemories = {{
     {MemoryKind::table, "table", "engine", "every station, observers", true,
-     "clock, topology, agent columns, breakers, views, counters, errors, events"},
+     "clock, breakers, summaries, agent columns, views, counters, errors, events"},
     {MemoryKind::payload, "payload", "engine", "every station", true,
      "bodies of messages for several stations"},
     {MemoryKind::station_in, "station-N.in", "engine", "station N", true,
@@ -70,6 +69,9 @@ inline constexpr std::array<MemoryDescription, 5> kMemories = {{
     {MemoryKind::engine, "engine", "engine", "nobody", true,
      "operations in flight, pending lists, parked bodies, arrivals, journals"},
 }};
+
+// Sectors of kClustersPerSector clusters of kAgentsPerCluster agents, as many as all agents need.
+std::uint32_t sectors_of(const MeshSize& size) noexcept;
 
 // Sizes of the two memories of one station with this many agents.
 Result<shm::Layout> station_in_layout(std::uint64_t agents);

@@ -98,14 +98,14 @@ std::unique_ptr<Job> SchedulerThread::take_done() {
 Status SchedulerThread::attach(const Attachment& attachment, HostTime now) {
   MESH_CHECK_OK(loop_->attach(attachment.station, attachment.memory, attachment.uid));
   Status watched = watch(attachment);
-  if (!watched) loop_->detach(attachment.station, now);
+  if (!watched) loop_->detach(attachment.station, now, Departure::lost);
   return watched;
 }
 
 Status SchedulerThread::readopt(const Attachment& attachment, HostTime now) {
   MESH_CHECK_OK(loop_->readopt(attachment.station, attachment.memory, attachment.uid));
   Status watched = watch(attachment);
-  if (!watched) loop_->detach(attachment.station, now);
+  if (!watched) loop_->detach(attachment.station, now, Departure::lost);
   return watched;
 }
 
@@ -117,8 +117,8 @@ Status SchedulerThread::watch(const Attachment& attachment) {
   return {};
 }
 
-void SchedulerThread::detach(StationId station, HostTime now) {
-  loop_->detach(station, now);
+void SchedulerThread::detach(StationId station, HostTime now, Departure departure) {
+  loop_->detach(station, now, departure);
   std::erase_if(outboxes_, [&](const Outbox& outbox) { return outbox.station == station; });
 }
 

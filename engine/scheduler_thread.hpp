@@ -100,7 +100,7 @@ class SchedulerThread final : public Wakes {
   Status attach(const Attachment& attachment, HostTime now);
   // A station of the dead engine, with its memories as they were.
   Status readopt(const Attachment& attachment, HostTime now);
-  void detach(StationId station, HostTime now);
+  void detach(StationId station, HostTime now, Departure departure);
   // Within Job::run: the job is not done before on_answered().
   void await_answer(sched::MessageId question, HostTime deadline) {
     asking_ = {question, deadline};

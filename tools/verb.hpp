@@ -43,6 +43,7 @@ Verb scatter_verb();
 Verb swarm_verb();
 Verb agent_verb();
 Verb demo_verb();
+Verb health_verb();
 Verb inspect_verb();
 Verb quorum_verb();
 Verb plan_verb();

@@ -78,7 +78,7 @@ std::optional<OperatingModes::Change> OperatingModes::observe(std::uint64_t acti
                                                               HostTime now) noexcept {
   if (!is_known_) since_ = now;
   is_known_ = true;
-  note(index_of(mode_for(active, total)), now);
+  note(index_of(total < config_.agents_min ? OperatingMode::full : mode_for(active, total)), now);
   const OperatingMode to = held(now);
   if (to == mode_) return std::nullopt;
   const Change change{mode_, to, now};

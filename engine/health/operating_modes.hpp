@@ -46,6 +46,8 @@ class OperatingModes {
   struct Config {
     Nanos enter_after{3 * kNsPerSecond};
     Nanos leave_after{10 * kNsPerSecond};
+    // Of fewer agents than one full cluster a share says nothing: the mode is FULL.
+    std::uint32_t agents_min = 30;
   };
   static Result<OperatingModes> create(const Config& config);
   void resume(OperatingMode mode, HostTime since) noexcept;

@@ -165,6 +165,7 @@ Status EngineLoop::State::adopt_entries() {
       ++held_count;
     } else if (entry.state == EntryState::timed) {
       ++timed_count;
+      gate.queued += (entry.marks & kEntryModeQueued) != 0 ? 1 : 0;
       static_cast<void>(wheel->schedule({.operation = kMaxOperations + at,
                                          .bucket = kTimedEntry,
                                          .due_ns = static_cast<std::int64_t>(entry.place)}));

@@ -18,6 +18,11 @@ constexpr std::uint32_t kPendingRuns = 65'536;  // beside a node for each direct
 Status bind_table(EngineLoop::State& state, const LoopMemory& memory) {
   MESH_TRY(const shm::Layout table, table_layout(memory.size));
   MESH_TRY(state.agents, AgentRows<HostMemory>::in(table, memory.table));
+  MESH_TRY(auto watch, health::MeshWatch::create(
+                           table, memory.table,
+                           {sectors_of(memory.size), kClustersPerSector, kAgentsPerCluster},
+                           state.options.watch));
+  state.gate.watch.emplace(std::move(watch));
   MESH_TRY(state.inbox_full, table.array<ShmWord<std::uint8_t>>(memory.table, "inbox_full"));
   const shm::Region* const names = table.find("capability_names");
   MESH_TRY(const auto bytes,
@@ -45,7 +50,8 @@ Status bind_engine(EngineLoop::State& state, const LoopMemory& memory) {
   MESH_TRY(auto registry,
            Registry::create(state.agents, state.owners, {.agent_ttl = state.options.agent_ttl}));
   state.registry.emplace(std::move(registry));
-  MESH_TRY(auto topology, Topology::create(state.agents, {}));
+  MESH_TRY(auto topology, Topology::create(state.agents, {sectors_of(memory.size),
+                                                          kClustersPerSector, kAgentsPerCluster}));
   state.topology.emplace(std::move(topology));
   MESH_TRY(state.operations, bind_operations(engine, memory.engine, state.row_count));
   MESH_TRY(const auto words, engine.array<EntryWords<HostMemory>>(memory.engine, "unanswered"));
@@ -166,6 +172,7 @@ TickResult EngineLoop::tick(HostTime now) noexcept {
   MESH_POINT("loop.tick:after_settle");
   std::int64_t due = state.wheel->next_due_ns();
   state.upkeep(due);
+  watch_mesh(state, due);
   if (!worked) state.warm_next();
   // A station that makes room does not say so: what waits for it is looked after.
   for (const StationLink* const link : state.live)
@@ -197,9 +204,9 @@ Status EngineLoop::give_up(StationId station, std::span<std::byte> in, std::uint
   return state_->give_up(station, in, agents, now);
 }
 
-void EngineLoop::detach(StationId station, HostTime now) {
+void EngineLoop::detach(StationId station, HostTime now, Departure departure) {
   StationLink* const link = state_->link_of(station);
-  if (link != nullptr) state_->detach(*link, now);
+  if (link != nullptr) state_->detach(*link, now, departure);
 }
 
 bool EngineLoop::is_corrupt(StationId station) const noexcept {
@@ -266,6 +273,9 @@ Result<sched::MessageId> EngineLoop::post(const MessageRequest& request, HostTim
                 .body_bytes = header.body_bytes};
   const AgentIndex index = state.registry->resolve(request.target);
   Errc refused = state.check_target(index, request.capabilities);
+  if (refused == Errc::ok)
+    refused =
+        admit_message(state, static_cast<std::uint32_t>(index), request.priority, request.source);
   if (refused == Errc::ok) {
     if (to_ns(request.arrive) > state.now_ns) {
       letter.arrive_ns = to_ns(request.arrive);
@@ -346,7 +356,7 @@ std::string EngineLoop::State::sentence_of(const Opened& opened, const Operation
                  : "open: " + std::to_string(opened.detail) + " operations are in flight";
     case Errc::invalid_argument:
       return "open: a weight, share, window or timeout that cannot be";
-    default:
+    default:  // a mode's refusal says itself what it is
       return "open: " + std::string(to_string(opened.refused));
   }
 }

@@ -32,6 +32,7 @@
 #include <vector>
 
 #include "engine/capabilities.hpp"
+#include "engine/health/watch_options.hpp"
 #include "engine/memory_map.hpp"
 #include "sched/agent_class.hpp"
 #include "sched/gather_result.hpp"
@@ -59,6 +60,9 @@ struct LoopMemory {
   std::span<std::byte> engine;
 };
 
+// How a station went. One that says that it leaves is no failure, and its agents are not missed.
+enum class Departure : std::uint8_t { lost = 0, left };
+
 struct LoopOptions {
   Nanos bucket{kNsPerMs};
   Nanos upkeep{kNsPerSecond};  // every row's station columns are copied within this
@@ -68,6 +72,7 @@ struct LoopOptions {
   HostId host{1};
   std::int64_t unix_offset_ns = 0;      // what makes HostTime the time in a message's id
   Nanos agent_ttl{600 * kNsPerSecond};  // offline so long: the name is free
+  health::WatchOptions watch{};
 };
 
 // One station's two memories: `in` is the engine's to write, `out` is the station's and so input.
@@ -103,6 +108,7 @@ struct OperationRequest {
   bool at_once = false;          // a broadcast: no T, nobody is too slow; collected until `timeout`
   bool confidential = false;     // its body is copied for each station, and never in the common log
   bool with_trace = false;       // keeps when each answered
+  bool confirmed = false;        // by the operator: what a degraded mesh does not do by itself
   std::span<const std::byte> body{};
 };
 
@@ -153,6 +159,9 @@ struct LoopCounters {
   std::uint64_t redelivered = 0, parked = 0, parked_full = 0, capability_mismatch = 0;
   std::uint64_t given_up = 0;  // operations that were over, and not kept for their stragglers
   std::uint64_t not_routable = 0, unanswered_full = 0, operations = 0, operations_full = 0;
+  std::uint64_t mode_refused = 0, mode_queued = 0;  // by the operating mode
+  std::uint64_t agent_crashes = 0, impedance_spikes = 0, cascade_failures = 0;
+  std::uint64_t judgements_withheld = 0;  // while the engine itself was late
 };
 
 // What is in use now.
@@ -194,7 +203,7 @@ class EngineLoop {
   Status attach(StationId station, const StationMemory& memory, std::uint32_t uid);
   // Takes in what the dead station published, marks its agents offline, forgets its memory: the
   // caller may unmap it.
-  void detach(StationId station, HostTime now);
+  void detach(StationId station, HostTime now, Departure departure = Departure::lost);
   [[nodiscard]] bool is_corrupt(StationId station) const noexcept;
 
   // A station of the engine before this one, with both its memories as they were: goes on with what

@@ -19,6 +19,7 @@ void EngineLoop::State::move_in(StationLink& link, std::uint32_t row, StationId 
   move_owed(row, previous, link.number);
   self_place[row] = link.next_place++;
   put(owners.place, row, self_place[row]);
+  put(owners.departed, row, std::uint8_t{0});
   link.rows.push_back(row);
   set_active(row, state_of(row) != AgentState::quarantined);
 }

@@ -170,6 +170,10 @@ Errc EngineLoop::State::apply_send(StationLink& link, const sched::SendRecord& s
   const AgentIndex index = registry->resolve(target);
   if (const Errc refused = check_target(index, CapabilitySet(required)); refused != Errc::ok)
     return refused;
+  if (const Errc refused =
+          admit_message(*this, static_cast<std::uint32_t>(index), send.priority(), send.source);
+      refused != Errc::ok)
+    return refused;
   const auto marks = static_cast<std::uint8_t>((correlated ? kEntryCorrelated : 0) |
                                                (again ? kEntryRedelivered : 0));
   Letter letter{.priority = send.priority(),
@@ -190,7 +194,11 @@ Errc EngineLoop::State::apply_send(StationLink& link, const sched::SendRecord& s
 Errc EngineLoop::State::apply_bare(const sched::SendRecord& send, sched::MessageId id,
                                    bool again) noexcept {
   const auto target = static_cast<AgentId>(send.target);
-  if (const Errc refused = check_target(registry->resolve(target), {}); refused != Errc::ok)
+  const AgentIndex index = registry->resolve(target);
+  if (const Errc refused = check_target(index, {}); refused != Errc::ok) return refused;
+  if (const Errc refused =
+          admit_message(*this, static_cast<std::uint32_t>(index), send.priority(), send.source);
+      refused != Errc::ok)
     return refused;
   return post({.priority = send.priority(),
                .marks = static_cast<std::uint8_t>(kEntryBare | (again ? kEntryRedelivered : 0)),

@@ -114,6 +114,7 @@ Errc EngineLoop::State::post(const Letter& letter, std::span<const Part> parts) 
   StationLink* const link = link_of(registry->station_of(index));
   if (letter.kind == sched::RecordKind::message && owes_too_much(static_cast<std::uint32_t>(index)))
     return ++counters.target_full, Errc::target_full;
+  if (is_to_queue(*this, letter)) return queue_for_mode(*this, link, letter, parts);
   if (link != nullptr) {
     if (size_of(parts) > link->own_bodies.body_bytes_max()) return Errc::truncated;
     if (letter.due_ns <= now_ns && try_place(*link, letter, parts)) return Errc::ok;
@@ -213,6 +214,7 @@ void EngineLoop::State::enqueue(std::uint32_t at, const Entry& entry) noexcept {
 }
 
 void EngineLoop::State::fire_timed(std::uint32_t at) noexcept {
+  if (queue_again(*this, at)) return;
   --timed_count;
   entries.hold(at, next_turn++);
   enqueue(at, entries.get(at));

@@ -186,6 +186,8 @@ EngineLoop::State::Opened EngineLoop::State::open_operation(
     return {refused, 0, refused == Errc::capacity ? std::int64_t{kBucketsPerOperation} : 0};
   Meant meant = mark_eligible(request);
   if (meant.eligible == 0 && meant.skipped.total() == 0) return {Errc::no_such_agent};
+  if (const Errc refused = admit_operation(*this, request, meant.eligible); refused != Errc::ok)
+    return {refused};
   const bool wide = meant.eligible > kWideTargets;
   const std::uint32_t slot = free_slot(wide);
   if (slot == kNoSlot) {

@@ -25,6 +25,7 @@
 #include "engine/loop/answer_burst.hpp"
 #include "engine/loop/engine_loop.hpp"
 #include "engine/loop/letter.hpp"
+#include "engine/loop/mesh_gate.hpp"
 #include "engine/loop/operation.hpp"
 #include "engine/loop/own_columns.hpp"
 #include "engine/loop/parked_store.hpp"
@@ -32,7 +33,6 @@
 #include "engine/loop/station_link.hpp"
 #include "engine/loop/unanswered.hpp"
 #include "engine/registry.hpp"
-#include "engine/topology.hpp"
 #include "sched/predictor.hpp"
 #include "sched/send_plan.hpp"
 #include "sched/timing_wheel.hpp"
@@ -73,6 +73,7 @@ struct EngineLoop::State {
   std::optional<Registry> registry;
   std::optional<Topology> topology;
   std::optional<CapabilityTable> capabilities;
+  MeshGate gate;
   std::optional<sched::SendPlanner> planner;
   std::optional<sched::Predictor<>> predictor;
   std::optional<sched::TimingWheel> wheel;
@@ -197,7 +198,7 @@ struct EngineLoop::State {
 
   // stations.cpp
   Status attach(StationId station, const StationMemory& memory, std::uint32_t uid);
-  void detach(StationLink& link, HostTime now);
+  void detach(StationLink& link, HostTime now, Departure departure);
   Status readopt(StationId station, const StationMemory& memory, std::uint32_t uid);
   Status give_up(StationId station, std::span<std::byte> in, std::uint32_t declared, HostTime now);
   Result<std::vector<AgentId>> enrol(StationLink& link, std::span<const AgentSpec> specs);
@@ -206,7 +207,7 @@ struct EngineLoop::State {
   [[nodiscard]] Attachment attachment_of(const StationLink& link, const AgentSpec& agent) const;
   void move_owed(std::uint32_t row, StationId from, StationId to) noexcept;
   void move_in(StationLink& link, std::uint32_t row, StationId previous);
-  void rows_go_offline(StationId station, HostTime now);
+  void rows_go_offline(StationId station, HostTime now, Departure departure);
   void drain(StationLink& link);
   void keep_unread(StationLink& link);
   [[nodiscard]] bool hold_entry(std::uint32_t at, const BodyLog::Reader& bodies_again);

@@ -53,7 +53,7 @@ void EngineLoop::State::drain(StationLink& link) {
   }
 }
 
-void EngineLoop::State::detach(StationLink& link, HostTime now) {
+void EngineLoop::State::detach(StationLink& link, HostTime now, Departure departure) {
   advance_to(now);
   drain(link);
   reveal_staged();
@@ -78,16 +78,18 @@ void EngineLoop::State::detach(StationLink& link, HostTime now) {
   set_full(link, false);
   std::erase(live, &link);
   stations[static_cast<std::size_t>(station)].reset();
-  rows_go_offline(station, now);
+  rows_go_offline(station, now, departure);
 }
 
-void EngineLoop::State::rows_go_offline(StationId station, HostTime now) {
+void EngineLoop::State::rows_go_offline(StationId station, HostTime now, Departure departure) {
   std::vector<AgentIndex> rows(kUpkeepRowsPerTick);
   for (bool more = true; more;) {
     const Registry::Detached detached = registry->detach(station, now, rows);
     for (std::size_t i = 0; i < detached.count; ++i) {
       const auto row = static_cast<std::uint32_t>(rows[i]);
       set_active(row, false);
+      put(owners.departed, row, static_cast<std::uint8_t>(departure));
+      if (departure == Departure::lost) gate.watch->lost(row, agents, now);
       move_owed(row, station, kNoStation);
       put(agents.queue_depth, row, 0);  // its inbox is gone; what was in it waits elsewhere
     }
@@ -422,7 +424,7 @@ Status EngineLoop::State::give_up(StationId station, std::span<std::byte> in,
     if (registry->station_of(agent_index(row)) == station) rows.push_back(row);
   hold_or_drop(station, bodies_again, in.empty());
   rewind_operations(rows);
-  rows_go_offline(station, now);
+  rows_go_offline(station, now, Departure::lost);
   free_over();
   return {};
 }

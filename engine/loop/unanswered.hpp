@@ -67,6 +67,7 @@ static_assert(sizeof(EntryWords<HostMemory>) == kCacheLine);
 inline constexpr std::uint8_t kEntryRedelivered = 1U << 0;  // may have been delivered before
 inline constexpr std::uint8_t kEntryCorrelated = 1U << 1;   // its header names a correlation
 inline constexpr std::uint8_t kEntryBare = 1U << 2;         // no header; its body is in the entry
+inline constexpr std::uint8_t kEntryModeQueued = 1U << 3;   // timed: waits for a better mode
 
 // An entry, loaded.
 struct Entry {

@@ -83,6 +83,7 @@ void EngineLoop::State::expire_names() noexcept {
     const auto row = static_cast<std::uint32_t>(index);
     static_cast<void>(topology->leave(index));
     predictor->forget(row);
+    gate.watch->forget(row, from_ns(now_ns));
     order_is_stale = true;
     if (held[row] == 0) continue;
     held_count -= held[row];

@@ -128,6 +128,11 @@ Status ControlClient::put(const std::string& json) {
   return {};
 }
 
+void ControlClient::say(const std::string& json) noexcept {
+  if (!socket_) return;
+  static_cast<void>(::send(fd(), json.data(), json.size(), MSG_NOSIGNAL | MSG_DONTWAIT));
+}
+
 Status ControlClient::send(const std::string& json, std::span<const int> descriptors) {
   return shm::send_descriptors(fd(), std::as_bytes(std::span(json)), descriptors);
 }

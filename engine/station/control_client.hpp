@@ -53,6 +53,8 @@ class ControlClient {
   // The two halves, for who does not wait. Nothing yet: none.
   Status send(const std::string& json, std::span<const int> descriptors);
   Result<std::optional<ControlAnswer>> try_receive();
+  // What has no answer. Does not wait: where there is no room it is not said.
+  void say(const std::string& json) noexcept;
   // The packet that follows the answer to `attach`.
   Result<std::vector<shm::Descriptor>> receive_descriptors();
 

@@ -15,6 +15,7 @@
 //     answer    {"ok": true, "bit": 7}
 //     request   {"op": "observe", "version", "layout_hash", "page_bytes"}
 //     answer    {"ok": true, "mesh_agents": 64, ...}, carrying the table, open for reading
+//     request   {"op": "leave"}: has no answer. The station's end that follows is no failure
 //     request   {"op": "status"}, "send", "broadcast", "scatter", "down"
 //     refusal   {"error": {"code": "layout_mismatch", "detail": 0, "sentence": "..."}}
 //

@@ -158,6 +158,7 @@ Station::~Station() {
   // A forked child has neither the connection nor the memory.
   if (core_ == nullptr || ::getpid() != memories_->owner) return;
   reveal();
+  control_.say(R"({"op": "leave"})");
 }
 
 StationId Station::id() const noexcept {

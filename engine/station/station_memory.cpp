@@ -75,7 +75,7 @@ Result<TableView> TableView::over(const MeshSize& size, std::span<const std::byt
   TableView view;
   MESH_CHECK_OK(bind_one(layout, table, "clock", view.clock));
   MESH_TRY(view.breakers, layout.array<BodyWord>(table, "breakers"));
-  const shm::Region* const sectors = layout.find("sectors");
+  const shm::Region* const sectors = layout.find("sector.sequence");
   view.sectors = sectors == nullptr ? 0 : sectors->count;
   MESH_TRY(view.id, layout.column<AgentId>(table, "agent.id"));
   MESH_TRY(view.sector, layout.column<std::uint32_t>(table, "agent.sector"));

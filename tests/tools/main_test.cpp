@@ -26,7 +26,8 @@ TEST(Mesh, ListsTheVerbsWhereNoneIsNear) {
   const Ran ran = run_mesh({"xylophone"});
   EXPECT_EQ(ran.exit_code, 2);
   EXPECT_THAT(ran.err, HasSubstr("the verbs are: demo, up, down, status, send, broadcast, "
-                                 "scatter, swarm, agent, inspect, plan, quorum, size, layout"));
+                                 "scatter, swarm, agent, health, inspect, plan, quorum, size, "
+                                 "layout"));
   EXPECT_THAT(ran.err, Not(HasSubstr("did you mean")));
 }
 TEST(Mesh, RefusesToRunWithoutAVerbAndShowsTheHelp) {

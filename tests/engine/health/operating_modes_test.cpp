@@ -49,6 +49,19 @@ TEST(OperatingModes, AreEnteredAfterThreeSecondsAndLeftAfterTen) {
   EXPECT_EQ(left->to, Mode::full);
 }
 
+// One of two is half of the mesh, and no reason to refuse anything.
+TEST(OperatingModes, OfLessThanAFullClusterAreFull) {
+  OperatingModes mesh = modes();
+  static_cast<void>(mesh.observe(2, 2, at(0)));
+  EXPECT_FALSE(mesh.observe(1, 2, at(1)).has_value());
+  EXPECT_FALSE(mesh.observe(0, 29, at(100)).has_value());
+  EXPECT_FALSE(mesh.observe(15, 30, at(101)).has_value());
+  EXPECT_EQ(mesh.observe(15, 30, at(104)).value().to, Mode::degraded_severe);
+  OperatingModes any = OperatingModes::create({.agents_min = 0}).value();
+  static_cast<void>(any.observe(1, 2, at(1)));
+  EXPECT_EQ(any.observe(1, 2, at(4)).value().to, Mode::degraded_severe);
+}
+
 TEST(OperatingModes, AMeshThatFlapsStaysInTheWorse) {
   OperatingModes mesh = modes();
   static_cast<void>(mesh.observe(100, 100, at(0)));

@@ -281,8 +281,8 @@ class LoopFixture {
     return station;
   }
   // The station's process is gone, as the engine sees it.
-  void lose(std::uint16_t number) {
-    loop->detach(StationId{number}, from_ns(now_ns));
+  void lose(std::uint16_t number, engine::Departure departure = engine::Departure::lost) {
+    loop->detach(StationId{number}, from_ns(now_ns), departure);
     std::erase_if(stations,
                   [&](const auto& station) { return station->number == StationId{number}; });
   }

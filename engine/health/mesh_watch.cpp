@@ -1,0 +1,179 @@
+#include "engine/health/mesh_watch.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace mesh::engine::health {
+namespace {
+
+// An idle engine looks at least so often (scheduler_thread.cpp).
+constexpr Nanos kLookEvery{100 * kNsPerMs};
+
+std::uint32_t mesh_ms(HostTime at, std::int64_t mesh_start_ns) noexcept {
+  return static_cast<std::uint32_t>((to_ns(at) - mesh_start_ns) / kNsPerMs);
+}
+std::uint32_t row_or_nobody(AgentIndex agent) noexcept {
+  return static_cast<std::uint32_t>(agent);  // kNoAgent is kNobody
+}
+static_assert(static_cast<std::uint32_t>(kNoAgent) == kNobody);
+
+}  // namespace
+
+MeshWatch::MeshWatch(Summaries summaries, OperatingModes modes, FailureDetector failures)
+    : summaries_(std::move(summaries)),
+      modes_(modes),
+      failures_(std::move(failures)),
+      members_(summaries_.size().agents_per_cluster),
+      sector_is_degraded_(summaries_.size().sectors) {}
+
+Result<MeshWatch> MeshWatch::create(const shm::Layout& layout, std::span<std::byte> table,
+                                    const TopologySize& size, const WatchOptions& options) {
+  MESH_TRY(Summaries summaries,
+           Summaries::create({size.sectors, size.clusters_per_sector, size.agents_per_cluster}));
+  MESH_TRY(const OperatingModes modes, OperatingModes::create(options.modes));
+  MESH_TRY(const auto states, layout.column<std::uint8_t>(table, "agent.state"));
+  MESH_TRY(FailureDetector failures,
+           FailureDetector::create({.rows = static_cast<std::uint32_t>(states.rows()),
+                                    .clusters = size.sectors * size.clusters_per_sector,
+                                    .sectors = size.sectors},
+                                   options.failures));
+  MeshWatch watch(std::move(summaries), modes, std::move(failures));
+  MESH_TRY(watch.cluster_rows_, decltype(watch.cluster_rows_)::in(layout, table));
+  MESH_TRY(watch.sector_rows_, decltype(watch.sector_rows_)::in(layout, table));
+  MESH_TRY(watch.global_rows_, decltype(watch.global_rows_)::in(layout, table));
+  return watch;
+}
+
+void MeshWatch::lost(std::uint32_t row, const AgentRows<HostMemory>& agents,
+                     HostTime now) noexcept {
+  // relaxed, both: our own columns.
+  static_cast<void>(failures_.lost({.row = row,
+                                    .cluster = agents.cluster.load_relaxed(row),
+                                    .sector = agents.sector.load_relaxed(row)},
+                                   now));
+}
+
+bool MeshWatch::turn(const Seen& seen) noexcept {
+  if (!is_adopted_) adopt_mode(seen.now, seen.mesh_start_ns);
+  failures_.tick(looked_ + kLookEvery, seen.now);
+  looked_ = seen.now;
+  const std::uint32_t clusters = seen.topology.cluster_count();
+  const std::int64_t elapsed = std::min(seen.now - turned_, seen.period).count();
+  const std::int64_t due = elapsed * clusters / seen.period.count();
+  const auto count = static_cast<std::uint32_t>(std::clamp<std::int64_t>(due, 0, kClustersPerTurn));
+  if (count == 0) return false;
+  turned_ += Nanos{count * seen.period.count() / clusters};
+  if (due > count) turned_ = seen.now;
+  bool is_round_over = false;
+  for (std::uint32_t i = 0; i < count; ++i) {
+    look_at(next_, seen);
+    next_ = next_ + 1 == clusters ? 0 : next_ + 1;
+    is_round_over |= next_ == 0;
+  }
+  is_whole_ |= is_round_over;
+  // Before every cluster was looked at once, those who have not been seem to be missing.
+  if (is_whole_) {
+    const MeshSummary mesh = summaries_.mesh();
+    if (modes_.observe(mesh.active, mesh.agents, seen.now)) ++mode_changes_;
+    publish_mesh(seen);
+  }
+  return is_round_over;
+}
+
+void MeshWatch::look_at(std::uint32_t cluster, const Seen& seen) noexcept {
+  std::size_t count = 0;
+  for (const std::uint32_t row : seen.topology.agents_of(cluster)) {
+    static_cast<void>(seen.topology.refresh(agent_index(row)));
+    // relaxed, all: our own columns.
+    const auto state = static_cast<AgentState>(seen.agents.state.load_relaxed(row));
+    const bool has_left = seen.owners.departed.load_relaxed(row) != 0;
+    if (state == AgentState::offline && has_left) continue;  // who has left is not missed
+    Member& member = members_[count++];
+    // relaxed, both: our own columns.
+    member = {.row = row,
+              .score = seen.agents.score.load_relaxed(row),
+              .drift = seen.agents.drift.load_relaxed(row),
+              .is_active = state == AgentState::active || state == AgentState::degraded};
+    if (!member.is_active) continue;
+    // Its heartbeat says when it last worked: an agent without work, whose station is parked, is
+    // not silent. That its process is gone, or reads nothing, is known by its connection and its
+    // cursor.
+    static_cast<void>(
+        failures_.look({.where = {.row = row,
+                                  .cluster = cluster,
+                                  .sector = cluster / summaries_.size().clusters_per_sector},
+                        .heartbeat = seen.now,
+                        .score = member.score},
+                       seen.now));
+  }
+  summaries_.update(cluster, summaries_.summarize({members_.data(), count}));
+  publish_cluster(cluster, seen);
+  const std::uint32_t sector = cluster / summaries_.size().clusters_per_sector;
+  if (cluster + 1 == (sector + 1) * summaries_.size().clusters_per_sector)
+    publish_sector(sector, seen);
+}
+
+void MeshWatch::publish_cluster(std::uint32_t cluster, const Seen& seen) const noexcept {
+  const ClusterSummary& summary = summaries_.cluster(cluster);
+  const auto& rows = cluster_rows_;
+  shm::RowWriter<HostMemory>(rows.sequence)
+      .write(cluster, [&](const shm::RowStores<HostMemory>& row) {
+        row.store(rows.summarized_mesh_ms, mesh_ms(seen.now, seen.mesh_start_ns));
+        row.store(rows.agents, summary.agents);
+        row.store(rows.active, summary.active);
+        row.store(rows.degraded, summary.degraded);
+        row.store(rows.unstable, summary.unstable);
+        row.store(rows.mean, summary.mean);
+        row.store(rows.p95, summary.p95);
+        row.store(rows.slowest, summary.slowest);
+        row.store(rows.fastest, summary.fastest);
+        row.store(rows.lead, row_or_nobody(seen.topology.lead(cluster)));
+      });
+}
+
+void MeshWatch::publish_sector(std::uint32_t sector, const Seen& seen) noexcept {
+  const SectorSummary summary = summaries_.sector(sector);
+  sector_is_degraded_[sector] = summary.agents != 0 && !summary.is_healthy;
+  const auto& rows = sector_rows_;
+  shm::RowWriter<HostMemory>(rows.sequence)
+      .write(sector, [&](const shm::RowStores<HostMemory>& row) {
+        row.store(rows.summarized_mesh_ms, mesh_ms(seen.now, seen.mesh_start_ns));
+        row.store(rows.clusters, summary.clusters);
+        row.store(rows.agents, summary.agents);
+        row.store(rows.active, summary.active);
+        row.store(rows.mean, summary.mean);
+        row.store(rows.healthiest, summary.healthiest);
+        row.store(rows.sickest, summary.sickest);
+        row.store(rows.healthy, summary.is_healthy ? 1U : 0U);
+        row.store(rows.coordinator, row_or_nobody(seen.topology.coordinator(sector)));
+      });
+}
+
+void MeshWatch::publish_mesh(const Seen& seen) const noexcept {
+  const MeshSummary summary = summaries_.mesh();
+  const auto& rows = global_rows_;
+  shm::RowWriter<HostMemory>(rows.sequence).write(0, [&](const shm::RowStores<HostMemory>& row) {
+    row.store(rows.summarized_mesh_ms, mesh_ms(seen.now, seen.mesh_start_ns));
+    row.store(rows.agents, summary.agents);
+    row.store(rows.active, summary.active);
+    row.store(rows.mean, summary.mean);
+    row.store(rows.p95, summary.p95);
+    row.store(rows.healthy_sectors, summary.healthy_sectors);
+    row.store(rows.degraded_sectors, summary.degraded_sectors);
+    row.store(rows.mode, static_cast<std::uint32_t>(modes_.mode()) + 1);
+    row.store(rows.mode_since_mesh_ms, mesh_ms(modes_.since(), seen.mesh_start_ns));
+  });
+}
+
+// The mode of the engine before this one; what stands there and is none is left alone.
+void MeshWatch::adopt_mode(HostTime now, std::int64_t mesh_start_ns) noexcept {
+  is_adopted_ = true;
+  turned_ = looked_ = now;
+  const std::uint32_t word = global_rows_.mode.load_relaxed(0);  // relaxed: our own column
+  if (word == 0 || word > kOperatingModes) return;
+  // relaxed: our own column
+  const std::int64_t since_ms = global_rows_.mode_since_mesh_ms.load_relaxed(0);
+  modes_.resume(static_cast<OperatingMode>(word - 1), from_ns(mesh_start_ns + since_ms * kNsPerMs));
+}
+
+}  // namespace mesh::engine::health

@@ -1,0 +1,93 @@
+// MeshWatch: what upkeep makes of all rows: summaries of clusters, sectors and the mesh, and the
+// operating mode, published in the table; and which agents failed.
+//
+// Callers     the engine's scheduler thread, the one writer of these columns.
+// Progress    turn(): at most kClustersPerTurn clusters, a sector for each of its clusters' last,
+//             and the mesh. No allocation after create().
+// Units       HostTime of the mesh's clock; mesh_ms counts from the mesh's start.
+// If the      engine dies: readers keep the last summaries, with their time. create() over the same
+// other side  memory goes on in the mode that stands there.
+// dies
+// Errors      create -> invalid_argument, and as Layout::column.
+// Layout      health_columns.hpp.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "engine/agent_rows.hpp"
+#include "engine/health/failure_detector.hpp"
+#include "engine/health/health_columns.hpp"
+#include "engine/health/operating_modes.hpp"
+#include "engine/health/summaries.hpp"
+#include "engine/health/watch_options.hpp"
+#include "engine/topology.hpp"
+#include "shm/base/limits.hpp"
+
+namespace mesh::engine::health {
+
+// As many clusters as upkeep looks at rows.
+inline constexpr std::uint32_t kClustersPerTurn = (kUpkeepRowsPerTick + 29) / 30;
+
+class MeshWatch {
+ public:
+  static Result<MeshWatch> create(const shm::Layout& layout, std::span<std::byte> table,
+                                  const TopologySize& size, const WatchOptions& options);
+
+  // What a turn looks at.
+  struct Seen {
+    Topology& topology;
+    const AgentRows<HostMemory>& agents;
+    const OwnerRows<HostMemory>& owners;
+    HostTime now{};
+    std::int64_t mesh_start_ns = 0;
+    Nanos period{};  // within which every cluster is summarized
+  };
+  // The agent's station is gone, and had not said that it leaves; or the row is nobody's any more.
+  void lost(std::uint32_t row, const AgentRows<HostMemory>& agents, HostTime now) noexcept;
+  void forget(std::uint32_t row, HostTime now) noexcept { failures_.forget(row, now); }
+  [[nodiscard]] const FailureDetector& failures() const noexcept { return failures_; }
+
+  // Two compares, so that a tick with nothing due costs nothing else.
+  [[nodiscard]] bool is_due(HostTime now, Nanos period) const noexcept {
+    const auto clusters = static_cast<std::int64_t>(cluster_rows_.sequence.rows());
+    return std::min(now - turned_, period) * clusters >= period;
+  }
+  // As many clusters as are due. True: a whole round is over.
+  bool turn(const Seen& seen) noexcept;
+
+  [[nodiscard]] const Summaries& summaries() const noexcept { return summaries_; }
+  [[nodiscard]] OperatingMode mode() const noexcept { return modes_.mode(); }
+  [[nodiscard]] std::uint64_t mode_changes() const noexcept { return mode_changes_; }
+  [[nodiscard]] bool is_sector_healthy(std::uint32_t sector) const noexcept {
+    return sector >= sector_is_degraded_.size() || !sector_is_degraded_[sector];
+  }
+  [[nodiscard]] Status verify() const { return summaries_.verify(); }
+
+ private:
+  MeshWatch(Summaries summaries, OperatingModes modes, FailureDetector failures);
+  void look_at(std::uint32_t cluster, const Seen& seen) noexcept;
+  void publish_cluster(std::uint32_t cluster, const Seen& seen) const noexcept;
+  void publish_sector(std::uint32_t sector, const Seen& seen) noexcept;
+  void publish_mesh(const Seen& seen) const noexcept;
+  void adopt_mode(HostTime now, std::int64_t mesh_start_ns) noexcept;
+
+  Summaries summaries_;
+  OperatingModes modes_;
+  FailureDetector failures_;
+  ClusterRows<Written, WrittenBytes> cluster_rows_;
+  SectorRows<Written, WrittenBytes> sector_rows_;
+  GlobalRows<Written, WrittenBytes> global_rows_;
+  std::vector<Member> members_;  // of the cluster that is looked at
+  std::vector<bool> sector_is_degraded_;
+  std::uint32_t next_ = 0;  // cluster
+  HostTime turned_{};
+  HostTime looked_{};
+  bool is_adopted_ = false;
+  bool is_whole_ = false;  // every cluster was looked at
+  std::uint64_t mode_changes_ = 0;
+};
+
+}  // namespace mesh::engine::health

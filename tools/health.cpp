@@ -1,0 +1,186 @@
+// mesh health: the mode of the mesh and the summaries of what is in it, from its table.
+#include <memory>
+#include <ostream>
+#include <span>
+#include <string>
+#include <utility>
+
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+#include <nlohmann/json.hpp>
+
+#include "engine/health/health_view.hpp"
+#include "engine/station/control_protocol.hpp"
+#include "sched/clock.hpp"
+#include "tools/console_request.hpp"
+#include "tools/mesh_directory.hpp"
+#include "tools/observed_mesh.hpp"
+#include "tools/option_values.hpp"
+#include "tools/text_table.hpp"
+#include "tools/verb.hpp"
+
+namespace mesh::tools {
+namespace {
+
+using Json = nlohmann::ordered_json;
+using engine::health::HealthView;
+using engine::health::kNobody;
+
+constexpr const char* kFooter = R"(
+Mode, active agents, impedance and each sector that has agents, as the engine
+summarized them last: age_ms says how long ago. A number that nobody has measured
+prints unknown. A sector is healthy when more than 95 % of its agents are active. With
+--sector its clusters are listed. Reads the table in the mesh's directory, which only
+its owner can, and asks no engine.
+
+Exit code 0: mode FULL. 1: a degraded mode, or not known yet.
+
+Examples:
+  mesh health
+  mesh health --sector 7
+  mesh health --json --dir /dev/shm/mine
+)";
+
+struct Options {
+  WhichMesh which;
+  std::string sector;
+  bool json = false;
+};
+
+// Means and p95s stand in the table as whole numbers of a part of a score.
+double in_units(std::uint32_t value, std::uint32_t unit) {
+  return static_cast<double>(value) / static_cast<double>(unit);
+}
+Json known(bool is_known, double value) { return is_known ? Json(value) : Json(nullptr); }
+Json place(std::uint32_t index) { return index == kNobody ? Json(nullptr) : Json(index); }
+
+struct Seen {
+  HealthView view;
+  std::uint32_t now_mesh_ms = 0;
+
+  [[nodiscard]] std::uint32_t age_ms(std::uint32_t then_mesh_ms) const {
+    const std::uint32_t age = now_mesh_ms - then_mesh_ms;
+    return age < 1U << 31 ? age : 0;  // a moment ahead of our look at the clock
+  }
+};
+
+Result<Seen> see(const ObservedMesh::Memory& table) {
+  const std::span<const std::byte> bytes = table.mapping.bytes();
+  MESH_TRY(HealthView view, HealthView::over(table.layout, bytes));
+  MESH_TRY(const auto clock, table.layout.array<sched::ClockWords>(bytes, "clock"));
+  sched::ClockReader<> reader(clock.front());
+  const auto start_ns = static_cast<std::int64_t>(
+      table.header.parameters[static_cast<std::size_t>(engine::MemoryParameter::start_ns)]);
+  return Seen{std::move(view), static_cast<std::uint32_t>((reader.now_ns() - start_ns) / kNsPerMs)};
+}
+
+Json mesh_json(const Seen& seen) {
+  Json report = {{"mode", nullptr}, {"mode_for_ms", nullptr}, {"age_ms", nullptr}};
+  const auto mesh = seen.view.mesh();
+  if (!mesh) return report;
+  const bool has_active = mesh->summary.active != 0;
+  if (mesh->mode) {
+    report["mode"] = engine::health::name_of(*mesh->mode);
+    report["mode_for_ms"] = seen.age_ms(mesh->mode_since_mesh_ms);
+  }
+  report["age_ms"] = seen.age_ms(mesh->mesh_ms);
+  report["agents"] = mesh->summary.agents;
+  report["active"] = mesh->summary.active;
+  report["mean_impedance_ms"] =
+      known(has_active, in_units(mesh->summary.mean, engine::health::kMeanUnit));
+  report["p95_impedance_ms"] =
+      known(has_active, in_units(mesh->summary.p95, engine::health::kP95OfP95sUnit));
+  report["sectors_healthy"] = mesh->summary.healthy_sectors;
+  report["sectors_degraded"] = mesh->summary.degraded_sectors;
+  return report;
+}
+
+Json sectors_json(const Seen& seen) {
+  Json list = Json::array();
+  for (std::uint32_t sector = 0; sector < seen.view.sectors(); ++sector) {
+    const auto its = seen.view.sector(sector);
+    if (!its || its->summary.agents == 0) continue;
+    list.push_back({{"sector", sector},
+                    {"state", its->summary.is_healthy ? "healthy" : "degraded"},
+                    {"clusters", its->summary.clusters},
+                    {"agents", its->summary.agents},
+                    {"active", its->summary.active},
+                    {"mean_ms", known(its->summary.active != 0,
+                                      in_units(its->summary.mean, engine::health::kMeanUnit))},
+                    {"healthiest", place(its->summary.healthiest)},
+                    {"sickest", place(its->summary.sickest)},
+                    {"age_ms", seen.age_ms(its->mesh_ms)}});
+  }
+  return list;
+}
+
+Json clusters_json(const Seen& seen, std::uint32_t sector) {
+  Json list = Json::array();
+  const std::uint32_t first = sector * engine::kClustersPerSector;
+  for (std::uint32_t at = first; at < first + engine::kClustersPerSector; ++at) {
+    const auto its = seen.view.cluster(at);
+    if (!its || its->summary.agents == 0) continue;
+    const bool has_active = its->summary.active != 0;
+    list.push_back(
+        {{"cluster", at},
+         {"agents", its->summary.agents},
+         {"active", its->summary.active},
+         {"mean_ms", known(has_active, in_units(its->summary.mean, engine::health::kMeanUnit))},
+         {"p95_ms", known(has_active, in_units(its->summary.p95, engine::health::kP95Unit))},
+         {"degraded", its->summary.degraded},
+         {"unstable", its->summary.unstable},
+         {"slowest_row", place(its->summary.slowest)},
+         {"fastest_row", place(its->summary.fastest)},
+         {"age_ms", seen.age_ms(its->mesh_ms)}});
+  }
+  return list;
+}
+
+Result<ExitCode> run(const Options& options, Console& console) {
+  MESH_TRY(const std::string directory,
+           mesh_directory(options.which.directory, options.which.name));
+  MESH_TRY(const ObservedMesh mesh, ObservedMesh::open(directory));
+  MESH_TRY(const ObservedMesh::Memory table, mesh.table());
+  MESH_TRY(const Seen seen, see(table));
+  Json report = mesh_json(seen);
+  const bool is_full = report["mode"] == "FULL";
+  const auto running = mesh.engine().running;
+  report["engine_runs"] = running ? Json(*running) : Json(nullptr);
+  Json list;
+  std::string what = "sectors";
+  if (options.sector.empty()) {
+    list = sectors_json(seen);
+  } else {
+    MESH_TRY(const std::uint64_t sector,
+             whole_number({"--sector", 0, seen.view.sectors() - 1}, options.sector));
+    list = clusters_json(seen, static_cast<std::uint32_t>(sector));
+    what = "clusters";
+  }
+  if (options.json) {
+    report[what] = list;
+    console.out << report.dump(2) << '\n';
+  } else {
+    console.out << lines_of(report);
+    if (!list.empty()) {
+      console.out << '\n';
+      table_of(list).write(console.out);
+    }
+  }
+  return is_full ? ExitCode::done : ExitCode::failed;
+}
+
+RunVerb declare(CLI::App& command) {
+  const auto options = std::make_shared<Options>();
+  command.add_option("--sector", options->sector, "its clusters, from 0")->type_name("N");
+  declare_which_mesh(command, options->which);
+  command.add_flag("--json", options->json, "one JSON object");
+  command.footer(kFooter);
+  return [options](Console& console) { return run(*options, console); };
+}
+
+}  // namespace
+
+Verb health_verb() { return {"health", "mode, sectors and clusters as they stand", &declare}; }
+
+}  // namespace mesh::tools
