@@ -72,14 +72,16 @@ double floor_of(double delay_ms) noexcept {
   return std::max(kScaleFloorMs, kScaleFloorShare * delay_ms);
 }
 
-bool has_stepped(std::span<const double> residuals, double floor) noexcept {
-  if (residuals.size() < std::size_t{2} * kStepSamples) return false;
+enum class Step : std::uint8_t { kNone, kUp, kDown };
+Step step_in(std::span<const double> residuals, double floor) noexcept {
+  if (residuals.size() < std::size_t{2} * kStepSamples) return Step::kNone;
   const auto older = residuals.subspan(kStepSamples);
   const double before = median_of(sorted(older));
   const double far = kStepDeviations * std::max(robust_deviation(older, before), floor);
   const auto newest = residuals.first(kStepSamples);
-  return std::all_of(newest.begin(), newest.end(), [&](double r) { return r - before > far; }) ||
-         std::all_of(newest.begin(), newest.end(), [&](double r) { return before - r > far; });
+  const auto all = [&](auto&& is_off) { return std::all_of(newest.begin(), newest.end(), is_off); };
+  if (all([&](double r) { return r - before > far; })) return Step::kUp;
+  return all([&](double r) { return before - r > far; }) ? Step::kDown : Step::kNone;
 }
 
 bool has_drifted(std::span<const double> residuals, double floor) noexcept {
@@ -171,8 +173,10 @@ AgentEstimate estimate(const EstimateInputs& agent, const ClassLearning& learned
                     out.work_ms * learned.factors.of(sample.weight, sample.queue_depth));
     }
     const double delay = now.samples.front().observed_ms;
-    if (out.has_stepped || !has_stepped(residuals.all(), floor_of(delay))) break;
+    const Step step = out.has_stepped ? Step::kNone : step_in(residuals.all(), floor_of(delay));
+    if (step == Step::kNone) break;
     out.has_stepped = true;
+    out.has_risen = step == Step::kUp;
     now.samples = now.samples.first(kStepSamples);
   }
   out.used = static_cast<std::uint32_t>(now.samples.size());

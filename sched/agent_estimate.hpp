@@ -61,6 +61,7 @@ struct AgentEstimate {
   std::uint32_t evidence = 0;  // arrivals and misses behind `sure`
   std::uint32_t used = 0;      // samples behind it; fewer than given after a step: drop the others
   bool has_stepped = false;
+  bool has_risen = false;   // where it has stepped: it takes longer than before
   WorkReference reference;  // of these samples, for the class's next one
 };
 

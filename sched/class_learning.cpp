@@ -30,6 +30,7 @@ constexpr double kTrustStart = 8;
 constexpr double kTrustLeast = 0.25;
 constexpr double kTrustMost = 100;
 constexpr double kOffMemory = 512;
+constexpr double kStepVoids = 4;  // what a step makes void, by what its own arrivals taught
 constexpr double kOffPrior = 64;  // arrivals that the normal distribution counts for
 
 // Where the bins of `offs` end; the last has no end.
@@ -112,6 +113,21 @@ void ClassLearning::learn_off(double standardised) noexcept {
   offs[off_bin(standardised)] += 1;
 }
 
+void ClassLearning::learn_step(std::uint32_t arrivals, bool is_up) noexcept {
+  const double n = arrivals;
+  const double step = kSpreadStep / std::max(spread_seen, static_cast<double>(kEvidence));
+  spread -= n * step * ((is_up ? 1.0 : 0.0) - kByTMiss);
+  spread = std::clamp(spread, kSpreadMin, kSpreadMax);
+  for (ReliabilityMemory* memory : {&of_centre, &of_by_t}) {
+    double all = kSaidPrior;
+    for (const double said : memory->said) all += said;
+    const double kept = std::max(1 - kStepVoids * n / all, 0.0);
+    for (double& exceeded : memory->exceeded) exceeded *= kept;
+  }
+  for (double& bin : offs) fade(bin, kOffMemory / n);
+  arriving.forget(n);
+}
+
 // Evidence and the normal distribution together, straight between the ends of bins.
 double ClassLearning::share_below(double standardised) const noexcept {
   if (!(standardised > kOffEnds.front())) return 0;
@@ -134,6 +150,10 @@ void Trust::learn(double prior, double own, bool is_hit) noexcept {
   cross += ((is_hit ? 1.0 : 0.0) - prior) * (own - prior);
   variance += prior * (1 - prior);
   seen += 1;
+}
+
+void Trust::forget(double samples) noexcept {
+  for (double* sum : {&cross, &variance, &seen}) fade(*sum, kTrustMemory / samples);
 }
 
 double Trust::prior_samples() const noexcept {

@@ -28,6 +28,13 @@
 // many were said, and by how much they came true more often than was said, in sum. calibrate()
 // shifts a probability by that mean. Each aim has its own.
 //
+// Steps. When an agent is found to have stepped, its last five arrivals had been held against what
+// was said of the agent that it was: they taught its class that words are worth nothing. Where many
+// step at once that is all a class then knows. learn_step() takes back what five arrivals did:
+// `spread` returns by their moves; by how much words were wrong shrinks by four times the five's
+// share of all words (of one agent in a hundred nothing to speak of, of all of them nearly all);
+// offs and trust fade as if five had come.
+//
 // Callers     one thread; plain values. ClassMemory is where they survive the engine.
 // Progress    bounded; no allocation.
 // Limits      old evidence fades (kMemory samples), so that a class may change.
@@ -63,6 +70,7 @@ struct Trust {
   double seen = 0;
 
   void learn(double prior, double own, bool is_hit) noexcept;
+  void forget(double samples) noexcept;
   [[nodiscard]] double prior_samples() const noexcept;
   [[nodiscard]] bool is_sane() const noexcept;
   friend bool operator==(const Trust&, const Trust&) = default;
@@ -102,6 +110,8 @@ struct ClassLearning {
   void learn_spread(double standardised) noexcept;
   void learn_answer(bool is_answered) noexcept;
   void learn_off(double standardised) noexcept;
+  // An agent has stepped, its newest `arrivals` showed it; up: they took longer than before.
+  void learn_step(std::uint32_t arrivals, bool is_up) noexcept;
   void learn_hit(Said which, double said_before_calibration, bool is_hit) noexcept;
 
   // Takes the factors that the least squares come to. True: they moved enough to matter.

@@ -302,7 +302,11 @@ RowPrediction Predictor<Memory>::with_samples(std::uint32_t row, const RowFacts&
                                         .base_processing_ms = base_processing_ms(facts.agent_class),
                                         .tolerance_ms = options_.tolerance_ms},
                                        classes_[at]);
-  if (found.has_stepped) arrivals_.keep_newest(row, found.used);
+  if (found.has_stepped) {
+    arrivals_.keep_newest(row, found.used);
+    classes_[at].learn_step(kStepSamples, found.has_risen);
+    has_learned_[at] = true;
+  }
   const bool is_evident = found.evidence >= kEvidence;
   const auto said = [&](Said which, double sure) {
     return probability_bits(is_evident ? classes_[at].calibrate(which, sure) : sure);

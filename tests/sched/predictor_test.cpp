@@ -228,6 +228,59 @@ TEST(ClassLearning, SpreadComesToTheNinetyFifthOfAHundred) {
   EXPECT_NEAR(mean, 9.5, 0.2);
 }
 
+TEST(ClassLearning, AStepTakesBackWhatItsArrivalsTaught) {
+  constexpr unsigned kAgents = 200;
+  ClassLearning learned;
+  std::mt19937_64 random(mesh::testing::seed());
+  for (unsigned i = 0; i < 20'000; ++i) {
+    learned.learn_spread(static_cast<double>(random() % 10'000) / 1'000);
+    for (const Said which : {Said::centre, Said::by_t}) learned.learn_hit(which, 0.9, i % 10 != 0);
+  }
+  const ClassLearning before = learned;
+  for (unsigned i = 0; i < kStepSamples * kAgents; ++i) {
+    learned.learn_spread(100);
+    for (const Said which : {Said::centre, Said::by_t}) learned.learn_hit(which, 0.9, false);
+  }
+  EXPECT_GT(learned.spread, before.spread + 15);
+  EXPECT_LT(learned.calibrate(Said::centre, 0.9), 0.5);
+  for (unsigned i = 0; i < kAgents; ++i) learned.learn_step(kStepSamples, true);
+  EXPECT_NEAR(learned.spread, before.spread, 0.01);
+  EXPECT_NEAR(learned.calibrate(Said::by_t, 0.9), 0.9, 0.03);
+}
+
+TEST(ClassLearning, TheStepOfOneAgentInManyMovesNobodysWord) {
+  ClassLearning learned;
+  for (unsigned i = 0; i < 5'000; ++i) learned.learn_hit(Said::centre, 0.9, i % 2 == 0);
+  const double word = learned.calibrate(Said::centre, 0.9);
+  learned.learn_step(kStepSamples, false);
+  EXPECT_NEAR(learned.calibrate(Said::centre, 0.9), word, 0.01);
+}
+
+RC_GTEST_PROP(ClassLearning, IsSaneWhateverStepsAmongWhateverArrives, ()) {
+  ClassLearning learned;
+  for (int i = 0; i < 300; ++i) {
+    const bool yes = *rc::gen::arbitrary<bool>();
+    const double word = *rc::gen::inRange(0, 1'000) / 1'000.0;
+    switch (*rc::gen::inRange(0, 5)) {
+      case 0:
+        learned.learn_step(kStepSamples, yes);
+        break;
+      case 1:
+        learned.learn_off(20 * word - 10);
+        break;
+      case 2:
+        learned.learn_spread(100 * word - 50);
+        break;
+      case 3:
+        learned.arriving.learn(word, yes ? 1 : 0, yes);
+        break;
+      default:
+        learned.learn_hit(yes ? Said::centre : Said::by_t, word, word > 0.3);
+    }
+    RC_ASSERT(learned.is_sane());
+  }
+}
+
 // The memory of classes.
 
 using Classes = ClassMemory<HostMemory>;
