@@ -178,7 +178,7 @@ TEST(ServiceBytes, OfACapabilityHealthMonitorStand) {
                    health::ProbeSums{1, 0, 9, 2, ms(300)}, health::SetObjective{1, 0.95, ms(400)},
                    health::SetCapacity{0, 1, false}, health::Acknowledge{0, 0},
                    health::BestProvider{0}, health::RemoveProvider{0, 1}, health::BestProvider{7}}),
-      7316692970786557429U);
+      622195628985888009U);
 }
 
 }  // namespace
