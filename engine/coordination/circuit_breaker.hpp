@@ -256,7 +256,7 @@ class CircuitBreaker final
   };
   template <class T>
   static auto as_result() {
-    if constexpr (requires(T value) { typename T::error_type; }) {
+    if constexpr (requires { typename T::error_type; }) {
       return T(fail(Errc::ok, {}));
     } else {
       return Result<T>(fail(Errc::ok, {}));
