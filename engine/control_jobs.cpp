@@ -247,9 +247,35 @@ class ControlServer::OperationJob final : public RequestJob {
   FinishedOperation finished_;
 };
 
+class ControlServer::ReloadJob final : public RequestJob {
+ public:
+  ReloadJob(ControlServer& server, std::uint64_t connection, Reload reload)
+      : RequestJob(server, connection), reload_(std::move(reload)) {}
+  std::optional<OperationId> run(SchedulerThread& scheduler, HostTime /*now*/) override {
+    const Tuning& tuning = reload_.tuning;
+    const Status done = scheduler.retune(tuning.loop, tuning.stuck_after);
+    if (!done) fail_with(done.error());
+    return std::nullopt;
+  }
+
+ private:
+  [[nodiscard]] std::string result() const override {
+    return dump({{"ok", true}, {"applied", reload_.applied}, {"waiting", reload_.waiting}});
+  }
+  Reload reload_;
+};
+
+Result<std::unique_ptr<Job>> ControlServer::reload_job(const ConsoleRequest& request) {
+  if (!options_.read_again)
+    return fail(Errc::unsupported, "reload: this engine was not started with a configuration file");
+  MESH_TRY(Reload reload, options_.read_again());
+  return std::make_unique<ReloadJob>(*this, request.connection, std::move(reload));
+}
+
 Result<std::unique_ptr<Job>> ControlServer::console_job(const ConsoleRequest& request,
                                                         const nlohmann::json& object) {
   if (request.op == "status") return std::make_unique<StatusJob>(*this, request.connection);
+  if (request.op == "reload") return reload_job(request);
   if (request.op == "capability") {
     MESH_TRY(std::string name, text_field(object, "name"));
     return std::make_unique<CapabilityJob>(*this, request.connection, std::move(name));
@@ -270,7 +296,7 @@ Result<std::unique_ptr<Job>> ControlServer::console_job(const ConsoleRequest& re
   }
   return fail(Errc::bad_input, "request: op '" + request.op +
                                    "' is none of attach, reattach, enrol, capability, observe, "
-                                   "status, send, broadcast, scatter, down");
+                                   "status, send, broadcast, scatter, reload, down");
 }
 
 nlohmann::json ControlServer::stations_json() const {
@@ -329,6 +355,7 @@ EngineStatus status_of(SchedulerThread& scheduler) {
                      late.quantile_ns(0.99), late.max_ns()};
   status.turns = scheduler.counters().turns;
   status.parks = scheduler.counters().parks;
+  status.retunes = scheduler.counters().retunes;
   for (const SchedulerThread::Stuck& one : scheduler.stuck()) {
     status.stuck.push_back({one.station, one.standing});
   }

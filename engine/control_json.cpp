@@ -293,6 +293,7 @@ json status_json(const EngineStatus& status) {
             {"payload_used_bytes", status.gauges.payload_used_bytes}}},
           {"counters",
            {{"turns", status.turns},
+            {"retunes", status.retunes},
             {"parks", status.parks},
             {"ticks", loop.ticks},
             {"records_in", loop.records_in},

@@ -62,6 +62,7 @@ struct ControlOptions {
   std::shared_ptr<const shm::EventFd> engine_wake;
   std::shared_ptr<const shm::EventFd> wake;  // of the control thread: jobs done, stop()
   std::function<void()> on_down;
+  std::function<Result<Reload>()> read_again;
   Nanos reconnect{};    // how long stations of the dead engine are waited for
   Nanos stuck_after{};  // said to who is evicted for it
 };
@@ -100,6 +101,7 @@ class ControlServer {
   class OperationJob;
   class SendJob;
   class StatusJob;
+  class ReloadJob;
   class CapabilityJob;
 
   struct Awaited {
@@ -120,6 +122,7 @@ class ControlServer {
   void handle_enrol(Connection& connection, const nlohmann::json& request);
   void handle_observe(Connection& connection, const nlohmann::json& request);
   void handle_console(Connection& connection, const std::string& op, const nlohmann::json& request);
+  Result<std::unique_ptr<Job>> reload_job(const ConsoleRequest& request);
   Result<std::unique_ptr<Job>> console_job(const ConsoleRequest& request,
                                            const nlohmann::json& object);
   [[nodiscard]] bool is_admitted(std::uint32_t uid) const;

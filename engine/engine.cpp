@@ -319,6 +319,7 @@ Status Engine::State::make_control(const EngineOptions& options) {
   controlling.reconnect = options.reconnect;
   controlling.stuck_after = options.stuck_after;
   controlling.on_down = [this] { set_down(); };
+  controlling.read_again = options.read_again;
   MESH_TRY(control, ControlServer::create(controlling, {files, *scheduler, *station_table}));
   control->await(std::move(left), adoption);
   return {};
@@ -427,6 +428,16 @@ Result<AgentId> Engine::find(const std::string& name) {
     return *found;
   };
   return state_->call<AgentId>(std::make_unique<RunJob<AgentId, decltype(run)>>(run));
+}
+
+Status Engine::retune(const Tuning& tuning) {
+  const auto run = [&tuning](SchedulerThread& scheduler, HostTime /*now*/) -> Result<bool> {
+    MESH_CHECK_OK(scheduler.retune(tuning.loop, tuning.stuck_after));
+    return true;
+  };
+  MESH_TRY(const bool done, state_->call<bool>(std::make_unique<RunJob<bool, decltype(run)>>(run)));
+  static_cast<void>(done);
+  return {};
 }
 
 HostTime Engine::now() const { return sched::ClockReader<>(*state_->clock).now(); }

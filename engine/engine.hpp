@@ -17,6 +17,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -36,6 +37,18 @@ struct AttachPolicy {
   std::vector<std::uint32_t> uids{};
 };
 
+// What of EngineOptions may change while the engine runs.
+struct Tuning {
+  LoopTuning loop{};
+  Nanos stuck_after{10 * kNsPerSecond};
+};
+// What a console's reload request makes of the configuration as it is now.
+struct Reload {
+  Tuning tuning{};
+  std::vector<std::string> applied;  // a sentence each: what is changed
+  std::vector<std::string> waiting;  // what is wanted, and needs a restart
+};
+
 struct EngineOptions {
   std::string directory{};  // made if it is not there; ours, on a tmpfs
   MeshSize size{.agents = 1'000, .stations = 16};
@@ -47,6 +60,8 @@ struct EngineOptions {
   bool fresh = false;                    // drops what is there, whatever it is
   Nanos reconnect{2'000 * kNsPerMs};     // that stations of a dead engine are waited for
   Nanos stuck_after{10 * kNsPerSecond};  // a station that leaves deliveries unread is evicted
+  // Answers a console's reload request; on the control thread. None: it is refused.
+  std::function<Result<Reload>()> read_again{};
 };
 
 // What became of a mesh that a dead engine left.
@@ -87,6 +102,7 @@ struct EngineStatus {
   LatenessStatus lateness{};
   std::uint64_t turns = 0;  // of the scheduler thread
   std::uint64_t parks = 0;
+  std::uint64_t retunes = 0;  // calls of retune() and reload requests that were applied
   std::uint64_t evicted = 0;  // stations, so far
   std::vector<StuckStation> stuck;
   AdoptionStatus adoption;
@@ -125,6 +141,8 @@ class Engine {
   Result<AnsweredMessage> ask(AgentId target, std::span<const std::byte> body, Nanos patience);
   Result<EngineStatus> status();
   Result<AgentId> find(const std::string& name);
+  // Between two turns of the loop; all of it or, invalid_argument, nothing.
+  Status retune(const Tuning& tuning);
 
   [[nodiscard]] HostTime now() const;
   [[nodiscard]] const std::string& directory() const noexcept;

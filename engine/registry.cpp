@@ -50,13 +50,19 @@ Result<Registry> Registry::create(const AgentRows<HostMemory>& agents,
                     std::to_string(owners.rows()) + " in `engine`; both have the same, 1 to " +
                     std::to_string(kMaxAgents));
   }
-  if (options.agent_ttl < Nanos{0}) {
-    return fail(Errc::invalid_argument,
-                "registry: agent_ttl is " + std::to_string(options.agent_ttl.count()) + " ns");
-  }
   Registry registry(agents, owners, options);
+  MESH_CHECK_OK(registry.set_agent_ttl(options.agent_ttl));
   MESH_CHECK_OK(registry.rebuild());
   return registry;
+}
+
+Status Registry::set_agent_ttl(Nanos ttl) {
+  if (ttl < Nanos{0}) {
+    return fail(Errc::invalid_argument,
+                "registry: agent_ttl is " + std::to_string(ttl.count()) + " ns");
+  }
+  options_.agent_ttl = ttl;
+  return {};
 }
 
 // From the columns alone: a name twice, which no death leaves behind, is corrupt.

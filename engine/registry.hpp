@@ -72,6 +72,9 @@ class Registry {
                                  const OwnerRows<HostMemory>& owners,
                                  const RegistryOptions& options);
 
+  // From now on, for those already offline too. invalid_argument below 0.
+  Status set_agent_ttl(Nanos ttl);
+
   Result<Enrolled> enrol(const Enrolment& enrolment);
   // What enrol() would refuse it for, but for rows that are all taken. Changes nothing.
   [[nodiscard]] Status check(const Enrolment& enrolment) const;

@@ -95,6 +95,18 @@ std::unique_ptr<Job> SchedulerThread::take_done() {
   return std::unique_ptr<Job>(job);
 }
 
+Status SchedulerThread::retune(const LoopTuning& tuning, Nanos stuck_after) {
+  if (stuck_after < Nanos{kNsPerMs}) {
+    return fail(Errc::invalid_argument, "scheduler: stuck_after of " +
+                                            std::to_string(stuck_after.count()) +
+                                            " ns; it is at least 1 ms");
+  }
+  MESH_CHECK_OK(loop_->retune(tuning));
+  options_.stuck_after = stuck_after;
+  ++counters_.retunes;
+  return {};
+}
+
 Status SchedulerThread::attach(const Attachment& attachment, HostTime now) {
   MESH_CHECK_OK(loop_->attach(attachment.station, attachment.memory, attachment.uid));
   Status watched = watch(attachment);

@@ -72,6 +72,7 @@ class SchedulerThread final : public Wakes {
   struct Counters {
     std::uint64_t turns = 0;
     std::uint64_t parks = 0;
+    std::uint64_t retunes = 0;
   };
 
   // Publishes the clock's first line, which takes some tens of milliseconds.
@@ -108,6 +109,8 @@ class SchedulerThread final : public Wakes {
   // One of the dead engine that did not come back. `in`: its memory, to keep what it had not
   // answered.
   void give_up(const Attachment& attachment, HostTime now);
+  // In a job.
+  Status retune(const LoopTuning& tuning, Nanos stuck_after);
   [[nodiscard]] EngineLoop& loop() noexcept { return *loop_; }
   [[nodiscard]] const Counters& counters() const noexcept { return counters_; }
   // Those that have stood still for half of stuck_after.

@@ -102,6 +102,8 @@ class Predictor {
     notes_[row] = {};
   }
 
+  void set_z(double z) noexcept { options_.z = z; }
+
   [[nodiscard]] WorkFactors factors(AgentClass agent_class) const noexcept {
     return classes_[static_cast<std::size_t>(agent_class)].factors;
   }

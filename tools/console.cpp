@@ -90,6 +90,22 @@ Result<ExitCode> run_down(const Options& options, Console& console) {
   return ExitCode::done;
 }
 
+Result<ExitCode> run_reload(const Options& options, Console& console) {
+  MESH_TRY(const Json answer, ask_engine(options.which, {{"op", "reload"}}));
+  if (options.json) {
+    write(options, answer, console);
+    return ExitCode::done;
+  }
+  const Json none = Json::array();
+  for (const Json& one : answer.value("applied", none)) {
+    console.out << printable(one.get<std::string>()) << '\n';
+  }
+  for (const Json& one : answer.value("waiting", none)) {
+    console.out << "needs a restart: " << printable(one.get<std::string>()) << '\n';
+  }
+  return ExitCode::done;
+}
+
 Result<ExitCode> run_status(const Options& options, Console& console) {
   MESH_TRY(const Json answer, ask_engine(options.which, {{"op", "status"}}));
   write(options, answer, console);
@@ -198,6 +214,15 @@ RunVerb declare_down(CLI::App& command) {
   return [options](Console& console) { return run_down(*options, console); };
 }
 
+RunVerb declare_reload(CLI::App& command) {
+  const auto options = declare_common(command);
+  command.footer(
+      "\nThe engine reads its configuration file again (mesh up --config) and says what is\n"
+      "changed and what waits for a restart. A file with a mistake changes nothing.\n"
+      "SIGHUP to the engine does the same.\n\nExamples:\n  mesh reload\n");
+  return [options](Console& console) { return run_reload(*options, console); };
+}
+
 RunVerb declare_status(CLI::App& command) {
   const auto options = declare_common(command);
   command.footer("\nExamples:\n  mesh status\n  mesh status --json\n");
@@ -246,6 +271,9 @@ RunVerb declare_scatter(CLI::App& command) {
 }  // namespace
 
 Verb down_verb() { return {"down", "stops a running engine", &declare_down}; }
+Verb reload_verb() {
+  return {"reload", "a running engine reads its configuration file again", &declare_reload};
+}
 Verb status_verb() {
   return {"status", "agents, stations and counters of a mesh", &declare_status};
 }

@@ -1,20 +1,15 @@
 // mesh layout: what stands where in shared memory. Needs no mesh.
-#include <cerrno>
-#include <cstring>
-#include <fstream>
 #include <memory>
 #include <ostream>
 #include <sstream>
 #include <string>
 
-#include <fmt/format.h>
-
 #include <CLI/App.hpp>
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
 
+#include "tools/generated_part.hpp"
 #include "tools/layout_report.hpp"
-#include "tools/text.hpp"
 #include "tools/verb.hpp"
 
 namespace mesh::tools {
@@ -38,21 +33,9 @@ struct Options {
 };
 
 Status update(const std::string& path) {
-  std::ifstream input(path, std::ios::binary);
-  std::stringstream document;
-  document << input.rdbuf();
-  if (!input || !document) {
-    return fail(Errc::bad_input, fmt::format("{}: cannot be read", printable(path)));
-  }
   std::ostringstream generated;
   MESH_CHECK_OK(write_layout_markdown(generated));
-  MESH_TRY(const std::string updated, replace_generated(document.str(), generated.str()));
-  std::ofstream output(path, std::ios::binary | std::ios::trunc);
-  output << updated;
-  output.close();
-  if (output) return {};
-  return fail(Errc::io_error,
-              fmt::format("{}: cannot be written: {}", printable(path), std::strerror(errno)));
+  return update_document(path, {kGeneratedBegin, generated.str()});
 }
 
 Result<ExitCode> run(const Options& options, Console& console) {

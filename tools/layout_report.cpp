@@ -188,20 +188,4 @@ Status write_layout_json(std::ostream& out) {
   return {};
 }
 
-Result<std::string> replace_generated(std::string_view document, std::string_view generated) {
-  const std::size_t begin = document.find(kGeneratedBegin);
-  const std::size_t end = document.find(kGeneratedEnd);
-  const bool once = begin != document.npos && end != document.npos && begin < end &&
-                    document.find(kGeneratedBegin, begin + 1) == document.npos &&
-                    document.find(kGeneratedEnd, end + 1) == document.npos;
-  if (!once) {
-    return fail(Errc::bad_input,
-                fmt::format("the document must have these two lines once, in this order:\n{}{}",
-                            kGeneratedBegin, kGeneratedEnd));
-  }
-  const std::size_t kept = begin + kGeneratedBegin.size();
-  return std::string(document.substr(0, kept)) + std::string(generated) +
-         std::string(document.substr(end));
-}
-
 }  // namespace mesh::tools

@@ -1,7 +1,10 @@
 // mesh up: an engine in the foreground.
 #include <memory>
+#include <mutex>
+#include <optional>
 #include <ostream>
 #include <string>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -9,9 +12,12 @@
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
 
+#include "engine/configuration/configuration.hpp"
 #include "engine/engine.hpp"
+#include "tools/configuration_file.hpp"
 #include "tools/mesh_directory.hpp"
 #include "tools/option_values.hpp"
+#include "tools/reload_signal.hpp"
 #include "tools/stop_signals.hpp"
 #include "tools/text.hpp"
 #include "tools/verb.hpp"
@@ -33,8 +39,12 @@ is damaged or has another size, is left alone and said; --fresh drops it.
          adaptive  spins, yields, then sleeps until it is woken
          park      sleeps at once: the least processor time
 
+With --config, SIGHUP or mesh reload has the engine read the file again. What is typed
+beside it stands above what it says.
+
 Examples:
   mesh up
+  mesh up --config mesh.toml
   mesh up --agents 30000 --stations 128 --cpu 3
   mesh up --sectors 2 --clusters 10 --dir /dev/shm/mine --wait park
   mesh up --fresh
@@ -44,16 +54,17 @@ constexpr Nanos kLookAtSignals{100 * kNsPerMs};
 constexpr std::uint64_t kMsMax = 3'600'000;
 
 struct Options {
+  std::string file;
   std::string agents;
-  std::string sectors = "100";
-  std::string clusters = "10";
-  std::string stations = "128";
+  std::string sectors;
+  std::string clusters;
+  std::string stations;
   std::string directory;
-  std::string name = kDefaultMeshName;
-  std::string wait = "adaptive";
+  std::string name;
+  std::string wait;
   std::string cpu;
-  std::string reconnect_ms = "2000";
-  std::string stuck_ms = "10000";
+  std::string reconnect_ms;
+  std::string stuck_ms;
   bool fresh = false;
 };
 
@@ -66,57 +77,116 @@ Result<queues::WaitPolicy> wait_policy_of(const std::string& text) {
               fmt::format("--wait {}: is spin, adaptive or park", in_quotes(text)));
 }
 
-Result<engine::EngineOptions> read_options(const Options& options) {
-  engine::EngineOptions engine;
-  MESH_TRY(const std::uint64_t sectors,
-           whole_number({"--sectors", 1, kMaxAgents}, options.sectors));
-  MESH_TRY(const std::uint64_t clusters,
-           whole_number({"--clusters", 1, kMaxAgents}, options.clusters));
-  const std::uint64_t places = sectors * clusters * engine::kAgentsPerCluster;
+// What was typed stands above what the file says.
+Status put_count(const CountOption& option, const std::string& text, std::uint64_t& count) {
+  if (text.empty()) return {};
+  MESH_TRY(count, whole_number(option, text));
+  return {};
+}
+Status put_ms(const CountOption& option, const std::string& text, Nanos& time) {
+  if (text.empty()) return {};
+  MESH_TRY(const std::uint64_t ms, whole_number(option, text));
+  time = Nanos{static_cast<std::int64_t>(ms) * kNsPerMs};
+  return {};
+}
+
+Result<engine::Configuration> read_options(const Options& options) {
+  engine::Configuration wanted;
+  if (!options.file.empty()) {
+    MESH_TRY(wanted, configuration_of(options.file));
+  }
+  MESH_CHECK_OK(put_count({"--sectors", 1, kMaxAgents}, options.sectors, wanted.sectors));
+  MESH_CHECK_OK(put_count({"--clusters", 1, kMaxAgents}, options.clusters, wanted.clusters));
+  const std::uint64_t places = wanted.sectors * wanted.clusters * engine::kAgentsPerCluster;
   if (places > kMaxAgents) {
     return fail(Errc::bad_input,
                 fmt::format("--sectors {} and --clusters {}: room for {} agents, the most is {}",
-                            sectors, clusters, places, kMaxAgents));
+                            wanted.sectors, wanted.clusters, places, kMaxAgents));
   }
-  engine.size.agents = places;
-  if (!options.agents.empty()) {
-    MESH_TRY(engine.size.agents, whole_number({"--agents", 1, places}, options.agents));
+  MESH_CHECK_OK(put_count({"--agents", 1, places}, options.agents, wanted.agents));
+  MESH_CHECK_OK(put_count({"--stations", 1, kMaxStations}, options.stations, wanted.stations));
+  if (!options.wait.empty()) {
+    MESH_TRY(wanted.wait, wait_policy_of(options.wait));
   }
-  MESH_TRY(engine.size.stations, whole_number({"--stations", 1, kMaxStations}, options.stations));
-  // One station may hold all of the mesh's agents.
-  engine.size.agents_per_station = engine.size.agents;
-  MESH_TRY(engine.wait, wait_policy_of(options.wait));
   if (!options.cpu.empty()) {
     MESH_TRY(const std::uint64_t cpu, whole_number({"--cpu", 0, 1'023}, options.cpu));
-    engine.cpu = static_cast<int>(cpu);
+    wanted.cpu = static_cast<int>(cpu);
   }
-  // Where it may; and not one that never sleeps: it would take the core from everyone for ever.
-  if (engine.wait != queues::WaitPolicy::kSpin) engine.fifo_priority = 1;
-  MESH_TRY(const std::uint64_t reconnect_ms,
-           whole_number({"--reconnect-ms", 0, kMsMax}, options.reconnect_ms));
-  engine.reconnect = Nanos{static_cast<std::int64_t>(reconnect_ms) * kNsPerMs};
-  MESH_TRY(const std::uint64_t stuck_ms, whole_number({"--stuck-ms", 1, kMsMax}, options.stuck_ms));
-  engine.stuck_after = Nanos{static_cast<std::int64_t>(stuck_ms) * kNsPerMs};
-  engine.fresh = options.fresh;
-  MESH_TRY(engine.directory, mesh_directory(options.directory, options.name));
-  return engine;
+  MESH_CHECK_OK(put_ms({"--reconnect-ms", 0, kMsMax}, options.reconnect_ms, wanted.reconnect));
+  MESH_CHECK_OK(put_ms({"--stuck-ms", 1, kMsMax}, options.stuck_ms, wanted.stuck_after));
+  if (!options.name.empty()) {  // what is typed is meant: also beside a file's directory
+    wanted.name = options.name;
+    wanted.directory.clear();
+  }
+  if (!options.directory.empty()) wanted.directory = options.directory;
+  return wanted;
+}
+
+// The file and what was typed, now and again. Asked by main() and by the control thread.
+class Wanted {
+ public:
+  Wanted(const Options& options, engine::Configuration configuration)
+      : options_(options), configuration_(std::move(configuration)) {}
+
+  Result<engine::Reload> read_again() {
+    const std::lock_guard lock(mutex_);
+    MESH_TRY(const engine::Configuration now, read_options(options_));
+    MESH_TRY(const engine::EngineOptions checked, engine::engine_options(now));
+    static_cast<void>(checked);
+    engine::Reload reload = engine::reload(configuration_, now);
+    // What waits for a restart goes on being said until there is one.
+    configuration_ = engine::with_tuning_of(configuration_, now);
+    return reload;
+  }
+
+ private:
+  const Options& options_;
+  std::mutex mutex_;
+  engine::Configuration configuration_;  // as the engine runs
+};
+
+void say(Console& console, const std::string& what) {
+  console.err << fmt::format("mesh up: {}\n", printable(what));
+}
+
+void reload(engine::Engine& engine, Wanted& wanted, Console& console) {
+  const auto again = wanted.read_again();
+  if (!again) {
+    console.err << fmt::format("mesh up: nothing is changed\n{}\n", again.error().sentence);
+    return;
+  }
+  if (const Status done = engine.retune(again->tuning); !done) {
+    return say(console, done.error().sentence);
+  }
+  for (const std::string& what : again->applied) say(console, what);
+  for (const std::string& what : again->waiting) say(console, "needs a restart: " + what);
 }
 
 Result<ExitCode> run(const Options& options, Console& console) {
-  MESH_TRY(const engine::EngineOptions engine_options, read_options(options));
+  MESH_TRY(const engine::Configuration configuration, read_options(options));
+  MESH_TRY(engine::EngineOptions engine_options, engine::engine_options(configuration));
+  MESH_TRY(engine_options.directory, mesh_directory(configuration.directory, configuration.name));
+  engine_options.fresh = options.fresh;
+  const bool has_file = !options.file.empty();
+  Wanted wanted(options, configuration);
+  std::optional<ReloadSignal> reload_signal;
+  if (has_file) {
+    engine_options.read_again = [&wanted] { return wanted.read_again(); };
+    MESH_TRY(ReloadSignal installed, ReloadSignal::create());
+    reload_signal.emplace(std::move(installed));
+  }
   MESH_TRY(const StopSignals stop, StopSignals::create());
   MESH_TRY(const auto engine, engine::Engine::start(engine_options));
   const engine::Engine::Report& report = engine->report();
   for (const auto* const sentences : {&report.dropped, &report.adopted, &report.threads}) {
-    for (const std::string& what : *sentences) {
-      console.err << fmt::format("mesh up: {}\n", printable(what));
-    }
+    for (const std::string& what : *sentences) say(console, what);
   }
   console.out << fmt::format("up: {}, room for {} agents and {} stations\n",
                              printable(engine->directory()), engine_options.size.agents,
                              engine_options.size.stations);
   console.out.flush();
   while (!stop.requested() && !engine->wait_for_down(kLookAtSignals)) {
+    if (reload_signal && reload_signal->take()) reload(*engine, wanted, console);
   }
   engine->stop();
   console.out << "down\n";
@@ -125,34 +195,26 @@ Result<ExitCode> run(const Options& options, Console& console) {
 
 RunVerb declare(CLI::App& command) {
   const auto options = std::make_shared<Options>();
-  command.add_option("--agents", options->agents, "the most there can be")->type_name("N");
-  command.add_option("--sectors", options->sectors, "groups of clusters")
-      ->capture_default_str()
-      ->type_name("S");
-  command.add_option("--clusters", options->clusters, "groups of 30 agents in each sector")
-      ->capture_default_str()
-      ->type_name("C");
-  command.add_option("--stations", options->stations, "attached processes, at most")
-      ->capture_default_str()
-      ->type_name("M");
-  command.add_option("--dir", options->directory, "the mesh's directory")->type_name("DIR");
-  command.add_option("--name", options->name, "the mesh's name, where --dir is not given")
-      ->capture_default_str()
-      ->type_name("NAME");
-  command.add_option("--wait", options->wait, "spin, adaptive or park")
-      ->capture_default_str()
-      ->type_name("POLICY");
-  command.add_option("--cpu", options->cpu, "the engine's own")->type_name("CPU");
-  command
-      .add_option("--reconnect-ms", options->reconnect_ms,
-                  "that stations of a killed engine are waited for")
-      ->capture_default_str()
-      ->type_name("MS");
-  command
-      .add_option("--stuck-ms", options->stuck_ms,
-                  "a station that reads nothing for so long is evicted")
-      ->capture_default_str()
-      ->type_name("MS");
+  const auto add = [&command](const char* name, std::string& value, const char* what,
+                              const char* type) {
+    return command.add_option(name, value, what)->type_name(type);
+  };
+  add("--config", options->file, "a file that says all of this, and more: mesh config", "FILE");
+  add("--agents", options->agents, "the most there can be", "N");
+  add("--sectors", options->sectors, "groups of clusters", "S")->default_str("100");
+  add("--clusters", options->clusters, "groups of 30 agents in each sector", "C")
+      ->default_str("10");
+  add("--stations", options->stations, "attached processes, at most", "M")->default_str("128");
+  add("--dir", options->directory, "the mesh's directory", "DIR");
+  add("--name", options->name, "the mesh's name, where --dir is not given", "NAME")
+      ->default_str(kDefaultMeshName);
+  add("--wait", options->wait, "spin, adaptive or park", "POLICY")->default_str("adaptive");
+  add("--cpu", options->cpu, "the engine's own", "CPU");
+  add("--reconnect-ms", options->reconnect_ms, "that stations of a killed engine are waited for",
+      "MS")
+      ->default_str("2000");
+  add("--stuck-ms", options->stuck_ms, "a station that reads nothing for so long is evicted", "MS")
+      ->default_str("10000");
   command.add_flag("--fresh", options->fresh, "begins anew, and says what it drops");
   command.footer(kFooter);
   return [options](Console& console) { return run(*options, console); };

@@ -48,6 +48,8 @@ Verb inspect_verb();
 Verb quorum_verb();
 Verb plan_verb();
 Verb layout_verb();
+Verb config_verb();
+Verb reload_verb();
 Verb size_verb();
 
 }  // namespace mesh::tools

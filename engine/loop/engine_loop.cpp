@@ -109,15 +109,19 @@ void reserve(EngineLoop::State& state) {
 
 }  // namespace
 
+Status EngineLoop::State::check_upkeep(Nanos upkeep) {
+  if (upkeep >= Nanos{kNsPerMs} && upkeep <= Nanos{60 * kNsPerSecond}) return {};
+  return fail(
+      Errc::invalid_argument,
+      "engine loop: upkeep of " + std::to_string(upkeep.count()) + " ns; 1 ms to 60 s is needed",
+      upkeep.count());
+}
+
 Result<std::unique_ptr<EngineLoop::State>> EngineLoop::State::create(const LoopMemory& memory,
                                                                      const LoopOptions& options,
                                                                      const Outside& outside) {
   if (outside.wakes == nullptr) return fail(Errc::invalid_argument, "engine loop: no wakes");
-  if (options.upkeep < Nanos{kNsPerMs} || options.upkeep > Nanos{60 * kNsPerSecond})
-    return fail(Errc::invalid_argument,
-                "engine loop: upkeep of " + std::to_string(options.upkeep.count()) +
-                    " ns; 1 ms to 60 s is needed",
-                options.upkeep.count());
+  MESH_CHECK_OK(check_upkeep(options.upkeep));
   MESH_TRY(const auto checked, sched::PlanParameters::make({.now = HostTime{},
                                                             .target = from_ns(1),
                                                             .z = options.z,

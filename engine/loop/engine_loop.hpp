@@ -75,6 +75,14 @@ struct LoopOptions {
   health::WatchOptions watch{};
 };
 
+// What of them may change between ticks.
+struct LoopTuning {
+  sched::Model model = sched::Model::kCalibrated;
+  double z = 1.645;
+  Nanos upkeep{kNsPerSecond};
+  Nanos agent_ttl{600 * kNsPerSecond};
+};
+
 // One station's two memories: `in` is the engine's to write, `out` is the station's and so input.
 struct StationMemory {
   std::uint32_t agents = 0;  // declared at attach: sizes of rings and columns follow from it
@@ -200,6 +208,8 @@ class EngineLoop {
   TickResult tick(HostTime now) noexcept;
 
   // Between ticks.
+  // invalid_argument, and nothing is changed: upkeep of 1 ms to 60 s, z from 0, agent_ttl from 0.
+  Status retune(const LoopTuning& tuning);
   Status attach(StationId station, const StationMemory& memory, std::uint32_t uid);
   // Takes in what the dead station published, marks its agents offline, forgets its memory: the
   // caller may unmap it.

@@ -143,6 +143,7 @@ struct EngineLoop::State {
   sched::LatenessHistogram lateness;
   LoopCounters counters;
 
+  static Status check_upkeep(Nanos upkeep);
   static Result<std::unique_ptr<State>> create(const LoopMemory& memory, const LoopOptions& options,
                                                const Outside& outside);
 

@@ -176,22 +176,21 @@ INSTANTIATE_TEST_SUITE_P(Stations, RestartUnderLoad, ::testing::Values(1, 4),
                          [](const auto& one) { return std::to_string(one.param); });
 
 TEST_P(RestartUnderLoad, LosesNothingThatWasCommittedAndKeepsItsOrder) {
-  const std::uint64_t kills = repeats(10);
   Ring ring(GetParam());
   auto engine = std::make_unique<EngineProcess>(ring.options());
   ASSERT_EQ(engine->hear(), "up");
   ASSERT_NO_FATAL_FAILURE(ring.begin());
   std::mt19937_64 random(seed());
   std::vector<double> back_ms;
-  for (std::uint64_t kill = 0; kill < kills; ++kill) {
-    SCOPED_TRACE(kill);
+  for (Repeats kills(10); kills.next();) {
+    SCOPED_TRACE(kills.count());
     ASSERT_TRUE(ring.goes_on(1 + random() % 2'000));
     engine->kill();
     const auto killed_at = std::chrono::steady_clock::now();
     engine = std::make_unique<EngineProcess>(ring.options());
     ASSERT_EQ(engine->hear(), "up");
     // What was in inboxes goes on without an engine: back is who has heard of the new one.
-    const std::uint64_t returns = (kill + 1) * GetParam();
+    const std::uint64_t returns = kills.count() * GetParam();
     ASSERT_TRUE(eventually([&] { return ring.sum(&Told::reattached) >= returns; }));
     ASSERT_TRUE(ring.goes_on(1));
     back_ms.push_back(

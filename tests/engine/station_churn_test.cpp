@@ -65,11 +65,10 @@ TEST(StationChurn, LeavesNothingBehindAfterHundredsOfAttachesAndDeaths) {
     const Held now = held_by(engine.process(), directory.path());
     return std::exchange(before, now) == now;
   }));
-  const auto cycles = repeats(500);
-  for (std::uint64_t cycle = 0; cycle < cycles; ++cycle) {
+  for (Repeats cycles(500); cycles.next();) {
     RawStation station(directory.path());
-    if (cycle % 2 == 0) station.enrol("of many");
-    ASSERT_EQ(station.number(), cycle + 2) << "a number was given twice";
+    if (cycles.count() % 2 == 1) station.enrol("of many");
+    ASSERT_EQ(station.number(), cycles.count() + 1) << "a number was given twice";
   }
   EXPECT_TRUE(eventually(settled));
   EXPECT_TRUE(eventually([&] { return held_by(engine.process(), directory.path()) == before; }))

@@ -294,12 +294,11 @@ TEST_P(SpscRingCrash, AWriterStoppedForThreeLapsGoesOnAsIfNothingHappened) {
 
 // Random moments: each victim is killed after the reader has taken a random number of its records.
 TEST(SpscRingCrash, WritersKilledAtRandomMomentsUnderLoadLoseNothing) {
-  const std::uint64_t kills = testing::repeats(1'000);
   std::mt19937_64 random(testing::seed());
   SharedRing ring(64, std::uint64_t{0} - 1000);
   auto reader = ring.attach().value();
   std::uint64_t expected = std::uint64_t{0} - 1000;
-  for (std::uint64_t i = 0; i < kills; ++i) {
+  for (testing::Repeats kills(1'000); kills.next();) {
     const std::uint64_t child_seed = random();
     ring.report().committed = 0;
     const pid_t child = ::fork();
@@ -326,7 +325,7 @@ TEST(SpscRingCrash, WritersKilledAtRandomMomentsUnderLoadLoseNothing) {
     ASSERT_TRUE(WIFSIGNALED(status));
     expected = drain(reader, expected);
     EXPECT_FALSE(before(expected, ring.report().committed)) << "lost";
-    ASSERT_FALSE(::testing::Test::HasFailure()) << "kill " << i;
+    ASSERT_FALSE(::testing::Test::HasFailure()) << "kill " << kills.count();
   }
 }
 

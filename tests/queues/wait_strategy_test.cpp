@@ -101,11 +101,9 @@ TEST(WaitStrategy, NamesEveryPolicy) {
 // Two processes; the reader parks whenever it finds nothing, and the writer publishes just then and
 // waits for it: a lost wake-up leaves both waiting, which no later publish heals. The deadline is
 // far beyond anything a scheduler does.
-TEST(WaitStrategy, NoWakeUpIsLostBetweenProcesses) {
-  const std::uint64_t records = testing::repeats(100'000);
+void hand_over(std::uint64_t records, std::uint64_t child_seed) {
   SharedRing ring(64);
   auto wake = shm::EventFd::create().value();
-  const std::uint64_t child_seed = testing::seed();
   const pid_t child = ::fork();
   ASSERT_GE(child, 0);
   if (child == 0) {
@@ -137,6 +135,11 @@ TEST(WaitStrategy, NoWakeUpIsLostBetweenProcesses) {
   int status = 0;
   ASSERT_EQ(::waitpid(child, &status, 0), child);
   EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+TEST(WaitStrategy, NoWakeUpIsLostBetweenProcesses) {
+  std::mt19937_64 random(testing::seed());
+  for (testing::Repeats rounds(10); !HasFailure() && rounds.next();) hand_over(10'000, random());
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tests/tools/run_mesh.hpp"
+#include "tools/generated_part.hpp"
 #include "tools/layout_report.hpp"
 
 namespace mesh::testing {
@@ -31,7 +32,8 @@ TEST(ShmLayoutDocument, IsWhatTheCodeSays) {
   const std::string document = read_whole(MESH_SHM_LAYOUT_DOCUMENT);
   const Ran ran = run_mesh({"layout", "--markdown"});
   ASSERT_EQ(ran.exit_code, 0) << ran.err;
-  const Result<std::string> updated = tools::replace_generated(document, ran.out);
+  const Result<std::string> updated =
+      tools::replace_generated(document, {tools::kGeneratedBegin, ran.out});
   ASSERT_TRUE(updated.has_value()) << updated.error().sentence;
   EXPECT_EQ(document, *updated)
       << "run: mesh layout --write docs/SHM_LAYOUT.md, and review the difference";

@@ -2,6 +2,7 @@
 
 #include <csignal>
 #include <cstdlib>
+#include <filesystem>
 #include <sstream>
 #include <stdexcept>
 #include <utility>
@@ -157,5 +158,10 @@ TemporaryFile::TemporaryFile(const std::string& content) {
 }
 
 TemporaryFile::~TemporaryFile() { unlink(path_.c_str()); }
+
+Folder::Folder() : path_("/dev/shm/mesh_test_XXXXXX") {
+  if (mkdtemp(path_.data()) == nullptr) throw std::runtime_error("mkdtemp failed");
+}
+Folder::~Folder() { std::filesystem::remove_all(path_); }
 
 }  // namespace mesh::testing

@@ -53,4 +53,18 @@ class TemporaryFile {
   std::string path_;
 };
 
+// A folder of its own on a tmpfs, removed with the object.
+class Folder {
+ public:
+  Folder();
+  ~Folder();
+  Folder(const Folder&) = delete;
+  Folder& operator=(const Folder&) = delete;
+  [[nodiscard]] std::string mesh() const { return path_ + "/mesh"; }
+  [[nodiscard]] std::string file(const std::string& name) const { return path_ + "/" + name; }
+
+ private:
+  std::string path_;
+};
+
 }  // namespace mesh::testing

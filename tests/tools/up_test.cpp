@@ -17,22 +17,6 @@ using ::testing::IsEmpty;
 using ::testing::StartsWith;
 using Json = nlohmann::json;
 
-// A folder of its own on a tmpfs, removed with the object.
-class Folder {
- public:
-  Folder() : path_("/dev/shm/mesh_up_test_XXXXXX") {
-    if (mkdtemp(path_.data()) == nullptr) throw std::runtime_error("mkdtemp failed");
-  }
-  ~Folder() { std::filesystem::remove_all(path_); }
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-  [[nodiscard]] std::string mesh() const { return path_ + "/mesh"; }
-  [[nodiscard]] std::string file(const std::string& name) const { return path_ + "/" + name; }
-
- private:
-  std::string path_;
-};
-
 // `mesh up` with room for 300 agents. Whoever belongs to the mesh is waited for.
 class Up {
  public:

@@ -3,10 +3,12 @@
 #include <gtest/gtest.h>
 
 #include "engine/coordination/backpressure_controller.hpp"
+#include "engine/coordination/capability_health.hpp"
 #include "engine/coordination/circuit_breaker.hpp"
 #include "engine/coordination/exactly_once_queue.hpp"
 #include "engine/coordination/federation_router.hpp"
 #include "engine/coordination/outbox.hpp"
+#include "engine/coordination/reputation_router.hpp"
 #include "engine/coordination/throttle_governor.hpp"
 #include "engine/coordination/vector_clock.hpp"
 #include "tests/engine/coordination/service_kit.hpp"
@@ -183,6 +185,52 @@ TEST(ServiceBytes, OfAVectorClockStand) {
            causal::HearStamp{HybridStamp{200, 4}.word()}, causal::AddReader{6},
            causal::RemoveReader{6}, causal::RemoveMember{3}, causal::Emit{}}),
       6955965778952753258U);
+}
+
+TEST(ServiceBytes, OfAReputationRouterStand) {
+  ReputationConfig config;
+  config.agents_max = 3;
+  config.capabilities_max = 2;
+  config.rows_max = 4;
+  config.origins_max = 2;
+  EXPECT_EQ(story<ReputationWeightedRouter>(
+                config, {reputation::Join{0, 5},
+                         reputation::Join{1, 0},
+                         reputation::Join{2, 7},
+                         reputation::Offer{0, "a"},
+                         reputation::Offer{1, "a"},
+                         reputation::Offer{2, "b"},
+                         reputation::Route{0},
+                         reputation::RecordSuccess{0, ms(150), 0},
+                         reputation::RecordFailure{1, FailureKind::wrong_result, 0},
+                         reputation::RecordSums{2, 1, 3, 1, 1, ms(600)},
+                         reputation::Route{0},
+                         reputation::Import{1, {0, 0, 3.5, 1.25, 9}},
+                         reputation::RateOrigin{0, 1, 2},
+                         reputation::TopK{0, 2},
+                         reputation::SetRoutable{0, false},
+                         reputation::Withdraw{1, 0},
+                         reputation::Route{0},
+                         reputation::Reset{2},
+                         reputation::Leave{1},
+                         reputation::Route{5}}),
+            2191607149542399696U);
+}
+
+TEST(ServiceBytes, OfACapabilityHealthMonitorStand) {
+  CapabilityHealthConfig config;
+  config.agents_max = 2;
+  config.capabilities_max = 2;
+  config.rows_max = 3;
+  EXPECT_EQ(
+      story<CapabilityHealthMonitor>(
+          config, {health::AddCapability{"a"}, health::AddCapability{"b"},
+                   health::Probe{ProbeType::liveness, 0, 0, true, ms(145), ms(25), 3},
+                   health::Probe{ProbeType::correctness, 0, 1, false, ms(0), ms(0), 4},
+                   health::ProbeSums{1, 0, 9, 2, ms(300)}, health::SetObjective{1, 0.95, ms(400)},
+                   health::SetCapacity{0, 1, false}, health::Acknowledge{0, 0},
+                   health::BestProvider{0}, health::RemoveProvider{0, 1}, health::BestProvider{7}}),
+      622195628985888009U);
 }
 
 }  // namespace

@@ -1,9 +1,11 @@
 // What every room has from the pattern; JournaledService, over the model room.
 #include "engine/coordination/backpressure_controller.hpp"
+#include "engine/coordination/capability_health.hpp"
 #include "engine/coordination/circuit_breaker.hpp"
 #include "engine/coordination/exactly_once_queue.hpp"
 #include "engine/coordination/federation_router.hpp"
 #include "engine/coordination/outbox.hpp"
+#include "engine/coordination/reputation_router.hpp"
 #include "engine/coordination/throttle_governor.hpp"
 #include "engine/coordination/vector_clock.hpp"
 #include "tests/engine/coordination/service_kit.hpp"
@@ -106,7 +108,8 @@ template <class Service>
 class EveryRoom : public ::testing::Test {};
 using Rooms =
     ::testing::Types<BackpressureController, CircuitBreaker, ExactlyOnceQueue, FederationRouter,
-                     AdaptiveThrottleGovernor, Outbox, VectorClockCausality>;
+                     AdaptiveThrottleGovernor, Outbox, VectorClockCausality,
+                     ReputationWeightedRouter, CapabilityHealthMonitor>;
 TYPED_TEST_SUITE(EveryRoom, Rooms);
 
 TYPED_TEST(EveryRoom, RefusesInstantsThatCannotBe) {

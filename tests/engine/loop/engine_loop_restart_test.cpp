@@ -339,8 +339,7 @@ TEST(EngineLoopRestart, AnEngineThatStopsBetweenTicksLosesNothing) {
 
 TEST(EngineLoopRestart, RandomKillsLoseNothingAndMarkWhatComesTwice) {
   Survival mesh(testing::seed());
-  const std::uint64_t kills = testing::repeats(120);
-  for (std::uint64_t i = 0; i < kills && !HasFailure(); ++i) mesh.run_and_kill();
+  for (testing::Repeats kills(120); !HasFailure() && kills.next();) mesh.run_and_kill();
   mesh.settle();
   mesh.check();
   mesh.print();

@@ -182,14 +182,14 @@ INSTANTIATE_TEST_SUITE_P(
 
 TEST(RecorderCrashAnywhere, KilledAtAnyMomentItLosesNothingAcknowledged) {
   std::mt19937_64 random(testing::seed());
-  for (std::uint64_t i = 0; i < testing::repeats(6); ++i) {
+  for (testing::Repeats kills(6); kills.next();) {
     const testing::ScratchDirectory folder;
     const Trial run{folder.path(), random() % kRounds};
     const auto after = static_cast<unsigned>(1 + random() % kRecords);
     const Death death = die(run, Killer("", 0), after);
     EXPECT_GE(death.acknowledged.size(), after);
     check(run, death.acknowledged);
-    ASSERT_FALSE(HasFailure()) << "seed " << testing::seed() << ", run " << i;
+    ASSERT_FALSE(HasFailure()) << "seed " << testing::seed() << ", run " << kills.count();
   }
 }
 

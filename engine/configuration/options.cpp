@@ -1,0 +1,238 @@
+#include "engine/configuration/options.hpp"
+
+#include <array>
+#include <cmath>
+#include <limits>
+#include <optional>
+
+#include <fmt/format.h>
+
+#include "shm/base/limits.hpp"
+
+namespace mesh::engine {
+namespace {
+
+using queues::WaitPolicy;
+
+constexpr std::array kWaitPolicies = {WaitPolicy::kSpin, WaitPolicy::kAdaptive, WaitPolicy::kPark};
+constexpr double kCpuMax = 1'023;
+constexpr double kUidMax = std::numeric_limits<std::uint32_t>::max();
+constexpr double kHourMs = 3'600'000;
+
+// A whole number in the option's range; also 3.0, as people write it.
+std::optional<std::int64_t> whole(const Option& option, const OptionValue& value) {
+  if (const auto* const number = std::get_if<std::int64_t>(&value)) {
+    const auto real = static_cast<double>(*number);
+    if (real >= option.least && real <= option.most) return *number;
+  }
+  return std::nullopt;
+}
+
+std::optional<double> real(const Option& option, const OptionValue& value) {
+  double number = std::numeric_limits<double>::quiet_NaN();
+  if (const auto* const integer = std::get_if<std::int64_t>(&value))
+    number = static_cast<double>(*integer);
+  if (const auto* const given = std::get_if<double>(&value)) number = *given;
+  if (number >= option.least && number <= option.most) return number;
+  return std::nullopt;
+}
+
+std::string quoted(std::string_view text) {
+  std::string out = "\"";
+  for (const char letter : text) {
+    const auto code = static_cast<unsigned char>(letter);
+    if (code < 0x20 || code == 0x7F) {
+      out += fmt::format("\\u{:04X}", code);
+      continue;
+    }
+    if (letter == '"' || letter == '\\') out += '\\';
+    out += letter;
+  }
+  return out + '"';
+}
+
+using Count = std::uint64_t Configuration::*;
+template <Count kField>
+bool set_count(const Option& option, Configuration& configuration, const OptionValue& value) {
+  const auto number = whole(option, value);
+  if (number) configuration.*kField = static_cast<std::uint64_t>(*number);
+  return number.has_value();
+}
+template <Count kField>
+std::string show_count(const Option& /*option*/, const Configuration& configuration) {
+  return std::to_string(configuration.*kField);
+}
+
+// Members of members, by functions: a pointer to a member cannot name them.
+Nanos& reconnect(Configuration& of) { return of.reconnect; }
+Nanos& stuck_after(Configuration& of) { return of.stuck_after; }
+Nanos& bucket(Configuration& of) { return of.loop.bucket; }
+Nanos& tolerance(Configuration& of) { return of.loop.tolerance; }
+Nanos& upkeep(Configuration& of) { return of.loop.upkeep; }
+Nanos& agent_ttl(Configuration& of) { return of.loop.agent_ttl; }
+
+std::int64_t unit_ns(const Option& option) { return option.unit == "s" ? kNsPerSecond : kNsPerMs; }
+
+using Duration = Nanos& (*)(Configuration&);
+template <Duration kField>
+bool set_duration(const Option& option, Configuration& configuration, const OptionValue& value) {
+  const auto number = real(option, value);
+  if (number) {
+    kField(configuration) = Nanos{std::llround(*number * static_cast<double>(unit_ns(option)))};
+  }
+  return number.has_value();
+}
+template <Duration kField>
+std::string show_duration(const Option& option, const Configuration& configuration) {
+  Configuration copy = configuration;
+  return fmt::format(
+      "{}", static_cast<double>(kField(copy).count()) / static_cast<double>(unit_ns(option)));
+}
+
+using Text = std::string Configuration::*;
+template <Text kField>
+bool set_text(const Option& /*option*/, Configuration& configuration, const OptionValue& value) {
+  const auto* const text = std::get_if<std::string>(&value);
+  if (text == nullptr || text->empty() || text->find('\0') != std::string::npos) return false;
+  configuration.*kField = *text;
+  return true;
+}
+template <Text kField>
+std::string show_text(const Option& /*option*/, const Configuration& configuration) {
+  const std::string& text = configuration.*kField;
+  return text.empty() ? text : quoted(text);
+}
+
+// One component of a path.
+bool set_name(const Option& option, Configuration& configuration, const OptionValue& value) {
+  const auto* const text = std::get_if<std::string>(&value);
+  if (text == nullptr || *text == "." || *text == ".." || text->find('/') != std::string::npos)
+    return false;
+  return set_text<&Configuration::name>(option, configuration, value);
+}
+
+bool set_wait(const Option& /*option*/, Configuration& configuration, const OptionValue& value) {
+  const auto* const text = std::get_if<std::string>(&value);
+  if (text == nullptr) return false;
+  for (const WaitPolicy policy : kWaitPolicies) {
+    if (*text != queues::name_of(policy)) continue;
+    configuration.wait = policy;
+    return true;
+  }
+  return false;
+}
+std::string show_wait(const Option& /*option*/, const Configuration& configuration) {
+  return quoted(queues::name_of(configuration.wait));
+}
+
+bool set_cpu(const Option& option, Configuration& configuration, const OptionValue& value) {
+  const auto number = whole(option, value);
+  if (number) configuration.cpu = static_cast<int>(*number);
+  return number.has_value();
+}
+std::string show_cpu(const Option& /*option*/, const Configuration& configuration) {
+  return configuration.cpu ? std::to_string(*configuration.cpu) : std::string();
+}
+
+bool set_model(const Option& /*option*/, Configuration& configuration, const OptionValue& value) {
+  const auto* const text = std::get_if<std::string>(&value);
+  if (text == nullptr || (*text != "nominal" && *text != "calibrated")) return false;
+  configuration.loop.model =
+      *text == "nominal" ? sched::Model::kNominal : sched::Model::kCalibrated;
+  return true;
+}
+std::string show_model(const Option& /*option*/, const Configuration& configuration) {
+  return quoted(configuration.loop.model == sched::Model::kNominal ? "nominal" : "calibrated");
+}
+
+bool set_z(const Option& option, Configuration& configuration, const OptionValue& value) {
+  const auto number = real(option, value);
+  if (number) configuration.loop.z = *number;
+  return number.has_value();
+}
+std::string show_z(const Option& /*option*/, const Configuration& configuration) {
+  return fmt::format("{}", configuration.loop.z);
+}
+
+bool set_anyone(const Option& /*option*/, Configuration& configuration, const OptionValue& value) {
+  const bool* const flag = std::get_if<bool>(&value);
+  if (flag != nullptr) configuration.attach.anyone = *flag;
+  return flag != nullptr;
+}
+std::string show_anyone(const Option& /*option*/, const Configuration& configuration) {
+  return configuration.attach.anyone ? "true" : "false";
+}
+
+bool set_uids(const Option& option, Configuration& configuration, const OptionValue& value) {
+  const auto* const numbers = std::get_if<std::vector<std::int64_t>>(&value);
+  if (numbers == nullptr) return false;
+  std::vector<std::uint32_t> uids;
+  for (const std::int64_t number : *numbers) {
+    if (!whole(option, number)) return false;
+    uids.push_back(static_cast<std::uint32_t>(number));
+  }
+  configuration.attach.uids = std::move(uids);
+  return true;
+}
+std::string show_uids(const Option& /*option*/, const Configuration& configuration) {
+  return fmt::format("[{}]", fmt::join(configuration.attach.uids, ", "));
+}
+
+constexpr bool kReloadable = true, kAtStart = false;
+
+constexpr std::array<Option, 18> kOptions = {{
+    {"mesh", "name", "the mesh's name, where no directory is given", kAtStart, 0, 0, "",
+     "a name without a slash", &set_name, &show_text<&Configuration::name>},
+    {"mesh", "directory", "where the mesh's files and its socket are: on a tmpfs", kAtStart, 0, 0,
+     "", "a path", &set_text<&Configuration::directory>, &show_text<&Configuration::directory>},
+    {"mesh", "agents", "room for so many agents; 0: for sectors x clusters x 30", kAtStart, 0,
+     kMaxAgents, "", "", &set_count<&Configuration::agents>, &show_count<&Configuration::agents>},
+    {"mesh", "sectors", "groups of clusters", kAtStart, 1, kMaxAgents, "", "",
+     &set_count<&Configuration::sectors>, &show_count<&Configuration::sectors>},
+    {"mesh", "clusters", "groups of 30 agents in each sector", kAtStart, 1, kMaxAgents, "", "",
+     &set_count<&Configuration::clusters>, &show_count<&Configuration::clusters>},
+    {"mesh", "stations", "attached processes, at most", kAtStart, 1, kMaxStations, "", "",
+     &set_count<&Configuration::stations>, &show_count<&Configuration::stations>},
+    {"engine", "wait",
+     "how the scheduler thread waits: spin keeps a core of its own, adaptive spins, yields and"
+     " then sleeps, park sleeps at once",
+     kAtStart, 0, 0, "", "spin, adaptive or park", &set_wait, &show_wait},
+    {"engine", "cpu", "the scheduler thread's own processor", kAtStart, 0, kCpuMax, "", "",
+     &set_cpu, &show_cpu},
+    {"engine", "reconnect_ms", "that stations of a killed engine are waited for", kAtStart, 0,
+     kHourMs, "ms", "", &set_duration<&reconnect>, &show_duration<&reconnect>},
+    {"engine", "stuck_ms", "a station that reads nothing for so long is evicted", kReloadable, 1,
+     kHourMs, "ms", "", &set_duration<&stuck_after>, &show_duration<&stuck_after>},
+    {"engine", "upkeep_ms", "within which every agent's figures are brought up to date",
+     kReloadable, 1, 60'000, "ms", "", &set_duration<&upkeep>, &show_duration<&upkeep>},
+    {"attach", "anyone", "whether every user of the host may attach", kAtStart, 0, 0, "",
+     "true or false", &set_anyone, &show_anyone},
+    {"attach", "uids", "users who may attach, besides the engine's own", kAtStart, 0, kUidMax, "",
+     "", &set_uids, &show_uids},
+    {"scheduling", "model", "how lead times are computed; calibrated learns from answers",
+     kReloadable, 0, 0, "", "nominal or calibrated", &set_model, &show_model},
+    {"scheduling", "bucket_ms", "sends that are so near to each other go out together", kAtStart,
+     0.1, 100, "ms", "", &set_duration<&bucket>, &show_duration<&bucket>},
+    {"scheduling", "z", "of the nominal model: how much of the drift is allowed for", kReloadable,
+     0, 10, "", "", &set_z, &show_z},
+    {"scheduling", "tolerance_ms",
+     "an agent's confidence is the probability of an arrival so near to T", kAtStart, 0.1, 10'000,
+     "ms", "", &set_duration<&tolerance>, &show_duration<&tolerance>},
+    {"registry", "agent_ttl_s", "offline for so long, an agent's name is free again", kReloadable,
+     0, 31'536'000, "s", "", &set_duration<&agent_ttl>, &show_duration<&agent_ttl>},
+}};
+
+}  // namespace
+
+std::span<const Option> options() noexcept { return kOptions; }
+
+std::string range_of(const Option& option) {
+  if (!option.words.empty()) return std::string(option.words);
+  const std::string numbers = option.set == &set_uids ? "a list of whole numbers from "
+                              : option.unit.empty() && option.set != &set_z ? "a whole number from "
+                                                                            : "";
+  return fmt::format("{}{} to {}{}{}", numbers, option.least, option.most,
+                     option.unit.empty() ? "" : " ", option.unit);
+}
+
+}  // namespace mesh::engine
