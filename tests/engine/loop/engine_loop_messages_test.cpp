@@ -105,6 +105,72 @@ TEST(EngineLoopMessages, ABareMessageStaysBareAndIsNamedByItsSendersPlace) {
   EXPECT_TRUE(mesh.loop->verify());
 }
 
+// Bare ones have a short way through the loop. Something that waits for the same station closes it.
+struct Exchange {
+  sched::DeliveryRecord message{};
+  sched::DeliveryRecord reply{};
+  LoopCounters counters;
+  std::uint32_t depth = 0;  // of the target's queue, in between
+};
+Exchange exchange(bool by_the_long_way, Priority priority, TrinaryState state) {
+  Pair mesh;
+  const auto crowd = [&](RawStation& from, AgentId source, RawStation& at, AgentId target) {
+    for (int i = 0; i < 300; ++i)  // a quarter of 1,024 slots, and 44 wait
+      EXPECT_TRUE(from.send_bare(source, target, bytes("bulk"), mesh.now_ns));
+    mesh.tick(kMs);
+    for (int i = 0; i < 3; ++i) {
+      if (!by_the_long_way) static_cast<void>(at.poll());
+      mesh.tick(kMs);
+    }
+    EXPECT_EQ(mesh.loop->gauges().pending, by_the_long_way ? 44U : 0U);
+  };
+  Exchange made;
+  crowd(mesh.alice, mesh.ids[1][0], mesh.bob, mesh.ids[2][1]);
+  auto record =
+      RawStation::bare(mesh.ids[1][0], mesh.ids[2][0], bytes("sixteen bytes ok"), mesh.now_ns);
+  record.verb_and_priority = sched::verb_and_priority(sched::Verb::decide, priority);
+  EXPECT_TRUE(mesh.alice.put(record));
+  mesh.tick(kMs);
+  const auto got = mesh.bob.poll();
+  if (got.empty()) return made;
+  made.message = got.back();
+  const auto table = must(table_layout(mesh.size));
+  made.depth = must(table.array<ShmWord<std::uint32_t>>(
+      mesh.table.span(), "agent.queue_depth"))[static_cast<std::size_t>(index_of(mesh.ids[2][0]))]
+                   .load_relaxed();
+  mesh.tick(kMs);
+  static_cast<void>(mesh.bob.poll());  // of the long way: what had waited
+  crowd(mesh.bob, mesh.ids[2][1], mesh.alice, mesh.ids[1][0]);
+  EXPECT_TRUE(mesh.bob.answer(made.message, state, mesh.now_ns + 5 * kMs));
+  mesh.tick(10 * kMs);
+  const auto back = mesh.alice.poll();
+  if (!back.empty()) made.reply = back.back();
+  mesh.tick(kMs);  // of the long way: what had waited
+  made.counters = mesh.loop->counters();
+  EXPECT_TRUE(mesh.loop->verify());
+  return made;
+}
+
+TEST(EngineLoopMessages, ABareMessageAndItsReplyAreTheSameByTheShortWayAndByTheLongWay) {
+  for (const Priority priority : {Priority::high, Priority::critical}) {
+    for (const TrinaryState state :
+         {TrinaryState::ready, TrinaryState::transit, TrinaryState::conflict}) {
+      const Exchange shortly = exchange(false, priority, state);
+      const Exchange at_length = exchange(true, priority, state);
+      EXPECT_EQ(std::memcmp(&shortly.message, &at_length.message, sizeof shortly.message), 0);
+      EXPECT_EQ(std::memcmp(&shortly.reply, &at_length.reply, sizeof shortly.reply), 0);
+      EXPECT_EQ(shortly.message.kind, RecordKind::message);
+      EXPECT_EQ(shortly.reply.kind, RecordKind::reply);
+      EXPECT_EQ(shortly.depth, 1U);
+      EXPECT_EQ(shortly.depth, at_length.depth);
+      EXPECT_EQ(shortly.counters.sends, at_length.counters.sends);
+      EXPECT_EQ(shortly.counters.answers, at_length.counters.answers);
+      EXPECT_EQ(shortly.counters.deliveries, at_length.counters.deliveries);
+      EXPECT_EQ(shortly.counters.refused_records + at_length.counters.refused_records, 0U);
+    }
+  }
+}
+
 TEST(EngineLoopMessages, ABareMessageWithATimeToLiveGetsAHeaderThatSaysSo) {
   Pair mesh;
   auto record = RawStation::bare(mesh.ids[1][0], mesh.ids[2][0], bytes("for a while"), mesh.now_ns);
