@@ -1,4 +1,4 @@
-// What most verbs include, compiled once. Not CLI11: each file that sees it pays six seconds for it.
+// What most verbs include, compiled once. Not CLI11: each file that sees it pays six seconds.
 #pragma once
 
 #include <algorithm>

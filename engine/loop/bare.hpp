@@ -4,8 +4,8 @@
 // Progress    wait-free. No allocation.
 // Cost        bench/engine/switch_bench.cpp --bare. No body, no header, no letter: a record is read
 //             once, an entry and a record are written once.
-// If it is    (sender or target elsewhere, an inbox that is full, a mode, a second reading): nothing
-// not usual   is done, and the long way (intake.cpp, letters.cpp) does all of it.
+// Unusual     target away, inbox full, a mode that queues, a second reading: nothing is done, and
+//             the long way (intake.cpp, letters.cpp) does all of it.
 #pragma once
 
 #include <cstdint>
