@@ -140,8 +140,7 @@ bool EngineLoop::State::is_as_copied(std::uint32_t row) noexcept {
                       .queue_depth = own(agents.queue_depth, row),
                       .generation = predictor->generation(),
                       .is_fresh = std::int64_t{age_ms} * kNsPerMs < sched::kHeartbeatFreshNs};
-  const bool is_same =
-      is_heard && written % 2 == 0 && now == copied_rows[row] && !predictor->waits(row);
+  const bool is_same = is_heard && now == copied_rows[row] && !predictor->waits(row);
   copied_rows[row] = now;
   return is_same;
 }
