@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 
+#include "engine/loop/bare.hpp"
 #include "engine/loop/state.hpp"
 
 namespace mesh::engine {
@@ -67,6 +68,7 @@ std::size_t EngineLoop::State::take_burst(StationLink& link, std::size_t limit) 
         return;
       }
     }
+    if (take_bare(*this, link, record, view.position())) return;  // changes no operation
     apply_answers(to.slot, count);
     count = 0;
     to = {};  // what is taken may change any operation

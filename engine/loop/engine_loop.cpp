@@ -84,6 +84,7 @@ void reserve(EngineLoop::State& state) {
   state.gate.trials.reserve(kTrialsMax);
   state.order.reserve(rows);
   state.self_place.resize(rows);
+  state.copied_rows.resize(rows);
   state.active.resize((std::size_t{rows} + 511) / 512 * 8);
   state.eligible.resize((rows + 511) / 512);
   state.held.resize(rows);

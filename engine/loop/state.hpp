@@ -91,6 +91,7 @@ struct EngineLoop::State {
   std::size_t stations_max = 0;
   std::vector<std::uint32_t> order;       // rows by station: what makes a bucket's runs long
   std::vector<std::uint32_t> self_place;  // of a row in its station's self columns
+  std::vector<CopiedRow> copied_rows;     // by row
   std::vector<std::uint64_t> active;      // a bit for each attached row, padded to EligibleLine
   std::vector<std::uint16_t> held;        // messages that wait for a row's return
   std::vector<std::uint32_t> owed;        // messages to a row that are not over
@@ -380,6 +381,7 @@ struct EngineLoop::State {
   void upkeep(std::int64_t due_ns) noexcept;
   void warm_next() noexcept;
   void copy_self(std::uint32_t row) noexcept;
+  [[nodiscard]] bool is_as_copied(std::uint32_t row) noexcept;
   void copy_medians(std::uint32_t row, sched::RowFacts& facts) noexcept;
   void expire_names() noexcept;
 

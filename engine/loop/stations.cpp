@@ -320,6 +320,7 @@ Status EngineLoop::State::readopt(StationId station, const StationMemory& memory
   std::sort(by_place.begin(), by_place.end());
   for (const auto& [at, row] : by_place) {
     self_place[row] = at;
+    copied_rows[row] = {};
     link.rows.push_back(row);
     link.next_place = std::max(link.next_place, at + 1);
     set_active(row, state_of(row) != AgentState::quarantined);
