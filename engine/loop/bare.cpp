@@ -114,7 +114,7 @@ bool pass_reply(EngineLoop::State& loop, const StationLink& link, const sched::A
   const Known asker = known(loop, source);
   if (!asker.is_known) return false;  // the engine's own, too
   StationLink* const inbox = open_inbox(loop, asker.row, sched::Priority::high);
-  if (inbox == nullptr) return false;
+  if (inbox == nullptr || !loop.gate.hear(agent.row)) return false;
   ++loop.counters.answers;
   if (const std::uint32_t depth = own(loop.agents.queue_depth, agent.row); depth != 0)
     put(loop.agents.queue_depth, agent.row, depth - 1);

@@ -345,6 +345,8 @@ void EngineLoop::State::drop_entry(std::uint32_t at, Errc why) noexcept {
                                                  why == Errc::expired,
                                                  0};
   }
+  if (entry.kind == sched::RecordKind::message)
+    note_dropped(*this, at, static_cast<std::uint32_t>(index_of(entry.target)), why);
   is_over[at] = true;
   over.push_back(at);
 }

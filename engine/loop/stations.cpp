@@ -83,6 +83,7 @@ void EngineLoop::State::detach(StationLink& link, HostTime now, Departure depart
 
 void EngineLoop::State::rows_go_offline(StationId station, HostTime now, Departure departure) {
   std::vector<AgentIndex> rows(kUpkeepRowsPerTick);
+  gate.watch->breakers().begin_crash();
   for (bool more = true; more;) {
     const Registry::Detached detached = registry->detach(station, now, rows);
     for (std::size_t i = 0; i < detached.count; ++i) {
@@ -95,6 +96,7 @@ void EngineLoop::State::rows_go_offline(StationId station, HostTime now, Departu
     }
     more = detached.more;
   }
+  end_trials_of_gone(*this, departure);
   order_is_stale = true;
 }
 
