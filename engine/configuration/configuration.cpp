@@ -8,6 +8,7 @@
 
 #include <toml++/toml.h>
 
+#include "engine/configuration/foreign_bytes.hpp"
 #include "engine/configuration/options.hpp"
 #include "engine/topology.hpp"
 #include "shm/base/limits.hpp"
@@ -109,6 +110,12 @@ void check_whole(ReadConfiguration& read) {
 
 ReadConfiguration read_configuration(std::string_view toml) {
   ReadConfiguration read;
+  if (const auto line = line_of_foreign_byte(toml)) {
+    read.complaints.push_back({*line, "",
+                               "is no TOML of ours: letters that are not ASCII stand in comments"
+                               " and in strings of one line"});
+    return read;
+  }
   toml::table file;
   try {
     file = toml::parse(toml);

@@ -130,7 +130,7 @@ template <class Set, Scorer S>
                                              Rng& rng) {
   if (set.count() == 1) return set.select(0);
   const auto [one, other] = draw_two(set, rng);
-  if constexpr (requires { scorer.prefetch(one); }) {
+  if constexpr (requires { scorer.prefetch(std::uint32_t{}); }) {
     scorer.prefetch(one);
     scorer.prefetch(other);
   }

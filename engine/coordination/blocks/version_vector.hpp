@@ -51,7 +51,9 @@ class VectorClock {
   explicit VectorClock(AgentId owner)
       : owner_(static_cast<std::uint64_t>(owner)), is_owned_(true) {}
 
-  [[nodiscard]] std::span<const ClockEntry> entries() const noexcept {
+  // They are the clock's own: not to be had of one that is gone when the statement is over.
+  std::span<const ClockEntry> entries() const&& = delete;
+  [[nodiscard]] std::span<const ClockEntry> entries() const& noexcept {
     return size_ <= kInline ? std::span<const ClockEntry>(few_).first(size_)
                             : std::span<const ClockEntry>(many_);
   }

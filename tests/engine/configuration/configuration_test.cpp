@@ -39,6 +39,29 @@ void expect_complaint(const std::string& toml, std::uint32_t line, const std::st
   EXPECT_THAT(read.complaints[0].sentence, HasSubstr(sentence)) << toml;
 }
 
+// Where toml++ 3.1 looks for white space, a letter that is not ASCII is undefined behaviour.
+TEST(ConfigurationRefuses, LettersThatAreNotAsciiOutsideCommentsAndStringsOfOneLine) {
+  const std::string e = "\xC3\xA9";
+  const std::string lines = R"(""")";
+  for (const std::string& second :
+       {"agents " + e + " = 3", e + " = 3", "name = " + lines + e + lines, "name = '''" + e,
+        "name = " + lines + "\\" + e + lines, "name = \"a\" " + e, "name = \"a\\\\\" " + e,
+        "name = 'a\\' " + e, "# a\xE2\x80\xA8" + e, "# a\xC2\x85" + e,
+        "name = " + lines + "a" + lines + "\" " + e, std::string("\xFF")}) {
+    expect_complaint("[mesh]\n" + second + "\n", 2, "letters that are not ASCII stand in comments");
+  }
+  expect_complaint("[mesh]\nname = '''\n\n" + e + "'''\n", 4, "letters that are not ASCII");
+}
+TEST(Configuration, TakesLettersThatAreNotAsciiInCommentsAndStringsOfOneLine) {
+  const std::string e = "\xC3\xA9";
+  const ReadConfiguration read = engine::read_configuration(
+      "\xEF\xBB\xBF# " + e + " '''\n[mesh]\nagents = 7 # " + e + " \"\"\"\n[engine]\n" +
+      "directory = \"/" + e + " \\\" # '\" # " + e + "\n");
+  EXPECT_EQ(read.configuration.agents, 7U);
+  for (const auto& complaint : read.complaints)
+    EXPECT_EQ(complaint.sentence.find("ASCII"), std::string::npos) << complaint.sentence;
+}
+
 TEST(ConfigurationRefuses, AKeyItDoesNotKnowAndNamesThoseItDoes) {
   expect_complaint("[mesh]\nagent = 3\n", 2, "\"agent\" in [mesh]: there is no such key");
   expect_complaint("[mesh]\nagent = 3\n", 2, "agents, sectors");

@@ -67,7 +67,8 @@ TEST(VectorClockCausality, KnowsTheGoldenStablePrefix) {
   for (const auto& [who, row] : inputs.items()) rows.rows.push_back({agent(who), clock_of(row)});
   one.apply(rows, Nanos{0});
   Json actual = Json::object();
-  for (const auto& entry : one.stable_prefix().entries()) actual[name(entry.agent)] = entry.count;
+  const auto stable = one.stable_prefix();
+  for (const auto& entry : stable.entries()) actual[name(entry.agent)] = entry.count;
   EXPECT_TRUE(matches(expected, actual));
   EXPECT_EQ(one.gc_blocked_by(agent("A")), (std::vector<std::uint64_t>{2, 3}));
   one.apply(causal::RemoveMember{agent("C")}, Nanos{0});
@@ -318,7 +319,8 @@ RC_GTEST_PROP(VectorClockCausality, LetsGoOnlyOfWhatEverybodyHas, ()) {
     const std::size_t to = *rc::gen::inRange<std::size_t>(0, 3);
     world.agents[to].apply(causal::Hear{world.agents[from].rows()}, world.now);
     world.agents[to].tick(world.now, actions);
-    for (const auto& entry : world.agents[to].stable_prefix().entries()) {
+    const auto stable = world.agents[to].stable_prefix();
+    for (const auto& entry : stable.entries()) {
       for (const auto& agent : world.agents) {
         RC_ASSERT(agent.delivered().at(entry.agent) >= entry.count);
       }
