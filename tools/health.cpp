@@ -91,7 +91,7 @@ std::uint32_t breakers_open(const Seen& seen) {
   std::uint32_t count = 0;
   for (std::size_t place = 0; place < seen.view.breakers(); ++place) {
     const auto breaker = seen.view.breaker(place);
-    count += breaker && !breaker->is_passable() ? 1 : 0;
+    count += breaker && !breaker->is_passable() ? 1U : 0U;
   }
   return count;
 }
