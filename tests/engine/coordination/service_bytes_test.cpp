@@ -287,7 +287,7 @@ TEST(ServiceBytes, OfAServiceDiscoveryStand) {
            discovery::Observe{"b", 0.5, ms(7)}, discovery::SetReachable{3, false},
            discovery::Drain{"a", 4}, discovery::StationClosed{4}, discovery::Deregister{"a", 4},
            discovery::RemovePeer{3}, discovery::Renew{"b", 0}}),
-      0U);
+      9082796771151360884U);
 }
 
 }  // namespace
