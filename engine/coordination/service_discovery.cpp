@@ -18,6 +18,7 @@ ServiceDiscovery::ServiceDiscovery(const Config& config, std::uint64_t seed)
     : ServiceForm(config),
       rng_(seed),
       slots_(config.instances_max),
+      links_(config.instances_max),
       ids_(config.instances_max),
       types_(config.types_max),
       type_ids_(config.types_max),
@@ -183,7 +184,7 @@ ServiceDiscovery::Reply ServiceDiscovery::close_station(std::uint32_t station,
     Slot& one = slots_[i];
     if (!one.is_live() || !is_own(one) || one.station != station) continue;
     one.expires_ns = std::min(one.expires_ns, now_ns);
-    leases_.set(i, one.expires_ns, one.id.low);
+    queue(i);
   }
   expire_due(now_ns);
   Reply reply;
@@ -191,10 +192,22 @@ ServiceDiscovery::Reply ServiceDiscovery::close_station(std::uint32_t station,
   return reply;
 }
 
+// A later end waits until the earlier one comes up: renewing moves nothing.
+void ServiceDiscovery::queue(std::uint32_t slot) noexcept {
+  Slot& one = slots_[slot];
+  if (leases_.has(slot) && one.queued_ns <= one.expires_ns) return;
+  one.queued_ns = one.expires_ns;
+  leases_.set(slot, one.expires_ns, one.id.low);
+}
+
 void ServiceDiscovery::expire_due(std::int64_t now_ns) noexcept {
   for (;;) {
     const std::uint32_t slot = leases_.pop_due(now_ns);
     if (slot == DeadlineHeap::kNone) return;
+    if (slots_[slot].queued_ns != slots_[slot].expires_ns) {
+      queue(slot);  // it was renewed since; or its turn comes later among these
+      continue;
+    }
     if (!slots_[slot].is_live()) {
       drop(slot);
       continue;

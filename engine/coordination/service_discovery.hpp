@@ -141,7 +141,6 @@ class ServiceDiscovery final
   // What resolve() reads of each candidate comes first: two lines.
   struct alignas(64) Slot {
     IdHash id;
-    std::uint32_t next = kNone;  // of the same type, live
     std::uint32_t load_ppm = 0;
     std::int64_t expires_ns = 0;  // of the lease; of a tombstone: when it goes
     std::uint64_t region = 0;     // hashes; 0: none
@@ -158,7 +157,7 @@ class ServiceDiscovery final
     bool is_probe_open = false;
     std::uint8_t spread = 0;     // rounds for which it is still to be sent
     std::uint32_t type = kNone;  // row in types_; of a tombstone kNone
-    std::uint32_t previous = kNone;
+    std::int64_t queued_ns = 0;  // its place in leases_: no later than expires_ns
     RecordOrder order;
     std::int64_t lease_ns = 0;
     std::uint64_t text_sum = 0;
@@ -169,6 +168,11 @@ class ServiceDiscovery final
     std::uint64_t probe = 0;  // of the last probe
     std::array<std::uint32_t, 2> misses{};
     [[nodiscard]] bool is_live() const noexcept { return type != kNone; }
+  };
+  // Of the same type, live. Apart from the slots, so that a walk can fetch those ahead.
+  struct Link {
+    std::uint32_t next = kNone;
+    std::uint32_t previous = kNone;
   };
   struct TypeRow {
     Text name;
@@ -217,6 +221,7 @@ class ServiceDiscovery final
   [[nodiscard]] Errc find_own(std::string_view instance, std::uint32_t station, std::int64_t now_ns,
                               std::uint32_t& slot) const noexcept;
   [[nodiscard]] Reply owned(std::uint32_t slot) const noexcept;
+  void queue(std::uint32_t slot) noexcept;
   void expire_due(std::int64_t now_ns) noexcept;
 
   // service_discovery_records.cpp: records and the indexes over them
@@ -227,6 +232,7 @@ class ServiceDiscovery final
   [[nodiscard]] std::uint32_t take_slot(const IdHash& id) noexcept;
   // has_room() must have said so. settle() comes next.
   void store(std::uint32_t slot, const Offered& offer, std::int64_t now_ns) noexcept;
+  static void store_facts(Slot& slot, const Offered& offer) noexcept;  // what its text says
   // It is what it will be now: its digest, its deadline, word to others.
   void settle(std::uint32_t slot, std::int64_t expires_ns) noexcept;
   void sum_up(Slot& slot) const noexcept;
@@ -280,6 +286,26 @@ class ServiceDiscovery final
 
   // service_discovery_query.cpp
   [[nodiscard]] bool is_healthy(const Slot& slot) const noexcept;
+  // Calls visit(index, slot) for each of a type.
+  template <class Visit>
+  void walk(std::uint32_t head, Visit&& visit) const {
+    constexpr int kAhead = 16;
+    std::uint32_t ahead = head;
+    const auto fetch = [&] {
+      if (ahead == kNone) return;
+      const Slot* slot = &slots_[ahead];
+      __builtin_prefetch(slot);
+      __builtin_prefetch(&slot->version.patch);
+      ahead = links_[ahead].next;
+    };
+    for (int i = 0; i < kAhead; ++i) fetch();
+    for (std::uint32_t at = head; at != kNone; at = links_[at].next) {
+      fetch();
+      visit(at, slots_[at]);
+    }
+  }
+  template <class Visit>
+  void each_candidate(const Choice& choice, Visit&& visit) const;
   [[nodiscard]] Result<std::int64_t> instant_of(Nanos now) const;
   [[nodiscard]] DiscoveredInstance describe(const Slot& slot) const;
   void add_matches(const DiscoveryQuery& query, const TypeRow& type, std::int64_t now_ns,
@@ -298,6 +324,7 @@ class ServiceDiscovery final
 
   Rng rng_;
   std::vector<Slot> slots_;
+  std::vector<Link> links_;  // by slot
   std::vector<std::uint32_t> free_;
   IdTable ids_;
   std::vector<TypeRow> types_;

@@ -268,12 +268,13 @@ Status ServiceDiscovery::verify() const {
     chunks += ChunkStore::chunks_for(slot.text.size_bytes);
     is_sound = is_sound && slot.is_live() != slot.order.is_tombstone && leases_.has(i) &&
                find_slot(slot.id) == i && slot.is_probed == probes_.has(i) &&
-               slot.order.owner != 0 && slot.is_listed == (slot.spread != 0);
+               slot.order.owner != 0 && slot.queued_ns <= slot.expires_ns &&
+               slot.is_listed == (slot.spread != 0);
   }
   std::size_t indexed = 0;
   for (std::uint32_t row = 0; row < types_.size(); ++row) {
     std::uint32_t count = 0;
-    for (std::uint32_t at = types_[row].head; at != kNone && count <= live; at = slots_[at].next) {
+    for (std::uint32_t at = types_[row].head; at != kNone && count <= live; at = links_[at].next) {
       ++count;
       is_sound = is_sound && slots_[at].type == row;
     }

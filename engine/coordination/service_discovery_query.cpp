@@ -114,18 +114,17 @@ void ServiceDiscovery::add_matches(const DiscoveryQuery& query, const TypeRow& t
                                    std::int64_t now_ns, QueryResult& result) const {
   SemverRange versions;
   static_cast<void>(versions.parse(query.versions));  // judged before
-  for (std::uint32_t at = type.head; at != kNone; at = slots_[at].next) {
-    const Slot& slot = slots_[at];
+  walk(type.head, [&](std::uint32_t, const Slot& slot) {
     const bool is_offered = is_healthy(slot) && now_ns < slot.expires_ns;
-    if (!query.include_unhealthy && !is_offered) continue;
-    if (!versions.contains(slot.version)) continue;
+    if (!query.include_unhealthy && !is_offered) return;
+    if (!versions.contains(slot.version)) return;
     DiscoveredInstance one = describe(slot);
     const auto& attributes = one.content.attributes;
     const bool fits =
         std::all_of(query.filters.begin(), query.filters.end(),
                     [&](const AttributeFilter& filter) { return holds(filter, attributes); });
     if (fits) result.instances.push_back(std::move(one));
-  }
+  });
 }
 
 Result<QueryResult> ServiceDiscovery::query(const DiscoveryQuery& query, Nanos now) const {
@@ -162,14 +161,13 @@ std::vector<TypeSummary> ServiceDiscovery::summaries(Nanos now) const {
   for (const auto& row : types_) {
     TypeSummary one{std::string(row.name.view()), 0, 0, 0};
     std::uint64_t load = 0;
-    for (std::uint32_t at = row.head; at != kNone; at = slots_[at].next) {
-      const Slot& slot = slots_[at];
-      if (now_ns >= slot.expires_ns) continue;
+    walk(row.head, [&](std::uint32_t, const Slot& slot) {
+      if (now_ns >= slot.expires_ns) return;
       ++one.live;
-      if (!is_healthy(slot)) continue;
+      if (!is_healthy(slot)) return;
       ++one.healthy;
       load += slot.load_ppm;
-    }
+    });
     if (one.live == 0) continue;
     if (one.healthy != 0) one.load_ppm_mean = static_cast<std::uint32_t>(load / one.healthy);
     all.push_back(std::move(one));
@@ -216,18 +214,16 @@ Resolution ServiceDiscovery::resolution_of(std::uint32_t slot, const Choice& cho
   return {describe(slots_[slot]), score_of(slots_[slot], choice), is_stale(), choice.is_panic};
 }
 
-// Calls visit(slot) for each instance that may be chosen.
+// Calls visit(index, slot) for each instance that may be chosen.
 template <class Visit>
-static void each_candidate(const auto& slots, const auto& registry_healthy, auto& choice,
-                           Visit&& visit) {
-  constexpr std::uint32_t kEnd = UINT32_MAX;
-  for (std::uint32_t at = choice.head; at != kEnd; at = slots[at].next) {
-    const auto& slot = slots[at];
+void ServiceDiscovery::each_candidate(const Choice& choice, Visit&& visit) const {
+  for (std::uint32_t at = choice.head; at != kNone; at = links_[at].next) {
+    const Slot& slot = slots_[at];
     if (!choice.is_any) {
       if (!choice.is_within(slot)) continue;
-      if (!choice.is_panic && !registry_healthy(slot)) continue;
+      if (!choice.is_panic && !is_healthy(slot)) continue;
     }
-    if (choice.versions.contains(slot.version)) visit(at);
+    if (choice.versions.contains(slot.version)) visit(at, slot);
   }
 }
 
@@ -256,8 +252,7 @@ Result<ServiceDiscovery::Choice> ServiceDiscovery::choose(std::string_view type,
   const std::uint32_t row = find_type(wanted.view());
   if (row != kNone) choice.head = types_[row].head;
   std::uint32_t within = 0;
-  for (std::uint32_t at = choice.head; at != kNone; at = slots_[at].next) {
-    const Slot& slot = slots_[at];
+  walk(choice.head, [&](std::uint32_t, const Slot& slot) {
     if (choice.now_ns >= slot.expires_ns) {
       ++choice.ended;
     } else if (!choice.is_within(slot)) {
@@ -267,13 +262,11 @@ Result<ServiceDiscovery::Choice> ServiceDiscovery::choose(std::string_view type,
       choice.unhealthy += is_healthy(slot) ? 0U : 1U;
     }
     if (!choice.versions.contains(slot.version)) ++choice.outside;
-  }
+  });
   choice.is_panic =
       !choice.is_any && within != 0 && within - choice.unhealthy < config_.panic_share * within;
-  const auto healthy = [this](const Slot& slot) { return is_healthy(slot); };
-  each_candidate(slots_, healthy, choice, [&](std::uint32_t at) {
-    const Semver& version = slots_[at].version;
-    if (!choice.newest || compare(version, *choice.newest) > 0) choice.newest = version;
+  each_candidate(choice, [&](std::uint32_t, const Slot& slot) {
+    if (!choice.newest || compare(slot.version, *choice.newest) > 0) choice.newest = slot.version;
   });
   if (choice.newest) return choice;
   return complain(Errc::no_candidate, "nobody offers " + std::string(wanted.view()) +
@@ -290,11 +283,10 @@ Result<Resolution> ServiceDiscovery::resolve_one(std::string_view type,
   MESH_TRY(Choice choice, choose(type, preferences, now));
   std::uint32_t best = kNone;
   double most = 0;
-  const auto healthy = [this](const Slot& slot) { return is_healthy(slot); };
-  each_candidate(slots_, healthy, choice, [&](std::uint32_t at) {
-    const double score = score_of(slots_[at], choice).score;
+  each_candidate(choice, [&](std::uint32_t at, const Slot& slot) {
+    const double score = score_of(slot, choice).score;
     const bool is_better =
-        best == kNone || score > most || (score == most && slots_[at].id < slots_[best].id);
+        best == kNone || score > most || (score == most && slot.id < slots_[best].id);
     if (!is_better) return;
     best = at;
     most = score;
@@ -308,9 +300,8 @@ Result<std::vector<Resolution>> ServiceDiscovery::resolve(std::string_view type,
   MESH_TRY(Choice choice, choose(type, preferences, now));
   if (limit == 0) return complain(Errc::invalid_argument, "a limit of 0");
   std::vector<std::pair<double, std::uint32_t>> scored;
-  const auto healthy = [this](const Slot& slot) { return is_healthy(slot); };
-  each_candidate(slots_, healthy, choice, [&](std::uint32_t at) {
-    scored.emplace_back(score_of(slots_[at], choice).score, at);
+  each_candidate(choice, [&](std::uint32_t at, const Slot& slot) {
+    scored.emplace_back(score_of(slot, choice).score, at);
   });
   const std::size_t count = std::min<std::size_t>(limit, scored.size());
   std::partial_sort(scored.begin(), scored.begin() + static_cast<std::ptrdiff_t>(count),
@@ -333,10 +324,9 @@ Result<std::vector<std::string>> ServiceDiscovery::place(std::string_view type,
   MESH_TRY(Choice choice, choose(type, {}, now));
   std::vector<BoundedServer> servers;
   std::vector<std::string> names;
-  const auto healthy = [this](const Slot& slot) { return is_healthy(slot); };
-  each_candidate(slots_, healthy, choice, [&](std::uint32_t at) {
-    servers.push_back({slots_[at].id, slots_[at].weight});
-    names.push_back(content_of(slots_[at]).instance);
+  each_candidate(choice, [&](std::uint32_t, const Slot& slot) {
+    servers.push_back({slot.id, slot.weight});
+    names.push_back(content_of(slot).instance);
   });
   std::vector<std::string> places;
   places.reserve(keys.size());

@@ -157,11 +157,9 @@ void ServiceDiscovery::link(std::uint32_t slot, std::string_view type) noexcept 
     types_[row].id = hash_of(type);
     type_ids_.set(types_[row].id, row);
   }
-  Slot& one = slots_[slot];
-  one.type = row;
-  one.previous = kNone;
-  one.next = types_[row].head;
-  if (one.next != kNone) slots_[one.next].previous = slot;
+  slots_[slot].type = row;
+  links_[slot] = {types_[row].head, kNone};
+  if (types_[row].head != kNone) links_[types_[row].head].previous = slot;
   types_[row].head = slot;
   ++types_[row].count;
   ++live_;
@@ -170,8 +168,9 @@ void ServiceDiscovery::link(std::uint32_t slot, std::string_view type) noexcept 
 void ServiceDiscovery::unlink(std::uint32_t slot) noexcept {
   Slot& one = slots_[slot];
   TypeRow& row = types_[one.type];
-  (one.previous == kNone ? row.head : slots_[one.previous].next) = one.next;
-  if (one.next != kNone) slots_[one.next].previous = one.previous;
+  const Link link = links_[slot];
+  (link.previous == kNone ? row.head : links_[link.previous].next) = link.next;
+  if (link.next != kNone) links_[link.next].previous = link.previous;
   --row.count;
   --live_;
   if (row.count == 0) {
@@ -179,13 +178,21 @@ void ServiceDiscovery::unlink(std::uint32_t slot) noexcept {
     free_types_.push_back(one.type);  // reserved
     row = TypeRow{};
   }
-  one.type = one.next = one.previous = kNone;
+  links_[slot] = {};
+  one.type = kNone;
 }
 
 void ServiceDiscovery::sum_up(Slot& slot) const noexcept {
   slot.sum = checksum_of(std::array<std::uint64_t, 5>{
       slot.text_sum, slot.weight, static_cast<std::uint64_t>(slot.status), slot.load_ppm,
       static_cast<std::uint64_t>(slot.lease_ns)});
+}
+
+void ServiceDiscovery::store_facts(Slot& one, const Offered& offer) noexcept {
+  one.region = hash_or_none(offer.locality->region);
+  one.zone = hash_or_none(offer.locality->zone);
+  one.rack = hash_or_none(offer.locality->rack);
+  static_cast<void>(coordination::parse(offer.version, one.version));  // judged before
 }
 
 void ServiceDiscovery::store(std::uint32_t slot, const Offered& offer,
@@ -199,17 +206,17 @@ void ServiceDiscovery::store(std::uint32_t slot, const Offered& offer,
     is_new = true;
   }
   if (is_new) link(slot, offer.type);
-  store_.free(one.text);
-  one.text = store_.put(scratch_.bytes());
-  one.text_sum = checksum(scratch_.bytes());
+  const std::uint64_t text_sum = checksum(scratch_.bytes());
+  if (is_new || text_sum != one.text_sum) {
+    store_.free(one.text);
+    one.text = store_.put(scratch_.bytes());
+    one.text_sum = text_sum;
+    store_facts(one, offer);
+  }
   one.weight = offer.weight;
   one.status = one.declared = offer.status;
   one.load_ppm = offer.load_ppm;
   one.lease_ns = offer.lease_ns;
-  one.region = hash_or_none(offer.locality->region);
-  one.zone = hash_or_none(offer.locality->zone);
-  one.rack = hash_or_none(offer.locality->rack);
-  static_cast<void>(coordination::parse(offer.version, one.version));  // judged before
   sum_up(one);
   if (is_new || one.sum != before) {
     tell(is_new ? ChangeKind::added : ChangeKind::updated, slot, now_ns);
@@ -219,7 +226,7 @@ void ServiceDiscovery::store(std::uint32_t slot, const Offered& offer,
 void ServiceDiscovery::settle(std::uint32_t slot, std::int64_t expires_ns) noexcept {
   Slot& one = slots_[slot];
   one.expires_ns = expires_ns;
-  leases_.set(slot, expires_ns, one.id.low);
+  queue(slot);
   tree_.set(slot, one.id,
             checksum_of(std::array<std::uint64_t, 5>{
                 one.order.incarnation, one.order.is_tombstone ? 1U : 0U, one.order.sequence,
@@ -254,6 +261,7 @@ void ServiceDiscovery::bury(std::uint32_t slot, const RecordOrder& order, std::i
   tomb.is_used = true;
   tomb.is_listed = one.is_listed;
   tomb.spread = one.spread;
+  tomb.queued_ns = one.queued_ns;
   tomb.order = order;
   tomb.order.is_tombstone = true;
   tomb.text = one.text;
