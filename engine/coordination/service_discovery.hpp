@@ -8,8 +8,8 @@
 //             readers do the same over the published index.
 // Progress    wait-free. Allocates nothing after construction but the bytes of answers to peers,
 //             of actions and of what a question returns.
-// Cost        register, renew: about 1 us. resolve_one: 2 us for a type of 30 among 30,000
-//             records; it reads every instance of the type, and no other.
+// Cost        register, renew: one record and its digest. resolve_one: each one of the type and
+//             no other; most of it is memory that is not in a cache.
 // Units       nodes are numbers, not 0. Load in ppm. Nanos of this host's clock; between hosts
 //             only what is left of a lease travels, so clocks may differ.
 // Guarantees  Of two records of an instance the greater (incarnation, tombstone, sequence, hash of
