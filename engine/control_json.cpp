@@ -321,6 +321,11 @@ json status_json(const EngineStatus& status) {
             {"judgements_withheld", loop.judgements_withheld},
             {"mode_refused", loop.mode_refused},
             {"mode_queued", loop.mode_queued},
+            {"breakers_opened", loop.breakers_opened},
+            {"breaker_failures", loop.breaker_failures},
+            {"breaker_refused", loop.breaker_refused},
+            {"breaker_trials", loop.breaker_trials},
+            {"crashes_taken_back", loop.crashes_taken_back},
             {"operations", loop.operations},
             {"operations_full", loop.operations_full}}}};
 }

@@ -168,12 +168,9 @@ Result<shm::Layout> table_layout(const MeshSize& size) {
   const std::uint64_t sectors = sectors_of(size);
   const std::uint64_t clusters = sectors * kClustersPerSector;
   shm::LayoutBuilder builder = builder_of(MemoryKind::table);
-  builder
-      .add(meaning(shm::region_of(sched::kClockWordsDescription, "clock", 1, kScheduler),
-                   "the time of this host"))
-      .add(meaning(
-          shm::region_of<ShmWord<std::uint64_t>>("breakers", 1 + sectors + clusters, kScheduler),
-          "mesh, sectors, clusters: closed, open or half-open"));
+  builder.add(meaning(shm::region_of(sched::kClockWordsDescription, "clock", 1, kScheduler),
+                      "the time of this host"));
+  add_columns(builder, health::kBreakerColumns, "breaker.", {1 + sectors + clusters, kScheduler});
   add_columns(builder, health::kGlobalColumns, "mesh.", {1, kScheduler});
   add_columns(builder, health::kSectorColumns, "sector.", {sectors, kScheduler});
   add_columns(builder, health::kClusterColumns, "cluster.", {clusters, kScheduler});

@@ -200,12 +200,16 @@ Vacancy Topology::refresh(AgentIndex row) noexcept {
   if (member.cluster == kNoPlace) return {};
   const Member now = seen(row);
   if (!sched::is_known(static_cast<sched::AgentClass>(now.agent_class))) return {};
-  count(member, -1);
-  member.score = now.score;
-  member.agent_class = now.agent_class;
-  member.healthy = now.healthy;
-  count(member, 1);
-  refile(member.cluster);
+  const bool is_same = member.score == now.score && member.agent_class == now.agent_class &&
+                       member.healthy == now.healthy;
+  if (!is_same) {
+    count(member, -1);
+    member.score = now.score;
+    member.agent_class = now.agent_class;
+    member.healthy = now.healthy;
+    count(member, 1);
+    refile(member.cluster);
+  }
   Vacancy vacancy;
   if (!member.healthy) {
     if (lead(member.cluster) == row) vacancy.cluster = member.cluster;

@@ -141,6 +141,9 @@ class Arrivals {
   [[nodiscard]] bool waits(std::uint32_t row) const noexcept {
     return fresh_.load_relaxed(row) != 0;  // relaxed: as above
   }
+  [[nodiscard]] bool has_misses(std::uint32_t row) const noexcept {
+    return unanswered_.load_relaxed(row) >> 32 != 0;  // relaxed: as above
+  }
   // How many misses upkeep has not seen; it has now.
   std::uint32_t take_misses(std::uint32_t row) noexcept {
     const std::uint64_t word = unanswered_.load_relaxed(row);            // relaxed: as above

@@ -96,13 +96,22 @@ class Predictor {
   [[nodiscard]] std::optional<RowPrediction> learn(std::uint32_t row,
                                                    const RowFacts& facts) noexcept;
   void commit() noexcept;
+  // Whether learn() has something to take in that is the row's own.
+  [[nodiscard]] bool waits(std::uint32_t row) const noexcept {
+    return arrivals_.waits(row) || arrivals_.has_misses(row);
+  }
+  // Another one: what learn() says of a row may have changed, though nothing of the row's own did.
+  [[nodiscard]] std::uint32_t generation() const noexcept { return generation_; }
   // The row goes to another agent.
   void forget(std::uint32_t row) noexcept {
     arrivals_.forget(row);
     notes_[row] = {};
   }
 
-  void set_z(double z) noexcept { options_.z = z; }
+  void set_z(double z) noexcept {
+    options_.z = z;
+    ++generation_;
+  }
 
   [[nodiscard]] WorkFactors factors(AgentClass agent_class) const noexcept {
     return classes_[static_cast<std::size_t>(agent_class)].factors;
@@ -158,6 +167,7 @@ class Predictor {
   std::array<ClassLearning, kAgentClassCount> classes_{};
   std::array<std::uint16_t, kAgentClassCount> revisions_{};
   std::array<bool, kAgentClassCount> has_learned_{};
+  std::uint32_t generation_ = 1;
   std::vector<Note> notes_;
 };
 
@@ -332,12 +342,15 @@ RowPrediction Predictor<Memory>::with_samples(std::uint32_t row, const RowFacts&
 
 template <class Memory>
 void Predictor<Memory>::commit() noexcept {
+  bool learned = false;
   for (std::size_t i = 0; i < kAgentClassCount; ++i) {
     if (!has_learned_[i]) continue;
     has_learned_[i] = false;
+    learned = true;
     if (classes_[i].solve()) ++revisions_[i];  // its rows are made anew as their turn comes
     memory_.commit(i, classes_[i]);
   }
+  if (learned) ++generation_;
 }
 
 }  // namespace mesh::sched

@@ -40,6 +40,7 @@ constexpr ExitCode exit_code_of(Errc code) noexcept {
     case Errc::evicted:
     case Errc::capability_mismatch:
     case Errc::not_routable:
+    case Errc::open:
       return ExitCode::refused;
     default:
       return ExitCode::failed;

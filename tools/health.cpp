@@ -3,6 +3,7 @@
 #include <ostream>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include <CLI/App.hpp>
@@ -31,7 +32,9 @@ constexpr const char* kFooter = R"(
 Mode, active agents, impedance and each sector that has agents, as the engine
 summarized them last: age_ms says how long ago. A number that nobody has measured
 prints unknown. A sector is healthy when more than 95 % of its agents are active. With
---sector its clusters are listed. Reads the table in the mesh's directory, which only
+--sector its clusters are listed. A breaker is closed, open (nothing is routed there)
+or half_open (one message in ten passes); breakers_open counts those that are not
+closed, of all levels. Reads the table in the mesh's directory, which only
 its owner can, and asks no engine.
 
 Exit code 0: mode FULL. 1: a degraded mode, or not known yet.
@@ -75,6 +78,24 @@ Result<Seen> see(const ObservedMesh::Memory& table) {
   return Seen{std::move(view), static_cast<std::uint32_t>((reader.now_ns() - start_ns) / kNsPerMs)};
 }
 
+// As the word in the table says.
+std::string_view breaker_name(std::uint64_t word) {
+  const auto state = coordination::BreakerView::state_of(word);
+  return state > coordination::BreakerState::disabled ? "unknown" : coordination::to_string(state);
+}
+Json breaker_json(const Seen& seen, std::size_t place) {
+  const auto breaker = seen.view.breaker(place);
+  return breaker ? Json(breaker_name(breaker->word)) : Json(nullptr);
+}
+std::uint32_t breakers_open(const Seen& seen) {
+  std::uint32_t count = 0;
+  for (std::size_t place = 0; place < seen.view.breakers(); ++place) {
+    const auto breaker = seen.view.breaker(place);
+    count += breaker && !breaker->is_passable() ? 1 : 0;
+  }
+  return count;
+}
+
 Json mesh_json(const Seen& seen) {
   Json report = {{"mode", nullptr}, {"mode_for_ms", nullptr}, {"age_ms", nullptr}};
   const auto mesh = seen.view.mesh();
@@ -93,6 +114,8 @@ Json mesh_json(const Seen& seen) {
       known(has_active, in_units(mesh->summary.p95, engine::health::kP95OfP95sUnit));
   report["sectors_healthy"] = mesh->summary.healthy_sectors;
   report["sectors_degraded"] = mesh->summary.degraded_sectors;
+  report["breaker"] = breaker_json(seen, 0);
+  report["breakers_open"] = breakers_open(seen);
   return report;
 }
 
@@ -110,6 +133,7 @@ Json sectors_json(const Seen& seen) {
                                       in_units(its->summary.mean, engine::health::kMeanUnit))},
                     {"healthiest", place(its->summary.healthiest)},
                     {"sickest", place(its->summary.sickest)},
+                    {"breaker", breaker_json(seen, seen.view.place_of_sector(sector))},
                     {"age_ms", seen.age_ms(its->mesh_ms)}});
   }
   return list;
@@ -132,6 +156,7 @@ Json clusters_json(const Seen& seen, std::uint32_t sector) {
          {"unstable", its->summary.unstable},
          {"slowest_row", place(its->summary.slowest)},
          {"fastest_row", place(its->summary.fastest)},
+         {"breaker", breaker_json(seen, seen.view.place_of_cluster(at))},
          {"age_ms", seen.age_ms(its->mesh_ms)}});
   }
   return list;

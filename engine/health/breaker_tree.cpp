@@ -1,5 +1,6 @@
 #include "engine/health/breaker_tree.hpp"
 
+#include <algorithm>
 #include <string>
 
 namespace mesh::engine::health {
@@ -17,9 +18,16 @@ bool is_open(const CircuitBreaker& breaker) noexcept {
   return breaker.state() == BreakerState::open || breaker.state() == BreakerState::forced_open;
 }
 
+bool is_restricted(const CircuitBreaker& breaker) noexcept {
+  return breaker.state() != BreakerState::closed && breaker.state() != BreakerState::disabled;
+}
+
 // Whether it is open and only a probe may pass.
 bool wants_probe(const CircuitBreaker& breaker) noexcept {
   return breaker.state() == BreakerState::open;
+}
+bool is_too_early(const CircuitBreaker& breaker, Nanos now) noexcept {
+  return wants_probe(breaker) && now < breaker.open_until();
 }
 
 }  // namespace
@@ -47,23 +55,40 @@ BreakerTree::BreakerTree(const BreakerTreeConfig& config)
       mesh_(config.mesh),
       sectors_(config.sectors, CircuitBreaker(config.sector)),
       clusters_(config.sector_of_cluster.size(), CircuitBreaker(config.cluster)),
-      open_bits_((1 + sectors_.size() + clusters_.size() + 63) / 64) {}
+      open_bits_((places() + 63) / 64),
+      restricted_bits_(open_bits_.size()),
+      healthiest_of_(config.sectors) {}
 
-std::uint32_t BreakerTree::healthiest_of(std::uint32_t sector) const noexcept {
-  std::uint32_t best = UINT32_MAX;
-  for (std::uint32_t cluster = 0; cluster < sector_of_.size(); ++cluster) {
-    if (sector_of_[cluster] != sector) continue;
-    if (best == UINT32_MAX || scores_[cluster] < scores_[best]) best = cluster;
-  }
-  return best;
+// Where a probe is of most use: behind as few open breakers as there are, then by score.
+bool BreakerTree::is_better(std::uint32_t a, std::uint32_t b) const noexcept {
+  const bool is_sector_open[] = {is_open_bit(1 + sector_of_[a]), is_open_bit(1 + sector_of_[b])};
+  if (is_sector_open[0] != is_sector_open[1]) return is_sector_open[1];
+  const std::size_t first = 1 + sectors_.size();
+  const bool is_open[] = {is_open_bit(first + a), is_open_bit(first + b)};
+  if (is_open[0] != is_open[1]) return is_open[1];
+  return scores_[a] < scores_[b];
 }
 
-std::uint32_t BreakerTree::healthiest() const noexcept {
-  std::uint32_t best = UINT32_MAX;
+void BreakerTree::find_healthiest() noexcept {
+  if (!is_healthiest_stale_) return;
+  is_healthiest_stale_ = false;
+  std::fill(healthiest_of_.begin(), healthiest_of_.end(), UINT32_MAX);
+  healthiest_ = UINT32_MAX;
   for (std::uint32_t cluster = 0; cluster < sector_of_.size(); ++cluster) {
-    if (best == UINT32_MAX || scores_[cluster] < scores_[best]) best = cluster;
+    std::uint32_t& of_sector = healthiest_of_[sector_of_[cluster]];
+    if (of_sector == UINT32_MAX || is_better(cluster, of_sector)) of_sector = cluster;
+    if (healthiest_ == UINT32_MAX || is_better(cluster, healthiest_)) healthiest_ = cluster;
   }
-  return best;
+}
+
+// Who may not be the probe is refused before any level has counted it.
+bool BreakerTree::is_for_another(std::uint32_t cluster) noexcept {
+  const std::uint32_t sector = sector_of_[cluster];
+  const bool of_mesh = wants_probe(mesh_);
+  const bool of_sector = wants_probe(sectors_[sector]);
+  if (!of_mesh && !of_sector) return false;
+  find_healthiest();
+  return (of_mesh && cluster != healthiest_) || (of_sector && cluster != healthiest_of_[sector]);
 }
 
 TreeReply BreakerTree::admit(std::uint32_t cluster, Nanos now) noexcept {
@@ -74,10 +99,13 @@ TreeReply BreakerTree::admit(std::uint32_t cluster, Nanos now) noexcept {
     return reply;
   }
   CircuitBreaker& sector = sectors_[sector_of_[cluster]];
-  // Who may not be the probe is refused before any level has counted it.
-  const bool for_others = (wants_probe(mesh_) && cluster != healthiest()) ||
-                          (wants_probe(sector) && cluster != healthiest_of(sector_of_[cluster]));
-  if (for_others) {
+  for (const CircuitBreaker* above : {&mesh_, &sector}) {
+    if (!is_too_early(*above, now)) continue;
+    reply.refusal = Refusal::rejected_open;
+    reply.retry_after = above->open_until() - now;
+    return reply;
+  }
+  if (is_for_another(cluster)) {
     reply.refusal = Refusal::rejected_open;
     return reply;
   }
@@ -106,8 +134,15 @@ TreeReply BreakerTree::admit(std::uint32_t cluster, Nanos now) noexcept {
 
 void BreakerTree::record(const TreePermit& permit, CallOutcome outcome, Nanos now) noexcept {
   if (permit.cluster >= sector_of_.size()) return;
-  clusters_[permit.cluster].record({permit.of_cluster, outcome, Nanos{0}, Nanos{0}}, now);
-  sectors_[sector_of_[permit.cluster]].record({permit.of_sector, outcome, Nanos{0}, Nanos{0}}, now);
+  const auto record_at = [&](CircuitBreaker& breaker, const Permit& of) {
+    // One message that nobody answered is no failure, but to a breaker that tries whether anybody
+    // does.
+    const bool is_straggler =
+        outcome == CallOutcome::timeout && breaker.state() == BreakerState::closed;
+    breaker.record({of, is_straggler ? CallOutcome::ignored : outcome, Nanos{0}, Nanos{0}}, now);
+  };
+  record_at(clusters_[permit.cluster], permit.of_cluster);
+  record_at(sectors_[sector_of_[permit.cluster]], permit.of_sector);
   // While it is closed the mesh counts open sectors, not failures.
   if (mesh_.state() != BreakerState::closed) {
     mesh_.record({permit.of_mesh, outcome, Nanos{0}, Nanos{0}}, now);
@@ -115,19 +150,27 @@ void BreakerTree::record(const TreePermit& permit, CallOutcome outcome, Nanos no
   note_all(permit.cluster, now);
 }
 
-void BreakerTree::record_failure(std::uint32_t cluster, Nanos now) noexcept {
-  if (cluster >= sector_of_.size()) return;
+void BreakerTree::record_failure(std::uint32_t cluster, Nanos now, std::uint32_t count) noexcept {
+  if (cluster >= sector_of_.size() || count == 0) return;
   CircuitBreaker& sector = sectors_[sector_of_[cluster]];
-  for (CircuitBreaker* breaker : {&clusters_[cluster], &sector}) {
-    if (breaker->state() != BreakerState::closed) continue;
-    const Permit permit{breaker->epoch(), 0};
-    breaker->record({permit, CallOutcome::fail, Nanos{0}, Nanos{0}}, now);
-  }
+  for (CircuitBreaker* breaker : {&clusters_[cluster], &sector})
+    breaker->apply(coordination::breaker::RecordSums{breaker->epoch(), 0, count, 0}, now);
   note_all(cluster, now);
 }
 
+void BreakerTree::trip_sector(std::uint32_t sector, Nanos now) noexcept {
+  if (sector >= sectors_.size()) return;
+  CircuitBreaker& breaker = sectors_[sector];
+  if (breaker.state() != BreakerState::closed && breaker.state() != BreakerState::half_open) return;
+  breaker.trip(now);
+  note(1 + sector, breaker);
+  note_mesh(now);
+}
+
 void BreakerTree::set_score(std::uint32_t cluster, std::uint16_t score) noexcept {
-  if (cluster < scores_.size()) scores_[cluster] = score;
+  if (cluster >= scores_.size() || scores_[cluster] == score) return;
+  scores_[cluster] = score;
+  is_healthiest_stale_ = true;
 }
 
 void BreakerTree::mirror(const CircuitScope& scope, const coordination::breaker::Mirror& other,
@@ -159,9 +202,39 @@ void BreakerTree::tick(Nanos now) noexcept {
   for (std::uint32_t cluster = 0; cluster < clusters_.size(); ++cluster) note_all(cluster, now);
 }
 
+void BreakerTree::tick(std::uint32_t cluster, Nanos now) noexcept {
+  if (cluster >= sector_of_.size()) return;
+  coordination::BreakerActions changed;
+  clusters_[cluster].tick(now, changed);
+  sectors_[sector_of_[cluster]].tick(now, changed);
+  mesh_.tick(now, changed);
+  note_all(cluster, now);
+}
+
+void BreakerTree::adopt(std::size_t place, const coordination::BreakerView& view,
+                        Nanos now) noexcept {
+  const std::size_t sectors_end = 1 + sectors_.size();
+  CircuitBreaker& breaker = place == 0            ? mesh_
+                            : place < sectors_end ? sectors_[place - 1]
+                                                  : clusters_[place - sectors_end];
+  breaker.adopt(view, now);
+  note(place, breaker);
+}
+
+const CircuitBreaker& BreakerTree::at(std::size_t place) const noexcept {
+  if (place == 0) return mesh_;
+  const std::size_t sectors_end = 1 + sectors_.size();
+  return place < sectors_end ? sectors_[place - 1] : clusters_[place - sectors_end];
+}
+
 void BreakerTree::note(std::size_t bit, const CircuitBreaker& breaker) noexcept {
+  if (const bool restricted = is_restricted(breaker); restricted != is_restricted_bit(bit)) {
+    restricted_bits_[bit / 64] ^= std::uint64_t{1} << (bit % 64);
+    restricted_ += restricted ? 1 : UINT32_MAX;
+  }
   const bool open = is_open(breaker);
   if (open == is_open_bit(bit)) return;
+  is_healthiest_stale_ = true;
   open_bits_[bit / 64] ^= std::uint64_t{1} << (bit % 64);
   if (bit >= 1 && bit < 1 + sectors_.size()) open_sectors_ += open ? 1 : UINT32_MAX;
 }
@@ -169,6 +242,10 @@ void BreakerTree::note(std::size_t bit, const CircuitBreaker& breaker) noexcept 
 void BreakerTree::note_all(std::uint32_t cluster, Nanos now) noexcept {
   note(1 + sectors_.size() + cluster, clusters_[cluster]);
   note(1 + sector_of_[cluster], sectors_[sector_of_[cluster]]);
+  note_mesh(now);
+}
+
+void BreakerTree::note_mesh(Nanos now) noexcept {
   if (open_sectors_ > open_sectors_max_ && mesh_.state() == BreakerState::closed) mesh_.trip(now);
   note(0, mesh_);
 }
@@ -195,6 +272,14 @@ Status BreakerTree::verify() const {
       return fail(Errc::corrupt, "breaker tree: the bit of cluster " + std::to_string(i));
     }
   }
+  std::uint32_t restricted = 0;
+  for (std::size_t place = 0; place < places(); ++place) {
+    restricted += is_restricted(at(place)) ? 1U : 0U;
+    if (is_restricted(at(place)) != is_restricted_bit(place))
+      return fail(Errc::corrupt, "breaker tree: the restriction of " + std::to_string(place));
+  }
+  if (restricted != restricted_)
+    return fail(Errc::corrupt, "breaker tree: the count of breakers that are not closed");
   if (open != open_sectors_) return fail(Errc::corrupt, "breaker tree: the count of open sectors");
   if (is_open(mesh_) != is_open_bit(0)) return fail(Errc::corrupt, "breaker tree: the mesh's bit");
   return {};

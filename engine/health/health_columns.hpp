@@ -57,6 +57,15 @@ namespace mesh::engine::health {
   X(mode, std::uint32_t, 1, "0 unknown, FULL 1, LIGHT 2, MODERATE 3, SEVERE 4, EMERGENCY 5") \
   X(mode_since_mesh_ms, std::uint32_t, 1, "when it was entered")
 
+// The mesh's breaker, those of its sectors, those of its clusters.
+#define MESH_BREAKER_COLUMNS(X)                                                              \
+  MESH_SEQUENCE_COLUMN(X)                                                                    \
+  X(word, std::uint64_t, 1,                                                                  \
+    "bits 0-2: closed 0, open 1, half-open 2, forced open 3, disabled 4; 3-32 epoch, 33-44 " \
+    "probes that are "                                                                       \
+    "out, 45-52 trips since it was last closed")                                             \
+  X(open_until_ns, std::int64_t, 1, "open: before it no probe passes, HostTime")
+
 #define MESH_COLUMN_DESCRIPTION(name, type, values, meaning)                                \
   ColumnDescription{#name, agent_columns_detail::column_type<type>(), sizeof(type), values, \
                     meaning},
@@ -66,6 +75,8 @@ inline constexpr auto kSectorColumns =
     std::to_array<ColumnDescription>({MESH_SECTOR_COLUMNS(MESH_COLUMN_DESCRIPTION)});
 inline constexpr auto kGlobalColumns =
     std::to_array<ColumnDescription>({MESH_GLOBAL_COLUMNS(MESH_COLUMN_DESCRIPTION)});
+inline constexpr auto kBreakerColumns =
+    std::to_array<ColumnDescription>({MESH_BREAKER_COLUMNS(MESH_COLUMN_DESCRIPTION)});
 #undef MESH_COLUMN_DESCRIPTION
 
 // Bound to a table: to write (Column) or to read (ColumnView).
@@ -86,6 +97,7 @@ inline constexpr auto kGlobalColumns =
 MESH_GROUP_ROWS(ClusterRows, MESH_CLUSTER_COLUMNS, "cluster.")
 MESH_GROUP_ROWS(SectorRows, MESH_SECTOR_COLUMNS, "sector.")
 MESH_GROUP_ROWS(GlobalRows, MESH_GLOBAL_COLUMNS, "mesh.")
+MESH_GROUP_ROWS(BreakerRows, MESH_BREAKER_COLUMNS, "breaker.")
 #undef MESH_GROUP_ROWS
 #undef MESH_GROUP_BIND
 #undef MESH_GROUP_MEMBER

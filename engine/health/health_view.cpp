@@ -6,10 +6,6 @@
 namespace mesh::engine::health {
 namespace {
 
-constexpr std::uint64_t kBreakerStateBits = 7;
-constexpr std::uint64_t kBreakerOpen = 1;
-constexpr std::uint64_t kBreakerForcedOpen = 3;
-
 bool is_better(const Candidate& a, const Candidate& b) noexcept {
   return a.score != b.score ? a.score < b.score : a.agent < b.agent;
 }
@@ -30,7 +26,7 @@ Result<HealthView> HealthView::over(const shm::Layout& layout, std::span<const s
   MESH_TRY(view.clusters_, decltype(view.clusters_)::in(layout, table));
   MESH_TRY(view.sectors_, decltype(view.sectors_)::in(layout, table));
   MESH_TRY(view.mesh_, decltype(view.mesh_)::in(layout, table));
-  MESH_TRY(view.breakers_, layout.array<ShmWord<std::uint64_t>>(table, "breakers"));
+  MESH_TRY(view.breakers_, decltype(view.breakers_)::in(layout, table));
   MESH_TRY(view.state_, layout.column<std::uint8_t>(table, "agent.state"));
   MESH_TRY(view.score_, layout.column<std::uint16_t>(table, "agent.score"));
   MESH_TRY(view.sector_, layout.column<std::uint32_t>(table, "agent.sector"));
@@ -99,10 +95,23 @@ std::optional<MeshSeen> HealthView::mesh() const noexcept {
 }
 
 bool HealthView::is_open(std::size_t breaker) const noexcept {
-  if (breaker >= breakers_.size()) return false;
+  if (breaker >= breakers_.word.rows()) return false;
   // relaxed: a word that stands alone.
-  const std::uint64_t state = breakers_[breaker].load_relaxed() & kBreakerStateBits;
-  return state == kBreakerOpen || state == kBreakerForcedOpen;
+  const auto state = coordination::BreakerView::state_of(breakers_.word.load_relaxed(breaker));
+  return state == coordination::BreakerState::open ||
+         state == coordination::BreakerState::forced_open;
+}
+
+// One that was never written is closed, and has been all the time.
+std::optional<coordination::BreakerView> HealthView::breaker(std::size_t place) const noexcept {
+  if (place >= breakers_.sequence.rows()) return std::nullopt;
+  coordination::BreakerView seen;
+  const shm::RowReader<HostMemory> reader(breakers_.sequence);
+  const auto status = reader.read(place, [&](const shm::RowLoads<HostMemory>& row) {
+    seen.word = row.load(breakers_.word);
+    seen.open_until_ns = row.load(breakers_.open_until_ns);
+  });
+  return status == shm::ReadStatus::kRead ? std::optional(seen) : std::nullopt;
 }
 
 bool HealthView::is_routable(AgentIndex agent) const noexcept {

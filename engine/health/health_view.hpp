@@ -20,6 +20,7 @@
 
 #include "engine/agent_rows.hpp"
 #include "engine/capabilities.hpp"
+#include "engine/coordination/circuit_breaker.hpp"
 #include "engine/health/health_columns.hpp"
 #include "engine/health/operating_modes.hpp"
 #include "engine/health/summaries.hpp"
@@ -60,6 +61,16 @@ class HealthView {
   [[nodiscard]] std::optional<SectorSeen> sector(std::uint32_t sector) const noexcept;
   [[nodiscard]] std::optional<MeshSeen> mesh() const noexcept;
 
+  // A breaker as it stands; by place: 0 the mesh, then its sectors, then its clusters.
+  [[nodiscard]] std::optional<coordination::BreakerView> breaker(std::size_t place) const noexcept;
+  [[nodiscard]] std::size_t breakers() const noexcept { return breakers_.word.rows(); }
+  [[nodiscard]] std::size_t place_of_sector(std::uint32_t sector) const noexcept {
+    return std::size_t{1} + sector;
+  }
+  [[nodiscard]] std::size_t place_of_cluster(std::uint32_t cluster) const noexcept {
+    return std::size_t{1} + sectors() + cluster;
+  }
+
   // Attached, not quarantined, and behind no open breaker.
   [[nodiscard]] bool is_routable(AgentIndex agent) const noexcept;
 
@@ -88,7 +99,7 @@ class HealthView {
   ClusterRows<Viewed, ViewedBytes> clusters_;
   SectorRows<Viewed, ViewedBytes> sectors_;
   GlobalRows<Viewed, ViewedBytes> mesh_;
-  std::span<const ShmWord<std::uint64_t>> breakers_;  // the mesh, its sectors, its clusters
+  BreakerRows<Viewed, ViewedBytes> breakers_;
   Viewed<std::uint8_t> state_;
   Viewed<std::uint16_t> score_;
   Viewed<std::uint32_t> sector_, cluster_;

@@ -17,12 +17,21 @@ std::uint32_t row_or_nobody(AgentIndex agent) noexcept {
 }
 static_assert(static_cast<std::uint32_t>(kNoAgent) == kNobody);
 
+// By which a cluster is chosen for a probe.
+std::uint16_t score_of(const ClusterSummary& summary) noexcept {
+  if (summary.active == 0) return MeshBreakers::kScoreOfNobody;
+  return static_cast<std::uint16_t>(std::min<std::uint32_t>(summary.mean / kMeanUnit, 0xFFFE));
+}
+
 }  // namespace
 
-MeshWatch::MeshWatch(Summaries summaries, OperatingModes modes, FailureDetector failures)
-    : summaries_(std::move(summaries)),
-      modes_(modes),
-      failures_(std::move(failures)),
+MeshWatch::MeshWatch(Parts parts)
+    : summaries_(std::move(parts.summaries)),
+      modes_(parts.modes),
+      failures_(std::move(parts.failures)),
+      breakers_(std::move(parts.breakers)),
+      suspects_((parts.rows + 63) / 64),
+      silent_(suspects_.size()),
       members_(summaries_.size().agents_per_cluster),
       sector_is_degraded_(summaries_.size().sectors) {}
 
@@ -37,25 +46,75 @@ Result<MeshWatch> MeshWatch::create(const shm::Layout& layout, std::span<std::by
                                     .clusters = size.sectors * size.clusters_per_sector,
                                     .sectors = size.sectors},
                                    options.failures));
-  MeshWatch watch(std::move(summaries), modes, std::move(failures));
+  MESH_TRY(MeshBreakers breakers, MeshBreakers::create(layout, table, size, options.breakers));
+  MeshWatch watch(Parts{.summaries = std::move(summaries),
+                        .modes = modes,
+                        .failures = std::move(failures),
+                        .breakers = std::move(breakers),
+                        .rows = states.rows()});
   MESH_TRY(watch.cluster_rows_, decltype(watch.cluster_rows_)::in(layout, table));
   MESH_TRY(watch.sector_rows_, decltype(watch.sector_rows_)::in(layout, table));
   MESH_TRY(watch.global_rows_, decltype(watch.global_rows_)::in(layout, table));
   return watch;
 }
 
+// Facts of agents.
+
+namespace {
+Whereabouts where_is(std::uint32_t row, const AgentRows<HostMemory>& agents) noexcept {
+  // relaxed, both: our own columns.
+  return {.row = row,
+          .cluster = agents.cluster.load_relaxed(row),
+          .sector = agents.sector.load_relaxed(row)};
+}
+}  // namespace
+
 void MeshWatch::lost(std::uint32_t row, const AgentRows<HostMemory>& agents,
                      HostTime now) noexcept {
-  // relaxed, both: our own columns.
-  static_cast<void>(failures_.lost({.row = row,
-                                    .cluster = agents.cluster.load_relaxed(row),
-                                    .sector = agents.sector.load_relaxed(row)},
-                                   now));
+  const Failure failure = failures_.lost(where_is(row, agents), now);
+  suspect(row, false);
+  failures_.answered(failure.where);  // a new process begins with nothing unanswered
+  breakers_.crashed(failure.where.cluster, now);
+}
+
+void MeshWatch::forget(std::uint32_t row, HostTime now) noexcept {
+  suspect(row, false);
+  failures_.forget(row, now);
+}
+
+void MeshWatch::refused(std::uint32_t row, const AgentRows<HostMemory>& agents,
+                        HostTime now) noexcept {
+  breakers_.failed(failures_.refused(where_is(row, agents), now).where.cluster);
+}
+
+void MeshWatch::unanswered(std::uint32_t row, const AgentRows<HostMemory>& agents,
+                           HostTime now) noexcept {
+  const std::uint64_t bit = std::uint64_t{1} << (row % 64);
+  if ((silent_[row / 64] & bit) != 0) return;
+  const Failure failure = failures_.unanswered(where_is(row, agents), now);
+  suspect(row, true);
+  if (!failure.counts) return;
+  silent_[row / 64] |= bit;
+  breakers_.failed(failure.where.cluster);
+}
+
+void MeshWatch::answered(std::uint32_t row) noexcept {
+  suspect(row, false);
+  failures_.answered({.row = row});
+}
+
+void MeshWatch::suspect(std::uint32_t row, bool is_suspect) noexcept {
+  const std::uint64_t bit = std::uint64_t{1} << (row % 64);
+  if (((suspects_[row / 64] & bit) != 0) == is_suspect) return;
+  suspects_[row / 64] ^= bit;
+  silent_[row / 64] &= ~bit;
+  suspect_count_ += is_suspect ? 1 : UINT32_MAX;
 }
 
 bool MeshWatch::turn(const Seen& seen) noexcept {
   if (!is_adopted_) adopt_mode(seen.now, seen.mesh_start_ns);
   failures_.tick(looked_ + kLookEvery, seen.now);
+  for (const std::uint32_t sector : failures_.cascading()) breakers_.trip_sector(sector, seen.now);
   looked_ = seen.now;
   const std::uint32_t clusters = seen.topology.cluster_count();
   const std::int64_t elapsed = std::min(seen.now - turned_, seen.period).count();
@@ -82,12 +141,14 @@ bool MeshWatch::turn(const Seen& seen) noexcept {
 
 void MeshWatch::look_at(std::uint32_t cluster, const Seen& seen) noexcept {
   std::size_t count = 0;
+  bool is_whole = true;  // quarantined or not: its process is there
   for (const std::uint32_t row : seen.topology.agents_of(cluster)) {
     static_cast<void>(seen.topology.refresh(agent_index(row)));
     // relaxed, all: our own columns.
     const auto state = static_cast<AgentState>(seen.agents.state.load_relaxed(row));
     const bool has_left = seen.owners.departed.load_relaxed(row) != 0;
     if (state == AgentState::offline && has_left) continue;  // who has left is not missed
+    is_whole &= state != AgentState::offline;
     Member& member = members_[count++];
     // relaxed, both: our own columns.
     member = {.row = row,
@@ -108,6 +169,9 @@ void MeshWatch::look_at(std::uint32_t cluster, const Seen& seen) noexcept {
   }
   summaries_.update(cluster, summaries_.summarize({members_.data(), count}));
   publish_cluster(cluster, seen);
+  breakers_.look(
+      {.cluster = cluster, .is_whole = is_whole, .score = score_of(summaries_.cluster(cluster))},
+      seen.now);
   const std::uint32_t sector = cluster / summaries_.size().clusters_per_sector;
   if (cluster + 1 == (sector + 1) * summaries_.size().clusters_per_sector)
     publish_sector(sector, seen);

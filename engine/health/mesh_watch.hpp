@@ -1,5 +1,5 @@
 // MeshWatch: what upkeep makes of all rows: summaries of clusters, sectors and the mesh, and the
-// operating mode, published in the table; and which agents failed.
+// operating mode, published in the table; which agents failed; and the breakers that this opens.
 //
 // Callers     the engine's scheduler thread, the one writer of these columns.
 // Progress    turn(): at most kClustersPerTurn clusters, a sector for each of its clusters' last,
@@ -13,6 +13,7 @@
 #pragma once
 
 #include <algorithm>
+#include <bit>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -20,6 +21,7 @@
 #include "engine/agent_rows.hpp"
 #include "engine/health/failure_detector.hpp"
 #include "engine/health/health_columns.hpp"
+#include "engine/health/mesh_breakers.hpp"
 #include "engine/health/operating_modes.hpp"
 #include "engine/health/summaries.hpp"
 #include "engine/health/watch_options.hpp"
@@ -45,9 +47,28 @@ class MeshWatch {
     std::int64_t mesh_start_ns = 0;
     Nanos period{};  // within which every cluster is summarized
   };
-  // The agent's station is gone, and had not said that it leaves; or the row is nobody's any more.
+  // The agent's station is gone, and had not said that it leaves (after begin_crash() of
+  // breakers()); or the row is nobody's any more.
   void lost(std::uint32_t row, const AgentRows<HostMemory>& agents, HostTime now) noexcept;
-  void forget(std::uint32_t row, HostTime now) noexcept { failures_.forget(row, now); }
+  void forget(std::uint32_t row, HostTime now) noexcept;
+  // What came of a message to the agent; refused: or it could not be delivered. Who has left the
+  // last one unanswered is suspected until it answers; the third in a row is a failure, the fourth
+  // is none: one agent that is silent does not open its cluster.
+  void refused(std::uint32_t row, const AgentRows<HostMemory>& agents, HostTime now) noexcept;
+  void unanswered(std::uint32_t row, const AgentRows<HostMemory>& agents, HostTime now) noexcept;
+  void answered(std::uint32_t row) noexcept;
+  [[nodiscard]] std::uint32_t suspects() const noexcept { return suspect_count_; }
+  // visit(row), which may call answered().
+  template <class Visit>
+  void for_each_suspect(Visit&& visit) const {
+    if (suspect_count_ == 0) return;
+    for (std::size_t word = 0; word < suspects_.size(); ++word)
+      for (std::uint64_t bits = suspects_[word]; bits != 0; bits &= bits - 1)
+        visit(static_cast<std::uint32_t>(word * 64) +
+              static_cast<std::uint32_t>(std::countr_zero(bits)));
+  }
+  [[nodiscard]] MeshBreakers& breakers() noexcept { return breakers_; }
+  [[nodiscard]] const MeshBreakers& breakers() const noexcept { return breakers_; }
   [[nodiscard]] const FailureDetector& failures() const noexcept { return failures_; }
 
   // Two compares, so that a tick with nothing due costs nothing else.
@@ -64,10 +85,21 @@ class MeshWatch {
   [[nodiscard]] bool is_sector_healthy(std::uint32_t sector) const noexcept {
     return sector >= sector_is_degraded_.size() || !sector_is_degraded_[sector];
   }
-  [[nodiscard]] Status verify() const { return summaries_.verify(); }
+  [[nodiscard]] Status verify() const {
+    MESH_CHECK_OK(breakers_.verify());
+    return summaries_.verify();
+  }
 
  private:
-  MeshWatch(Summaries summaries, OperatingModes modes, FailureDetector failures);
+  struct Parts {
+    Summaries summaries;
+    OperatingModes modes;
+    FailureDetector failures;
+    MeshBreakers breakers;
+    std::size_t rows = 0;
+  };
+  explicit MeshWatch(Parts parts);
+  void suspect(std::uint32_t row, bool is_suspect) noexcept;
   void look_at(std::uint32_t cluster, const Seen& seen) noexcept;
   void publish_cluster(std::uint32_t cluster, const Seen& seen) const noexcept;
   void publish_sector(std::uint32_t sector, const Seen& seen) noexcept;
@@ -77,6 +109,10 @@ class MeshWatch {
   Summaries summaries_;
   OperatingModes modes_;
   FailureDetector failures_;
+  MeshBreakers breakers_;
+  std::vector<std::uint64_t> suspects_;  // by row
+  std::vector<std::uint64_t> silent_;    // those of them whose third has been counted
+  std::uint32_t suspect_count_ = 0;
   ClusterRows<Written, WrittenBytes> cluster_rows_;
   SectorRows<Written, WrittenBytes> sector_rows_;
   GlobalRows<Written, WrittenBytes> global_rows_;

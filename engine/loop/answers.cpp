@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 
+#include "engine/loop/bare.hpp"
 #include "engine/loop/state.hpp"
 
 namespace mesh::engine {
@@ -67,6 +68,7 @@ std::size_t EngineLoop::State::take_burst(StationLink& link, std::size_t limit) 
         return;
       }
     }
+    if (take_bare(*this, link, record, view.position())) return;  // changes no operation
     apply_answers(to.slot, count);
     count = 0;
     to = {};  // what is taken may change any operation
@@ -115,6 +117,9 @@ void EngineLoop::State::take_operation_answer(const sched::AnswerRecord& answer,
                        .predicted_ns = std::int64_t{to.predicted[place]} * sched::kLeadUnitNs};
   burst->rows[0] = row;
   burst->processing_us[0] = answer.processing_us;
+  const std::int64_t expires = to.operation->expires_ns;
+  if (declines && to.operation->is_outstanding(place) && (expires == 0 || expires >= now_ns))
+    gate.watch->refused(row, agents, from_ns(now_ns));
   apply_answers(to.slot, 1);
 }
 
@@ -127,6 +132,9 @@ void EngineLoop::State::apply_answers(std::uint32_t slot, std::size_t count) noe
   operation.gather->on_answers({burst->answers.data(), count}, from_ns(now_ns), burst->effects);
   learn_answers(operation, count);
   if (!was_complete && operation.is_settled()) ending.push_back(slot);
+  // Late, but it does answer. In time: judge_operation().
+  if (operation.state != OperationState::ended || gate.watch->suspects() == 0) return;
+  for (std::size_t i = 0; i < count; ++i) gate.watch->answered(burst->rows[i]);
 }
 
 // What the answers say of their agents: they have one thing less to do, and took so long.

@@ -81,8 +81,10 @@ void reserve(EngineLoop::State& state) {
   state.pending = std::make_unique<PendingPool>(entries + kPendingRuns);
   state.stations.resize(kMaxStations + 1);
   state.live.reserve(state.stations_max);
+  state.gate.trials.reserve(kTrialsMax);
   state.order.reserve(rows);
   state.self_place.resize(rows);
+  state.copied_rows.resize(rows);
   state.active.resize((std::size_t{rows} + 511) / 512 * 8);
   state.eligible.resize((rows + 511) / 512);
   state.held.resize(rows);
@@ -277,9 +279,6 @@ Result<sched::MessageId> EngineLoop::post(const MessageRequest& request, HostTim
                 .body_bytes = header.body_bytes};
   const AgentIndex index = state.registry->resolve(request.target);
   Errc refused = state.check_target(index, request.capabilities);
-  if (refused == Errc::ok)
-    refused =
-        admit_message(state, static_cast<std::uint32_t>(index), request.priority, request.source);
   if (refused == Errc::ok) {
     if (to_ns(request.arrive) > state.now_ns) {
       letter.arrive_ns = to_ns(request.arrive);
@@ -287,7 +286,7 @@ Result<sched::MessageId> EngineLoop::post(const MessageRequest& request, HostTim
     }
     const std::array<std::span<const std::byte>, 2> parts{std::as_bytes(std::span(&header, 1)),
                                                           request.body};
-    refused = state.post(letter, parts);
+    refused = state.post_new(letter, parts);
   }
   if (refused == Errc::ok) return header.id;
   return fail(refused, "send: " + std::string(to_string(refused)),

@@ -170,6 +170,9 @@ struct LoopCounters {
   std::uint64_t mode_refused = 0, mode_queued = 0;  // by the operating mode
   std::uint64_t agent_crashes = 0, impedance_spikes = 0, cascade_failures = 0;
   std::uint64_t judgements_withheld = 0;  // while the engine itself was late
+  std::uint64_t breaker_refused = 0;      // messages and targets of operations
+  std::uint64_t breaker_trials = 0;       // of them let through, to see
+  std::uint64_t breakers_opened = 0, breaker_failures = 0, crashes_taken_back = 0;
 };
 
 // What is in use now.
@@ -237,7 +240,8 @@ class EngineLoop {
   // room for the body; invalid_argument, truncated.
   Result<OperationId> open(const OperationRequest& request, HostTime now);
   // One message to one agent. Of the engine's own (source 0) the answer comes by take_answered().
-  // no_such_agent, target_full, parked_full, capability_mismatch, not_routable, truncated.
+  // no_such_agent, target_full, parked_full, capability_mismatch, not_routable, truncated; open: a
+  // breaker is, or is half-open and this is none of those that pass.
   struct MessageRequest {
     AgentId source{};
     AgentId target{};

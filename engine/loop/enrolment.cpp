@@ -18,6 +18,7 @@ void EngineLoop::State::move_in(StationLink& link, std::uint32_t row, StationId 
   }
   move_owed(row, previous, link.number);
   self_place[row] = link.next_place++;
+  copied_rows[row] = {};
   put(owners.place, row, self_place[row]);
   put(owners.departed, row, std::uint8_t{0});
   link.rows.push_back(row);

@@ -66,9 +66,7 @@ void EngineLoop::State::end_operation(std::uint32_t slot, sched::GatherEnd why) 
   operation.words->state.store_release(static_cast<std::uint64_t>(OperationState::ended) |
                                        std::uint64_t{operation.serial} << 32);
   // After the state: a successor that finds it sending ends it again, and counts each miss once.
-  operation.gather->for_each_straggler([&](std::uint32_t place) {
-    if (operation.is_sent(place)) predictor->on_unanswered(operation.row_of(place));
-  });
+  judge_operation(*this, slot);
   if (is_told) {
     tell_result(slot, false);
     return;

@@ -170,10 +170,6 @@ Errc EngineLoop::State::apply_send(StationLink& link, const sched::SendRecord& s
   const AgentIndex index = registry->resolve(target);
   if (const Errc refused = check_target(index, CapabilitySet(required)); refused != Errc::ok)
     return refused;
-  if (const Errc refused =
-          admit_message(*this, static_cast<std::uint32_t>(index), send.priority(), send.source);
-      refused != Errc::ok)
-    return refused;
   const auto marks = static_cast<std::uint8_t>((correlated ? kEntryCorrelated : 0) |
                                                (again ? kEntryRedelivered : 0));
   Letter letter{.priority = send.priority(),
@@ -187,7 +183,7 @@ Errc EngineLoop::State::apply_send(StationLink& link, const sched::SendRecord& s
     letter.due_ns = send.arrive_ns - lead_ns(static_cast<std::uint32_t>(index), header.weight());
   }
   const std::array<std::span<const std::byte>, 2> parts{std::as_bytes(std::span(&header, 1)), body};
-  return post(letter, parts);
+  return post_new(letter, parts);
 }
 
 // From the slot of an outbox to that of an inbox.
@@ -196,18 +192,14 @@ Errc EngineLoop::State::apply_bare(const sched::SendRecord& send, sched::Message
   const auto target = static_cast<AgentId>(send.target);
   const AgentIndex index = registry->resolve(target);
   if (const Errc refused = check_target(index, {}); refused != Errc::ok) return refused;
-  if (const Errc refused =
-          admit_message(*this, static_cast<std::uint32_t>(index), send.priority(), send.source);
-      refused != Errc::ok)
-    return refused;
-  return post({.priority = send.priority(),
-               .marks = static_cast<std::uint8_t>(kEntryBare | (again ? kEntryRedelivered : 0)),
-               .source = send.source,
-               .target = target,
-               .id = id,
-               .body_bytes = send.body_bytes,
-               .bare = sched::bare_words(send)},
-              {});
+  return post_new({.priority = send.priority(),
+                   .marks = static_cast<std::uint8_t>(kEntryBare | (again ? kEntryRedelivered : 0)),
+                   .source = send.source,
+                   .target = target,
+                   .id = id,
+                   .body_bytes = send.body_bytes,
+                   .bare = sched::bare_words(send)},
+                  {});
 }
 
 // A station's operation: its body stands in `scratch`, behind the handles of a list.

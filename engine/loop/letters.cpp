@@ -345,16 +345,19 @@ void EngineLoop::State::drop_entry(std::uint32_t at, Errc why) noexcept {
                                                  why == Errc::expired,
                                                  0};
   }
+  if (entry.kind == sched::RecordKind::message)
+    note_dropped(*this, at, static_cast<std::uint32_t>(index_of(entry.target)), why);
   is_over[at] = true;
   over.push_back(at);
 }
 
 void EngineLoop::State::free_entry(std::uint32_t at) noexcept {
-  const Entry entry = entries.get(at);
+  const auto [target, first_block] = entries.owed(at);
+  const std::size_t size = first_block == parked.kNone ? 0 : entries.get(at).size_bytes();
   is_over[at] = false;
-  count_over(static_cast<std::uint32_t>(index_of(entry.target)));
+  count_over(static_cast<std::uint32_t>(index_of(target)));
   entries.free(at);
-  if (entry.parked != parked.kNone) parked.release(entry.parked, entry.size_bytes());
+  if (first_block != parked.kNone) parked.release(first_block, size);
 }
 
 // After all that was made of them is visible.

@@ -4,6 +4,7 @@
 #include <bit>
 
 #include "engine/loop/state.hpp"
+#include "engine/loop/trials.hpp"
 
 namespace mesh::engine {
 namespace {
@@ -66,6 +67,16 @@ void watch_mesh(EngineLoop::State& loop, std::int64_t due_ns) noexcept {
   counters.impedance_spikes = failures.count(health::FailureClass::impedance_spike);
   counters.cascade_failures = failures.count(health::FailureClass::cascade_failure);
   counters.judgements_withheld = failures.suppressed();
+  const health::BreakerCounts& counts = gate.watch->breakers().counts();
+  counters.breakers_opened = counts.opened;
+  counters.breaker_failures = counts.failures;
+  counters.crashes_taken_back = counts.taken_back;
+  gate.refresh();
+}
+
+void adopt_breakers(EngineLoop::State& loop) noexcept {
+  loop.gate.watch->breakers().adopt(from_ns(loop.now_ns));
+  loop.gate.refresh();
 }
 
 Errc admit_message(EngineLoop::State& loop, std::uint32_t row, sched::Priority priority,
@@ -84,6 +95,7 @@ Errc admit_message(EngineLoop::State& loop, std::uint32_t row, sched::Priority p
 Errc admit_operation(EngineLoop::State& loop, const OperationRequest& request,
                      std::uint32_t eligible) noexcept {
   if (loop.gate.is_full()) return Errc::ok;
+  if (eligible == 0 && loop.gate.was_open) return Errc::open;
   const bool by_operator = request.source == AgentId{0};
   const Admission admission =
       health::admit(loop.gate.watch->mode(),
@@ -97,17 +109,22 @@ Errc admit_operation(EngineLoop::State& loop, const OperationRequest& request,
   return counted(loop, refusal_of(admission));
 }
 
-// From DEGRADED_MODERATE on operations go to healthy sectors only.
+// From DEGRADED_MODERATE on operations go to healthy sectors only. What is behind a breaker gets
+// nothing, or is tried.
 std::uint32_t drop_unroutable(EngineLoop::State& loop) noexcept {
+  loop.gate.was_open = false;
+  if (loop.gate.is_full()) return 0;
   const health::MeshWatch& watch = *loop.gate.watch;
-  if (watch.mode() < OperatingMode::degraded_moderate) return 0;
+  const bool is_moderate = watch.mode() >= OperatingMode::degraded_moderate;
   std::uint32_t dropped = 0;
   std::uint64_t* const words = loop.eligible.front().words;
   for (std::size_t word = 0; word < loop.eligible.size() * 8; ++word) {
     for (std::uint64_t bits = words[word]; bits != 0; bits &= bits - 1) {
       const auto bit = static_cast<std::uint32_t>(std::countr_zero(bits));
       const auto row = static_cast<std::uint32_t>(word * 64) + bit;
-      if (watch.is_sector_healthy(own(loop.agents.sector, row))) continue;
+      const bool is_sick = is_moderate && !watch.is_sector_healthy(own(loop.agents.sector, row));
+      if (!is_sick && try_target(loop, row)) continue;
+      loop.gate.was_open |= !is_sick;
       words[word] &= ~(std::uint64_t{1} << bit);
       ++dropped;
     }

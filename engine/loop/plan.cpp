@@ -178,6 +178,14 @@ Errc EngineLoop::State::check_request(const OperationRequest& request, Checked& 
 EngineLoop::State::Opened EngineLoop::State::open_operation(
     const OperationRequest& request, sched::MessageHeader& header,
     std::span<const std::byte> body) noexcept {
+  const Opened opened = open_admitted(request, header, body);
+  if (!gate.trials.empty()) settle_targets(*this, opened.refused == Errc::ok, opened.slot);
+  return opened;
+}
+
+EngineLoop::State::Opened EngineLoop::State::open_admitted(
+    const OperationRequest& request, sched::MessageHeader& header,
+    std::span<const std::byte> body) noexcept {
   const std::int64_t start = clock();
   const std::span<const std::byte> head = std::as_bytes(std::span(&header, 1));
   if (head.size() + body.size() > log.body_bytes_max()) return {Errc::truncated};

@@ -39,6 +39,11 @@ void EngineLoop::State::answer_letter(StationLink& link, const sched::AnswerReco
   } else {
     reply(link, question, answer, position);
   }
+  if (!known && (declined || !gate.hear(row)))
+    note_letter_end(*this, at, row,
+                    expired    ? LetterEnd::expired
+                    : declined ? LetterEnd::refused
+                               : LetterEnd::answered);
   is_over[at] = true;
   over.push_back(at);
 }

@@ -31,6 +31,7 @@
 #include "engine/loop/parked_store.hpp"
 #include "engine/loop/pending.hpp"
 #include "engine/loop/station_link.hpp"
+#include "engine/loop/trials.hpp"
 #include "engine/loop/unanswered.hpp"
 #include "engine/registry.hpp"
 #include "sched/predictor.hpp"
@@ -90,6 +91,7 @@ struct EngineLoop::State {
   std::size_t stations_max = 0;
   std::vector<std::uint32_t> order;       // rows by station: what makes a bucket's runs long
   std::vector<std::uint32_t> self_place;  // of a row in its station's self columns
+  std::vector<CopiedRow> copied_rows;     // by row
   std::vector<std::uint64_t> active;      // a bit for each attached row, padded to EligibleLine
   std::vector<std::uint16_t> held;        // messages that wait for a row's return
   std::vector<std::uint32_t> owed;        // messages to a row that are not over
@@ -162,7 +164,9 @@ struct EngineLoop::State {
   void advance_to(HostTime now) noexcept {
     now_ns = std::max(now_ns, to_ns(now));
     burst_ns = 0;
-    if (mesh_epoch_ns == 0) mesh_epoch_ns = upkeep_ns = now_ns;
+    if (mesh_epoch_ns != 0) return;
+    mesh_epoch_ns = upkeep_ns = now_ns;
+    adopt_breakers(*this);
   }
   [[nodiscard]] StationLink* link_of(StationId station) const noexcept {
     return stations[static_cast<std::size_t>(station)].get();
@@ -250,6 +254,12 @@ struct EngineLoop::State {
   void note_finished(const Operation& operation, std::size_t count) noexcept;
 
   // letters.cpp
+  // post(), where mode and breakers admit it.
+  [[nodiscard]] Errc post_new(const Letter& letter,
+                              std::span<const std::span<const std::byte>> parts) noexcept {
+    if (gate.is_full()) return post(letter, parts);
+    return post_restricted(*this, letter, parts);
+  }
   [[nodiscard]] Errc post(const Letter& letter,
                           std::span<const std::span<const std::byte>> parts) noexcept;
   void answer_letter(StationLink& link, const sched::AnswerRecord& answer,
@@ -299,6 +309,8 @@ struct EngineLoop::State {
                                       std::span<const std::byte> body) noexcept;
   [[nodiscard]] static std::string sentence_of(const Opened& opened,
                                                const OperationRequest& request);
+  [[nodiscard]] Opened open_admitted(const OperationRequest& request, sched::MessageHeader& header,
+                                     std::span<const std::byte> body) noexcept;
   struct Meant {
     std::uint32_t eligible = 0;
     sched::SkipCounts skipped;
@@ -369,6 +381,7 @@ struct EngineLoop::State {
   void upkeep(std::int64_t due_ns) noexcept;
   void warm_next() noexcept;
   void copy_self(std::uint32_t row) noexcept;
+  [[nodiscard]] bool is_as_copied(std::uint32_t row) noexcept;
   void copy_medians(std::uint32_t row, sched::RowFacts& facts) noexcept;
   void expire_names() noexcept;
 

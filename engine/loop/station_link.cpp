@@ -37,6 +37,7 @@ Status open_rings(StationLink& link, const StationMemory& memory) {
   MESH_TRY(link.sent_bodies, BodyLog::Reader::attach(sent_words, sent_header.data()));
 
   SelfColumns& self = link.self;
+  MESH_TRY(self.sequence, out.column<std::uint32_t>(memory.out, "self.sequence"));
   MESH_TRY(self.heartbeat_mesh_ms, out.column<std::uint32_t>(memory.out, "self.heartbeat_mesh_ms"));
   MESH_TRY(self.latency_ms, out.column<float>(memory.out, "self.latency_ms"));
   MESH_TRY(self.processing_ms, out.column<float>(memory.out, "self.processing_ms"));

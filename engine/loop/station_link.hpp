@@ -37,6 +37,7 @@ struct InboxMark {
 
 // What a station measured of its own agents: input.
 struct SelfColumns {
+  shm::ColumnView<HostMemory, std::uint32_t> sequence;  // odd while the row is being written
   shm::ColumnView<HostMemory, std::uint32_t> heartbeat_mesh_ms;
   shm::ColumnView<HostMemory, float> latency_ms;
   shm::ColumnView<HostMemory, float> processing_ms;

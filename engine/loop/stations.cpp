@@ -83,6 +83,7 @@ void EngineLoop::State::detach(StationLink& link, HostTime now, Departure depart
 
 void EngineLoop::State::rows_go_offline(StationId station, HostTime now, Departure departure) {
   std::vector<AgentIndex> rows(kUpkeepRowsPerTick);
+  gate.watch->breakers().begin_crash();
   for (bool more = true; more;) {
     const Registry::Detached detached = registry->detach(station, now, rows);
     for (std::size_t i = 0; i < detached.count; ++i) {
@@ -95,6 +96,7 @@ void EngineLoop::State::rows_go_offline(StationId station, HostTime now, Departu
     }
     more = detached.more;
   }
+  end_trials_of_gone(*this, departure);
   order_is_stale = true;
 }
 
@@ -318,6 +320,7 @@ Status EngineLoop::State::readopt(StationId station, const StationMemory& memory
   std::sort(by_place.begin(), by_place.end());
   for (const auto& [at, row] : by_place) {
     self_place[row] = at;
+    copied_rows[row] = {};
     link.rows.push_back(row);
     link.next_place = std::max(link.next_place, at + 1);
     set_active(row, state_of(row) != AgentState::quarantined);

@@ -224,6 +224,27 @@ class Unanswered {
             .station = static_cast<StationId>(parked >> 32 & 0xFFFF),
             .bare = {}};
   }
+  // What a reply needs of a delivered one.
+  struct Question {
+    bool is_bare = false;
+    AgentId source{};
+    std::uint64_t id_low = 0;
+  };
+  [[nodiscard]] Question question(std::uint32_t at) const noexcept {
+    const Words& words = words_[at];
+    return {is_bare(words), static_cast<AgentId>(load(words.source)), load(words.id_low)};
+  }
+  // What freeing needs of one.
+  struct Owed {
+    AgentId target{};
+    std::uint32_t parked = kNone;
+  };
+  [[nodiscard]] Owed owed(std::uint32_t at) const noexcept {
+    const Words& words = words_[at];
+    const std::uint32_t parked =
+        is_bare(words) ? kNone : static_cast<std::uint32_t>(load(words.parked) & 0xFFFF'FFFF) - 1;
+    return {static_cast<AgentId>(load(words.target)), parked};
+  }
   // Delivered as `message` to `target`; kNone.
   [[nodiscard]] std::uint32_t find(sched::MessageWord message, AgentId target) const noexcept {
     for (std::size_t probe = slot_of(message, target);; ++probe) {

@@ -96,7 +96,7 @@ void EngineLoop::State::expire_names() noexcept {
 }
 
 void EngineLoop::State::copy_self(std::uint32_t row) noexcept {
-  if (!is_active(row)) return;
+  if (!is_active(row) || is_as_copied(row)) return;
   const auto agent_class = static_cast<sched::AgentClass>(own(agents.agent_class, row));
   sched::RowFacts facts{.agent_class = agent_class,
                         .latency_ms = own(agents.latency_ms, row),
@@ -123,6 +123,26 @@ void EngineLoop::State::copy_self(std::uint32_t row) noexcept {
   }
   const double score = std::clamp(std::nearbyint(predict(row, 1).lead_ms), 0.0, 1000.0);
   put(agents.score, row, static_cast<std::uint16_t>(score));
+}
+
+// Whether nothing is new that its prediction is made of: 30,000 idle agents are looked at once a
+// second, and their sums are not done again.
+bool EngineLoop::State::is_as_copied(std::uint32_t row) noexcept {
+  const StationLink* const link = link_of_row(row);
+  if (link == nullptr || self_place[row] >= link->self.sequence.rows()) return false;
+  // SYNC row.stable acquire: the row's words that are loaded next are of this sequence, or newer;
+  // then the next turn finds another one.
+  const std::uint32_t written = link->self.sequence.word(self_place[row]).load_acquire();
+  const std::uint32_t age_ms = mesh_ms() - own(agents.heartbeat_mesh_ms, row);
+  const bool is_heard =
+      peer(link->self.heartbeat_mesh_ms, self_place[row]) == own(agents.heartbeat_mesh_ms, row);
+  const CopiedRow now{.sequence = written,
+                      .queue_depth = own(agents.queue_depth, row),
+                      .generation = predictor->generation(),
+                      .is_fresh = std::int64_t{age_ms} * kNsPerMs < sched::kHeartbeatFreshNs};
+  const bool is_same = is_heard && now == copied_rows[row] && !predictor->waits(row);
+  copied_rows[row] = now;
+  return is_same;
 }
 
 // What its station measured, clamped and shrunk toward its class.

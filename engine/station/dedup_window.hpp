@@ -38,12 +38,14 @@ class DedupWindow {
 
   void insert(const Key& key) noexcept {
     keys_[next_ % kDedupWindow] = key;
+    __builtin_prefetch(&keys_[(next_ + kAhead) % kDedupWindow], 1);  // nobody looked there lately
     if (next_ < indexed_until_) place(next_, key);
     ++next_;
   }
   [[nodiscard]] bool contains(const Key& key);
 
  private:
+  static constexpr std::uint64_t kAhead = 16;
   static constexpr std::size_t kSlots = 4 * kDedupWindow;  // at most half full between two builds
 
   [[nodiscard]] bool stands(std::uint64_t position) const noexcept {

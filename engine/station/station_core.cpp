@@ -120,69 +120,77 @@ void StationCore::take(std::size_t limit) {
   });
 }
 
-// False leaves the record in the inbox for the next burst.
+// False leaves the record in the inbox for the next burst. A delivery is made where it is given to
+// the handler from: it is four lines long.
 bool StationCore::accept(const sched::DeliveryRecord& record, std::int64_t now_ns) {
   if (sched::validate(record, kAnywhere) != sched::RecordRefusal::none) {
     ++counters_.corrupt;
     return true;
   }
-  Delivery delivery;
+  Delivery& delivery = burst_.emplace_back();  // reserved for all that a burst takes
   delivery.bare = has(record.flags, sched::RecordFlags::bare);
   delivery.received = from_ns(now_ns);
   delivery.target = record.target;
   delivery.kind = record.kind;
   delivery.word = record.message;
   delivery.sent = from_ns(record.sent_ns);
-  delivery.operation = delivery.bare ? OperationId{} : record.operation;
   delivery.redelivered = has(record.flags, sched::RecordFlags::redelivered);
   delivery.agent = place_of(record.target);
-  const auto decline = [&](std::uint64_t& counter) {
+  if (!delivery.bare) delivery.operation = record.operation;
+  const Accepted accepted = load(record, delivery);
+  if (accepted == Accepted::kWhole) return true;
+  if (accepted == Accepted::kDeclined && delivery.wants_answer())
+    answer(ticket_of(delivery), Answer::declined());
+  burst_.pop_back();
+  return accepted != Accepted::kNoRoom;
+}
+
+// Body, and what is said of it.
+StationCore::Accepted StationCore::load(const sched::DeliveryRecord& record, Delivery& delivery) {
+  const auto decline = [](std::uint64_t& counter) {
     ++counter;
-    if (delivery.wants_answer()) answer(ticket_of(delivery), Answer::declined());
-    return true;
+    return Accepted::kDeclined;
   };
   if (delivery.agent == kNoPlace) return decline(counters_.not_ours);
   std::size_t offset = 0;
   switch (load_body(record, offset)) {
     case BodyFound::kNoRoom:
-      return false;
+      return Accepted::kNoRoom;
     case BodyFound::kLost:
       return decline(counters_.bodies_lost);
     case BodyFound::kFound:
       break;
   }
-  sched::MessageHeader header;  // of a bare one there is none
-  if (!delivery.bare) {
+  delivery.confidence = sched::confidence_of(record.confidence);
+  std::int64_t expires_ns = 0;
+  if (delivery.bare) {
+    delivery.body = {arena_.data() + offset, record.body_bytes};
+    delivery.id = {0, static_cast<std::uint64_t>(record.message)};
+    delivery.source = sched::bare_source(record);
+    if (delivery.kind == sched::RecordKind::reply) name_question(delivery);
+  } else {
+    sched::MessageHeader header;
     std::memcpy(&header, arena_.data() + offset, sizeof header);
     if (header.body_bytes != record.body_bytes) return decline(counters_.bodies_lost);
-    offset += sizeof header;
+    delivery.body = {arena_.data() + offset + sizeof header, record.body_bytes};
+    describe(record, header, delivery);
+    expires_ns = header.expires_ns;
   }
-  delivery.body = {arena_.data() + offset, record.body_bytes};
-  describe(record, header, delivery);
-  if (delivery.bare && delivery.kind == sched::RecordKind::reply) name_question(delivery);
   const DedupWindow::Key key = DedupWindow::key_of(delivery.id, delivery.target);
   if (delivery.redelivered && window_.contains(key)) {
     ++counters_.duplicates;
     if (delivery.wants_answer() && delivery.operation == OperationId{})
       answer_known(ticket_of(delivery));
-    return true;
+    return Accepted::kKnown;
   }
   window_.insert(key);
-  if (!delivery.bare && header.expires_ns != 0 && header.expires_ns < now_ns)
-    return decline(counters_.expired);
-  burst_.push_back(delivery);
-  return true;
+  if (expires_ns != 0 && expires_ns < to_ns(delivery.received)) return decline(counters_.expired);
+  return Accepted::kWhole;
 }
 
-// What record and header say, the body apart. Of a bare one the header is not looked at.
+// What record and header say, the body apart.
 void StationCore::describe(const sched::DeliveryRecord& record, const sched::MessageHeader& header,
                            Delivery& delivery) noexcept {
-  delivery.confidence = sched::confidence_of(record.confidence);
-  if (delivery.bare) {
-    delivery.id = {0, static_cast<std::uint64_t>(record.message)};
-    delivery.source = sched::bare_source(record);
-    return;
-  }
   delivery.id = header.id;
   delivery.causation = header.causation;
   delivery.correlation = header.correlation;

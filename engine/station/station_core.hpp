@@ -145,6 +145,7 @@ class StationCore {
     float latency_ms = 0;
     float processing_ms = 0;
   };
+  enum class Accepted : std::uint8_t { kWhole, kKnown, kDeclined, kNoRoom };
   enum class BodyFound : std::uint8_t { kFound, kNoRoom, kLost };
 
   explicit StationCore(const CoreOptions& options);
@@ -153,6 +154,7 @@ class StationCore {
   // Into burst_ and arena_, up to `limit`.
   void take(std::size_t limit);
   bool accept(const sched::DeliveryRecord& record, std::int64_t now_ns);
+  Accepted load(const sched::DeliveryRecord& record, Delivery& delivery);
   BodyFound load_body(const sched::DeliveryRecord& record, std::size_t& offset);
   static void describe(const sched::DeliveryRecord& record, const sched::MessageHeader& header,
                        Delivery& delivery) noexcept;

@@ -74,7 +74,8 @@ Result<TableView> TableView::over(const MeshSize& size, std::span<const std::byt
   MESH_TRY(const shm::Layout layout, table_layout(size));
   TableView view;
   MESH_CHECK_OK(bind_one(layout, table, "clock", view.clock));
-  MESH_TRY(view.breakers, layout.array<BodyWord>(table, "breakers"));
+  MESH_TRY(view.breakers, layout.array<BodyWord>(table, "breaker.word"));
+  MESH_TRY(view.open_until_ns, layout.array<ShmWord<std::int64_t>>(table, "breaker.open_until_ns"));
   const shm::Region* const sectors = layout.find("sector.sequence");
   view.sectors = sectors == nullptr ? 0 : sectors->count;
   MESH_TRY(view.id, layout.column<AgentId>(table, "agent.id"));

@@ -78,13 +78,16 @@ struct EngineSide {
                                  std::span<const std::byte> out);
 };
 
-// Numbers of a breaker word.
-enum class BreakerState : std::uint64_t { closed = 0, open = 1, half_open = 2 };
+// What the low bits of a breaker's word say: nothing is sent there. Half-open the engine chooses.
+inline constexpr std::uint64_t kBreakerStateMask = 7;
+inline constexpr std::uint64_t kBreakerOpen = 1;
+inline constexpr std::uint64_t kBreakerForcedOpen = 3;
 
 // What a station looks at before it sends.
 struct TableView {
   const sched::ClockWords* clock = nullptr;
   std::span<const BodyWord> breakers;  // the mesh, then its sectors, then its clusters
+  std::span<const ShmWord<std::int64_t>> open_until_ns;  // of the same: then a probe may pass
   std::uint64_t sectors = 0;
   shm::ColumnView<HostMemory, AgentId> id;
   shm::ColumnView<HostMemory, std::uint32_t> sector;

@@ -226,14 +226,18 @@ SendStatus StationCore::stage_send(const sched::SendRecord& record, bool has_bod
   return SendStatus::sent;
 }
 
-// The mesh's breaker, its sector's and its cluster's: any that is open.
+// The mesh's breaker, its sector's and its cluster's: any that is open. From open_until on one of
+// the messages is the probe: which one, the engine says.
 bool StationCore::is_open(AgentId target) const noexcept {
   const TableView& table = options_.table;
   const auto row = static_cast<std::size_t>(index_of(target));
   const auto open = [&](std::uint64_t index) {
-    return index < table.breakers.size() &&
-           // relaxed: a word that stands alone.
-           table.breakers[index].load_relaxed() == static_cast<std::uint64_t>(BreakerState::open);
+    if (index >= table.breakers.size()) return false;
+    // relaxed: a word that stands alone.
+    const std::uint64_t state = table.breakers[index].load_relaxed() & kBreakerStateMask;
+    if (state != kBreakerOpen) return state == kBreakerForcedOpen;
+    // relaxed: the word before or after it: the engine refuses what comes too early.
+    return now_ns() < table.open_until_ns[index].load_relaxed();
   };
   // relaxed: a breaker of the place where the target was a moment ago is as good.
   const std::uint64_t sector = table.sector.load_relaxed(row);

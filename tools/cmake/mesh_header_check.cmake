@@ -1,16 +1,16 @@
-# mesh_header_check(ROOT dir BOXES shm queues ... USES libraries): an object library of one file a header, which
+# mesh_header_check(ROOT dir BOXES shm queues ... [PRECOMPILED tools ...] USES libraries): an object library of one file a header, which
 # includes that header alone and twice: what needs an include before it, or lacks its guard, does not compile.
 # Part of `all`, so that `./dev test` fails on it; the objects hold no code. A header whose own source (a.cpp beside
-# a.hpp) includes it before everything else is proved by that source, and has no file here: boxes are compiled without
-# a precompiled header. Its guard is tidy.py's (rule pragma-once).
+# a.hpp) includes it before everything else is proved by that source, and has no file here, but in a box that is
+# compiled with a precompiled header. Its guard is tidy.py's (rule pragma-once).
 function(mesh_header_check)
-  cmake_parse_arguments(CHECK "" "ROOT" "BOXES;USES" ${ARGN})
+  cmake_parse_arguments(CHECK "" "ROOT" "BOXES;PRECOMPILED;USES" ${ARGN})
   set(sources "")
-  foreach(box IN LISTS CHECK_BOXES)
+  foreach(box IN LISTS CHECK_BOXES CHECK_PRECOMPILED)
     file(GLOB_RECURSE headers CONFIGURE_DEPENDS RELATIVE "${CHECK_ROOT}" "${CHECK_ROOT}/${box}/*.hpp")
     foreach(header IN LISTS headers)
       mesh_included_first_by_its_source(proved "${CHECK_ROOT}" "${header}")
-      if(proved)
+      if(proved AND NOT box IN_LIST CHECK_PRECOMPILED)
         continue()
       endif()
       set(source "${CMAKE_BINARY_DIR}/header_check/${header}.cpp")

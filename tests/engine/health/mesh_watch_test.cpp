@@ -260,7 +260,8 @@ TEST(HealthView, RoutesInAClusterOrSaysThatNobodyIsCapable) {
 TEST(HealthView, NobodyBehindAnOpenBreakerIsRoutable) {
   Watched mesh(1);
   const shm::Layout layout = must(table_layout(mesh.size));
-  const auto breakers = must(layout.array<ShmWord<std::uint64_t>>(mesh.table.span(), "breakers"));
+  const auto breakers =
+      must(layout.array<ShmWord<std::uint64_t>>(mesh.table.span(), "breaker.word"));
   const HealthView view = mesh.view();
   EXPECT_TRUE(view.is_routable(AgentIndex{0}));
   EXPECT_FALSE(view.is_routable(AgentIndex{10}));  // no such row

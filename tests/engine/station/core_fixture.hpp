@@ -52,8 +52,12 @@ class CoreFixture : public ::testing::Test {
     inbox_full_ = engine::table_layout(kSize)
                       ->array<ShmWord<std::uint8_t>>(table_.bytes(), "inbox_full")
                       .value();
-    breakers_ =
-        engine::table_layout(kSize)->array<engine::BodyWord>(table_.bytes(), "breakers").value();
+    breakers_ = engine::table_layout(kSize)
+                    ->array<engine::BodyWord>(table_.bytes(), "breaker.word")
+                    .value();
+    open_until_ = engine::table_layout(kSize)
+                      ->array<ShmWord<std::int64_t>>(table_.bytes(), "breaker.open_until_ns")
+                      .value();
     side_ = engine::EngineSide::over(kAgents, in_.bytes(), out_.bytes()).value();
     inbox_ = engine::Ring::Writer::take_over(side_.inbox, side_.inbox_reader).value();
     outbox_ = engine::Ring::Reader::attach(side_.outbox, side_.outbox_reader).value();
@@ -153,6 +157,7 @@ class CoreFixture : public ::testing::Test {
   ZeroedPages table_, payload_, in_, out_;
   shm::Column<HostMemory, AgentId> ids_;
   std::span<engine::BodyWord> breakers_;
+  std::span<ShmWord<std::int64_t>> open_until_;
   shm::Column<HostMemory, StationId> stations_;
   std::span<ShmWord<std::uint8_t>> inbox_full_;
   engine::EngineSide side_;

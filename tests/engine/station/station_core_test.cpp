@@ -87,7 +87,12 @@ TEST_F(StationCore, RefusesToSendWhatTheTableShowsToBeInVain) {
   options.target = AgentId{};
   EXPECT_EQ(core_->send(options, {}), SendStatus::no_such_agent);
   options.target = stranger();
-  breakers_[0].store_relaxed(1);
+  breakers_[0].store_relaxed(1 | 5 << 3);  // open, epoch 5
+  open_until_[0].store_relaxed(now_ns_ + 1);
+  EXPECT_EQ(core_->send(options, {}), SendStatus::open);
+  open_until_[0].store_relaxed(now_ns_);  // one is the probe: the engine chooses it
+  EXPECT_EQ(core_->send(options, {}), SendStatus::sent);
+  breakers_[0].store_relaxed(3);  // forced open: until an operator says otherwise
   EXPECT_EQ(core_->send(options, {}), SendStatus::open);
   breakers_[0].store_relaxed(2);
   EXPECT_EQ(core_->send(options, {}), SendStatus::sent);
@@ -100,7 +105,7 @@ TEST_F(StationCore, RefusesToSendWhatTheTableShowsToBeInVain) {
   EXPECT_EQ(core_->send(options, bytes_of("seventeen bytes..")), SendStatus::too_long);
   options.bare = false;
   EXPECT_EQ(core_->send(options, std::vector<std::byte>(1U << 20)), SendStatus::too_long);
-  EXPECT_EQ(core_->counters().send_refused, 7U);
+  EXPECT_EQ(core_->counters().send_refused, 8U);
 }
 
 TEST_F(StationCore, RefusesMoreAgentsThanWereDeclared) {

@@ -1,0 +1,383 @@
+// The mesh's own breakers in a running loop, on virtual time: mesh.md part 12.
+#include "engine/health/mesh_breakers.hpp"
+
+#include "tests/engine/health/breakers_fixture.hpp"
+
+namespace mesh::engine::health {
+namespace {
+
+using coordination::BreakerState;
+using testing::BreakerMesh;
+using testing::kMs;
+using testing::kOfCluster;
+using testing::must;
+using With = BreakerMesh::With;
+
+TEST(MeshBreakers, OpensAClusterAtItsSixthFailureAndLeavesTheOthersAlone) {
+  BreakerMesh mesh(2);
+  mesh.fail(1, 5);
+  EXPECT_EQ(mesh.cluster_state(1), BreakerState::closed);
+  EXPECT_TRUE(mesh.is_routable(1));
+  EXPECT_EQ(mesh.loop->counters().breaker_failures, 5U);
+  mesh.fail(1, 1);
+  EXPECT_EQ(mesh.cluster_state(1), BreakerState::open);
+  EXPECT_FALSE(mesh.is_routable(1));
+  EXPECT_EQ(mesh.post(1), Errc::open);
+  EXPECT_EQ(mesh.loop->counters().breaker_refused, 1U);
+  EXPECT_EQ(mesh.loop->counters().breakers_opened, 1U);
+  EXPECT_EQ(mesh.state(mesh.sector_place(1)), BreakerState::closed);
+  EXPECT_TRUE(mesh.is_routable(2));
+  EXPECT_EQ(mesh.post(2), Errc::ok);
+  EXPECT_TRUE(mesh.loop->verify());
+}
+
+TEST(MeshBreakers, FailuresLeaveTheWindow) {
+  BreakerMesh mesh(1);
+  mesh.fail(1, 5);
+  mesh.run(700 * kMs, kMs);
+  mesh.fail(1, 5);
+  EXPECT_EQ(mesh.cluster_state(1), BreakerState::closed);
+  EXPECT_EQ(mesh.loop->counters().breaker_failures, 10U);
+}
+
+TEST(MeshBreakers, AStationsMessageToAnOpenClusterIsReportedAsOpen) {
+  BreakerMesh mesh(2);
+  mesh.fail(1, 6);
+  mesh.station(2).send_bare(mesh.agent(2, 0), mesh.agent(1, 0), {}, mesh.now_ns);
+  mesh.run(3 * kMs, kMs);
+  const auto got = mesh.station(2).poll();
+  ASSERT_EQ(got.size(), 1U);
+  ASSERT_EQ(got[0].kind, sched::RecordKind::report);
+  const sched::BareBody body = sched::bare_body(got[0]);
+  sched::ReportBody report{};
+  std::memcpy(&report, body.bytes, sizeof report);
+  EXPECT_EQ(report.code, static_cast<std::int64_t>(Errc::open));
+}
+
+TEST(MeshBreakers, AConflictIsNoFailure) {
+  BreakerMesh mesh(1);
+  for (std::size_t at = 0; at < 20; ++at) EXPECT_EQ(mesh.post(1, at), Errc::ok);
+  mesh.tick(kMs);
+  EXPECT_EQ(mesh.answer(1, With::conflict), 20U);
+  mesh.settle();
+  EXPECT_EQ(mesh.loop->counters().breaker_failures, 0U);
+  EXPECT_EQ(mesh.cluster_state(1), BreakerState::closed);
+}
+
+TEST(MeshBreakers, TheThirdUnansweredInARowIsAFailureOneStragglerIsNot) {
+  BreakerMesh mesh(1);
+  const auto silent_operation = [&](With with) {
+    ASSERT_EQ(mesh.scatter(), Errc::ok);
+    mesh.run(3 * kMs, kMs);
+    ASSERT_EQ(mesh.answer(1, with), kOfCluster);
+    mesh.run(20 * kMs, kMs);
+  };
+  silent_operation(With::silence);
+  silent_operation(With::silence);
+  silent_operation(With::ready);  // the row is broken
+  silent_operation(With::silence);
+  silent_operation(With::silence);
+  EXPECT_EQ(mesh.loop->counters().breaker_failures, 0U);
+  silent_operation(With::silence);
+  EXPECT_EQ(mesh.loop->counters().breaker_failures, kOfCluster);
+  EXPECT_EQ(mesh.cluster_state(1), BreakerState::open);
+}
+
+TEST(MeshBreakers, OneAgentThatIsSilentDoesNotOpenItsCluster) {
+  BreakerMesh mesh(1);
+  for (int i = 0; i < 30; ++i) {
+    ASSERT_EQ(mesh.scatter(), Errc::ok);
+    mesh.run(2 * kMs, kMs);
+    for (const auto& delivery : mesh.station(1).poll())
+      if (delivery.target != mesh.agent(1, 7))
+        mesh.station(1).answer(delivery, sched::TrinaryState::ready, mesh.now_ns);
+    mesh.run(8 * kMs, kMs);
+  }
+  mesh.settle();
+  EXPECT_EQ(mesh.loop->counters().breaker_failures, 1U) << "its third in a row";
+  EXPECT_TRUE(mesh.is_routable(1));
+}
+
+TEST(MeshBreakers, AnAnsweredDirectMessageAndALateAnswerBreakTheRow) {
+  BreakerMesh mesh(1);
+  const auto silence = [&] {
+    must(mesh.loop->open({.timeout = Nanos{5 * kMs}, .at_once = true}, from_ns(mesh.now_ns)));
+    mesh.run(20 * kMs, kMs);
+  };
+  silence();
+  silence();
+  EXPECT_EQ(mesh.answer(1, With::ready), 2U * kOfCluster);  // late, both times
+  mesh.run(5 * kMs, kMs);
+  silence();
+  silence();
+  mesh.answer(1, With::silence);
+  for (std::size_t at = 0; at < kOfCluster; ++at) {
+    if (at % 2 == 0)
+      EXPECT_EQ(mesh.post(1, at), Errc::ok);
+    else  // bare, the short way
+      EXPECT_TRUE(mesh.station(1).send_bare(mesh.agent(1, 0), mesh.agent(1, at), {}, mesh.now_ns));
+  }
+  mesh.tick(kMs);
+  EXPECT_EQ(mesh.answer(1, With::ready), kOfCluster);
+  mesh.run(5 * kMs, kMs);
+  silence();
+  EXPECT_EQ(mesh.loop->counters().breaker_failures, 0U);
+}
+
+TEST(MeshBreakers, ALeaveIsNoFailure) {
+  BreakerMesh mesh(1);
+  for (int time = 0; time < 10; ++time) {
+    mesh.lose(1, Departure::left);
+    mesh.settle();
+    mesh.come(1);
+    mesh.settle();
+  }
+  EXPECT_EQ(mesh.loop->counters().breaker_failures, 0U);
+  EXPECT_EQ(mesh.loop->counters().crashes_taken_back, 0U);
+  EXPECT_TRUE(mesh.is_routable(1));
+}
+
+// A process that hosts a whole cluster is one crash; who waits for it is not refused.
+TEST(MeshBreakers, AProcessThatDiesIsOneCrashOfItsCluster) {
+  BreakerMesh mesh(2);
+  mesh.lose(1);
+  mesh.run(100 * kMs, kMs);
+  EXPECT_EQ(mesh.loop->counters().agent_crashes, kOfCluster);
+  EXPECT_EQ(mesh.loop->counters().breaker_failures, 1U);
+  EXPECT_EQ(mesh.cluster_state(1), BreakerState::closed);
+  EXPECT_EQ(mesh.post(1), Errc::ok);  // held for its return
+}
+
+// Recovery of part 14: what is whole again within crash_grace has not failed.
+TEST(MeshBreakers, AClusterThatIsWholeAgainAtOnceIsRoutableAtOnce) {
+  BreakerMesh mesh(1);
+  mesh.lose(1);
+  mesh.run(10 * kMs, kMs);
+  mesh.come(1);
+  mesh.settle();
+  EXPECT_EQ(mesh.loop->counters().crashes_taken_back, 1U);
+  EXPECT_EQ(mesh.loop->counters().breaker_failures, 0U);
+  EXPECT_TRUE(mesh.is_routable(1));
+  EXPECT_EQ(mesh.post(1), Errc::ok);
+}
+
+TEST(MeshBreakers, WhoCrashesAgainAndAgainIsFailing) {
+  BreakerMesh mesh(1);
+  for (int crash = 0; crash < 7; ++crash) {
+    mesh.lose(1);
+    mesh.run(5 * kMs, kMs);
+    mesh.come(1);
+    mesh.settle();
+    EXPECT_EQ(mesh.cluster_state(1), crash < 6 ? BreakerState::closed : BreakerState::open);
+  }
+  EXPECT_EQ(mesh.loop->counters().crashes_taken_back, 1U);
+  EXPECT_EQ(mesh.loop->counters().breaker_failures, 6U);
+}
+
+TEST(MeshBreakers, ProbesAfterOpenThenPassesOneInTenThenCloses) {
+  BreakerMesh mesh(1);
+  mesh.fail(1, 6);
+  const std::int64_t until_ns = mesh.breaker(mesh.cluster_place(1)).open_until_ns;
+  while (mesh.now_ns + kMs < until_ns) mesh.tick(kMs);
+  EXPECT_EQ(mesh.post(1), Errc::open);
+  mesh.tick(until_ns - mesh.now_ns);
+  EXPECT_EQ(mesh.post(1), Errc::ok);
+  EXPECT_EQ(mesh.post(1), Errc::open) << "one probe";
+  EXPECT_EQ(mesh.loop->counters().breaker_trials, 1U);
+  mesh.tick(kMs);
+  EXPECT_EQ(mesh.answer(1, With::ready), 1U);
+  mesh.tick(kMs);
+  EXPECT_EQ(mesh.cluster_state(1), BreakerState::half_open);
+  EXPECT_TRUE(mesh.is_routable(1)) << "the engine chooses";
+  std::vector<int> passed;
+  for (int i = 0; i < 20; ++i)
+    if (mesh.post(1) == Errc::ok) passed.push_back(i);
+  EXPECT_EQ(passed, (std::vector{0, 10}));
+  mesh.tick(kMs);
+  mesh.answer(1, With::ready);
+  mesh.run(620 * kMs, kMs);
+  EXPECT_EQ(mesh.cluster_state(1), BreakerState::closed);
+  for (int i = 0; i < 20; ++i) EXPECT_EQ(mesh.post(1), Errc::ok);
+  EXPECT_EQ(mesh.loop->counters().breaker_trials, 3U);
+}
+
+TEST(MeshBreakers, HalfOpenWithAFailureAmongWhatPassedOpensAgainFor30Seconds) {
+  BreakerMesh mesh(1);
+  mesh.fail(1, 6);
+  mesh.run(300 * kMs, kMs);
+  ASSERT_EQ(mesh.post(1), Errc::ok);
+  mesh.tick(kMs);
+  mesh.answer(1, With::ready);
+  mesh.tick(kMs);
+  ASSERT_EQ(mesh.cluster_state(1), BreakerState::half_open);
+  ASSERT_EQ(mesh.post(1), Errc::ok);
+  mesh.tick(kMs);
+  mesh.answer(1, With::refusal);
+  mesh.run(620 * kMs, kMs);
+  EXPECT_EQ(mesh.cluster_state(1), BreakerState::open);
+  const std::int64_t left_ns = mesh.breaker(mesh.cluster_place(1)).open_until_ns - mesh.now_ns;
+  EXPECT_GT(left_ns, 270 * kMs);
+  EXPECT_LE(left_ns, 300 * kMs);
+}
+
+TEST(MeshBreakers, HalfOpenWhereNothingPassedCloses) {
+  BreakerMesh mesh(1);
+  mesh.fail(1, 6);
+  mesh.run(300 * kMs, kMs);
+  ASSERT_EQ(mesh.post(1), Errc::ok);
+  mesh.tick(kMs);
+  mesh.answer(1, With::ready);
+  mesh.run(620 * kMs, kMs);
+  EXPECT_EQ(mesh.cluster_state(1), BreakerState::closed);
+}
+
+TEST(MeshBreakers, AFailedProbeIsRepeatedAfter60Seconds) {
+  BreakerMesh mesh(1);
+  mesh.fail(1, 6);
+  mesh.run(300 * kMs, kMs);
+  ASSERT_EQ(mesh.post(1), Errc::ok);
+  mesh.tick(kMs);
+  mesh.answer(1, With::refusal);
+  mesh.tick(kMs);
+  const std::int64_t failed_ns = mesh.now_ns;
+  EXPECT_EQ(mesh.breaker(mesh.cluster_place(1)).open_until_ns, failed_ns + 600 * kMs);
+  mesh.tick(599 * kMs);
+  EXPECT_EQ(mesh.post(1), Errc::open);
+  mesh.tick(kMs);
+  EXPECT_EQ(mesh.post(1), Errc::ok);
+}
+
+TEST(MeshBreakers, AProbeWhoseStationDiesHasFailed) {
+  BreakerMesh mesh(1);
+  mesh.fail(1, 6);
+  mesh.run(300 * kMs, kMs);
+  ASSERT_EQ(mesh.post(1), Errc::ok);
+  mesh.tick(kMs);
+  mesh.lose(1);
+  EXPECT_EQ(mesh.breaker(mesh.cluster_place(1)).open_until_ns, mesh.now_ns + 600 * kMs);
+  mesh.come(1);
+  mesh.run(10 * kMs, kMs);
+  EXPECT_EQ(mesh.post(1), Errc::open);
+}
+
+TEST(MeshBreakers, WhoIsAwayIsNoProbe) {
+  BreakerMesh mesh(1);
+  mesh.fail(1, 6);
+  mesh.lose(1);
+  mesh.run(310 * kMs, kMs);
+  EXPECT_EQ(mesh.post(1), Errc::open);
+  EXPECT_EQ(mesh.loop->counters().breaker_trials, 0U);
+  mesh.come(1);
+  EXPECT_EQ(mesh.post(1), Errc::ok);
+}
+
+// Where only operations are sent, one of their targets is the probe.
+TEST(MeshBreakers, AnOperationSkipsAnOpenClusterAndProbesItWithOneTarget) {
+  BreakerMesh mesh(2);
+  mesh.fail(1, 6);
+  EXPECT_EQ(mesh.scatter(), Errc::ok);
+  EXPECT_EQ(mesh.scatter(1), Errc::open) << "nobody is left";
+  mesh.run(3 * kMs, kMs);
+  EXPECT_EQ(mesh.answer(1, With::ready), 0U);
+  EXPECT_EQ(mesh.answer(2, With::ready), kOfCluster);
+  mesh.run(10 * kMs, kMs);
+  const auto first = mesh.loop->take_finished();
+  ASSERT_TRUE(first.has_value());
+  EXPECT_EQ(first->result.counts.skipped.not_routable, kOfCluster);
+  mesh.run(300 * kMs, kMs);
+  EXPECT_EQ(mesh.scatter(), Errc::ok);
+  mesh.run(3 * kMs, kMs);
+  EXPECT_EQ(mesh.answer(1, With::ready), 1U);
+  mesh.run(20 * kMs, kMs);
+  EXPECT_EQ(mesh.cluster_state(1), BreakerState::half_open);
+  EXPECT_EQ(mesh.scatter(), Errc::ok);
+  mesh.run(3 * kMs, kMs);
+  EXPECT_EQ(mesh.answer(1, With::ready), 3U) << "one in ten of 30";
+  EXPECT_TRUE(mesh.loop->verify());
+}
+
+TEST(MeshBreakers, AProbeThatAnOperationDoesNotGetAnsweredHasFailed) {
+  BreakerMesh mesh(1);
+  mesh.fail(1, 6);
+  mesh.run(300 * kMs, kMs);
+  ASSERT_EQ(mesh.scatter(1), Errc::ok);
+  mesh.run(20 * kMs, kMs);
+  EXPECT_EQ(mesh.cluster_state(1), BreakerState::open);
+  EXPECT_GT(mesh.breaker(mesh.cluster_place(1)).open_until_ns, mesh.now_ns + 500 * kMs);
+}
+
+TEST(MeshBreakers, OpensASectorAtItsFiftyFirstFailureAndProbesItsHealthiestCluster) {
+  LoopOptions options = BreakerMesh::hundredth();
+  options.watch.breakers.cluster_failures_max = 100;  // sectors alone
+  BreakerMesh mesh(4, options);                       // 1 and 3 stand in one, 2 and 4 in the other
+  ASSERT_EQ(mesh.sector_place(1), mesh.sector_place(3));
+  ASSERT_NE(mesh.sector_place(1), mesh.sector_place(2));
+  mesh.fail(1, 25);
+  mesh.fail(3, 25);
+  EXPECT_EQ(mesh.state(mesh.sector_place(1)), BreakerState::closed);
+  mesh.fail(3, 1);
+  EXPECT_EQ(mesh.state(mesh.sector_place(1)), BreakerState::open);
+  EXPECT_FALSE(mesh.is_routable(1));
+  EXPECT_FALSE(mesh.is_routable(3));
+  EXPECT_TRUE(mesh.is_routable(2));
+  mesh.run(300 * kMs, kMs);
+  const std::uint32_t of_1 = mesh.view().cluster(mesh.column("agent.cluster", 1))->summary.mean;
+  const std::uint32_t of_3 = mesh.view().cluster(mesh.column("agent.cluster", 3))->summary.mean;
+  const bool first = of_1 / kMeanUnit <= of_3 / kMeanUnit &&
+                     mesh.column("agent.cluster", 1) < mesh.column("agent.cluster", 3);
+  const std::uint16_t healthier = first ? 1 : 3;
+  const std::uint16_t other = first ? 3 : 1;
+  EXPECT_EQ(mesh.post(other), Errc::open);
+  EXPECT_EQ(mesh.post(healthier), Errc::ok);
+  mesh.tick(kMs);
+  mesh.answer(healthier, With::ready);
+  mesh.tick(kMs);
+  EXPECT_EQ(mesh.state(mesh.sector_place(1)), BreakerState::half_open);
+}
+
+TEST(MeshBreakers, OpensTheMeshWhenMoreSectorsAreOpenThanMayBe) {
+  LoopOptions options = BreakerMesh::hundredth();
+  options.watch.breakers.open_sectors_max = 1;
+  options.watch.breakers.sector_failures_max = 5;
+  options.watch.breakers.cluster_failures_max = 100;
+  BreakerMesh mesh(4, options);
+  mesh.fail(1, 6);
+  EXPECT_EQ(mesh.state(0), BreakerState::closed);
+  mesh.fail(2, 6);
+  EXPECT_EQ(mesh.state(0), BreakerState::open);
+  EXPECT_EQ(mesh.post(3), Errc::open);
+  EXPECT_EQ(mesh.scatter(), Errc::open);
+  EXPECT_FALSE(mesh.is_routable(4));
+  mesh.run(330 * kMs, kMs);
+  int passed = 0;
+  for (std::uint16_t number = 1; number <= 4; ++number)
+    passed += mesh.post(number) == Errc::ok ? 1 : 0;
+  EXPECT_EQ(passed, 1) << "the healthiest cluster";
+  mesh.tick(kMs);
+  for (std::uint16_t number = 1; number <= 4; ++number) mesh.answer(number, With::ready);
+  mesh.tick(kMs);
+  EXPECT_EQ(mesh.state(0), BreakerState::half_open);
+  EXPECT_TRUE(mesh.loop->verify());
+}
+
+// CASCADE_FAILURE: failures double over three windows: the sector opens at once, below its count.
+TEST(MeshBreakers, ACascadeOpensItsSector) {
+  LoopOptions options = BreakerMesh::hundredth();
+  options.watch.breakers.cluster_failures_max = 100;
+  BreakerMesh mesh(2, options);
+  while (mesh.loop->counters().cascade_failures == 0 && mesh.now_ns < mesh.kStartNs + 100 * kMs)
+    mesh.tick(kMs);
+  for (const std::size_t failures : {2U, 4U, 8U}) {
+    mesh.fail(1, failures);
+    mesh.run(100 * kMs - 13 * kMs, kMs);
+  }
+  mesh.run(100 * kMs, kMs);
+  EXPECT_EQ(mesh.loop->counters().cascade_failures, 1U);
+  EXPECT_EQ(mesh.state(mesh.sector_place(1)), BreakerState::open);
+  EXPECT_EQ(mesh.state(mesh.sector_place(2)), BreakerState::closed);
+  EXPECT_EQ(mesh.cluster_state(1), BreakerState::closed);
+  EXPECT_EQ(mesh.post(1), Errc::open);
+}
+
+}  // namespace
+}  // namespace mesh::engine::health
