@@ -74,6 +74,17 @@ class ChunkStore {
     }
     return bytes;
   }
+  // The first bytes of it, as many as `into` takes and it has; how many that were.
+  std::size_t copy_head(const Bytes& stored, std::span<std::byte> into) const noexcept {
+    const std::size_t wanted = std::min<std::size_t>(into.size(), stored.size_bytes);
+    std::size_t done = 0;
+    for (std::uint32_t index = stored.first; done < wanted; index = chunks_[index].next) {
+      const std::size_t size = std::min(wanted - done, kChunkBytes);
+      std::memcpy(into.data() + done, chunks_[index].bytes.data(), size);
+      done += size;
+    }
+    return done;
+  }
   [[nodiscard]] std::size_t free_count() const noexcept { return free_count_; }
   [[nodiscard]] std::size_t chunk_count() const noexcept { return chunks_.size(); }
   [[nodiscard]] static constexpr std::size_t chunks_for(std::size_t size_bytes) noexcept {

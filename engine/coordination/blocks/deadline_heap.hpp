@@ -47,6 +47,10 @@ class DeadlineHeap {
   [[nodiscard]] std::int64_t next_ns() const noexcept {
     return heap_.empty() ? INT64_MAX : heap_.front().at_ns;
   }
+  // Of one slot; 0 where it has none.
+  [[nodiscard]] std::int64_t at_ns(std::uint32_t slot) const noexcept {
+    return has(slot) ? heap_[place_[slot]].at_ns : 0;
+  }
   [[nodiscard]] bool has(std::uint32_t slot) const noexcept { return place_[slot] != kNowhere; }
   [[nodiscard]] std::size_t count() const noexcept { return heap_.size(); }
 

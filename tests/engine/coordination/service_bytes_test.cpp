@@ -9,6 +9,7 @@
 #include "engine/coordination/federation_router.hpp"
 #include "engine/coordination/outbox.hpp"
 #include "engine/coordination/reputation_router.hpp"
+#include "engine/coordination/service_discovery.hpp"
 #include "engine/coordination/throttle_governor.hpp"
 #include "engine/coordination/vector_clock.hpp"
 #include "tests/engine/coordination/service_kit.hpp"
@@ -231,6 +232,62 @@ TEST(ServiceBytes, OfACapabilityHealthMonitorStand) {
                    health::SetCapacity{0, 1, false}, health::Acknowledge{0, 0},
                    health::BestProvider{0}, health::RemoveProvider{0, 1}, health::BestProvider{7}}),
       622195628985888009U);
+}
+
+TEST(ServiceBytes, OfAServiceDiscoveryStand) {
+  DiscoveryConfig config;
+  config.instances_max = 8;
+  config.types_max = 2;
+  config.peers_max = 2;
+  config.changes_max = 4;
+  config.store_bytes = 8'000;
+  config.gossip_ns = ms(10);
+  config.anti_entropy_ns = ms(20);
+  config.probe_ns = config.probe_timeout_ns = ms(20);
+  const discovery::Register one{"a",
+                                "_t._x",
+                                "n",
+                                "g",
+                                "e",
+                                "1.2.3-rc.1",
+                                {"r", "z", "k"},
+                                {{"k", "v"}},
+                                3,
+                                InstanceStatus::starting,
+                                ms(9'000),
+                                4};
+  SyncMessage told;
+  told.kind = SyncKind::records;
+  told.more = true;
+  told.records = {
+      {{"b", "t.x", "", "", "", "1.0.0", {}, {}, 1, InstanceStatus::ready, 9, ms(5'000)},
+       {7, false, 2, 2},
+       ms(4'000)},
+      {{"c", "t.x", "", "", "", "", {}, {}, 1, InstanceStatus::ready, 0, Nanos{0}},
+       {1, true, 1, 2},
+       ms(900)}};
+  told.wants = {hash_of("a")};
+  SyncMessage keys;
+  keys.kind = SyncKind::keys;
+  keys.buckets = {MerkleMap::bucket_of(hash_of("a"))};
+  keys.keys = {{hash_of("d"), {1, false, 1, 2}, 5}};
+  SyncMessage digests;
+  digests.kind = SyncKind::digests;
+  digests.rows.push_back({});
+  SyncMessage root;
+  root.kind = SyncKind::root;
+  EXPECT_EQ(
+      story<ServiceDiscovery>(
+          config,
+          {discovery::AddPeer{2}, discovery::AddPeer{3}, one,
+           discovery::SetStatus{"a", InstanceStatus::ready, 4}, discovery::SetProbing{"a", true, 4},
+           discovery::Renew{"a", 4}, discovery::UpdateLoad{"a", 500'000, 4},
+           discovery::ProbeResult{"a", 1, true, ms(3)}, discovery::Hear{2, told},
+           discovery::Hear{2, keys}, discovery::Hear{3, digests}, discovery::Hear{3, root},
+           discovery::Observe{"b", 0.5, ms(7)}, discovery::SetReachable{3, false},
+           discovery::Drain{"a", 4}, discovery::StationClosed{4}, discovery::Deregister{"a", 4},
+           discovery::RemovePeer{3}, discovery::Renew{"b", 0}}),
+      9082796771151360884U);
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include "engine/coordination/federation_router.hpp"
 #include "engine/coordination/outbox.hpp"
 #include "engine/coordination/reputation_router.hpp"
+#include "engine/coordination/service_discovery.hpp"
 #include "engine/coordination/throttle_governor.hpp"
 #include "engine/coordination/vector_clock.hpp"
 #include "tests/engine/coordination/service_kit.hpp"
@@ -109,7 +110,7 @@ class EveryRoom : public ::testing::Test {};
 using Rooms =
     ::testing::Types<BackpressureController, CircuitBreaker, ExactlyOnceQueue, FederationRouter,
                      AdaptiveThrottleGovernor, Outbox, VectorClockCausality,
-                     ReputationWeightedRouter, CapabilityHealthMonitor>;
+                     ReputationWeightedRouter, CapabilityHealthMonitor, ServiceDiscovery>;
 TYPED_TEST_SUITE(EveryRoom, Rooms);
 
 TYPED_TEST(EveryRoom, RefusesInstantsThatCannotBe) {
