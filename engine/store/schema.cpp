@@ -16,6 +16,7 @@ CREATE TABLE IF NOT EXISTS records (
   detail {bytes} NOT NULL, hash {bytes} NOT NULL, UNIQUE (subject, step));
 CREATE INDEX IF NOT EXISTS records_by_time ON records (at_ns, position);
 CREATE INDEX IF NOT EXISTS records_by_agent ON records (agent, at_ns, position);
+CREATE INDEX IF NOT EXISTS records_by_agent_and_type ON records (agent, type, at_ns, position);
 CREATE INDEX IF NOT EXISTS records_by_type ON records (type, at_ns, position);
 CREATE TABLE IF NOT EXISTS chain_head (
   only_row {integer} PRIMARY KEY, position {integer} NOT NULL, hash {bytes} NOT NULL);
