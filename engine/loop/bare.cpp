@@ -20,17 +20,6 @@ constexpr std::uint16_t kind_and_flags(RecordKind kind, RecordFlags flags) noexc
 constexpr std::uint16_t kBareSend = kind_and_flags(RecordKind::send, RecordFlags::bare);
 constexpr std::uint16_t kAnswer = kind_and_flags(RecordKind::answer, RecordFlags::none);
 
-// The agent's row, if it is one of this mesh's.
-struct Known {
-  std::uint32_t row = 0;
-  bool is_known = false;
-};
-Known known(const EngineLoop::State& loop, AgentId agent) noexcept {
-  const std::span<const AgentId> handles = loop.registry->handles();
-  const auto row = static_cast<std::uint32_t>(index_of(agent));
-  return {row, row < handles.size() && handles[row] == agent && agent != AgentId{0}};
-}
-
 std::uint16_t station_of(const EngineLoop::State& loop, std::uint32_t row) noexcept {
   return loop.agents.station.values()[row];
 }
@@ -57,14 +46,16 @@ bool pass_message(EngineLoop::State& loop, const StationLink& link, const sched:
   if (send.ttl_ms != 0 || sched::validate(send, kAnywhere) != sched::RecordRefusal::none)
     return false;
   if (!loop.gate.is_full() || loop.gate.queued != 0) return false;
-  const Known source = known(loop, send.source);
-  const Known target = known(loop, static_cast<AgentId>(send.target));
-  if (!source.is_known || !target.is_known) return false;
+  const AgentIndex source = loop.registry->resolve(send.source);
+  const AgentIndex target = loop.registry->resolve(static_cast<AgentId>(send.target));
+  if (source == kNoAgent || target == kNoAgent) return false;
+  const auto row = static_cast<std::uint32_t>(target);
   // A station speaks for its own agents alone.
-  if (station_of(loop, source.row) != static_cast<std::uint16_t>(link.number)) return false;
-  if (loop.state_of(target.row) == AgentState::quarantined || loop.owes_too_much(target.row))
+  if (station_of(loop, static_cast<std::uint32_t>(source)) !=
+      static_cast<std::uint16_t>(link.number))
     return false;
-  StationLink* const inbox = open_inbox(loop, target.row, send.priority());
+  if (loop.state_of(row) == AgentState::quarantined || loop.owes_too_much(row)) return false;
+  StationLink* const inbox = open_inbox(loop, row, send.priority());
   if (inbox == nullptr || loop.entries.next_free() == loop.entries.kNone) return false;
   const sched::MessageId id = loop.id_at(send.created_ns, link.number, position);
   const auto name = static_cast<sched::MessageWord>(id.low);
@@ -82,8 +73,8 @@ bool pass_message(EngineLoop::State& loop, const StationLink& link, const sched:
                                          .place = inbox->inbox.head(),
                                          .station = inbox->number,
                                          .bare = body}));
-  loop.count_owed(target.row);
-  put(loop.agents.queue_depth, target.row, own(loop.agents.queue_depth, target.row) + 1);
+  loop.count_owed(row);
+  put(loop.agents.queue_depth, row, own(loop.agents.queue_depth, row) + 1);
   place(loop, *inbox, send.source, body,
         {.message = name,
          .target = static_cast<AgentId>(send.target),
@@ -104,20 +95,22 @@ bool pass_reply(EngineLoop::State& loop, const StationLink& link, const sched::A
   if (answer.operation != OperationId{0} || answer.body_bytes != 0 ||
       sched::validate(answer, kAnywhere) != sched::RecordRefusal::none)
     return false;
-  const Known agent = known(loop, answer.agent);
-  if (!agent.is_known || station_of(loop, agent.row) != static_cast<std::uint16_t>(link.number))
+  const AgentIndex agent = loop.registry->resolve(answer.agent);
+  const auto row = static_cast<std::uint32_t>(agent);
+  if (agent == kNoAgent || station_of(loop, row) != static_cast<std::uint16_t>(link.number))
     return false;
   const std::uint32_t at = loop.entries.find(answer.message, answer.agent);
   if (at == loop.entries.kNone || loop.is_over[at]) return false;
   const auto [is_bare, source, question] = loop.entries.question(at);
   if (!is_bare) return false;
-  const Known asker = known(loop, source);
-  if (!asker.is_known) return false;  // the engine's own, too
-  StationLink* const inbox = open_inbox(loop, asker.row, sched::Priority::high);
-  if (inbox == nullptr || !loop.gate.hear(agent.row)) return false;
+  const AgentIndex asker = loop.registry->resolve(source);
+  if (asker == kNoAgent) return false;  // the engine's own, too
+  StationLink* const inbox =
+      open_inbox(loop, static_cast<std::uint32_t>(asker), sched::Priority::high);
+  if (inbox == nullptr || !loop.gate.hear(row)) return false;
   ++loop.counters.answers;
-  if (const std::uint32_t depth = own(loop.agents.queue_depth, agent.row); depth != 0)
-    put(loop.agents.queue_depth, agent.row, depth - 1);
+  if (const std::uint32_t depth = own(loop.agents.queue_depth, row); depth != 0)
+    put(loop.agents.queue_depth, row, depth - 1);
   const sched::MessageId id = loop.id_at(answer.finished_ns, link.number, position);
   const sched::BareReplyBody body{{answer.state, answer.conflict_type, 0, answer.processing_us},
                                   question};
