@@ -224,7 +224,12 @@ Result<shm::Layout> engine_layout(const MeshSize& size) {
   builder.add(meaning(shm::region_of<std::uint32_t>("narrow.rows", narrow * targets, kScheduler),
                       "row of each target, ascending"));
   add_columns(builder, kOwnerColumns, "agent.", {size.agents, kScheduler});
+  const std::uint64_t places = sectors_of(size) * (1 + kClustersPerSector);
   return builder
+      .add(meaning(rows_of(256, "cascades", kMaxCascades, kScheduler), "cascades in flight"))
+      .add(meaning(rows_of(16, "cascade.units", kMaxCascades * places, kScheduler),
+                   "of each cascade: every sector, then every cluster: how far it is, its leader, "
+                   "counts"))
       .add(meaning(rows_of(kCacheLine, "unanswered", unanswered_entries(size.agents), kScheduler),
                    "direct messages accepted and not over: what is sent, or sent again"))
       .add(meaning(shm::region_of<ShmWord<std::uint32_t>>(

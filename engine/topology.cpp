@@ -249,6 +249,14 @@ AgentIndex Topology::promote_coordinator(std::uint32_t sector) noexcept {
   return leader;
 }
 
+void Topology::fill(const Vacancy& vacancy) noexcept {
+  if (vacancy.cluster != kNoPlace) promote_lead(vacancy.cluster);
+  if (vacancy.sector == kNoPlace) return;
+  const AgentIndex before = sectors_[vacancy.sector].leader;
+  const AgentIndex now = promote_coordinator(vacancy.sector);
+  if (now != before && now != kNoAgent) promote_lead(place_of(now).cluster);  // it may have led it
+}
+
 std::optional<Move> Topology::next_move() const noexcept {
   std::uint32_t from = 0;
   for (std::uint32_t sector = 1; sector < sectors_.size(); ++sector) {

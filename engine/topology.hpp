@@ -93,6 +93,8 @@ class Topology {
   // stays. A lead who becomes coordinator leaves its cluster without one.
   AgentIndex promote_lead(std::uint32_t cluster) noexcept;
   AgentIndex promote_coordinator(std::uint32_t sector) noexcept;
+  // Both, where they are vacant, or held by somebody who is not healthy.
+  void fill(const Vacancy& vacancy) noexcept;
 
   // One step towards sectors of equal load, for the caller to move(); nothing when none helps. From
   // the sector with the most agents to one with fewer by more than a cluster's worth, where the

@@ -133,6 +133,7 @@ class Gather {
   void end(GatherEnd why, HostTime now) noexcept;
 
   [[nodiscard]] GatherState state() const noexcept { return state_; }
+  [[nodiscard]] GatherCounts counts() const noexcept;  // without a pass over the histogram
   [[nodiscard]] GatherResult result(HostTime now) const noexcept;
   template <class Visit>  // visit(row): neither READY nor CONFLICT
   void for_each_straggler(Visit&& visit) const {

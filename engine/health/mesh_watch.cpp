@@ -167,6 +167,7 @@ void MeshWatch::look_at(std::uint32_t cluster, const Seen& seen) noexcept {
                         .score = member.score},
                        seen.now));
   }
+  seen.topology.fill({.cluster = cluster, .sector = seen.topology.sector_of(cluster)});
   summaries_.update(cluster, summaries_.summarize({members_.data(), count}));
   publish_cluster(cluster, seen);
   breakers_.look(

@@ -53,6 +53,7 @@ Status bind_engine(EngineLoop::State& state, const LoopMemory& memory) {
   MESH_TRY(auto topology, Topology::create(state.agents, {sectors_of(memory.size),
                                                           kClustersPerSector, kAgentsPerCluster}));
   state.topology.emplace(std::move(topology));
+  MESH_TRY(state.cascades, bind_cascades(engine, memory.engine, state.topology->size()));
   MESH_TRY(state.operations, bind_operations(engine, memory.engine, state.row_count));
   MESH_TRY(const auto words, engine.array<EntryWords<HostMemory>>(memory.engine, "unanswered"));
   MESH_TRY(state.entries, Unanswered<HostMemory>::over(words));
@@ -171,6 +172,7 @@ TickResult EngineLoop::tick(HostTime now) noexcept {
   worked |= state.fire_wheel();
   MESH_POINT("loop.tick:after_dispatch");
   worked |= state.gather();
+  worked |= run_cascades(state);
   MESH_POINT("loop.tick:before_reveal");
   state.reveal_staged();
   MESH_POINT("loop.tick:after_reveal");
@@ -183,6 +185,7 @@ TickResult EngineLoop::tick(HostTime now) noexcept {
   // A station that makes room does not say so: what waits for it is looked after.
   for (const StationLink* const link : state.live)
     if (link->pending_count != 0) due = std::min(due, state.now_ns + kPendingLookNs);
+  due = std::min(due, next_cascade_ns(state));
   return {worked, due == sched::TimingWheel::kNever ? HostTime::max() : from_ns(due)};
 }
 

@@ -32,6 +32,7 @@
 #include <vector>
 
 #include "engine/capabilities.hpp"
+#include "engine/cascade.hpp"
 #include "engine/health/watch_options.hpp"
 #include "engine/memory_map.hpp"
 #include "sched/agent_class.hpp"
@@ -114,10 +115,12 @@ struct OperationRequest {
   CapabilitySet capabilities{};  // who lacks one of them is skipped
   Nanos ttl{0};                  // 0: none
   bool at_once = false;          // a broadcast: no T, nobody is too slow; collected until `timeout`
+  bool in_time = false;          // at_once, but who cannot be READY by then is skipped
   bool confidential = false;     // its body is copied for each station, and never in the common log
   bool with_trace = false;       // keeps when each answered
   bool confirmed = false;        // by the operator: what a degraded mesh does not do by itself
   std::span<const std::byte> body{};
+  std::uint64_t part_of = 0;  // the loop's to set: the cascade that opens it
 };
 
 // Where an operation's time went in the engine, and what it took.
@@ -167,6 +170,7 @@ struct LoopCounters {
   std::uint64_t redelivered = 0, parked = 0, parked_full = 0, capability_mismatch = 0;
   std::uint64_t given_up = 0;  // operations that were over, and not kept for their stragglers
   std::uint64_t not_routable = 0, unanswered_full = 0, operations = 0, operations_full = 0;
+  std::uint64_t cascades = 0, cascades_failed = 0;
   std::uint64_t mode_refused = 0, mode_queued = 0;  // by the operating mode
   std::uint64_t agent_crashes = 0, impedance_spikes = 0, cascade_failures = 0;
   std::uint64_t judgements_withheld = 0;  // while the engine itself was late
@@ -239,6 +243,10 @@ class EngineLoop {
   // capacity: as many operations as there may be; no_such_agent: nobody is targeted; no_space: no
   // room for the body; invalid_argument, truncated.
   Result<OperationId> open(const OperationRequest& request, HostTime now);
+  // Its id is no operation's that open() gives. capacity: as many as there may be, or no operation
+  // is free; parked_full: no room for its body; no_schedulable_agents: nobody could be sent
+  // anything; a mode's refusal; invalid_argument, truncated.
+  Result<OperationId> open_cascade(const CascadeRequest& request, HostTime now);
   // One message to one agent. Of the engine's own (source 0) the answer comes by take_answered().
   // no_such_agent, target_full, parked_full, capability_mismatch, not_routable, truncated; open: a
   // breaker is, or is half-open and this is none of those that pass.
@@ -258,6 +266,9 @@ class EngineLoop {
   // Results that are ready, oldest first; each is given once.
   [[nodiscard]] std::optional<FinishedOperation> take_finished();
   [[nodiscard]] std::optional<AnsweredMessage> take_answered();
+  [[nodiscard]] std::optional<FinishedCascade> take_finished_cascade();
+  // Sectors, then clusters, that have agents; until its place is needed for another cascade.
+  [[nodiscard]] std::vector<CascadeUnit> cascade_units(OperationId cascade) const;
   // Of an operation that is over; stands until its place is needed.
   [[nodiscard]] std::vector<TargetTrace> trace(OperationId operation) const;
 

@@ -156,13 +156,16 @@ Errc EngineLoop::State::check_request(const OperationRequest& request, Checked& 
     return Errc::invalid_argument;
   const HostTime target =
       request.target == HostTime{} ? from_ns(now_ns) + request.horizon : request.target;
-  if (!request.at_once && to_ns(target) - now_ns >= width * kBucketsPerOperation)
+  const std::int64_t ahead_ns = request.in_time ? request.timeout.count() : to_ns(target) - now_ns;
+  if ((!request.at_once || request.in_time) && ahead_ns >= width * kBucketsPerOperation)
     return Errc::capacity;
   const auto ready_min = sched::make_share(request.ready_min);
   const auto coverage_min = sched::make_share(request.coverage_min);
   if (!ready_min || !coverage_min) return Errc::invalid_argument;
-  const HostTime planned_for =
-      request.at_once ? from_ns(now_ns + width * (kBucketsPerOperation - 1)) : target;
+  HostTime planned_for = target;
+  if (request.at_once)
+    planned_for =
+        from_ns(now_ns + (request.in_time ? ahead_ns : width * (kBucketsPerOperation - 1)));
   const auto parameters = sched::PlanParameters::make(plan_request(request, planned_for));
   if (!parameters) return Errc::invalid_argument;
   checked.parameters = *parameters;
@@ -194,8 +197,9 @@ EngineLoop::State::Opened EngineLoop::State::open_admitted(
     return {refused, 0, refused == Errc::capacity ? std::int64_t{kBucketsPerOperation} : 0};
   Meant meant = mark_eligible(request);
   if (meant.eligible == 0 && meant.skipped.total() == 0) return {Errc::no_such_agent};
-  if (const Errc refused = admit_operation(*this, request, meant.eligible); refused != Errc::ok)
-    return {refused};
+  if (request.part_of == 0)  // a cascade was admitted as a whole
+    if (const Errc refused = admit_operation(*this, request, meant.eligible); refused != Errc::ok)
+      return {refused};
   const bool wide = meant.eligible > kWideTargets;
   const std::uint32_t slot = free_slot(wide);
   if (slot == kNoSlot) {
@@ -240,7 +244,10 @@ void EngineLoop::State::begin(std::uint32_t slot, const OperationRequest& reques
   operation.priority = request.priority;
   operation.marks = static_cast<std::uint8_t>(
       (request.confidential ? kOperationConfidential : 0) | (request.at_once ? kOperationNow : 0) |
-      (request.aim == sched::Aim::kByT ? kOperationByT : 0));
+      (request.aim == sched::Aim::kByT ? kOperationByT : 0) |
+      (request.in_time ? kOperationInTime : 0));
+  operation.part_of = request.part_of;
+  operation.is_noted = false;
   operation.cost = {};
   operation.notes.reset();
   operation.parked = request.confidential ? kept : parked.kNone;
@@ -272,12 +279,11 @@ void EngineLoop::State::plan(std::uint32_t slot, const sched::PlanParameters& pa
   note_queues(operation);
   std::copy(planner->key().begin(), planner->key().end(), operation.key.begin());
   meant.skipped.invalid_impedance = planner->counts().invalid;
-  if ((operation.marks & kOperationNow) != 0) {
+  if (operation.skips_late()) meant.skipped.insufficient_lead_time = planner->counts().late;
+  if ((operation.marks & kOperationNow) != 0)
     order_at_once(operation, by_station);
-  } else {
-    meant.skipped.insufficient_lead_time = planner->counts().late;
+  else
     order_buckets(operation, planner->buckets());
-  }
 }
 
 namespace {
@@ -363,6 +369,7 @@ void EngineLoop::State::order_at_once(Operation& operation,
   for (const std::uint32_t place : by_station) {
     std::uint16_t& key = operation.key[place];
     if (key == sched::kKeyNotTargeted || key == sched::kKeyInvalid) continue;
+    if (key == sched::kKeyLate && operation.skips_late()) continue;
     key = 0;
     operation.order[count++] = place;
   }
@@ -387,7 +394,7 @@ void EngineLoop::State::fill_gather(Operation& operation,
       words[place / 64] &= ~(std::uint64_t{1} << (place % 64));
   };
   clear(planner->buckets().invalid());
-  if ((operation.marks & kOperationNow) == 0) clear(planner->buckets().late());
+  if (operation.skips_late()) clear(planner->buckets().late());
   const Status opened = operation.gather->open(gather);
   MESH_ASSERT(opened.has_value());  // validated before
   operation.gather->schedule_all({words, word_count});
@@ -410,6 +417,7 @@ void EngineLoop::State::publish(Operation& operation, const sched::MessageHeader
   put(words.bucket_ns, operation.bucket_ns);
   put(words.expires_ns, operation.expires_ns);
   put(words.weight, std::bit_cast<std::uint64_t>(operation.weight));
+  put(words.part_of, operation.part_of);
   put(words.body_position, position);
   put(words.body, operation.body_bytes | std::uint64_t{operation.parked + 1U} << 32);
   put(words.about, static_cast<std::uint64_t>(header.verb) |

@@ -1,6 +1,5 @@
-// EngineLoop::State: everything that the six phases work on. One file a phase; what is done between
-// ticks (stations.cpp, enrolment.cpp), direct messages (letters.cpp, replies.cpp), a successor
-// (adopt.cpp) have theirs.
+// EngineLoop::State: everything that the six phases work on. One file a phase; set-up, direct
+// messages, cascades, a successor (adopt.cpp) have theirs.
 //
 // What must outlive the engine stands in `engine` memory: the registry's columns, operations
 // (operation.hpp), unanswered messages (unanswered.hpp), parked bodies (parked_store.hpp). All else
@@ -18,11 +17,11 @@
 #include <memory>
 #include <optional>
 #include <span>
-#include <type_traits>
 #include <vector>
 
 #include "engine/agent_rows.hpp"
 #include "engine/loop/answer_burst.hpp"
+#include "engine/loop/cascade_book.hpp"
 #include "engine/loop/engine_loop.hpp"
 #include "engine/loop/letter.hpp"
 #include "engine/loop/mesh_gate.hpp"
@@ -103,6 +102,7 @@ struct EngineLoop::State {
   // Operations.
   std::vector<Operation> operations;
   std::vector<std::uint32_t> sending;  // slots in that state
+  CascadeBook cascades;
   std::vector<EligibleLine> eligible;  // of the operation that is being planned
   std::unique_ptr<NarrowColumns> narrow;
   std::vector<FinishedOperation> finished;  // a ring
@@ -141,7 +141,7 @@ struct EngineLoop::State {
   std::vector<std::uint32_t> answered_slots;
   std::unique_ptr<AnswerBurst> burst = std::make_unique<AnswerBurst>();
   std::vector<std::uint32_t> ending;  // operations that may be over
-  bool look_at_all = false;           // not all that was due has been seen in this tick
+  bool look_at_all = false;  // not all that was due has been seen in this tick
   sched::LatenessHistogram lateness;
   LoopCounters counters;
 
