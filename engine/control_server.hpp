@@ -102,6 +102,7 @@ class ControlServer {
   class SendJob;
   class StatusJob;
   class ReloadJob;
+  class CascadeJob;
   class CapabilityJob;
 
   struct Awaited {
@@ -122,6 +123,8 @@ class ControlServer {
   void handle_enrol(Connection& connection, const nlohmann::json& request);
   void handle_observe(Connection& connection, const nlohmann::json& request);
   void handle_console(Connection& connection, const std::string& op, const nlohmann::json& request);
+  Result<std::unique_ptr<Job>> cascade_job(const ConsoleRequest& request,
+                                           const nlohmann::json& object);
   Result<std::unique_ptr<Job>> reload_job(const ConsoleRequest& request);
   Result<std::unique_ptr<Job>> console_job(const ConsoleRequest& request,
                                            const nlohmann::json& object);

@@ -84,6 +84,23 @@ class ScatterJob final : public CallJob<OperationReport> {
   bool with_trace_;
 };
 
+class CascadeJob final : public CallJob<CascadeReport> {
+ public:
+  explicit CascadeJob(const CascadeRequest& request) : request_(request) {}
+  std::optional<OperationId> run(SchedulerThread& scheduler, HostTime now) override {
+    const auto opened = scheduler.loop().open_cascade(request_, now);
+    if (opened) return *opened;
+    result_ = tl::unexpected<Error>(opened.error());
+    return std::nullopt;
+  }
+  void on_cascade(SchedulerThread& scheduler, const FinishedCascade& finished) override {
+    result_ = CascadeReport{finished, scheduler.loop().missed_units(finished.id)};
+  }
+
+ private:
+  CascadeRequest request_;
+};
+
 class AskJob final : public CallJob<AnsweredMessage> {
  public:
   struct Question {
@@ -393,6 +410,10 @@ Result<T> Engine::State::call(std::unique_ptr<MadeJob> job) {
 
 Result<OperationReport> Engine::scatter(const OperationRequest& request, bool with_trace) {
   return state_->call<OperationReport>(std::make_unique<ScatterJob>(request, with_trace));
+}
+
+Result<CascadeReport> Engine::cascade(const CascadeRequest& request) {
+  return state_->call<CascadeReport>(std::make_unique<CascadeJob>(request));
 }
 
 Status Engine::send(AgentId target, std::span<const std::byte> body) {

@@ -114,6 +114,11 @@ struct OperationReport {
   std::vector<TargetTrace> trace;
 };
 
+struct CascadeReport {
+  FinishedCascade finished;
+  std::vector<CascadeUnit> missed;  // of a wave: sectors, then clusters, that were not reached
+};
+
 class Engine {
  public:
   struct Report {
@@ -135,6 +140,8 @@ class Engine {
 
   // Opens the operation and waits until it has finished. The trace costs a pass over the targets.
   Result<OperationReport> scatter(const OperationRequest& request, bool with_trace);
+  // The same for a cascade. One that fails at the sectors is a result.
+  Result<CascadeReport> cascade(const CascadeRequest& request);
   Status send(AgentId target, std::span<const std::byte> body);
   // Sends, and waits for the answer: timed_out after `patience`, and an answer that comes later is
   // counted and passed over. An answer in CONFLICT, or a refusal to answer, is a result.

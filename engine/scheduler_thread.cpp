@@ -26,6 +26,7 @@ std::int64_t read_clock(void* clock) noexcept {
 }  // namespace
 
 void Job::on_finished(SchedulerThread& /*scheduler*/, const FinishedOperation& /*finished*/) {}
+void Job::on_cascade(SchedulerThread& /*scheduler*/, const FinishedCascade& /*finished*/) {}
 void Job::on_answered(SchedulerThread& /*scheduler*/, const AnsweredMessage* /*answered*/) {}
 
 SchedulerThread::SchedulerThread(const Options& options, sched::ClockWords& clock)
@@ -201,8 +202,19 @@ void SchedulerThread::finish_operations(HostTime now) {
     give_back(std::move(found->second));
     waiting_.erase(found);
   }
+  finish_cascades();
   finish_questions(now);
   if (!backlog_.empty()) give_back(nullptr);
+}
+
+void SchedulerThread::finish_cascades() {
+  while (const auto finished = loop_->take_finished_cascade()) {
+    const auto found = waiting_.find(static_cast<std::uint64_t>(finished->id));
+    if (found == waiting_.end()) continue;
+    found->second->on_cascade(*this, *finished);
+    give_back(std::move(found->second));
+    waiting_.erase(found);
+  }
 }
 
 // Answers to what nobody waits for are passed over.

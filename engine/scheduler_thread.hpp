@@ -45,6 +45,7 @@ class Job {
   // On the scheduler thread. The operation whose end it waits for, or none: it is done.
   virtual std::optional<OperationId> run(SchedulerThread& scheduler, HostTime now) = 0;
   virtual void on_finished(SchedulerThread& scheduler, const FinishedOperation& finished);
+  virtual void on_cascade(SchedulerThread& scheduler, const FinishedCascade& finished);
   // The answer that it waits for (SchedulerThread::await_answer); null: none came in time.
   virtual void on_answered(SchedulerThread& scheduler, const AnsweredMessage* answered);
   // On the thread that takes what is done. A job that never ran is destroyed without it.
@@ -142,6 +143,7 @@ class SchedulerThread final : public Wakes {
   void run();
   void run_jobs(HostTime now);
   void finish_operations(HostTime now);
+  void finish_cascades();
   void finish_questions(HostTime now);
   void give_back(std::unique_ptr<Job> job);
   void pause(const TickResult& result);

@@ -233,20 +233,51 @@ AgentIndex Topology::promote_coordinator(std::uint32_t sector) noexcept {
   AgentIndex& leader = sectors_[sector].leader;
   if (leader != kNoAgent && member_of_[row_of(leader)].healthy) return leader;
   if (leader != kNoAgent) write_role(leader, AgentRole::agent);
-  leader = kNoAgent;
-  const std::uint32_t first = sector * size_.clusters_per_sector;
-  for (const AgentRole role : {AgentRole::agent, AgentRole::lead}) {
-    for (std::uint32_t i = 0; i < size_.clusters_per_sector; ++i) {
-      const AgentIndex candidate = best_of(first + i, role);
-      if (candidate != kNoAgent && is_better(candidate, leader)) leader = candidate;
-    }
-    if (leader != kNoAgent) break;
-  }
+  leader = best_coordinator(sector);
   if (leader == kNoAgent) return kNoAgent;
   const std::uint32_t cluster = place_of(leader).cluster;
   if (clusters_[cluster].leader == leader) clusters_[cluster].leader = kNoAgent;
   write_role(leader, AgentRole::coordinator);
   return leader;
+}
+
+// Who leads nothing before who leads a cluster.
+AgentIndex Topology::best_coordinator(std::uint32_t sector) const noexcept {
+  AgentIndex best = kNoAgent;
+  const std::uint32_t first = sector * size_.clusters_per_sector;
+  for (const AgentRole role : {AgentRole::agent, AgentRole::lead}) {
+    for (std::uint32_t i = 0; i < size_.clusters_per_sector; ++i) {
+      const AgentIndex candidate = best_of(first + i, role);
+      if (candidate != kNoAgent && is_better(candidate, best)) best = candidate;
+    }
+    if (best != kNoAgent) break;
+  }
+  return best;
+}
+
+bool Topology::is_to_relieve(AgentIndex leader, AgentIndex best) const noexcept {
+  if (leader == kNoAgent || best == kNoAgent) return false;
+  return member_of_[row_of(leader)].score >
+         kRelievedAt * member_of_[row_of(best)].score + kRelievedBeyond;
+}
+
+void Topology::relieve(const Vacancy& place) noexcept {
+  if (place.cluster != kNoPlace) {
+    AgentIndex& leader = clusters_[place.cluster].leader;
+    const AgentIndex best = best_of(place.cluster, AgentRole::agent);
+    if (is_to_relieve(leader, best)) {
+      write_role(leader, AgentRole::agent);
+      leader = best;
+      write_role(leader, AgentRole::lead);
+    }
+  }
+  if (place.sector == kNoPlace) return;
+  AgentIndex& leader = sectors_[place.sector].leader;
+  const AgentIndex best = best_coordinator(place.sector);
+  if (!is_to_relieve(leader, best) || role_of(best) != AgentRole::agent) return;
+  write_role(leader, AgentRole::agent);
+  leader = best;
+  write_role(leader, AgentRole::coordinator);
 }
 
 void Topology::fill(const Vacancy& vacancy) noexcept {

@@ -40,6 +40,7 @@ Verb status_verb();
 Verb send_verb();
 Verb broadcast_verb();
 Verb scatter_verb();
+Verb cascade_verb();
 Verb swarm_verb();
 Verb agent_verb();
 Verb demo_verb();

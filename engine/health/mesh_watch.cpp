@@ -167,7 +167,10 @@ void MeshWatch::look_at(std::uint32_t cluster, const Seen& seen) noexcept {
                         .score = member.score},
                        seen.now));
   }
-  seen.topology.fill({.cluster = cluster, .sector = seen.topology.sector_of(cluster)});
+  const std::uint32_t its_sector = seen.topology.sector_of(cluster);
+  seen.topology.fill({.cluster = cluster, .sector = its_sector});
+  const bool is_last = cluster + 1 == (its_sector + 1) * summaries_.size().clusters_per_sector;
+  seen.topology.relieve({.cluster = cluster, .sector = is_last ? its_sector : kNoPlace});
   summaries_.update(cluster, summaries_.summarize({members_.data(), count}));
   publish_cluster(cluster, seen);
   breakers_.look(

@@ -146,6 +146,17 @@ std::vector<CascadeUnit> EngineLoop::cascade_units(OperationId id) const {
   return units;
 }
 
+std::vector<CascadeUnit> EngineLoop::missed_units(OperationId id) const {
+  std::vector<CascadeUnit> units = cascade_units(id);
+  const std::uint32_t at = slot_of(id) - kMaxOperations;
+  if (units.empty() || state_->cascades.all[at].strategy != CascadeStrategy::wave) return {};
+  // A cluster of which nothing was asked is behind a sector that is named.
+  std::erase_if(units, [](const CascadeUnit& unit) {
+    return unit.step == CascadeStep::reached || unit.step == CascadeStep::none;
+  });
+  return units;
+}
+
 std::size_t CascadeBook::parked_blocks() const noexcept {
   std::size_t blocks = 0;
   for (const Cascade& cascade : all)

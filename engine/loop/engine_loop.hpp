@@ -269,6 +269,8 @@ class EngineLoop {
   [[nodiscard]] std::optional<FinishedCascade> take_finished_cascade();
   // Sectors, then clusters, that have agents; until its place is needed for another cascade.
   [[nodiscard]] std::vector<CascadeUnit> cascade_units(OperationId cascade) const;
+  // Those of them that a wave, now over, did not reach.
+  [[nodiscard]] std::vector<CascadeUnit> missed_units(OperationId cascade) const;
   // Of an operation that is over; stands until its place is needed.
   [[nodiscard]] std::vector<TargetTrace> trace(OperationId operation) const;
 

@@ -141,7 +141,7 @@ struct EngineLoop::State {
   std::vector<std::uint32_t> answered_slots;
   std::unique_ptr<AnswerBurst> burst = std::make_unique<AnswerBurst>();
   std::vector<std::uint32_t> ending;  // operations that may be over
-  bool look_at_all = false;  // not all that was due has been seen in this tick
+  bool look_at_all = false;           // not all that was due has been seen in this tick
   sched::LatenessHistogram lateness;
   LoopCounters counters;
 

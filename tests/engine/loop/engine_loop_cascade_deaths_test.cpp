@@ -143,7 +143,7 @@ TEST(EngineLoopCascade, KilledAtEachPointItGoesOnAndNobodyIsSentItTwice) {
 TEST(EngineLoopCascade, AlwaysEndsAndItsCountsAddUpUnderRandomFaults) {
   const std::uint64_t seed = testing::seed();
   std::mt19937_64 random(seed);
-  for (int round = 0; round < 40; ++round) {
+  for (int round = 0; round < 25; ++round) {
     SCOPED_TRACE("seed " + std::to_string(seed) + ", round " + std::to_string(round));
     const auto mesh = Sectors::full();
     const auto rare = static_cast<std::uint32_t>(random() % 30);
