@@ -148,6 +148,20 @@ GatherCounts Gather<Memory>::counts() const noexcept {
 }
 
 template <class Memory>
+GatherJudgement Gather<Memory>::judgement() const noexcept {
+  // relaxed, both: asked by the only writer
+  const GatherMinima minima{Share{words_->ready_min_ppm.load_relaxed()},
+                            Share{words_->coverage_min_ppm.load_relaxed()}};
+  return judge(counts(), minima);
+}
+
+template <class Memory>
+GatherEnd Gather<Memory>::end_reason() const noexcept {
+  // relaxed: asked by the only writer
+  return static_cast<GatherEnd>(words_->state_and_end.load_relaxed() >> 32);
+}
+
+template <class Memory>
 GatherResult Gather<Memory>::result(HostTime now) const noexcept {
   const bool is_ended = state_ == GatherState::kEnded;
   const auto get = [](const auto& word) {

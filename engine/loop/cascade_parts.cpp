@@ -320,7 +320,7 @@ void take_part(EngineLoop::State& loop, Cascade& cascade, Operation& operation) 
   }
   if (operation.state != OperationState::ended) return;
   const OperationCost& cost = operation.cost;
-  cascade.engine_ns += cost.plan_ns + cost.dispatch_ns + cost.gather_ns;
+  cascade.engine_ns += cost.dispatch_ns + cost.gather_ns;  // its plan was counted as it was opened
   operation.part_of = 0;  // answers that come now are its operation's alone
 }
 

@@ -70,7 +70,8 @@ sched::PlanRequest EngineLoop::State::plan_request(const OperationRequest& reque
           .now_mesh_ms = mesh_ms(),
           .weight = request.weight,
           .z = options.z,
-          .bucket_width = options.bucket,
+          // At once there is one bucket, whatever the plan says: few of them are sorted sooner.
+          .bucket_width = request.at_once ? sched::kBucketWidthMax : options.bucket,
           .aim = request.aim,
           .model = options.model,
           .factors = predictor->all_factors()};
@@ -118,34 +119,48 @@ void EngineLoop::State::note_plan(Operation& operation) const {
   }
 }
 
+namespace {
+std::uint32_t older(const std::vector<Operation>& operations, std::uint32_t slot,
+                    std::uint32_t than) noexcept {
+  return than == kNoSlot || operations[slot].target_ns < operations[than].target_ns ? slot : than;
+}
+}  // namespace
+
 // A free slot, or that of the operation that has been over for longest: until then it takes late
 // answers. Where everybody has answered none can come: of such wide ones the last few are kept for
 // traces, and the oldest one's memory, still in the cache, serves before any that is cold.
-std::uint32_t EngineLoop::State::free_slot(bool wide) const noexcept {
-  const std::uint32_t first = wide ? 0 : kMaxWideOperations;
-  const std::uint32_t end = wide ? kMaxWideOperations : kMaxOperations;
-  const auto older = [&](std::uint32_t slot, std::uint32_t than) {
-    return than == kNoSlot || operations[slot].target_ns < operations[than].target_ns ? slot : than;
-  };
+std::uint32_t EngineLoop::State::free_wide_slot() const noexcept {
   std::uint32_t free = kNoSlot;
   std::uint32_t oldest = kNoSlot;
   std::uint32_t oldest_settled = kNoSlot;
   std::uint32_t settled = 0;
-  for (std::uint32_t slot = first; slot < end; ++slot) {
+  for (std::uint32_t slot = 0; slot < kMaxWideOperations; ++slot) {
     const Operation& operation = operations[slot];
-    if (operation.state == OperationState::free) {
-      if (!wide) return slot;
-      free = std::min(free, slot);
-      continue;
-    }
+    if (operation.state == OperationState::free) free = std::min(free, slot);
     if (operation.state != OperationState::ended) continue;
-    oldest = older(slot, oldest);
+    oldest = older(operations, slot, oldest);
     if (!operation.is_settled()) continue;
-    oldest_settled = older(slot, oldest_settled);
+    oldest_settled = older(operations, slot, oldest_settled);
     ++settled;
   }
-  if (wide && settled > kSettledKept) return oldest_settled;
+  if (settled > kSettledKept) return oldest_settled;
   return free != kNoSlot ? free : oldest;
+}
+
+// Round and round, so that a thousand in a row do not look at a thousand each; one that is over
+// and settled is passed only once all others had their turn.
+std::uint32_t EngineLoop::State::free_narrow_slot() noexcept {
+  std::uint32_t oldest = kNoSlot;
+  for (std::uint32_t i = kMaxWideOperations; i < kMaxOperations; ++i) {
+    const std::uint32_t slot = next_narrow;
+    next_narrow = slot + 1 == kMaxOperations ? kMaxWideOperations : slot + 1;
+    const Operation& operation = operations[slot];
+    const bool is_ended = operation.state == OperationState::ended;
+    if (operation.state == OperationState::free || (is_ended && operation.is_settled()))
+      return slot;
+    if (is_ended) oldest = older(operations, slot, oldest);
+  }
+  return oldest;
 }
 
 // What a request asks for, checked. Broadcasts have everybody in their first bucket: the pass has
@@ -201,7 +216,7 @@ EngineLoop::State::Opened EngineLoop::State::open_admitted(
     if (const Errc refused = admit_operation(*this, request, meant.eligible); refused != Errc::ok)
       return {refused};
   const bool wide = meant.eligible > kWideTargets;
-  const std::uint32_t slot = free_slot(wide);
+  const std::uint32_t slot = wide ? free_wide_slot() : free_narrow_slot();
   if (slot == kNoSlot) {
     ++counters.operations_full;
     return {Errc::capacity, 0, wide ? kMaxWideOperations : kMaxOperations - kMaxWideOperations};
@@ -328,7 +343,7 @@ void EngineLoop::State::collect_narrow(Operation& operation, sched::Aim aim) noe
   const auto& confidence = aim == sched::Aim::kCentre ? agents.confidence : agents.confidence_by_t;
   NarrowColumns& of = *narrow;
   std::uint32_t count = 0;
-  for (std::size_t word = 0; word < eligible.size() * 8; ++word) {
+  for (std::size_t word = eligible_first; word < eligible_end; ++word) {
     for (std::uint64_t bits = eligible.front().words[word]; bits != 0; bits &= bits - 1) {
       const auto row = static_cast<std::uint32_t>(word * 64) +
                        static_cast<std::uint32_t>(std::countr_zero(bits));
