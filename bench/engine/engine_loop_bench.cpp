@@ -5,7 +5,7 @@
 //     engine_loop_bench [--quick] [--json]
 //
 // The stations run in another process on the other core; all in one bucket, all awake, so no wake
-// is counted. Then cascades in waves through the same mesh: 100 coordinators, 1,000 leads, everybody.
+// is counted. Then cascades in waves through the same mesh: coordinators, leads, everybody.
 #include <cstdlib>
 #include <cstring>
 #include <iostream>
@@ -240,6 +240,17 @@ double bare_us(std::vector<Ring::Writer>& inboxes, std::vector<Ring::Reader>& ou
   return static_cast<double>(own_ns) / 1e3;
 }
 
+void write_row(const char* name, const Spread& spread, bool json) {
+  if (json) {
+    std::cout << "{\"name\":\"" << name << "\",\"us\":";
+    write_json(std::cout, spread);
+    std::cout << "}\n";
+  } else {
+    std::cout << "  " << name << ' ' << spread.median << " (" << spread.p10 << ".." << spread.p90
+              << ")\n";
+  }
+}
+
 }  // namespace
 }  // namespace mesh::bench
 
@@ -290,15 +301,7 @@ int main(int argc, char** argv) {
            stop->store_release(1);  // SYNC bench.stop release
          });
   const auto show = [&](const char* name, std::vector<double>& samples) {
-    const Spread spread = spread_of(samples);
-    if (json) {
-      std::cout << "{\"name\":\"" << name << "\",\"us\":";
-      write_json(std::cout, spread);
-      std::cout << "}\n";
-    } else {
-      std::cout << "  " << name << ' ' << spread.median << " (" << spread.p10 << ".." << spread.p90
-                << ")\n";
-    }
+    write_row(name, spread_of(samples), json);
   };
   if (!json)
     std::cout << context()
