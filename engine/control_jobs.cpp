@@ -4,6 +4,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "engine/acting_jobs.hpp"
+
 namespace mesh::engine {
 namespace {
 
@@ -296,7 +298,8 @@ Result<std::unique_ptr<Job>> ControlServer::console_job(const ConsoleRequest& re
   }
   return fail(Errc::bad_input, "request: op '" + request.op +
                                    "' is none of attach, reattach, enrol, capability, observe, "
-                                   "status, send, broadcast, scatter, reload, down");
+                                   "status, send, broadcast, scatter, reload, down, " +
+                                   ActingJobs::kOps);
 }
 
 nlohmann::json ControlServer::stations_json() const {
