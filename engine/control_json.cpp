@@ -281,6 +281,7 @@ json status_json(const EngineStatus& status) {
   return {{"ok", true},
           {"agents_active", status.agents_active},
           {"agents_enrolled", status.agents_enrolled},
+          {"agents_routed_around", status.gauges.routed_around},
           {"stations", status.stations},
           {"stations_ever", status.stations_ever},
           {"connections", status.connections},

@@ -12,6 +12,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "engine/acting_jobs.hpp"
 #include "engine/control_jobs.hpp"
 #include "engine/control_json.hpp"
 #include "shm/descriptor_passing.hpp"
@@ -265,6 +266,10 @@ void ControlServer::update_counts() noexcept {
 
 // Requests.
 
+Result<WhoReport> ControlServer::who(const WhoWanted& wanted) const {
+  return look_who({options_.size, options_.table, stations_}, wanted);
+}
+
 void ControlServer::handle(Connection& connection, Packet packet) {
   const nlohmann::json object = nlohmann::json::parse(packet.text, nullptr, false);
   if (!object.is_object()) {
@@ -309,6 +314,11 @@ void ControlServer::handle_console(Connection& connection, const std::string& op
   if (op == "down") {
     answer(connection, dump({{"ok", true}}));
     return options_.on_down();
+  }
+  if (ActingJobs::knows(op)) {
+    connection.is_busy = true;
+    const Status begun = ActingJobs::begin(*this, {connection.number, op}, request);
+    return begun ? void() : refuse(connection, begun.error());
   }
   auto job = console_job({connection.number, op}, request);
   if (!job) return refuse(connection, job.error());

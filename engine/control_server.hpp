@@ -35,6 +35,7 @@
 #include "engine/engine.hpp"
 #include "engine/mesh_files.hpp"
 #include "engine/scheduler_thread.hpp"
+#include "engine/who.hpp"
 #include "shm/descriptor.hpp"
 #include "shm/event_fd.hpp"
 
@@ -59,6 +60,7 @@ struct ControlOptions {
   MeshSize size;
   AttachPolicy policy;
   shm::FormatOptions format;  // identity and parameters of every memory
+  std::span<const std::byte> table;
   std::shared_ptr<const shm::EventFd> engine_wake;
   std::shared_ptr<const shm::EventFd> wake;  // of the control thread: jobs done, stop()
   std::function<void()> on_down;
@@ -91,6 +93,8 @@ class ControlServer {
   void evict(const Eviction& eviction) noexcept;
 
   void add_counts(EngineStatus& status) const noexcept;
+  // On the control thread.
+  [[nodiscard]] Result<WhoReport> who(const WhoWanted& wanted) const;
 
  private:
   struct Connection;
@@ -104,6 +108,7 @@ class ControlServer {
   class ReloadJob;
   class CascadeJob;
   class CapabilityJob;
+  struct ActingJobs;  // acting_jobs.hpp
 
   struct Awaited {
     LeftStation station;

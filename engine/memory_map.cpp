@@ -160,6 +160,7 @@ Result<shm::Layout> station_out_layout(std::uint64_t agents) {
       .add(meaning(bytes_of(station_body_bytes(agents), "bodies", kPump),
                    "headers and bodies of what station N sends"));
   add_columns(builder, kStationColumns, "self.", {agents, kPump});
+  add_columns(builder, kActivityColumns, "activity.", {agents, kPump});
   return builder.build();
 }
 

@@ -190,6 +190,7 @@ Status EngineLoop::State::verify() const {
   MESH_CHECK_OK(registry->verify());
   MESH_CHECK_OK(topology->verify());
   MESH_CHECK_OK(gate.watch->breakers().verify());
+  MESH_CHECK_OK(verify_holds(*this));
   std::size_t blocks = 0;
   for (const Operation& operation : operations) {
     if (operation.state == OperationState::free) continue;

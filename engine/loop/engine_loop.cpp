@@ -148,6 +148,7 @@ Result<std::unique_ptr<EngineLoop::State>> EngineLoop::State::create(const LoopM
   state->wheel.emplace(std::move(wheel));
   reserve(*state);
   MESH_CHECK_OK(state->adopt());
+  adopt_holds(*state);
   return state;
 }
 
@@ -292,6 +293,10 @@ Result<sched::MessageId> EngineLoop::post(const MessageRequest& request, HostTim
     refused = state.post_new(letter, parts);
   }
   if (refused == Errc::ok) return header.id;
+  if (refused == Errc::not_routable &&
+      state.gate.holds.is_around(static_cast<std::uint32_t>(index)))
+    return fail(refused, "send: the operator routes around this agent",
+                static_cast<std::int64_t>(request.target));
   return fail(refused, "send: " + std::string(to_string(refused)),
               static_cast<std::int64_t>(request.target));
 }
@@ -377,6 +382,7 @@ LoopGauges EngineLoop::gauges() const noexcept {
   gauges.operations = state.sending.size();
   gauges.parked_free_bytes = state.parked.free_blocks() * kParkedBlockBytes;
   gauges.payload_used_bytes = state.log.used_bytes();
+  gauges.routed_around = state.gate.holds.around_count;
   for (const StationLink* const link : state.live) gauges.pending += link->pending_count;
   return gauges;
 }

@@ -183,6 +183,7 @@ struct LoopCounters {
 struct LoopGauges {
   std::size_t unanswered = 0, operations = 0, parked_free_bytes = 0, payload_used_bytes = 0;
   std::size_t pending = 0;
+  std::size_t routed_around = 0;  // agents
 };
 
 // What create() found in memory, and readopt() in stations.
@@ -262,6 +263,11 @@ class EngineLoop {
   };
   Result<sched::MessageId> post(const MessageRequest& request, HostTime now);
   Status send(AgentId source, AgentId target, std::span<const std::byte> body, HostTime now);
+
+  // The operator's hold on an agent: until it is lifted, by this engine or a later one, messages to
+  // it are refused and operations skip it, not_routable both. What was accepted before goes on its
+  // way. Whether that is a change. no_such_agent.
+  Result<bool> route_around(AgentId agent, bool around);
 
   // Results that are ready, oldest first; each is given once.
   [[nodiscard]] std::optional<FinishedOperation> take_finished();
