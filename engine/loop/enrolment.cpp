@@ -79,6 +79,7 @@ Result<std::vector<AgentId>> EngineLoop::State::enrol(StationLink& link,
       static_cast<void>(topology->place(index_of(enrolled.id)));
     if (!is_here) {
       move_in(link, row, enrolled.previous_station);
+      gate.watch->returned(row, from_ns(now_ns));
       if (enrolled.incarnation > 1)
         came.push_back(row);
       else

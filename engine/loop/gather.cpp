@@ -3,6 +3,7 @@
 #include <array>
 #include <utility>
 
+#include "engine/loop/account.hpp"
 #include "engine/loop/state.hpp"
 #include "shm/hash.hpp"
 
@@ -67,6 +68,7 @@ void EngineLoop::State::end_operation(std::uint32_t slot, sched::GatherEnd why) 
                                        std::uint64_t{operation.serial} << 32);
   // After the state: a successor that finds it sending ends it again, and counts each miss once.
   judge_operation(*this, slot);
+  count_operation(*this, operation);
   if (is_told) {
     tell_result(slot, false);
     return;

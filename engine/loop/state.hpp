@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "engine/agent_rows.hpp"
+#include "engine/loop/accounts.hpp"
 #include "engine/loop/answer_burst.hpp"
 #include "engine/loop/engine_loop.hpp"
 #include "engine/loop/letter.hpp"
@@ -106,15 +107,12 @@ struct EngineLoop::State {
   std::vector<EligibleLine> eligible;  // of the operation that is being planned
   std::unique_ptr<NarrowColumns> narrow;
   std::vector<FinishedOperation> finished;  // a ring
-  std::uint64_t finished_head = 0;
-  std::uint64_t finished_tail = 0;
+  std::uint64_t finished_head = 0, finished_tail = 0;
   std::vector<LoggedBody> bodies;  // a ring
-  std::uint64_t body_head = 0;
-  std::uint64_t body_tail = 0;
+  std::uint64_t body_head = 0, body_tail = 0;
   std::vector<KeptAnswer> answered;              // a ring
   std::unique_ptr<std::byte[]> answered_bodies;  // kAnsweredBodyBytes each
-  std::uint64_t answered_head = 0;
-  std::uint64_t answered_tail = 0;
+  std::uint64_t answered_head = 0, answered_tail = 0;
   // One message, being copied; not cleared: pages come as messages need them.
   std::unique_ptr<std::byte[]> scratch_bytes;
   std::span<std::byte> scratch;
@@ -144,6 +142,7 @@ struct EngineLoop::State {
   bool look_at_all = false;           // not all that was due has been seen in this tick
   sched::LatenessHistogram lateness;
   LoopCounters counters;
+  Accounts accounts;
 
   static Status check_upkeep(Nanos upkeep);
   static Result<std::unique_ptr<State>> create(const LoopMemory& memory, const LoopOptions& options,
@@ -165,7 +164,7 @@ struct EngineLoop::State {
     now_ns = std::max(now_ns, to_ns(now));
     burst_ns = 0;
     if (mesh_epoch_ns != 0) return;
-    mesh_epoch_ns = upkeep_ns = now_ns;
+    mesh_epoch_ns = upkeep_ns = accounts.at_ns = now_ns;
     adopt_breakers(*this);
   }
   [[nodiscard]] StationLink* link_of(StationId station) const noexcept {
