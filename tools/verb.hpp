@@ -47,6 +47,7 @@ Verb health_verb();
 Verb stat_verb();
 Verb hz_verb();
 Verb top_verb();
+Verb doctor_verb();
 Verb errors_verb();
 Verb kpi_verb();
 Verb inspect_verb();

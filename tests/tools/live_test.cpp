@@ -1,14 +1,16 @@
-// The verbs that only look, on meshes that live, hang and are dead, and the functions behind them.
+// The verbs that only look, on meshes that live, hang and are dead; the doctor; their functions.
 // behind them.
 #include <csignal>
 #include <filesystem>
+#include <fstream>
+
+#include <unistd.h>
 
 #include <nlohmann/json.hpp>
 
 #include "tests/tools/run_mesh.hpp"
 #include "tools/kpi_report.hpp"
 #include "tools/mesh_counters.hpp"
-#include "tools/top_frame.hpp"
 
 namespace mesh::testing {
 namespace {
@@ -21,8 +23,6 @@ using ::testing::Not;
 using ::testing::SizeIs;
 using ::testing::StartsWith;
 using tools::MeshCounters;
-using tools::TopLook;
-using tools::TopSnapshot;
 using Json = nlohmann::json;
 
 // `mesh up` with room for 300 agents.
@@ -88,7 +88,7 @@ TEST(LiveVerbs, RefuseWhatTheyCannotDo) {
 }
 TEST(LiveVerbs, SayThatThereIsNoMeshWithExitCode3) {
   const Folder folder;
-  for (const char* const verb : {"stat", "hz", "top", "errors", "kpi"}) {
+  for (const char* const verb : {"stat", "hz", "top", "errors", "kpi", "doctor"}) {
     expect_refused(run_mesh({verb, "--dir", folder.mesh()}), 3, folder.mesh());
   }
 }
@@ -192,6 +192,90 @@ TEST(Kpi, MeasuresWhatAnEngineCountedAndSaysWhatItDoesNotKnow) {
   EXPECT_EQ(kpis[6]["kpi"], "cascade p95");
   EXPECT_EQ(kpis[6]["hour"]["value"], nullptr);
   EXPECT_THAT(live.run({"kpi", "--markdown"}).out, StartsWith("# KPIs of "));
+}
+
+// The doctor.
+
+// What of a doctor's is left under /dev/shm, and which processes.
+std::vector<std::string> left_of(pid_t doctor) {
+  std::vector<std::string> left;
+  const std::string own =
+      "mesh30k-doctor-" + std::to_string(::getuid()) + "-" + std::to_string(doctor);
+  for (const auto& entry : std::filesystem::directory_iterator("/dev/shm")) {
+    if (entry.path().filename().string().starts_with(own)) left.push_back(entry.path());
+  }
+  const std::string parent = "--parent" + std::string(1, '\0') + std::to_string(doctor);
+  for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
+    std::ifstream file(entry.path() / "cmdline");
+    const std::string line{std::istreambuf_iterator<char>(file), {}};
+    if (line.find(parent) != line.npos) left.push_back(entry.path());
+  }
+  return left;
+}
+
+TEST(Doctor, ProvesEveryFeatureInAMeshOfItsOwnAndLeavesNothing) {
+  StartedMesh doctor({"doctor", "--json"});
+  const pid_t pid = doctor.pid();
+  const Ran ran = doctor.wait();
+  EXPECT_EQ(ran.exit_code, 0) << ran.out << ran.err;
+  const Json report = Json::parse(ran.out, nullptr, false);
+  ASSERT_TRUE(report.is_object()) << ran.out;
+  EXPECT_EQ(report["well"], true);
+  EXPECT_THAT(report["checks"], SizeIs(15));
+  for (const Json& row : report["checks"]) EXPECT_EQ(row["finding"], "pass") << row;
+  EXPECT_THAT(left_of(pid), IsEmpty());
+}
+TEST(Doctor, LeavesNothingBehindWhenItIsInterrupted) {
+  for (const int rows : {1, 3, 6, 9, 11}) {
+    StartedMesh doctor({"doctor"});
+    const pid_t pid = doctor.pid();
+    for (int i = 0; i < rows; ++i) EXPECT_THAT(doctor.line(), StartsWith("pass"));
+    doctor.signal(SIGINT);
+    const Ran ran = doctor.wait();
+    EXPECT_EQ(ran.exit_code, 1) << ran.out;
+    EXPECT_THAT(ran.err, HasSubstr("stopped before it was done"));
+    EXPECT_THAT(left_of(pid), IsEmpty()) << "after " << rows << " rows";
+  }
+}
+TEST(Doctor, ItsProcessesEndWithItWhenItIsKilled) {
+  pid_t pid = 0;
+  {
+    StartedMesh doctor({"doctor"});
+    pid = doctor.pid();
+    for (int i = 0; i < 4; ++i) EXPECT_THAT(doctor.line(), StartsWith("pass"));
+    EXPECT_THAT(left_of(pid), Not(IsEmpty()));
+  }
+  std::vector<std::string> left;
+  for (int looks = 0; looks < 100'000; ++looks) {
+    left = left_of(pid);
+    if (left.size() <= 1) break;  // its directory, which says whose it was
+  }
+  ASSERT_LE(left.size(), 1U);
+  for (const std::string& path : left) std::filesystem::remove_all(path);
+}
+TEST(Doctor, LooksAtAMeshThatIsThereAndFindsAnEngineThatHangs) {
+  Live live;
+  live.enrol("40");
+  ASSERT_TRUE(live.publishes("agents_active", 40));
+  const auto finding = [&](const Json& report, const std::string& check) {
+    for (const Json& row : report["checks"]) {
+      if (row["check"] == check) return row["finding"].get<std::string>();
+    }
+    return std::string("not checked");
+  };
+  const Json well = Json::parse(live.run({"doctor", "--json"}).out, nullptr, false);
+  EXPECT_EQ(well["own_mesh"], false);
+  EXPECT_EQ(finding(well, "an engine runs"), "pass");
+  EXPECT_EQ(finding(well, "it answers its control socket"), "pass");
+  EXPECT_EQ(finding(well, "its counters are fresh"), "pass");
+  EXPECT_EQ(finding(well, "its breakers"), "pass");
+  live.kill_engine();
+  const Ran ran = live.run({"doctor", "--json"});
+  EXPECT_EQ(ran.exit_code, 1);
+  const Json dead = Json::parse(ran.out, nullptr, false);
+  EXPECT_EQ(finding(dead, "an engine runs"), "FAIL");
+  EXPECT_EQ(finding(dead, "it answers its control socket"), "FAIL");
+  EXPECT_EQ(finding(dead, "no station stands still"), "skipped");
 }
 
 // The pure functions.
@@ -305,124 +389,6 @@ TEST(Kpis, NeverShowAShareRoundedUpToItsTarget) {
   const auto rows = tools::kpis_of(
       kpi_counters({{"operations_ended", {100'000, 0}}, {"operations_quorum", {98'999, 0}}}));
   EXPECT_THAT(tools::kpi_text({}, rows), HasSubstr("98.99 %"));
-}
-
-// The screen.
-
-TopSnapshot a_mesh() {
-  TopSnapshot seen;
-  seen.directory = "/dev/shm/mesh";
-  seen.engine_running = true;
-  seen.engine_process = 123;
-  seen.age_ms = 400;
-  seen.mode = "DEGRADED_LIGHT";
-  seen.mode_for_ms = 123'000;
-  seen.agents = 1'200;
-  seen.active = 1'000;
-  seen.stations = 8;
-  seen.mean_ms = 141.24;
-  seen.sectors_healthy = 3;
-  seen.sectors_degraded = 1;
-  seen.operations_open = 1;
-  seen.operations_ended = 20;
-  seen.operations_quorum = 19;
-  seen.conflicts = 12;
-  seen.rates = {{"in", 12'345.0}, {"out", 0.0}, {"wakes", std::nullopt}};
-  seen.sectors = {{0, 300, 300, 5.0, true}, {1, 300, 299, 45.0, true}, {2, 300, 101, 150.0, true},
-                  {3, 300, 0, {}, true},    {4, 0, 0, {}, true},       {5, 300, 300, 900.0, false},
-                  {6, 0, 0, {}, true}};
-  seen.breakers = {{"sector 5", "open"}};
-  seen.errors = {{"target_full", 7, 61'000, "station 3: full"}};
-  return seen;
-}
-
-TEST(TopFrame, ShowsWhatWasSeen) {
-  EXPECT_THAT(
-      tools::top_lines(a_mesh(), {.columns = 80, .rows = 24}),
-      ElementsAre(
-          "mesh top  /dev/shm/mesh                      engine runs, process 123, 0.4 s old",
-          "mode DEGRADED_LIGHT for 2 m 3 s   active 1000 of 1200 (83.3 %)   stations 8",
-          "impedance mean 141.2 ms, p95 unknown   sectors healthy 3, degraded 1",
-          "operations in flight 1, ended 20, quorum 95.0 %   conflicts 12",
-          "messages open unknown, pending unknown   refused unknown, lost replies unknown",
-          "per second: in 12.3k, out 0, wakes unknown",
-          "lateness us: p50 unknown, p99 unknown, max unknown",
-          "breakers: 1 not closed: sector 5 open", "",
-          "sectors: mean impedance; . all active + over 95 % - fewer x nobody ! breaker",
-          "0 <10 1 <20 2 <50 3 <100 4 <150 5 <200 6 <300 7 <500 8 <800 9 more (ms)",
-          "    0  0. 2+ 5- ?x  · 9!", "errors: 1 distinct, the latest first",
-          "  1 m 1 s ago  7 x  target_full  station 3: full"));
-}
-TEST(TopFrame, OfNothingSaysUnknownAndNeverANumber) {
-  const auto lines = tools::top_lines({}, {.columns = 80, .rows = 24});
-  std::string all;
-  for (const std::string& line : lines) all += line + "\n";
-  EXPECT_THAT(all, HasSubstr("mode unknown   active unknown of unknown (unknown)"));
-  EXPECT_THAT(all, HasSubstr("engine unknown, nothing published"));
-}
-TEST(TopFrame, ADeadEngineIsAnAlarm) {
-  TopSnapshot seen = a_mesh();
-  seen.engine_running = false;
-  seen.engine_process.reset();
-  EXPECT_THAT(tools::top_lines(seen, {.columns = 80, .rows = 1})[0],
-              HasSubstr("engine DEAD, 0.4 s old"));
-}
-
-std::size_t width_of(const std::string& line) {
-  return static_cast<std::size_t>(
-      std::count_if(line.begin(), line.end(), [](char byte) { return (byte & 0xC0) != 0x80; }));
-}
-std::string without_escapes(const std::string& line) {
-  std::string text;
-  for (std::size_t at = 0; at < line.size(); ++at) {
-    if (line[at] == '\x1b') {
-      at = line.find('m', at);
-    } else {
-      text += line[at];
-    }
-  }
-  return text;
-}
-
-TEST(TopFrame, FitsEveryWindowAndColoursChangeNoText) {
-  TopSnapshot seen = a_mesh();
-  for (std::uint32_t i = 7; i < 400; ++i) seen.sectors.push_back({i, 300, 300, 1.0 * i, true});
-  for (int i = 0; i < 30; ++i) seen.errors.push_back(seen.errors[0]);
-  EXPECT_TRUE(rc::check("a frame fits", [&] {
-    const TopLook look{.columns = *rc::gen::inRange(1U, 250U),
-                       .rows = *rc::gen::inRange(1U, 80U),
-                       .colour = *rc::gen::arbitrary<bool>(),
-                       .has_keys = *rc::gen::arbitrary<bool>()};
-    const auto lines = tools::top_lines(seen, look);
-    RC_ASSERT(lines.size() <= look.rows);
-    for (const std::string& line : lines)
-      RC_ASSERT(width_of(without_escapes(line)) <= look.columns);
-    if (look.has_keys) RC_ASSERT(lines.size() == look.rows);
-  }));
-}
-TEST(TopFrame, PutsSeveralSectorsInACellWhereThereIsNoRoomForEach) {
-  TopSnapshot seen = a_mesh();
-  seen.sectors.clear();
-  for (std::uint32_t i = 0; i < 1'000; ++i) seen.sectors.push_back({i, 300, 300, 12.0, true});
-  seen.sectors[999].is_passable = false;
-  seen.sectors[0].active = 0;
-  seen.sectors[0].mean_ms.reset();
-  std::string all;
-  for (const std::string& line : tools::top_lines(seen, {.columns = 80, .rows = 24})) {
-    all += line + "\n";
-  }
-  EXPECT_THAT(all, HasSubstr(" a cell"));
-  EXPECT_THAT(all, HasSubstr("    0  1-")) << "the worst of them shows";
-  EXPECT_THAT(all, HasSubstr("1!"));
-}
-TEST(Numbers, AreShort) {
-  EXPECT_EQ(tools::short_number(0), "0");
-  EXPECT_EQ(tools::short_number(9.996), "10.0");
-  EXPECT_EQ(tools::short_number(999.4), "999");
-  EXPECT_EQ(tools::short_number(999.6), "1.00k");
-  EXPECT_EQ(tools::short_number(65e6), "65.0M");
-  EXPECT_EQ(tools::duration_text(9'999), "10.0 s");
-  EXPECT_EQ(tools::duration_text(86'400'000), "1 d 0 h");
 }
 
 }  // namespace
