@@ -1,9 +1,12 @@
 // What an engine publishes in its table for who asks nobody: counters, distinct errors, outages.
 #include <array>
+#include <atomic>
+#include <thread>
 
 #include "engine/counter_page.hpp"
 #include "engine/error_log.hpp"
 #include "engine/health/recovery_clock.hpp"
+#include "queues/wait_strategy.hpp"
 #include "tests/engine/loop/loop_fixture.hpp"
 #include "tests/engine/test_table.hpp"
 
@@ -32,9 +35,10 @@ class Page {
   CounterPage page(std::string_view thread = "control") {
     return must(CounterPage::over(table_.table_layout(), table_.table_bytes(), thread));
   }
-  [[nodiscard]] Result<CounterReading> read() const {
-    return must(CounterView::over(table_.table_layout(), table_.table_bytes(), "control")).read();
+  [[nodiscard]] CounterView view(std::string_view thread = "control") const {
+    return must(CounterView::over(table_.table_layout(), table_.table_bytes(), thread));
   }
+  [[nodiscard]] Result<CounterReading> read() const { return view().read(); }
   [[nodiscard]] std::span<engine::CounterWord> words() const {
     return must(
         table_.table_layout().array<engine::CounterWord>(table_.table_bytes(), "counters.control"));
@@ -120,6 +124,37 @@ TEST(CounterPage, KeepsWhatWasAnHourAgoByTheMinute) {
       ASSERT_EQ(read->hour_from, second(hour + 1));
     }
   }
+}
+
+// A reader beside a writer that never pauses: what is whole is of one moment.
+TEST(CounterPage, IsReadWholeOrSaysThatItIsNot) {
+  Page page;
+  CounterPage writer = page.page("scheduler");
+  const CounterView view = page.view("scheduler");
+  std::vector<std::uint64_t> values(engine::kSchedulerCounters.size(), 1);
+  writer.publish(values, from_ns(1));
+  std::atomic<bool> is_over{false};
+  std::thread writing([&] {
+    for (std::uint64_t n = 2; !is_over.load(std::memory_order_relaxed); ++n) {
+      std::fill(values.begin(), values.end(), n);
+      writer.publish(values, from_ns(static_cast<std::int64_t>(n)));
+      // A moment in which it can be read whole.
+      for (int i = 0; i < 200; ++i) queues::relax_cpu();
+    }
+  });
+  std::uint64_t whole = 0;
+  for (int looks = 0; whole < 20'000 && looks < 1'000'000; ++looks) {
+    const auto read = view.read();
+    if (!read || !read->is_whole) continue;
+    ++whole;
+    const std::uint64_t n = read->values.front();
+    ASSERT_EQ(std::count(read->values.begin(), read->values.end(), n), std::ssize(values))
+        << "a mixture of two moments";
+    ASSERT_EQ(to_ns(read->at), static_cast<std::int64_t>(n));
+  }
+  is_over.store(true, std::memory_order_relaxed);
+  writing.join();
+  EXPECT_GE(whole, 1U);
 }
 
 // Errors.
