@@ -139,11 +139,11 @@ TEST(CounterPage, IsReadWholeOrSaysThatItIsNot) {
       std::fill(values.begin(), values.end(), n);
       writer.publish(values, from_ns(static_cast<std::int64_t>(n)));
       // A moment in which it can be read whole.
-      for (int i = 0; i < 200; ++i) queues::relax_cpu();
+      for (std::uint64_t i = n % 128; i != 0; --i) queues::relax_cpu();
     }
   });
   std::uint64_t whole = 0;
-  for (int looks = 0; whole < 20'000 && looks < 1'000'000; ++looks) {
+  for (int looks = 0; whole < 100'000 && looks < 2'000'000; ++looks) {
     const auto read = view.read();
     if (!read || !read->is_whole) continue;
     ++whole;
