@@ -23,6 +23,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <thread>
@@ -32,10 +33,13 @@
 
 #include "engine/adoption.hpp"
 #include "engine/attached_station.hpp"
+#include "engine/counter_page.hpp"
 #include "engine/engine.hpp"
+#include "engine/error_log.hpp"
 #include "engine/mesh_files.hpp"
 #include "engine/scheduler_thread.hpp"
 #include "engine/who.hpp"
+#include "sched/clock.hpp"
 #include "shm/descriptor.hpp"
 #include "shm/event_fd.hpp"
 
@@ -63,6 +67,7 @@ struct ControlOptions {
   std::span<const std::byte> table;
   std::shared_ptr<const shm::EventFd> engine_wake;
   std::shared_ptr<const shm::EventFd> wake;  // of the control thread: jobs done, stop()
+  std::span<std::byte> table_memory{};       // its counters and errors stand there
   std::function<void()> on_down;
   std::function<Result<Reload>()> read_again;
   Nanos reconnect{};    // how long stations of the dead engine are waited for
@@ -159,6 +164,9 @@ class ControlServer {
   void say_goodbye();
 
   void update_counts() noexcept;
+  Status bind_table();
+  void publish_counters() noexcept;
+  void note(const Error& error) noexcept;
   [[nodiscard]] nlohmann::json stations_json() const;
   [[nodiscard]] nlohmann::json awaited_json() const;
   [[nodiscard]] Connection* find(std::uint64_t connection);
@@ -182,6 +190,10 @@ class ControlServer {
   std::deque<std::unique_ptr<Job>> unposted_;
   queues::local::HandOver<Eviction> evictions_;
   std::vector<std::byte> packet_;
+  std::optional<sched::ClockReader<>> clock_;
+  std::optional<CounterPage> counter_page_;
+  std::optional<ErrorLog> errors_;
+  std::uint64_t refusals_ = 0;
   // Counts, for status, of any thread. relaxed: each stands alone.
   std::atomic<std::size_t> station_count_{0}, connection_count_{0}, awaited_count_{0};
   std::atomic<std::uint64_t> stations_ever_{0}, evicted_ever_{0};

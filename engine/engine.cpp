@@ -236,6 +236,7 @@ Status Engine::State::make_control(const EngineOptions& options) {
   controlling.policy = options.policy;
   controlling.format = format;
   controlling.table = table->bytes();
+  controlling.table_memory = table->writable_bytes();
   controlling.engine_wake = wake;
   controlling.wake = control_wake;
   controlling.reconnect = options.reconnect;

@@ -191,9 +191,11 @@ Result<shm::Layout> table_layout(const MeshSize& size) {
                                                                kCountersPerThread, writer),
                         "counters of one thread"));
   }
+  for (const auto& [thread, writer] : {std::pair{"scheduler", kScheduler}, {"control", kControl}}) {
+    builder.add(meaning(rows_of(256, std::string("errors.") + thread, kDistinctErrors / 2, writer),
+                        "distinct errors of one thread with count, first and last time"));
+  }
   return builder
-      .add(meaning(rows_of(256, "errors", kDistinctErrors, kControl),
-                   "distinct errors with count, first and last time"))
       .add(meaning(rows_of(64, "events", kEventSlots, kScheduler), "what happened, for observers"))
       .build();
 }

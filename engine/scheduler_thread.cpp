@@ -5,6 +5,7 @@
 #include <future>
 #include <utility>
 
+#include "engine/control_server.hpp"
 #include "engine/station/station_memory.hpp"
 
 namespace mesh::engine {
@@ -49,6 +50,9 @@ Result<std::unique_ptr<SchedulerThread>> SchedulerThread::create(const Options& 
   std::unique_ptr<SchedulerThread> made(new SchedulerThread(options, clock));
   MESH_TRY(made->loop_, EngineLoop::create(options.memory, options.loop,
                                            {made.get(), &read_clock, &made->clock_}));
+  MESH_TRY(const shm::Layout table, table_layout(options.memory.size));
+  MESH_TRY(auto page, CounterPage::over(table, options.memory.table, "scheduler"));
+  made->counter_page_.emplace(std::move(page));
   made->outboxes_.reserve(options.memory.size.stations);
   return made;
 }
@@ -149,7 +153,7 @@ void SchedulerThread::wake(StationId station) noexcept {
 }
 
 void SchedulerThread::run() {
-  publish_due_ = clock_.now() + kPublishEvery;
+  publish_due_ = clock_.now();  // who looks at once finds counters
   stuck_due_ = clock_.now() + stuck_look();
   // relaxed: stop() joins.
   while (!stopping_.load(std::memory_order_relaxed)) {
@@ -161,8 +165,7 @@ void SchedulerThread::run() {
     // What comes seldom and takes long makes no bucket late, as long as there is another moment.
     const bool is_due_soon = result.next_due < now + kLeftFree;
     if (now >= publish_due_ && (!is_due_soon || now >= publish_due_ + kPublishEvery)) {
-      publisher_.publish();
-      publish_due_ = now + kPublishEvery;
+      publish(now);
     }
     if (now >= stuck_due_ && (!is_due_soon || now >= stuck_due_ + stuck_look()))
       look_for_stuck(now);
@@ -173,6 +176,16 @@ void SchedulerThread::run() {
       pause(result);
     }
   }
+}
+
+// The clock, and every counter as it stands.
+void SchedulerThread::publish(HostTime now) {
+  publisher_.publish();
+  const EngineStatus status = status_of(*this);
+  std::array<std::uint64_t, kSchedulerCounters.size()> values{};
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] = kSchedulerCounters[i].of(status);
+  counter_page_->publish(values, now);
+  publish_due_ = now + kPublishEvery;
 }
 
 void SchedulerThread::run_jobs(HostTime now) {

@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "engine/loop/account.hpp"
 #include "engine/loop/state.hpp"
 
 namespace mesh::engine {
@@ -23,6 +24,8 @@ Status bind_table(EngineLoop::State& state, const LoopMemory& memory) {
                            {sectors_of(memory.size), kClustersPerSector, kAgentsPerCluster},
                            state.options.watch));
   state.gate.watch.emplace(std::move(watch));
+  MESH_TRY(auto errors, ErrorLog::over(table, memory.table, "scheduler"));
+  state.accounts.errors.emplace(std::move(errors));
   MESH_TRY(state.inbox_full, table.array<ShmWord<std::uint8_t>>(memory.table, "inbox_full"));
   const shm::Region* const names = table.find("capability_names");
   MESH_TRY(const auto bytes,
@@ -182,6 +185,7 @@ TickResult EngineLoop::tick(HostTime now) noexcept {
   std::int64_t due = state.wheel->next_due_ns();
   state.upkeep(due);
   watch_mesh(state, due);
+  account(state, due);
   if (!worked) state.warm_next();
   // A station that makes room does not say so: what waits for it is looked after.
   for (const StationLink* const link : state.live)

@@ -177,6 +177,20 @@ struct LoopCounters {
   std::uint64_t breaker_refused = 0;      // messages and targets of operations
   std::uint64_t breaker_trials = 0;       // of them let through, to see
   std::uint64_t breakers_opened = 0, breaker_failures = 0, crashes_taken_back = 0;
+  // What KPIs are made of (mesh.md part 14), counted when an operation ends or a second is over.
+  std::uint64_t ready = 0, conflicts = 0;  // answers
+  std::uint64_t operations_ended = 0, operations_quorum = 0;
+  std::uint64_t timed_sent = 0, timed_arrived = 0;  // of operations with a T
+  std::uint64_t arrived_in_500ms = 0, arrived_in_50ms = 0, arrived_in_5ms = 0;  // of T
+  std::uint64_t time_watched_ms = 0, time_active_ms = 0;
+  std::uint64_t time_full_ms = 0, time_light_ms = 0, time_moderate_ms = 0, time_severe_ms = 0,
+                time_emergency_ms = 0;
+  // From the first agent lost to the last one back.
+  std::uint64_t cluster_outages = 0, cluster_recoveries = 0, cluster_recovery_ms = 0;
+  std::uint64_t cluster_recoveries_over_1s = 0, cluster_recoveries_over_5min = 0;
+  std::uint64_t sector_outages = 0, sector_recoveries = 0, sector_recovery_ms = 0;
+  std::uint64_t sector_recoveries_over_10s = 0, sector_recoveries_over_15min = 0;
+  std::uint64_t stations_lost = 0;
 };
 
 // What is in use now.

@@ -84,6 +84,7 @@ Result<std::vector<AgentId>> EngineLoop::State::enrol(StationLink& link,
       topology->fill({.cluster = place.cluster, .sector = place.sector});
     if (!is_here) {
       move_in(link, row, enrolled.previous_station);
+      gate.watch->returned(row, from_ns(now_ns));
       if (enrolled.incarnation > 1)
         came.push_back(row);
       else

@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "engine/agent_rows.hpp"
+#include "engine/loop/accounts.hpp"
 #include "engine/loop/answer_burst.hpp"
 #include "engine/loop/cascade_book.hpp"
 #include "engine/loop/engine_loop.hpp"
@@ -142,6 +143,7 @@ struct EngineLoop::State {
   bool look_at_all = false;           // not all that was due has been seen in this tick
   sched::LatenessHistogram lateness;
   LoopCounters counters;
+  Accounts accounts;
 
   static Status check_upkeep(Nanos upkeep);
   static Result<std::unique_ptr<State>> create(const LoopMemory& memory, const LoopOptions& options,
@@ -163,7 +165,7 @@ struct EngineLoop::State {
     now_ns = std::max(now_ns, to_ns(now));
     burst_ns = 0;
     if (mesh_epoch_ns != 0) return;
-    mesh_epoch_ns = upkeep_ns = now_ns;
+    mesh_epoch_ns = upkeep_ns = accounts.at_ns = now_ns;
     adopt_breakers(*this);
   }
   [[nodiscard]] StationLink* link_of(StationId station) const noexcept {

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <string>
 
+#include "engine/loop/account.hpp"
 #include "engine/loop/state.hpp"
 
 namespace mesh::engine {
@@ -76,6 +77,7 @@ void EngineLoop::State::detach(StationLink& link, HostTime now, Departure depart
       pending->take(link, priority, node->count);
     }
   set_full(link, false);
+  note_departure(*this, link, departure);
   std::erase(live, &link);
   stations[static_cast<std::size_t>(station)].reset();
   rows_go_offline(station, now, departure);
