@@ -42,7 +42,7 @@ std::vector<Verb> verbs() {
   return {demo_verb(),      up_verb(),      down_verb(),   status_verb(), send_verb(),
           broadcast_verb(), scatter_verb(), swarm_verb(),  agent_verb(),  health_verb(),
           inspect_verb(),   plan_verb(),    quorum_verb(), size_verb(),   layout_verb(),
-          config_verb(),    reload_verb()};
+          config_verb(),    reload_verb(),  sim_verb()};
 }
 
 // The terminal says what it takes in the first of these that is set, as setlocale() would look.
