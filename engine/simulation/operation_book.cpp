@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "sched/quorum.hpp"
-
 namespace mesh::engine::simulation {
 namespace {
 
@@ -120,36 +118,46 @@ void OperationBook::on_finished(EngineLoop& loop, const FinishedOperation& finis
   end_round(loop, std::move(asked), now);
 }
 
-namespace {
-sched::QuorumCounts counts_of(std::uint32_t sent, std::uint32_t ready, std::uint32_t conflict) {
-  return {ready, conflict, sent - std::min(sent, ready + conflict)};
+sched::QuorumDecision OperationBook::decide(const Asked& asked) const {
+  const Scenario& scenario = with_.scenario;
+  const std::uint32_t known = std::min(asked.sent, asked.ready + asked.conflict);
+  return sched::judge(
+      {.ready = asked.ready, .conflict = asked.conflict, .transit = asked.sent - known},
+      {share(scenario.ready_min), share(scenario.conflict_max), share(scenario.transit_max)});
 }
-}  // namespace
 
 bool OperationBook::has_quorum(const Asked& asked) const {
-  if (asked.sent == 0) return false;
-  const Scenario& scenario = with_.scenario;
-  const sched::QuorumDecision decision = sched::judge(
-      counts_of(asked.sent, asked.ready, asked.conflict),
-      {share(scenario.ready_min), share(scenario.conflict_max), share(scenario.transit_max)});
-  return decision == sched::QuorumDecision::kProceed &&
-         sched::is_at_least(asked.ready, asked.targeted, share(scenario.coverage_min));
+  return asked.sent != 0 && decide(asked) == sched::QuorumDecision::kProceed &&
+         sched::is_at_least(asked.ready, asked.targeted, share(with_.scenario.coverage_min));
+}
+
+// Who is not READY yet is asked next, or routed around.
+void OperationBook::leave_out_unroutable(EngineLoop& loop, Asked& asked) const {
+  asked.left.clear();
+  for (const TargetTrace& target : loop.trace(asked.id)) {
+    if (target.state == sched::TrinaryState::ready) continue;
+    if (with_.is_routable(target.agent)) {
+      asked.left.push_back(target.agent);
+      continue;
+    }
+    asked.sent -= std::min(asked.sent, 1U);
+    if (target.state == sched::TrinaryState::conflict) --asked.conflict;
+  }
 }
 
 void OperationBook::end_round(EngineLoop& loop, Asked asked, HostTime now) {
-  const Scenario& scenario = with_.scenario;
-  const sched::QuorumDecision decision = sched::judge(
-      counts_of(asked.sent, asked.ready, asked.conflict),
-      {share(scenario.ready_min), share(scenario.conflict_max), share(scenario.transit_max)});
-  if (asked.round == 1) ++with_.report.decisions[static_cast<std::size_t>(decision)];
+  if (asked.round == 1) ++with_.report.decisions[static_cast<std::size_t>(decide(asked))];
+  if (asked.sent == 0) {  // no_schedulable_agents, which is an answer
+    ++with_.report.refused;
+    return end(asked, false);
+  }
+  if (has_quorum(asked)) return end(asked, true);
+  leave_out_unroutable(loop, asked);
   const bool is_quorum = has_quorum(asked);
-  if (is_quorum || asked.sent == 0 || asked.round == scenario.rounds) return end(asked, is_quorum);
-  asked.left.clear();
-  for (const TargetTrace& target : loop.trace(asked.id))
-    if (target.state != sched::TrinaryState::ready) asked.left.push_back(target.agent);
-  if (asked.left.empty()) return end(asked, false);  // those left out have to be reached otherwise
-  asked.gives_up =
-      decision == sched::QuorumDecision::kResolveConflicts ? now + kConflictsWaitedFor : now;
+  if (is_quorum || asked.left.empty() || asked.round == with_.scenario.rounds)
+    return end(asked, is_quorum);
+  const bool is_of_conflicts = decide(asked) == sched::QuorumDecision::kResolveConflicts;
+  asked.gives_up = is_of_conflicts ? now + kConflictsWaitedFor : now;
   waiting_.push_back(std::move(asked));
 }
 

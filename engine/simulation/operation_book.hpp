@@ -5,7 +5,8 @@
 // to those who were not READY, as trinary quorum decides (mesh.md part 8): WAIT and RETRY at once,
 // with a larger window; RESOLVE_CONFLICTS once the conflicts that need no person are resolved. It
 // reaches quorum when after any round enough of those sent to at first are READY, few enough in
-// conflict, and coverage is given.
+// conflict, and coverage is given. Who has died since or is behind an open breaker is routed
+// around: it counts as skipped, so for coverage, and nobody waits for it.
 //
 // A cascade is one scatter to everybody in mesh.md part 9's mode `parallel`: the engine has no
 // cascade of its own yet. This is the one place where they are opened.
@@ -15,26 +16,30 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
+#include <utility>
 #include <vector>
 
 #include "engine/loop/engine_loop.hpp"
 #include "engine/simulation/conflict_records.hpp"
 #include "engine/simulation/measures.hpp"
 #include "engine/simulation/scenario.hpp"
+#include "sched/quorum.hpp"
 
 namespace mesh::engine::simulation {
 
 class OperationBook {
  public:
-  // All outlive it.
+  // All outlive it. `is_routable`: attached, and behind no open breaker.
   struct With {
     const Scenario& scenario;
     const ConflictRecords& conflicts;
     SimulationReport& report;
     TraceHash& trace;
+    std::function<bool(AgentId agent)> is_routable;
   };
-  explicit OperationBook(const With& with) noexcept : with_(with) {}
+  explicit OperationBook(With with) noexcept : with_(std::move(with)) {}
 
   void open_operation(EngineLoop& loop, HostTime now);
   void open_cascade(EngineLoop& loop, HostTime now);
@@ -58,7 +63,7 @@ class OperationBook {
     std::uint32_t round = 1;
     HostTime opened{};
     OperationId id{};
-    std::uint32_t sent = 0;  // in the first round
+    std::uint32_t sent = 0;  // in the first round, without those that were routed around since
     std::uint64_t targeted = 0;
     std::uint32_t ready = 0;
     std::uint32_t conflict = 0;
@@ -70,9 +75,11 @@ class OperationBook {
   [[nodiscard]] OperationRequest request_for(const Asked& asked) const;
   void on_finished(EngineLoop& loop, const FinishedOperation& finished, HostTime now);
   void count(const sched::GatherCounts& counts);
+  void leave_out_unroutable(EngineLoop& loop, Asked& asked) const;
   void end_round(EngineLoop& loop, Asked asked, HostTime now);
   void end_cascade(const Asked& asked);
   void end(const Asked& asked, bool is_quorum);
+  [[nodiscard]] sched::QuorumDecision decide(const Asked& asked) const;
   [[nodiscard]] bool has_quorum(const Asked& asked) const;
 
   With with_;

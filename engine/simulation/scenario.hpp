@@ -101,7 +101,7 @@ struct Scenario {
   std::int64_t transit_max = 100'000;
   std::int64_t weight = 1'000;
   std::int64_t aim = 0;  // sched::Aim
-  std::int64_t rounds = 3;
+  std::int64_t rounds = 4;
   // cascades
   std::int64_t cascade_every = 0;  // 0: none
   std::int64_t cascade_at = 0;

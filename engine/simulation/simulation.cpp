@@ -41,7 +41,8 @@ class Simulation {
         population_(scenario_, request.seed),
         conflicts_(scenario_),
         errors_(scenario_.tolerance),
-        book_({scenario_, conflicts_, report_, trace_}) {}
+        book_({scenario_, conflicts_, report_, trace_,
+               [this](AgentId agent) { return mesh_->view().is_routable(index_of(agent)); }}) {}
 
   Result<SimulationReport> run();
 
@@ -64,6 +65,11 @@ class Simulation {
   void measure(const Held& held, StationId from);
   void report_conflict(const Held& held, StationId from);
   void account(std::int64_t mesh_ns);
+  // When the desk has something to do; it does not concern the engine's loop.
+  [[nodiscard]] std::int64_t conflicts_due() const {
+    const HostTime due = conflicts_.next_due();
+    return due == HostTime::max() ? EventQueue::kNever : clock_.true_at(to_ns(due));
+  }
   [[nodiscard]] HostTime now() const noexcept { return from_ns(clock_.mesh_ns()); }
   void finish();
 
@@ -139,11 +145,12 @@ Result<SimulationReport> Simulation::run() {
   MESH_CHECK_OK(start());
   std::int64_t told_ns = 0;
   for (;;) {
-    const std::int64_t next = std::min(events_.next_at(), look_at_ns_);
+    const std::int64_t next = std::min({events_.next_at(), look_at_ns_, conflicts_due()});
     const bool is_over = next > end_ns_ && book_.open() == 0;
     if (is_over) break;
     clock_.advance_to(next);
     while (events_.next_at() <= clock_.true_ns()) MESH_CHECK_OK(handle(events_.pop()));
+    conflicts_.advance(now());
     if (look_at_ns_ <= clock_.true_ns()) turn();
     if (request_.progress && clock_.true_ns() - told_ns >= kNsPerSecond) {
       told_ns = clock_.true_ns();
@@ -275,7 +282,6 @@ void Simulation::turn() {
     result = loop.tick(from_ns(mesh_ns));
     if (loop.counters().deliveries != deliveries_seen_) poll();
   } while (result.worked);
-  conflicts_.advance(now());
   book_.collect(loop, now());
   book_.ask_again(loop, now());
   account(mesh_ns);
@@ -286,8 +292,6 @@ void Simulation::turn() {
   std::int64_t next = clock_.true_ns() + idle_look_ns_;
   if (result.next_due != HostTime::max())
     next = std::min(next, clock_.true_at(to_ns(result.next_due)));
-  if (conflicts_.next_due() != HostTime::max())
-    next = std::min(next, clock_.true_at(to_ns(conflicts_.next_due())));
   if (book_.is_waiting()) next = std::min(next, clock_.true_ns() + kWaitingLook);
   look_at_ns_ = std::max(next, clock_.true_ns() + 1);
 }
@@ -397,6 +401,8 @@ void Simulation::account(std::int64_t mesh_ns) {
 }
 
 void Simulation::finish() {
+  clock_.advance_to(end_ns_);
+  account(clock_.mesh_ns());
   const EngineLoop& loop = mesh_->loop();
   recoveries_.give_up(report_);
   report_.seed = request_.seed;
