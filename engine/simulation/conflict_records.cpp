@@ -20,17 +20,24 @@ void ConflictRecords::later(HostTime at, DeskCommand command) {
   due_.push({at, next_order_++, std::move(command)});
 }
 
-void ConflictRecords::report(const ConflictReport& report, HostTime now) {
+void ConflictRecords::report(const ConflictReport& report, std::uint64_t asked, HostTime now) {
   ++counts_.reported;
   const bool needs_person = judge(report.facts).strategy == ConflictStrategy::human_review;
-  subjects_[report.subject] = {0, report.operation, !needs_person};
+  Subject& subject = subjects_[report.subject];
+  subject = {.operation = report.operation,
+             .asked = {report.agent, asked},
+             .is_counted = !needs_person,
+             .waits_for_person = needs_person};
   const DeskResult result = desk_.apply(report, now);
   if (result.answer != DeskAnswer::taken) {
     ++counts_.refused;
     subjects_.erase(report.subject);
     return;
   }
-  if (!needs_person) ++unresolved_[report.operation];
+  if (needs_person)
+    ++for_person_[{report.agent, asked}];
+  else
+    ++unresolved_[report.operation];
   act(result.actions, now);
   act(desk_.tick(now), now);
 }
@@ -97,6 +104,10 @@ void ConflictRecords::on(const Closed& closed, HostTime /*now*/) {
     return;
   }
   settle(found->second);
+  if (found->second.waits_for_person) {
+    const auto its = for_person_.find(found->second.asked);
+    if (--its->second == 0) for_person_.erase(its);
+  }
   subjects_.erase(found);
 }
 

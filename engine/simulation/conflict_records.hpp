@@ -12,6 +12,7 @@
 #include <map>
 #include <queue>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "engine/conflict/conflict_desk.hpp"
@@ -36,7 +37,8 @@ class ConflictRecords {
  public:
   explicit ConflictRecords(const Scenario& scenario);
 
-  void report(const ConflictReport& report, HostTime now);
+  // `asked`: the number of the operation, of which there may be several rounds.
+  void report(const ConflictReport& report, std::uint64_t asked, HostTime now);
   // Everything that is due.
   void advance(HostTime now);
   // When that is next; HostTime::max(): nothing is.
@@ -44,6 +46,10 @@ class ConflictRecords {
 
   // Of this operation's conflicts, those not resolved that need no person.
   [[nodiscard]] std::uint32_t unresolved(OperationId operation) const;
+  // A conflict of this agent's, over this operation, waits for somebody's decision.
+  [[nodiscard]] bool waits_for_person(AgentId agent, std::uint64_t asked) const {
+    return for_person_.contains({agent, asked});
+  }
   [[nodiscard]] const ConflictCounts& counts() const noexcept { return counts_; }
   [[nodiscard]] std::size_t open() const noexcept { return desk_.open(); }
   [[nodiscard]] bool is_complete() const;
@@ -63,7 +69,9 @@ class ConflictRecords {
   struct Subject {
     std::uint32_t records = 0;
     OperationId operation{};
+    std::pair<AgentId, std::uint64_t> asked{};
     bool is_counted = false;  // among its operation's unresolved
+    bool waits_for_person = false;
   };
   struct SubjectHash {
     std::size_t operator()(const SubjectId& id) const noexcept {
@@ -86,6 +94,7 @@ class ConflictRecords {
   std::uint64_t next_order_ = 0;
   std::unordered_map<SubjectId, Subject, SubjectHash> subjects_;  // not closed
   std::map<OperationId, std::uint32_t> unresolved_;
+  std::map<std::pair<AgentId, std::uint64_t>, std::uint32_t> for_person_;
   std::vector<std::int64_t> took_ns_;
   ChainHead head_{};
   ConflictCounts counts_;

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "engine/loop/operation.hpp"
+
 namespace mesh::engine::simulation {
 namespace {
 
@@ -40,9 +42,13 @@ OperationRequest OperationBook::request_for(const Asked& asked) const {
     request.coverage_min = 0;
     return request;
   }
-  request.horizon = Nanos{scenario.horizon};
+  // More lead time and a larger window each time.
+  const std::int64_t horizon_max = scenario.bucket * (kBucketsPerOperation - 1);
+  request.horizon = Nanos{std::min(scenario.horizon * asked.round, horizon_max)};
   request.window = Nanos{scenario.window * asked.round};
   request.timeout = Nanos{scenario.timeout};
+  if (asked.round > 1)
+    request.timeout = std::max(request.timeout, request.horizon + request.window);
   request.ready_min = as_number(scenario.ready_min);
   request.coverage_min = as_number(scenario.coverage_min);
   request.aim = static_cast<sched::Aim>(scenario.aim);
@@ -133,16 +139,23 @@ bool OperationBook::has_quorum(const Asked& asked) const {
 
 // Who is not READY yet is asked next, or routed around.
 void OperationBook::leave_out_unroutable(EngineLoop& loop, Asked& asked) const {
-  asked.left.clear();
-  for (const TargetTrace& target : loop.trace(asked.id)) {
-    if (target.state == sched::TrinaryState::ready) continue;
-    if (with_.is_routable(target.agent)) {
-      asked.left.push_back(target.agent);
-      continue;
-    }
-    asked.sent -= std::min(asked.sent, 1U);
-    if (target.state == sched::TrinaryState::conflict) --asked.conflict;
+  const std::vector<TargetTrace> trace = loop.trace(asked.id);
+  // Who was left out of a later round, for want of time, is still to be asked.
+  if (asked.round == 1)
+    for (const TargetTrace& target : trace) asked.left.push_back(target.agent);
+  std::vector<AgentId> done;
+  for (const TargetTrace& target : trace) {
+    const bool is_ready = target.state == sched::TrinaryState::ready;
+    const bool is_gone = !is_ready && !with_.is_routable(target.agent);
+    if (is_ready || is_gone) done.push_back(target.agent);
+    if (is_gone && target.state == sched::TrinaryState::conflict) --asked.conflict;
   }
+  std::sort(done.begin(), done.end());
+  std::erase_if(asked.left, [&](AgentId agent) {
+    const bool is_done = std::binary_search(done.begin(), done.end(), agent);
+    return is_done || !with_.is_routable(agent);
+  });
+  asked.sent = asked.ready + static_cast<std::uint32_t>(asked.left.size());
 }
 
 void OperationBook::end_round(EngineLoop& loop, Asked asked, HostTime now) {

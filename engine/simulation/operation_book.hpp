@@ -47,6 +47,16 @@ class OperationBook {
   [[nodiscard]] bool is_operation(OperationId id) const;
   [[nodiscard]] bool is_over(OperationId id) const { return !in_flight_.contains(id); }
   void on_ready(OperationId id, HostTime at);
+  // Which operation this is a round of, and the how-manieth; zeros: it is over.
+  struct Round {
+    std::uint64_t number = 0;
+    std::uint32_t round = 0;
+  };
+  [[nodiscard]] Round round_of(OperationId id) const {
+    const auto found = in_flight_.find(id);
+    if (found == in_flight_.end()) return {};
+    return {found->second.number, found->second.round};
+  }
   // Results that the loop has.
   void collect(EngineLoop& loop, HostTime now);
   // Further rounds whose time has come.

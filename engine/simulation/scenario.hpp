@@ -124,11 +124,11 @@ struct Scenario {
   std::int64_t mode_enter = 3 * kNsPerSecond;
   std::int64_t mode_leave = 10 * kNsPerSecond;
   // conflicts
-  std::int64_t context_divergence = 2;
-  std::int64_t data_contradiction = 4;
-  std::int64_t temporal_paradox = 1;
-  std::int64_t capability_mismatch = 2;
-  std::int64_t hash_mismatch = 1;
+  std::int64_t context_divergence = 4;
+  std::int64_t data_contradiction = 8;
+  std::int64_t temporal_paradox = 2;
+  std::int64_t capability_mismatch = 4;
+  std::int64_t hash_mismatch = 2;
   std::int64_t other_conflict = 1;
   std::int64_t durable = 2 * kNsPerMs;
   std::int64_t step = 5 * kNsPerMs;

@@ -15,6 +15,7 @@
 #include "engine/simulation/population.hpp"
 #include "engine/simulation/recoveries.hpp"
 #include "engine/simulation/simulated_mesh.hpp"
+#include "shm/base/assert.hpp"
 
 namespace mesh::engine::simulation {
 namespace {
@@ -61,6 +62,7 @@ class Simulation {
   void turn();
   void poll();
   void take(std::size_t slot, const Delivery& delivery, std::uint32_t at);
+  [[nodiscard]] Weather weather_of(const Held& held) const;
   void answer(const Event& event);
   void measure(const Held& held, StationId from);
   void report_conflict(const Held& held, StationId from);
@@ -305,10 +307,21 @@ void Simulation::poll() {
   }
 }
 
+// Asked once more, an agent whose conflict was resolved has no reason for another one; one that
+// waits for a person's decision has still the same.
+Weather Simulation::weather_of(const Held& held) const {
+  Weather weather = faults_->weather(held.agent);
+  const OperationBook::Round asked = book_.round_of(held.operation);
+  if (asked.round <= 1) return weather;
+  weather.conflict =
+      conflicts_.waits_for_person(mesh_->id(held.agent), asked.number) ? kShareAll : 0;
+  return weather;
+}
+
 // An agent's message is on its way to it.
 void Simulation::take(std::size_t slot, const Delivery& delivery, std::uint32_t at) {
   Held& held = mesh_->station(slot)->held(at);
-  const Course course = population_.deliver(held.agent, faults_->weather(held.agent));
+  const Course course = population_.deliver(held.agent, weather_of(held));
   held.received_ns = clock_.mesh_at(clock_.true_ns() + course.delay_ns);
   held.state = course.state;
   held.conflict = course.conflict;
@@ -380,7 +393,7 @@ void Simulation::report_conflict(const Held& held, StationId from) {
                                .affected = static_cast<std::uint32_t>(draw >> 32) % kAffectedMax},
                      .expected = "1",
                      .received = "2"},
-                    now());
+                    book_.round_of(held.operation).number, now());
 }
 
 // What passed since the last turn counts as what it was then.
@@ -404,6 +417,8 @@ void Simulation::finish() {
   clock_.advance_to(end_ns_);
   account(clock_.mesh_ns());
   const EngineLoop& loop = mesh_->loop();
+  const Status whole = loop.verify();
+  MESH_ASSERT(whole.has_value());  // whatever happened, the engine's own state makes sense
   recoveries_.give_up(report_);
   report_.seed = request_.seed;
   report_.agents = population_.size();

@@ -274,10 +274,10 @@ TEST(ConflictRecords, AreCompleteOnlyWithEveryRecord) {
   report.message = {5, 1};
   report.operation = OperationId{3};
   report.facts = {.type = sched::ConflictType::data_contradiction};
-  records.report(report, from_ns(kNsPerSecond));
+  records.report(report, 1, from_ns(kNsPerSecond));
   EXPECT_EQ(records.unresolved(OperationId{3}), 1U);
   EXPECT_TRUE(records.is_complete());
-  records.report(report, from_ns(kNsPerSecond));  // the same once more: the desk refuses it
+  records.report(report, 1, from_ns(kNsPerSecond));  // the same once more: the desk refuses it
   EXPECT_FALSE(records.is_complete());
   for (int i = 0; i < 100 && records.next_due() != HostTime::max(); ++i)
     records.advance(records.next_due());
