@@ -5,6 +5,14 @@
 #include <string>
 
 namespace mesh::sched {
+namespace {
+
+// A mesh of kMaxAgents has four unanswered messages for each (bit_ceil), all of which may be timed,
+// and its operations. Four bytes each.
+constexpr std::uint32_t kOperationsMax = 1U << 23;
+static_assert(kOperationsMax > 4 * kMaxAgents + kMaxOperations);
+
+}  // namespace
 
 Result<TimingWheel> TimingWheel::create(const TimingWheelOptions& options) {
   if (options.capacity == 0 || options.capacity > kMaxWheelEntries) {
@@ -13,10 +21,10 @@ Result<TimingWheel> TimingWheel::create(const TimingWheelOptions& options) {
                     std::to_string(kMaxWheelEntries),
                 options.capacity);
   }
-  if (options.operations == 0 || options.operations > kMaxWheelEntries) {
+  if (options.operations == 0 || options.operations > kOperationsMax) {
     return fail(Errc::invalid_argument,
                 "timing wheel: operations " + std::to_string(options.operations) + ", must be 1.." +
-                    std::to_string(kMaxWheelEntries),
+                    std::to_string(kOperationsMax),
                 options.operations);
   }
   if (options.start_ns < 0 || options.start_ns > kDueNsMax) {

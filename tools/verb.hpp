@@ -64,6 +64,7 @@ Verb plan_verb();
 Verb layout_verb();
 Verb config_verb();
 Verb reload_verb();
+Verb sim_verb();
 Verb size_verb();
 
 }  // namespace mesh::tools

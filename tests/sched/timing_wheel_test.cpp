@@ -34,6 +34,9 @@ TEST(TimingWheel, RefusesSizesAndStartsItCannotHave) {
     EXPECT_THAT(wheel.error().sentence, ::testing::HasSubstr(std::to_string(capacity)));
   }
   EXPECT_FALSE(TimingWheel::create({.capacity = 1, .operations = 0}));
+  EXPECT_FALSE(TimingWheel::create({.capacity = 1, .operations = UINT32_MAX}));
+  // Of the largest mesh there is every message may be timed.
+  EXPECT_TRUE(TimingWheel::create({.capacity = 1, .operations = 4 * kMaxAgents + kMaxOperations}));
   EXPECT_FALSE(TimingWheel::create({.capacity = 1, .start_ns = -1}));
   EXPECT_FALSE(TimingWheel::create({.capacity = 1, .start_ns = INT64_MAX}));
   EXPECT_TRUE(TimingWheel::create({.capacity = 1, .start_ns = TimingWheel::kDueNsMax}));
