@@ -11,6 +11,7 @@
 #include "engine/control_server.hpp"
 #include "engine/engine_jobs.hpp"
 #include "engine/mesh_files.hpp"
+#include "engine/running_conflicts.hpp"
 #include "engine/scheduler_thread.hpp"
 #include "engine/station/control_protocol.hpp"
 #include "engine/station_table.hpp"
@@ -71,6 +72,7 @@ struct Engine::State {
         format.parameters[static_cast<std::size_t>(MemoryParameter::start_ns)]);
   }
   Report report;
+  std::unique_ptr<RunningConflicts> conflicts;  // none: they are not recorded
   std::unique_ptr<SchedulerThread> scheduler;
   std::unique_ptr<ControlServer> control;
 
@@ -165,6 +167,13 @@ Status Engine::State::make_scheduler(const EngineOptions& options) {
   scheduling.wake = wake;
   scheduling.done = control_wake;
   scheduling.stuck_after = options.stuck_after;
+  if (!options.conflicts.store.empty()) {
+    MESH_TRY(conflicts,
+             RunningConflicts::create(options.conflicts, unix_offset_ns, [words = clock] {
+               return sched::ClockReader<>(*words).now();
+             }));
+    scheduling.conflicts = &conflicts->sink();
+  }
   scheduling.on_corrupt = [this](StationId station) {
     control->evict({station, Eviction::Why::kCorrupt});
   };
@@ -241,6 +250,7 @@ Status Engine::State::make_control(const EngineOptions& options) {
   controlling.wake = control_wake;
   controlling.reconnect = options.reconnect;
   controlling.stuck_after = options.stuck_after;
+  controlling.conflicts = conflicts.get();
   controlling.on_down = [this] { set_down(); };
   controlling.read_again = options.read_again;
   MESH_TRY(control, ControlServer::create(controlling, {files, *scheduler, *station_table}));
@@ -250,6 +260,7 @@ Status Engine::State::make_control(const EngineOptions& options) {
 
 Status Engine::State::start_threads() {
   MESH_TRY(const sched::ThreadReport granted, scheduler->start());
+  if (conflicts != nullptr) conflicts->start(*scheduler);
   std::vector<std::string> missing;
   for (const sched::RightReport& right : granted.rights) {
     report.threads.push_back(right.sentence);
@@ -293,6 +304,7 @@ void Engine::stop() {
   state_->set_down();
   state_->control->stop();
   state_->scheduler->stop();
+  if (state_->conflicts != nullptr) static_cast<void>(state_->conflicts->stop());
 }
 
 bool Engine::wait_for_down(Nanos patience) {

@@ -52,6 +52,14 @@ struct Reload {
   std::vector<std::string> waiting;  // what is wanted, and needs a restart
 };
 
+// Where conflicts are recorded (docs/STORES.md); an empty `store`: nowhere, and they are only
+// counted.
+struct ConflictStoreOptions {
+  std::string store{};  // a file, or postgresql://...
+  std::string spill{};  // while the store is away; empty: beside the file, FILE.spill
+  std::uint64_t spill_bytes = 64U << 20;
+};
+
 struct EngineOptions {
   std::string directory{};  // made if it is not there; ours, on a tmpfs
   MeshSize size{.agents = 1'000, .stations = 16};
@@ -63,6 +71,7 @@ struct EngineOptions {
   bool fresh = false;                    // drops what is there, whatever it is
   Nanos reconnect{2'000 * kNsPerMs};     // that stations of a dead engine are waited for
   Nanos stuck_after{10 * kNsPerSecond};  // a station that leaves deliveries unread is evicted
+  ConflictStoreOptions conflicts{};
   // Answers a console's reload request; on the control thread. None: it is refused.
   std::function<Result<Reload>()> read_again{};
 };

@@ -41,6 +41,8 @@ Verb send_verb();
 Verb broadcast_verb();
 Verb scatter_verb();
 Verb cascade_verb();
+Verb conflicts_verb();
+Verb resolve_verb();
 Verb swarm_verb();
 Verb agent_verb();
 Verb demo_verb();

@@ -1,5 +1,6 @@
 #include "engine/loop/operator_holds.hpp"
 
+#include <algorithm>
 #include <bit>
 #include <string>
 
@@ -30,7 +31,8 @@ std::uint32_t drop_routed_around(EngineLoop::State& loop) noexcept {
   if (holds.around_count == 0) return 0;
   std::uint32_t dropped = 0;
   std::uint64_t* const words = loop.eligible.front().words;
-  for (std::size_t word = 0; word < holds.around.size(); ++word) {
+  const std::size_t end = std::min(loop.eligible_end, holds.around.size());
+  for (std::size_t word = loop.eligible_first; word < end; ++word) {
     dropped += static_cast<std::uint32_t>(std::popcount(words[word] & holds.around[word]));
     words[word] &= ~holds.around[word];
   }
