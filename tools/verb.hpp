@@ -48,6 +48,7 @@ Verb stat_verb();
 Verb hz_verb();
 Verb top_verb();
 Verb doctor_verb();
+Verb tail_verb();
 Verb errors_verb();
 Verb kpi_verb();
 Verb inspect_verb();
