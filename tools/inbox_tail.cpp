@@ -110,9 +110,10 @@ std::uint64_t InboxTail::poll(const Visit& visit) {
                             .record = std::bit_cast<sched::DeliveryRecord>(looked.record),
                             .source = {},
                             .target = {},
+                            .header = {},
                             .body = {}};
-      AgentId source{};
-      passed.body = body_of(inbox, passed.record, source);
+      passed.body = body_of(inbox, passed.record, passed.header);
+      const AgentId source = passed.body ? passed.header.source : AgentId{0};
       passed.source = source == AgentId{0} ? std::string() : name_of(source);
       passed.target = name_of(passed.record.target);
       visit(passed);
@@ -123,9 +124,9 @@ std::uint64_t InboxTail::poll(const Visit& visit) {
 
 std::optional<std::string> InboxTail::body_of(const Inbox& inbox,
                                               const sched::DeliveryRecord& record,
-                                              AgentId& source) const {
+                                              sched::MessageHeader& header) const {
   if (sched::has(record.flags, sched::RecordFlags::bare)) {
-    source = sched::bare_source(record);
+    header.source = sched::bare_source(record);
     const sched::BareBody bare = sched::bare_body(record);
     return std::string(reinterpret_cast<const char*>(bare.bytes),
                        std::min<std::size_t>(bare.size_bytes, sizeof bare.bytes));
@@ -139,11 +140,9 @@ std::optional<std::string> InboxTail::body_of(const Inbox& inbox,
   if (copied.status != queues::BodyStatus::kRead || copied.length != room.size()) {
     return std::nullopt;
   }
-  sched::MessageHeader header{};
   std::memcpy(&header, room.data(), sizeof header);
   const std::span<const std::byte> body = std::span(room).subspan(sizeof header);
   if (header.hash != 0 && header.hash != shm::hash64(body)) return std::nullopt;
-  source = header.source;
   return std::string(reinterpret_cast<const char*>(body.data()), body.size());
 }
 

@@ -28,6 +28,7 @@ struct PassedDelivery {
   sched::DeliveryRecord record{};
   std::string source;  // its name; empty: the engine
   std::string target;
+  sched::MessageHeader header{};    // where the body is there, and not bare
   std::optional<std::string> body;  // none: it is gone already
 };
 
@@ -58,7 +59,7 @@ class InboxTail {
   [[nodiscard]] static Looked look(const Inbox& inbox) noexcept;
   [[nodiscard]] std::optional<std::string> body_of(const Inbox& inbox,
                                                    const sched::DeliveryRecord& record,
-                                                   AgentId& source) const;
+                                                   sched::MessageHeader& header) const;
   [[nodiscard]] std::string name_of(AgentId agent) const;
 
   ObservedMesh mesh_;

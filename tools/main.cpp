@@ -43,7 +43,8 @@ std::vector<Verb> verbs() {
           broadcast_verb(), scatter_verb(), swarm_verb(),  agent_verb(),  health_verb(),
           inspect_verb(),   plan_verb(),    quorum_verb(), size_verb(),   layout_verb(),
           config_verb(),    reload_verb(),  stat_verb(),   hz_verb(),     top_verb(),
-          errors_verb(),    kpi_verb(),     doctor_verb(), tail_verb()};
+          errors_verb(),    kpi_verb(),     doctor_verb(), tail_verb(),   record_verb(),
+          replay_verb()};
 }
 
 // The terminal says what it takes in the first of these that is set, as setlocale() would look.

@@ -49,6 +49,8 @@ Verb hz_verb();
 Verb top_verb();
 Verb doctor_verb();
 Verb tail_verb();
+Verb record_verb();
+Verb replay_verb();
 Verb errors_verb();
 Verb kpi_verb();
 Verb inspect_verb();

@@ -256,6 +256,35 @@ TEST(Tail, CountsWhatPassedWhileItDidNotLook) {
   }
 }
 
+TEST(Record, IsPlayedAgainAndAnswered) {
+  Live live;
+  StartedMesh printer({"agent", "--name", "printer", "--exec", "cat", "--dir", live.mesh()});
+  ASSERT_TRUE(live.publishes("agents_active", 1));
+  const Folder folder;
+  const std::string file = folder.file("a.rec");
+  StartedMesh record({"record", file, "--count", "3", "--json", "--dir", live.mesh()});
+  for (int i = 0; i < 1'000 && !std::filesystem::exists(file); ++i) {
+    (void)live.run({"status"});  // until it looks
+  }
+  for (const char* const text : {"one", "two", "three"}) {
+    ASSERT_EQ(live.run({"send", "printer", text}).exit_code, 0);
+  }
+  const Ran recorded = record.wait();
+  EXPECT_EQ(recorded.exit_code, 0) << recorded.err;
+  const Ran again = live.run({"record", file});
+  EXPECT_EQ(again.exit_code, 2);
+  EXPECT_THAT(again.err, HasSubstr("is there already"));
+  const Ran played = live.run({"replay", file, "--speed", "10", "--json"});
+  EXPECT_EQ(played.exit_code, 0) << played.out << played.err;
+  const Json result = Json::parse(played.out, nullptr, false);
+  EXPECT_EQ(result["sent"], 3);
+  EXPECT_EQ(result["ready"], 3);
+  printer.signal(SIGTERM);
+  EXPECT_EQ(printer.wait().exit_code, 0);
+  const Ran nobody = live.run({"replay", file, "--speed", "1000", "--timeout-ms", "1"});
+  EXPECT_EQ(nobody.exit_code, 1) << "who is away does not answer";
+}
+
 // The doctor.
 
 // What of a doctor's is left under /dev/shm, and which processes.
