@@ -119,6 +119,7 @@ void OperationBook::on_finished(EngineLoop& loop, const FinishedOperation& finis
   }
   asked.ready += counts.ready;
   asked.conflict = counts.conflict;
+  with_.report.conflicts_counted += counts.conflict;
   if (asked.is_cascade) return end_cascade(asked);
   count(counts);
   end_round(loop, std::move(asked), now);

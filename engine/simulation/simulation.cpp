@@ -349,6 +349,7 @@ void Simulation::answer(const Event& event) {
       {is_silent ? kSilent : kAnswered, held.agent, static_cast<std::uint64_t>(held.operation),
        static_cast<std::uint64_t>(held.received_ns), static_cast<std::uint64_t>(clock_.mesh_ns()),
        static_cast<std::uint64_t>(held.conflict)});
+  if (held.state == sched::TrinaryState::conflict) ++report_.conflict_answers;
   if (!is_silent) measure(held, station->number());
   station->end(event.b);
   if (is_silent) return;
@@ -425,7 +426,10 @@ void Simulation::finish() {
   report_.unanswered = book_.open();
   report_.errors = errors_.tally();
   report_.conflict_records = conflicts_.counts();
-  report_.conflicts_complete = conflicts_.is_complete();
+  // Nothing that the engine counts, and nothing that an agent said, is without its records.
+  report_.conflicts_complete = conflicts_.is_complete() &&
+                               report_.conflict_records.reported == report_.conflict_answers &&
+                               report_.conflict_records.reported >= report_.conflicts_counted;
   report_.conflicts_open = conflicts_.open();
   report_.resolution_p99_ns = quantile_of(conflicts_.took_ns(), 990'000);
   report_.ticks = loop.counters().ticks;
