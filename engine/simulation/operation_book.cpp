@@ -8,8 +8,6 @@
 namespace mesh::engine::simulation {
 namespace {
 
-constexpr Nanos kConflictsWaitedFor{10 * kNsPerSecond};
-
 // What the trace hash holds begins with what it is of.
 constexpr std::uint64_t kOpened = 1, kRefused = 2, kFinished = 3, kEnded = 4;
 
