@@ -34,6 +34,7 @@ namespace mesh::engine {
   X(agent_class, std::uint8_t, 1, "A 0 to F 5")                                                \
   X(role, std::uint8_t, 1, "agent 0, cluster lead 1, sector coordinator 2")                    \
   X(state, std::uint8_t, 1, "free 0, ACTIVE 1, DEGRADED 2, OFFLINE 3, QUARANTINED 4")          \
+  X(routing, std::uint8_t, 1, "bit 0: the operator routes around it; 0: as everybody")         \
   X(sector, std::uint32_t, 1, "index of its sector")                                           \
   X(cluster, std::uint32_t, 1, "index of its cluster")                                         \
   X(latency_ms, float, 1, "round trip, median of the last 100 samples")                        \
@@ -71,6 +72,14 @@ namespace mesh::engine {
   X(samples, std::uint32_t, 1, "behind the medians, at most 100")                  \
   X(context_hash, std::uint64_t, 1, "of the agent's context; 0: none given")
 
+// What an agent says that it is doing, a row each as above; empty texts say nothing.
+#define MESH_ACTIVITY_COLUMNS(X)                                                        \
+  X(sequence, std::uint32_t, 1, "even: the row stands; odd: it is being written")       \
+  X(agent, AgentId, 1, "whose row it is; 0: nothing was ever said")                     \
+  X(since_ns, std::int64_t, 1, "HostTime since when it does that")                      \
+  X(task, std::uint8_t, kAgentNameBytes + 1, "length, UTF-8, zeros; length 0: nothing") \
+  X(waiting_on, std::uint8_t, kAgentNameBytes + 1, "the same: an agent's name, or words")
+
 struct ColumnDescription {
   std::string_view name;
   std::string_view type;  // of one value, as it stands in memory
@@ -100,6 +109,8 @@ inline constexpr auto kOwnerColumns =
     std::to_array<ColumnDescription>({MESH_OWNER_COLUMNS(MESH_COLUMN_DESCRIPTION)});
 inline constexpr auto kStationColumns =
     std::to_array<ColumnDescription>({MESH_STATION_COLUMNS(MESH_COLUMN_DESCRIPTION)});
+inline constexpr auto kActivityColumns =
+    std::to_array<ColumnDescription>({MESH_ACTIVITY_COLUMNS(MESH_COLUMN_DESCRIPTION)});
 #undef MESH_COLUMN_DESCRIPTION
 
 // The places of the columns in those arrays: AgentColumn::latency_ms.

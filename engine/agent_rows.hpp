@@ -30,6 +30,9 @@ namespace mesh::engine {
 enum class AgentState : std::uint8_t { free = 0, active, degraded, offline, quarantined };
 enum class AgentRole : std::uint8_t { agent = 0, lead, coordinator };
 
+// Bits of the column `routing`, the operator's word on an agent. It outlasts its attachments.
+inline constexpr std::uint8_t kRoutedAround = 1;  // nothing new is sent to it
+
 inline constexpr AgentIndex kNoAgent{~std::uint32_t{0}};
 inline constexpr StationId kNoStation{0};  // stations are numbered from 1 to kMaxStations
 inline constexpr std::uint32_t kNoPlace = ~std::uint32_t{0};  // sector and cluster of nobody's

@@ -4,6 +4,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "engine/acting_jobs.hpp"
+
 namespace mesh::engine {
 namespace {
 
@@ -294,9 +296,11 @@ Result<std::unique_ptr<Job>> ControlServer::console_job(const ConsoleRequest& re
     MESH_CHECK_OK(job->read(object));
     return job;
   }
+  if (request.op == "cascade") return cascade_job(request, object);
   return fail(Errc::bad_input, "request: op '" + request.op +
                                    "' is none of attach, reattach, enrol, capability, observe, "
-                                   "status, send, broadcast, scatter, reload, down");
+                                   "status, send, broadcast, scatter, cascade, reload, down, " +
+                                   ActingJobs::kOps);
 }
 
 nlohmann::json ControlServer::stations_json() const {

@@ -138,6 +138,21 @@ Result<std::vector<NamedAgent>> agents_field(const json& object) {
   return agents;
 }
 
+Result<sched::Verb> verb_field(const json& object, sched::Verb otherwise) {
+  if (!object.contains("verb")) return otherwise;
+  MESH_TRY(const std::string verb, text_field(object, "verb"));
+  const auto* const found = std::find(kVerbs.begin(), kVerbs.end(), verb);
+  if (found == kVerbs.end()) return bad_field("verb", "observe, orient, decide, act, record, sync");
+  return static_cast<sched::Verb>(found - kVerbs.begin() + 1);
+}
+
+Result<sched::Priority> priority_field(const json& object, sched::Priority otherwise) {
+  if (!object.contains("priority")) return otherwise;
+  MESH_TRY(const std::uint64_t priority, count_field(object, "priority"));
+  if (priority >= kPriorities) return bad_field("priority", "0 to 3 is expected");
+  return static_cast<sched::Priority>(priority);
+}
+
 Result<OperationRequest> operation_of(const json& object, std::string& body) {
   OperationRequest request;
   MESH_TRY(request.horizon, ms_field(object, "horizon_ms", request.horizon));
@@ -147,13 +162,7 @@ Result<OperationRequest> operation_of(const json& object, std::string& body) {
   MESH_TRY(request.coverage_min, number_field(object, "coverage_min", request.coverage_min));
   MESH_TRY(const double weight, number_field(object, "weight", request.weight));
   request.weight = static_cast<float>(weight);
-  if (object.contains("verb")) {
-    MESH_TRY(const std::string verb, text_field(object, "verb"));
-    const auto* const found = std::find(kVerbs.begin(), kVerbs.end(), verb);
-    if (found == kVerbs.end())
-      return bad_field("verb", "observe, orient, decide, act, record, sync");
-    request.verb = static_cast<sched::Verb>(found - kVerbs.begin() + 1);
-  }
+  MESH_TRY(request.verb, verb_field(object, request.verb));
   if (object.contains("text")) {
     MESH_TRY(body, text_field(object, "text"));
     request.body = std::as_bytes(std::span(body));
@@ -272,6 +281,7 @@ json status_json(const EngineStatus& status) {
   return {{"ok", true},
           {"agents_active", status.agents_active},
           {"agents_enrolled", status.agents_enrolled},
+          {"agents_routed_around", status.gauges.routed_around},
           {"stations", status.stations},
           {"stations_ever", status.stations_ever},
           {"connections", status.connections},
@@ -327,6 +337,8 @@ json status_json(const EngineStatus& status) {
             {"breaker_trials", loop.breaker_trials},
             {"crashes_taken_back", loop.crashes_taken_back},
             {"operations", loop.operations},
+            {"cascades", loop.cascades},
+            {"cascades_failed", loop.cascades_failed},
             {"operations_full", loop.operations_full}}}};
 }
 

@@ -21,6 +21,10 @@ Result<double> number_field(const nlohmann::json& object, const char* key, doubl
 Result<bool> flag_field(const nlohmann::json& object, const char* key, bool otherwise);
 Result<Nanos> ms_field(const nlohmann::json& object, const char* key, Nanos otherwise);
 
+Result<sched::Verb> verb_field(const nlohmann::json& object, sched::Verb otherwise);
+// 0 background to 3 critical.
+Result<sched::Priority> priority_field(const nlohmann::json& object, sched::Priority otherwise);
+
 // "A" to "F", or the class's number.
 Result<sched::AgentClass> class_field(const nlohmann::json& object);
 struct NamedAgent {

@@ -12,9 +12,11 @@
 
 #include <nlohmann/json.hpp>
 
+#include "engine/acting_jobs.hpp"
 #include "engine/control_jobs.hpp"
 #include "engine/control_json.hpp"
 #include "shm/descriptor_passing.hpp"
+#include "shm/hash.hpp"
 #include "shm/system_error.hpp"
 
 namespace mesh::engine {
@@ -64,6 +66,7 @@ ControlServer::ControlServer(const ControlOptions& options, const Uses& uses)
 Result<std::unique_ptr<ControlServer>> ControlServer::create(const ControlOptions& options,
                                                              const Uses& uses) {
   std::unique_ptr<ControlServer> made(new ControlServer(options, uses));
+  MESH_CHECK_OK(made->bind_table());
   MESH_CHECK_OK(made->open());
   return made;
 }
@@ -242,6 +245,8 @@ void ControlServer::answer(Connection& connection, const std::string& json) {
 }
 
 void ControlServer::refuse(Connection& connection, const Error& error) {
+  ++refusals_;
+  note(error);
   answer(connection, error_json(error));
 }
 
@@ -261,9 +266,54 @@ void ControlServer::update_counts() noexcept {
   station_count_.store(stations_.size(), std::memory_order_relaxed);
   awaited_count_.store(awaited_.size(), std::memory_order_relaxed);         // relaxed: as above
   connection_count_.store(connections_.size(), std::memory_order_relaxed);  // relaxed: as above
+  publish_counters();
+}
+
+// What this thread knows stands in the table, for who asks no engine.
+
+Status ControlServer::bind_table() {
+  MESH_TRY(const shm::Layout table, table_layout(options_.size));
+  MESH_TRY(const auto words, table.array<sched::ClockWords>(options_.table_memory, "clock"));
+  clock_.emplace(words.front());
+  MESH_TRY(auto page, CounterPage::over(table, options_.table_memory, "control"));
+  counter_page_.emplace(std::move(page));
+  MESH_TRY(auto errors, ErrorLog::over(table, options_.table_memory, "control"));
+  errors_.emplace(std::move(errors));
+  return {};
+}
+
+void ControlServer::publish_counters() noexcept {
+  std::array<std::uint64_t, kControlCounters.size()> values{};
+  const auto put = [&](ControlCounter which, std::uint64_t value) {
+    values[static_cast<std::size_t>(which)] = value;
+  };
+  // relaxed, all: written by this thread alone.
+  const auto now = [](const auto& count) { return count.load(std::memory_order_relaxed); };
+  put(ControlCounter::stations, now(station_count_));
+  put(ControlCounter::connections, now(connection_count_));
+  put(ControlCounter::stations_ever, now(stations_ever_));
+  put(ControlCounter::evicted, now(evicted_ever_));
+  put(ControlCounter::awaited, now(awaited_count_));
+  put(ControlCounter::returned, now(returned_));
+  put(ControlCounter::not_back, now(not_back_));
+  put(ControlCounter::refused_back, now(refused_back_));
+  put(ControlCounter::refusals, refusals_);
+  counter_page_->publish(values, clock_->now());
+}
+
+// Distinct by its code and by what was being done, which stands before the first colon.
+void ControlServer::note(const Error& error) noexcept {
+  const std::string_view what =
+      std::string_view(error.sentence).substr(0, error.sentence.find(':'));
+  errors_->note({.code = error.code, .about = shm::hash64(what), .text = error.sentence},
+                clock_->now());
 }
 
 // Requests.
+
+Result<WhoReport> ControlServer::who(const WhoWanted& wanted) const {
+  return look_who({options_.size, options_.table, stations_}, wanted);
+}
 
 void ControlServer::handle(Connection& connection, Packet packet) {
   const nlohmann::json object = nlohmann::json::parse(packet.text, nullptr, false);
@@ -309,6 +359,11 @@ void ControlServer::handle_console(Connection& connection, const std::string& op
   if (op == "down") {
     answer(connection, dump({{"ok", true}}));
     return options_.on_down();
+  }
+  if (ActingJobs::knows(op)) {
+    connection.is_busy = true;
+    const Status begun = ActingJobs::begin(*this, {connection.number, op}, request);
+    return begun ? void() : refuse(connection, begun.error());
   }
   auto job = console_job({connection.number, op}, request);
   if (!job) return refuse(connection, job.error());

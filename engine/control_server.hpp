@@ -23,6 +23,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <thread>
@@ -32,9 +33,13 @@
 
 #include "engine/adoption.hpp"
 #include "engine/attached_station.hpp"
+#include "engine/counter_page.hpp"
 #include "engine/engine.hpp"
+#include "engine/error_log.hpp"
 #include "engine/mesh_files.hpp"
 #include "engine/scheduler_thread.hpp"
+#include "engine/who.hpp"
+#include "sched/clock.hpp"
 #include "shm/descriptor.hpp"
 #include "shm/event_fd.hpp"
 
@@ -59,8 +64,10 @@ struct ControlOptions {
   MeshSize size;
   AttachPolicy policy;
   shm::FormatOptions format;  // identity and parameters of every memory
+  std::span<const std::byte> table;
   std::shared_ptr<const shm::EventFd> engine_wake;
   std::shared_ptr<const shm::EventFd> wake;  // of the control thread: jobs done, stop()
+  std::span<std::byte> table_memory{};       // its counters and errors stand there
   std::function<void()> on_down;
   std::function<Result<Reload>()> read_again;
   Nanos reconnect{};    // how long stations of the dead engine are waited for
@@ -91,6 +98,8 @@ class ControlServer {
   void evict(const Eviction& eviction) noexcept;
 
   void add_counts(EngineStatus& status) const noexcept;
+  // On the control thread.
+  [[nodiscard]] Result<WhoReport> who(const WhoWanted& wanted) const;
 
  private:
   struct Connection;
@@ -102,7 +111,9 @@ class ControlServer {
   class SendJob;
   class StatusJob;
   class ReloadJob;
+  class CascadeJob;
   class CapabilityJob;
+  struct ActingJobs;  // acting_jobs.hpp
 
   struct Awaited {
     LeftStation station;
@@ -122,6 +133,8 @@ class ControlServer {
   void handle_enrol(Connection& connection, const nlohmann::json& request);
   void handle_observe(Connection& connection, const nlohmann::json& request);
   void handle_console(Connection& connection, const std::string& op, const nlohmann::json& request);
+  Result<std::unique_ptr<Job>> cascade_job(const ConsoleRequest& request,
+                                           const nlohmann::json& object);
   Result<std::unique_ptr<Job>> reload_job(const ConsoleRequest& request);
   Result<std::unique_ptr<Job>> console_job(const ConsoleRequest& request,
                                            const nlohmann::json& object);
@@ -151,6 +164,9 @@ class ControlServer {
   void say_goodbye();
 
   void update_counts() noexcept;
+  Status bind_table();
+  void publish_counters() noexcept;
+  void note(const Error& error) noexcept;
   [[nodiscard]] nlohmann::json stations_json() const;
   [[nodiscard]] nlohmann::json awaited_json() const;
   [[nodiscard]] Connection* find(std::uint64_t connection);
@@ -174,6 +190,10 @@ class ControlServer {
   std::deque<std::unique_ptr<Job>> unposted_;
   queues::local::HandOver<Eviction> evictions_;
   std::vector<std::byte> packet_;
+  std::optional<sched::ClockReader<>> clock_;
+  std::optional<CounterPage> counter_page_;
+  std::optional<ErrorLog> errors_;
+  std::uint64_t refusals_ = 0;
   // Counts, for status, of any thread. relaxed: each stands alone.
   std::atomic<std::size_t> station_count_{0}, connection_count_{0}, awaited_count_{0};
   std::atomic<std::uint64_t> stations_ever_{0}, evicted_ever_{0};

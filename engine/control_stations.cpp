@@ -239,6 +239,9 @@ void ControlServer::give_up_awaited() {
     if (awaited.is_given_up) continue;
     awaited.is_given_up = true;
     ++not_back_;
+    note({Errc::closed, number,
+          named(number) + ": it did not come back to the engine after " +
+              std::to_string(options_.reconnect.count() / kNsPerMs) + " ms"});
     post(std::make_unique<DetachJob>(*this, number, Departure::lost, &awaited.station));
   }
 }
@@ -288,7 +291,8 @@ void ControlServer::evict_now(const Eviction& eviction) {
 void ControlServer::say_goodbye() {
   for (const auto& [number, connection] : connections_) {
     if (!connection->is_attached) continue;
-    refuse(*connection, {Errc::no_mesh, 0, "the engine in " + files_.path() + " was taken down"});
+    answer(*connection,
+           error_json({Errc::no_mesh, 0, "the engine in " + files_.path() + " was taken down"}));
   }
 }
 

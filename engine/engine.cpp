@@ -1,14 +1,15 @@
 #include "engine/engine.hpp"
 
 #include <condition_variable>
-#include <future>
 #include <mutex>
 #include <utility>
 
 #include <sys/time.h>
 
+#include "engine/acting_jobs.hpp"
 #include "engine/adoption.hpp"
 #include "engine/control_server.hpp"
+#include "engine/engine_jobs.hpp"
 #include "engine/mesh_files.hpp"
 #include "engine/scheduler_thread.hpp"
 #include "engine/station/control_protocol.hpp"
@@ -34,88 +35,6 @@ Result<std::shared_ptr<const shm::EventFd>> shared_event() {
   return std::make_shared<const shm::EventFd>(std::move(made));
 }
 
-// A job whose result a waiting thread gets. Destroyed before it is done, it breaks the promise.
-template <class T>
-class CallJob : public Job {
- public:
-  std::future<Result<T>> future() { return promise_.get_future(); }
-  void done() final { promise_.set_value(std::move(result_)); }
-
- protected:
-  Result<T> result_{fail(Errc::closed, "the engine stopped first")};
-
- private:
-  std::promise<Result<T>> promise_;
-};
-
-template <class T, class Run>
-class RunJob final : public CallJob<T> {
- public:
-  explicit RunJob(Run run) : run_(std::move(run)) {}
-  std::optional<OperationId> run(SchedulerThread& scheduler, HostTime now) override {
-    this->result_ = run_(scheduler, now);
-    return std::nullopt;
-  }
-
- private:
-  Run run_;
-};
-
-class ScatterJob final : public CallJob<OperationReport> {
- public:
-  ScatterJob(const OperationRequest& request, bool with_trace)
-      : request_(request), with_trace_(with_trace) {
-    request_.with_trace = with_trace;
-  }
-  std::optional<OperationId> run(SchedulerThread& scheduler, HostTime now) override {
-    const auto opened = scheduler.loop().open(request_, now);
-    if (opened) return *opened;
-    result_ = tl::unexpected<Error>(opened.error());
-    return std::nullopt;
-  }
-  void on_finished(SchedulerThread& scheduler, const FinishedOperation& finished) override {
-    OperationReport report{finished, {}};
-    if (with_trace_) report.trace = scheduler.loop().trace(finished.id);
-    result_ = std::move(report);
-  }
-
- private:
-  OperationRequest request_;
-  bool with_trace_;
-};
-
-class AskJob final : public CallJob<AnsweredMessage> {
- public:
-  struct Question {
-    AgentId target{};
-    std::span<const std::byte> body{};  // the caller's, who waits
-    Nanos patience{};
-  };
-  explicit AskJob(const Question& question) : question_(question) {}
-  std::optional<OperationId> run(SchedulerThread& scheduler, HostTime now) override {
-    const auto posted =
-        scheduler.loop().post({.target = question_.target, .body = question_.body}, now);
-    if (posted) {
-      scheduler.await_answer(*posted, now + question_.patience);
-    } else {
-      result_ = tl::unexpected<Error>(posted.error());
-    }
-    return std::nullopt;
-  }
-  void on_answered(SchedulerThread& /*scheduler*/, const AnsweredMessage* answered) override {
-    if (answered != nullptr) {
-      result_ = *answered;
-    } else {
-      result_ =
-          fail(Errc::timed_out, "ask: no answer within " +
-                                    std::to_string(question_.patience.count() / kNsPerMs) + " ms");
-    }
-  }
-
- private:
-  Question question_;
-};
-
 }  // namespace
 
 struct Engine::State {
@@ -131,6 +50,8 @@ struct Engine::State {
   Status start_threads();
   template <class T, class MadeJob>
   Result<T> call(std::unique_ptr<MadeJob> job);
+  template <class Report, class Start>
+  Result<Report> act(Start&& start);
 
   // In the order of their making: threads go before what they use.
   MeshFiles files;
@@ -314,6 +235,8 @@ Status Engine::State::make_control(const EngineOptions& options) {
   controlling.size = size;
   controlling.policy = options.policy;
   controlling.format = format;
+  controlling.table = table->bytes();
+  controlling.table_memory = table->writable_bytes();
   controlling.engine_wake = wake;
   controlling.wake = control_wake;
   controlling.reconnect = options.reconnect;
@@ -395,6 +318,10 @@ Result<OperationReport> Engine::scatter(const OperationRequest& request, bool wi
   return state_->call<OperationReport>(std::make_unique<ScatterJob>(request, with_trace));
 }
 
+Result<CascadeReport> Engine::cascade(const CascadeRequest& request) {
+  return state_->call<CascadeReport>(std::make_unique<CascadeJob>(request));
+}
+
 Status Engine::send(AgentId target, std::span<const std::byte> body) {
   const auto run = [target, body](SchedulerThread& scheduler, HostTime now) -> Result<bool> {
     MESH_CHECK_OK(scheduler.loop().send(AgentId{}, target, body, now));
@@ -428,6 +355,54 @@ Result<AgentId> Engine::find(const std::string& name) {
     return *found;
   };
   return state_->call<AgentId>(std::make_unique<RunJob<AgentId, decltype(run)>>(run));
+}
+
+Result<std::vector<Engine::RoutedAround>> Engine::route_around(std::span<const std::string> names,
+                                                               bool around) {
+  const auto run = [&](SchedulerThread& scheduler, HostTime /*now*/) {
+    return route_agents_around(scheduler.loop(), names, around);
+  };
+  return state_->call<std::vector<RoutedAround>>(
+      std::make_unique<RunJob<std::vector<RoutedAround>, decltype(run)>>(run));
+}
+
+// What starts the work tells `done` of its end, or, if the engine stops first, drops it.
+template <class Report, class Start>
+Result<Report> Engine::State::act(Start&& start) {
+  auto promise = std::make_shared<std::promise<Report>>();
+  auto future = promise->get_future();
+  const ActingOn mesh{size, table->bytes(),
+                      [this](std::unique_ptr<Job> job) { return scheduler->post(std::move(job)); }};
+  MESH_CHECK_OK(start(mesh, [promise](Report made) { promise->set_value(std::move(made)); }));
+  promise.reset();
+  try {
+    return future.get();
+  } catch (const std::future_error&) {
+    return fail(Errc::closed, "engine: it stopped before the call was done");
+  }
+}
+
+Result<DelegateReport> Engine::delegate(const DelegateRequest& request) {
+  return state_->act<DelegateReport>([&](const ActingOn& mesh, auto done) {
+    return start_delegation(mesh, request, std::move(done));
+  });
+}
+
+Result<SampleReport> Engine::ask(const SampleRequest& request) {
+  return state_->act<SampleReport>([&](const ActingOn& mesh, auto done) {
+    return start_sample(mesh, request, std::move(done));
+  });
+}
+
+Result<std::vector<FoundAgent>> Engine::find_best(const BestRequest& request) {
+  MESH_TRY(const ConsoleView view, ConsoleView::over(state_->size, state_->table->bytes()));
+  health::HealthView::Wanted wanted{.count = request.count, .score_max = request.score_max};
+  MESH_TRY(wanted.capabilities, view.capabilities(request.capabilities));
+  return view.find_best(wanted);
+}
+
+Result<WhoReport> Engine::who(const WhoWanted& wanted) {
+  return state_->call<WhoReport>(std::make_unique<WhoJob>(*state_->control, wanted));
 }
 
 Status Engine::retune(const Tuning& tuning) {

@@ -24,8 +24,11 @@
 #include <string>
 #include <vector>
 
+#include "engine/acting.hpp"
+#include "engine/console_view.hpp"
 #include "engine/loop/engine_loop.hpp"
 #include "engine/memory_map.hpp"
+#include "engine/who.hpp"
 #include "queues/wait_strategy.hpp"
 #include "shm/base/result.hpp"
 
@@ -114,6 +117,11 @@ struct OperationReport {
   std::vector<TargetTrace> trace;
 };
 
+struct CascadeReport {
+  FinishedCascade finished;
+  std::vector<CascadeUnit> missed;  // of a wave: sectors, then clusters, that were not reached
+};
+
 class Engine {
  public:
   struct Report {
@@ -135,12 +143,36 @@ class Engine {
 
   // Opens the operation and waits until it has finished. The trace costs a pass over the targets.
   Result<OperationReport> scatter(const OperationRequest& request, bool with_trace);
+  // The same for a cascade. One that fails at the sectors is a result.
+  Result<CascadeReport> cascade(const CascadeRequest& request);
   Status send(AgentId target, std::span<const std::byte> body);
   // Sends, and waits for the answer: timed_out after `patience`, and an answer that comes later is
   // counted and passed over. An answer in CONFLICT, or a refusal to answer, is a result.
   Result<AnsweredMessage> ask(AgentId target, std::span<const std::byte> body, Nanos patience);
   Result<EngineStatus> status();
   Result<AgentId> find(const std::string& name);
+  // Nothing new is sent to these agents until that is undone, also by the next engine: messages are
+  // refused and operations skip them, not_routable both. All of them or, no_such_agent, none.
+  struct RoutedAround {
+    std::string name;
+    AgentId id{};
+    bool is_changed = false;  // false: it was so before
+  };
+  Result<std::vector<RoutedAround>> route_around(std::span<const std::string> names, bool around);
+  // The agents with the lowest scores that are active and routable, mesh-wide. not_found: no agent
+  // ever had a capability.
+  struct BestRequest {
+    std::vector<std::string> capabilities{};
+    std::uint32_t count = 1;
+    std::uint16_t score_max = health::kBestScoreMax;
+  };
+  Result<std::vector<FoundAgent>> find_best(const BestRequest& request);
+  // To the agent that fits best; where it refuses, objects or is silent, to the next. Waits for it.
+  Result<DelegateReport> delegate(const DelegateRequest& request);
+  // A sample answers. Waits for all of it, or until the patience is over.
+  Result<SampleReport> ask(const SampleRequest& request);
+  // What agents are doing, and who holds whom back.
+  Result<WhoReport> who(const WhoWanted& wanted);
   // Between two turns of the loop; all of it or, invalid_argument, nothing.
   Status retune(const Tuning& tuning);
 

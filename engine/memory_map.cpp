@@ -160,6 +160,7 @@ Result<shm::Layout> station_out_layout(std::uint64_t agents) {
       .add(meaning(bytes_of(station_body_bytes(agents), "bodies", kPump),
                    "headers and bodies of what station N sends"));
   add_columns(builder, kStationColumns, "self.", {agents, kPump});
+  add_columns(builder, kActivityColumns, "activity.", {agents, kPump});
   return builder.build();
 }
 
@@ -190,9 +191,11 @@ Result<shm::Layout> table_layout(const MeshSize& size) {
                                                                kCountersPerThread, writer),
                         "counters of one thread"));
   }
+  for (const auto& [thread, writer] : {std::pair{"scheduler", kScheduler}, {"control", kControl}}) {
+    builder.add(meaning(rows_of(256, std::string("errors.") + thread, kDistinctErrors / 2, writer),
+                        "distinct errors of one thread with count, first and last time"));
+  }
   return builder
-      .add(meaning(rows_of(256, "errors", kDistinctErrors, kControl),
-                   "distinct errors with count, first and last time"))
       .add(meaning(rows_of(64, "events", kEventSlots, kScheduler), "what happened, for observers"))
       .build();
 }
@@ -224,7 +227,12 @@ Result<shm::Layout> engine_layout(const MeshSize& size) {
   builder.add(meaning(shm::region_of<std::uint32_t>("narrow.rows", narrow * targets, kScheduler),
                       "row of each target, ascending"));
   add_columns(builder, kOwnerColumns, "agent.", {size.agents, kScheduler});
+  const std::uint64_t places = sectors_of(size) * (1 + kClustersPerSector);
   return builder
+      .add(meaning(rows_of(256, "cascades", kMaxCascades, kScheduler), "cascades in flight"))
+      .add(meaning(rows_of(16, "cascade.units", kMaxCascades * places, kScheduler),
+                   "of each cascade: every sector, then every cluster: how far it is, its leader, "
+                   "counts"))
       .add(meaning(rows_of(kCacheLine, "unanswered", unanswered_entries(size.agents), kScheduler),
                    "direct messages accepted and not over: what is sent, or sent again"))
       .add(meaning(shm::region_of<ShmWord<std::uint32_t>>(

@@ -65,7 +65,7 @@ inline constexpr std::array<MemoryDescription, 5> kMemories = {{
     {MemoryKind::station_in, "station-N.in", "engine", "station N", true,
      "inbox, bodies for station N alone, the engine's cursor into N's outbox"},
     {MemoryKind::station_out, "station-N.out", "station N", "engine", false,
-     "outbox, outbound bodies, N's cursor into its inbox, what N measured of its agents"},
+     "outbox, outbound bodies, N's cursor into its inbox, what N measured and says of its agents"},
     {MemoryKind::engine, "engine", "engine", "nobody", true,
      "operations in flight, pending lists, parked bodies, arrivals, journals"},
 }};

@@ -139,6 +139,7 @@ class RegistryRows {
       stores.store(agents_.state, state(AgentState::free));
       stores.store(agents_.station, kNoStation);
       stores.store(agents_.role, std::uint8_t{0});
+      stores.store(agents_.routing, std::uint8_t{0});
       stores.store(agents_.sector, kNoPlace);
       stores.store(agents_.cluster, kNoPlace);
       stores.store(agents_.context_hash, std::uint64_t{0});
@@ -193,6 +194,9 @@ class RegistryRows {
   [[nodiscard]] AgentState state_of(std::size_t row) const noexcept {
     return static_cast<AgentState>(agents_.state.load_relaxed(row));  // relaxed: as above
   }
+  [[nodiscard]] std::uint8_t routing_of(std::size_t row) const noexcept {
+    return agents_.routing.load_relaxed(row);  // relaxed: as above
+  }
   [[nodiscard]] StationId station_of(std::size_t row) const noexcept {
     return agents_.station.load_relaxed(row);  // relaxed: as above
   }
@@ -230,6 +234,7 @@ class RegistryRows {
   void store_without_history(const Stores& stores, sched::AgentClass agent_class) const noexcept {
     const AgentPriors priors = priors_of(agent_class);
     stores.store(agents_.role, std::uint8_t{0});
+    stores.store(agents_.routing, std::uint8_t{0});
     stores.store(agents_.sector, kNoPlace);
     stores.store(agents_.cluster, kNoPlace);
     stores.store(agents_.latency_ms, priors.latency_ms);

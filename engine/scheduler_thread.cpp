@@ -5,6 +5,7 @@
 #include <future>
 #include <utility>
 
+#include "engine/control_server.hpp"
 #include "engine/station/station_memory.hpp"
 
 namespace mesh::engine {
@@ -26,6 +27,7 @@ std::int64_t read_clock(void* clock) noexcept {
 }  // namespace
 
 void Job::on_finished(SchedulerThread& /*scheduler*/, const FinishedOperation& /*finished*/) {}
+void Job::on_cascade(SchedulerThread& /*scheduler*/, const FinishedCascade& /*finished*/) {}
 void Job::on_answered(SchedulerThread& /*scheduler*/, const AnsweredMessage* /*answered*/) {}
 
 SchedulerThread::SchedulerThread(const Options& options, sched::ClockWords& clock)
@@ -48,6 +50,9 @@ Result<std::unique_ptr<SchedulerThread>> SchedulerThread::create(const Options& 
   std::unique_ptr<SchedulerThread> made(new SchedulerThread(options, clock));
   MESH_TRY(made->loop_, EngineLoop::create(options.memory, options.loop,
                                            {made.get(), &read_clock, &made->clock_}));
+  MESH_TRY(const shm::Layout table, table_layout(options.memory.size));
+  MESH_TRY(auto page, CounterPage::over(table, options.memory.table, "scheduler"));
+  made->counter_page_.emplace(std::move(page));
   made->outboxes_.reserve(options.memory.size.stations);
   return made;
 }
@@ -148,7 +153,7 @@ void SchedulerThread::wake(StationId station) noexcept {
 }
 
 void SchedulerThread::run() {
-  publish_due_ = clock_.now() + kPublishEvery;
+  publish_due_ = clock_.now();  // who looks at once finds counters
   stuck_due_ = clock_.now() + stuck_look();
   // relaxed: stop() joins.
   while (!stopping_.load(std::memory_order_relaxed)) {
@@ -160,8 +165,7 @@ void SchedulerThread::run() {
     // What comes seldom and takes long makes no bucket late, as long as there is another moment.
     const bool is_due_soon = result.next_due < now + kLeftFree;
     if (now >= publish_due_ && (!is_due_soon || now >= publish_due_ + kPublishEvery)) {
-      publisher_.publish();
-      publish_due_ = now + kPublishEvery;
+      publish(now);
     }
     if (now >= stuck_due_ && (!is_due_soon || now >= stuck_due_ + stuck_look()))
       look_for_stuck(now);
@@ -172,6 +176,16 @@ void SchedulerThread::run() {
       pause(result);
     }
   }
+}
+
+// The clock, and every counter as it stands.
+void SchedulerThread::publish(HostTime now) {
+  publisher_.publish();
+  const EngineStatus status = status_of(*this);
+  std::array<std::uint64_t, kSchedulerCounters.size()> values{};
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] = kSchedulerCounters[i].of(status);
+  counter_page_->publish(values, now);
+  publish_due_ = now + kPublishEvery;
 }
 
 void SchedulerThread::run_jobs(HostTime now) {
@@ -201,8 +215,19 @@ void SchedulerThread::finish_operations(HostTime now) {
     give_back(std::move(found->second));
     waiting_.erase(found);
   }
+  finish_cascades();
   finish_questions(now);
   if (!backlog_.empty()) give_back(nullptr);
+}
+
+void SchedulerThread::finish_cascades() {
+  while (const auto finished = loop_->take_finished_cascade()) {
+    const auto found = waiting_.find(static_cast<std::uint64_t>(finished->id));
+    if (found == waiting_.end()) continue;
+    found->second->on_cascade(*this, *finished);
+    give_back(std::move(found->second));
+    waiting_.erase(found);
+  }
 }
 
 // Answers to what nobody waits for are passed over.

@@ -7,7 +7,8 @@
 // Ordering    what was written before post() happens-before the job's run(); what run() wrote
 //             happens-before done().
 // Cost        parking: two seq_cst accesses for each attached station.
-// Units       HostTime of the mesh's clock, which this thread publishes once a second.
+// Units       HostTime of the mesh's clock, which this thread publishes once a second; its counters
+//             with it.
 // If the      station lies: a ring that cannot be is reported once through Options::on_corrupt.
 // other side  It stands still: one that has left deliveries unread for Options::stuck_after is
 // lies, or    reported once through Options::on_stuck. Standing is counted in looks, not by the
@@ -25,6 +26,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "engine/counter_page.hpp"
 #include "engine/loop/engine_loop.hpp"
 #include "engine/station/bell.hpp"
 #include "queues/local/hand_over.hpp"
@@ -45,6 +47,7 @@ class Job {
   // On the scheduler thread. The operation whose end it waits for, or none: it is done.
   virtual std::optional<OperationId> run(SchedulerThread& scheduler, HostTime now) = 0;
   virtual void on_finished(SchedulerThread& scheduler, const FinishedOperation& finished);
+  virtual void on_cascade(SchedulerThread& scheduler, const FinishedCascade& finished);
   // The answer that it waits for (SchedulerThread::await_answer); null: none came in time.
   virtual void on_answered(SchedulerThread& scheduler, const AnsweredMessage* answered);
   // On the thread that takes what is done. A job that never ran is destroyed without it.
@@ -142,12 +145,14 @@ class SchedulerThread final : public Wakes {
   void run();
   void run_jobs(HostTime now);
   void finish_operations(HostTime now);
+  void finish_cascades();
   void finish_questions(HostTime now);
   void give_back(std::unique_ptr<Job> job);
   void pause(const TickResult& result);
   void park(HostTime until);
   [[nodiscard]] bool prepare_to_park() noexcept;
   void unpark() noexcept;
+  void publish(HostTime now);
   void look_for_corrupt();
   void look_for_stuck(HostTime now);
   Status watch(const Attachment& attachment);
@@ -157,6 +162,7 @@ class SchedulerThread final : public Wakes {
   sched::ClockPublisher<> publisher_;
   sched::ClockReader<> clock_;
   std::unique_ptr<EngineLoop> loop_;
+  std::optional<CounterPage> counter_page_;
   std::vector<Outbox> outboxes_;  // in no order
   Bell bell_;
   JobQueue jobs_;

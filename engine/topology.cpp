@@ -218,37 +218,6 @@ Vacancy Topology::refresh(AgentIndex row) noexcept {
   return vacancy;
 }
 
-AgentIndex Topology::promote_lead(std::uint32_t cluster) noexcept {
-  MESH_ASSERT(cluster < clusters_.size());
-  AgentIndex& leader = clusters_[cluster].leader;
-  if (leader != kNoAgent && member_of_[row_of(leader)].healthy) return leader;
-  if (leader != kNoAgent) write_role(leader, AgentRole::agent);
-  leader = best_of(cluster, AgentRole::agent);
-  if (leader != kNoAgent) write_role(leader, AgentRole::lead);
-  return leader;
-}
-
-AgentIndex Topology::promote_coordinator(std::uint32_t sector) noexcept {
-  MESH_ASSERT(sector < sectors_.size());
-  AgentIndex& leader = sectors_[sector].leader;
-  if (leader != kNoAgent && member_of_[row_of(leader)].healthy) return leader;
-  if (leader != kNoAgent) write_role(leader, AgentRole::agent);
-  leader = kNoAgent;
-  const std::uint32_t first = sector * size_.clusters_per_sector;
-  for (const AgentRole role : {AgentRole::agent, AgentRole::lead}) {
-    for (std::uint32_t i = 0; i < size_.clusters_per_sector; ++i) {
-      const AgentIndex candidate = best_of(first + i, role);
-      if (candidate != kNoAgent && is_better(candidate, leader)) leader = candidate;
-    }
-    if (leader != kNoAgent) break;
-  }
-  if (leader == kNoAgent) return kNoAgent;
-  const std::uint32_t cluster = place_of(leader).cluster;
-  if (clusters_[cluster].leader == leader) clusters_[cluster].leader = kNoAgent;
-  write_role(leader, AgentRole::coordinator);
-  return leader;
-}
-
 std::optional<Move> Topology::next_move() const noexcept {
   std::uint32_t from = 0;
   for (std::uint32_t sector = 1; sector < sectors_.size(); ++sector) {
@@ -438,29 +407,6 @@ void Topology::write_place(AgentIndex row, const Place& place) noexcept {
     stores.store(agents_.sector, place.sector);
     stores.store(agents_.cluster, place.cluster);
   });
-}
-
-void Topology::write_role(AgentIndex row, AgentRole role) noexcept {
-  writer_.write(row_of(row), [&](const shm::RowStores<HostMemory>& stores) {
-    stores.store(agents_.role, static_cast<std::uint8_t>(role));
-  });
-}
-
-bool Topology::is_better(AgentIndex candidate, AgentIndex than) const noexcept {
-  if (than == kNoAgent) return true;
-  const std::uint16_t mine = member_of_[row_of(candidate)].score;
-  const std::uint16_t its = member_of_[row_of(than)].score;
-  return mine < its || (mine == its && candidate < than);
-}
-
-AgentIndex Topology::best_of(std::uint32_t cluster, AgentRole role) const noexcept {
-  AgentIndex best = kNoAgent;
-  for (const std::uint32_t row : agents_of(cluster)) {
-    const AgentIndex candidate = agent_index(row);
-    if (!member_of_[row].healthy || role_of(candidate) != role) continue;
-    if (is_better(candidate, best)) best = candidate;
-  }
-  return best;
 }
 
 }  // namespace mesh::engine

@@ -93,6 +93,13 @@ class Topology {
   // stays. A lead who becomes coordinator leaves its cluster without one.
   AgentIndex promote_lead(std::uint32_t cluster) noexcept;
   AgentIndex promote_coordinator(std::uint32_t sector) noexcept;
+  // Both, where they are vacant, or held by somebody who is not healthy.
+  void fill(const Vacancy& vacancy) noexcept;
+  // A leader whose score is beyond kRelievedAt times the best one's of its place, and a bit, gives
+  // its role to that one: who came first need not be who leads. A bound that far keeps roles still.
+  void relieve(const Vacancy& place) noexcept;
+  static constexpr std::uint32_t kRelievedAt = 2;
+  static constexpr std::uint32_t kRelievedBeyond = 20;  // ms
 
   // One step towards sectors of equal load, for the caller to move(); nothing when none helps. From
   // the sector with the most agents to one with fewer by more than a cluster's worth, where the
@@ -179,6 +186,8 @@ class Topology {
   // The healthy agent of a cluster with the lowest score, ties to the lower row.
   [[nodiscard]] AgentIndex best_of(std::uint32_t cluster, AgentRole role) const noexcept;
   [[nodiscard]] bool is_better(AgentIndex candidate, AgentIndex than) const noexcept;
+  [[nodiscard]] AgentIndex best_coordinator(std::uint32_t sector) const noexcept;
+  [[nodiscard]] bool is_to_relieve(AgentIndex leader, AgentIndex best) const noexcept;
   [[nodiscard]] Status verify_roles() const;
   [[nodiscard]] Status verify_cluster(std::uint32_t number, const ClassCounts& classes) const;
 

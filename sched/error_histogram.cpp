@@ -85,6 +85,22 @@ std::int64_t error_quantile_ns(const ErrorTally& tally, Share share) noexcept {
   return found;
 }
 
+std::uint32_t count_within(const ErrorTally& tally, std::int64_t limit_ns) noexcept {
+  const std::uint64_t limit = magnitude(std::max<std::int64_t>(limit_ns, 0));
+  std::uint32_t count = 0;
+  outwards(tally.scale, [&](std::uint32_t bucket) {
+    const bool is_beyond = bucket == kErrorBuckets;
+    const bool is_inside_the_cut = bucket == tally.scale.cut_bucket;
+    const std::uint32_t whole = is_beyond ? tally.scale.cut_bucket : bucket;
+    const std::uint64_t last =
+        is_inside_the_cut ? tally.scale.tolerance_ns : error_bucket_begin(whole + 1) - 1;
+    if (last > limit) return true;
+    count += tally.counts[bucket] + tally.counts[kErrorSideSlots + bucket];
+    return false;
+  });
+  return count;
+}
+
 ErrorSummary summarize(const ErrorTally& tally) noexcept {
   ErrorSummary summary;
   summary.count = total_of(tally);

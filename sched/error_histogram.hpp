@@ -114,6 +114,9 @@ struct ErrorSummary {
 };
 
 [[nodiscard]] ErrorSummary summarize(const ErrorTally& tally) noexcept;
+// How many are at most `limit_ns` from T. A bucket that the limit cuts is outside, so it is exact
+// where the limit is the tolerance, and up to 1/32 of the limit too strict elsewhere.
+[[nodiscard]] std::uint32_t count_within(const ErrorTally& tally, std::int64_t limit_ns) noexcept;
 // One quantile of |error|, and one of the signed error; 0 of nothing.
 [[nodiscard]] std::int64_t distance_quantile_ns(const ErrorTally& tally, Share share) noexcept;
 [[nodiscard]] std::int64_t error_quantile_ns(const ErrorTally& tally, Share share) noexcept;

@@ -133,6 +133,10 @@ class Gather {
   void end(GatherEnd why, HostTime now) noexcept;
 
   [[nodiscard]] GatherState state() const noexcept { return state_; }
+  // Of the result what needs no pass over the histogram.
+  [[nodiscard]] GatherCounts counts() const noexcept;
+  [[nodiscard]] GatherJudgement judgement() const noexcept;
+  [[nodiscard]] GatherEnd end_reason() const noexcept;
   [[nodiscard]] GatherResult result(HostTime now) const noexcept;
   template <class Visit>  // visit(row): neither READY nor CONFLICT
   void for_each_straggler(Visit&& visit) const {

@@ -127,15 +127,12 @@ ErrorTally Gather<Memory>::tally() const noexcept {
 }
 
 template <class Memory>
-GatherResult Gather<Memory>::result(HostTime now) const noexcept {
+GatherCounts Gather<Memory>::counts() const noexcept {
   const bool is_ended = state_ == GatherState::kEnded;
   const auto get = [](const auto& word) {
     return word.load_relaxed();  // relaxed: asked by the only writer
   };
-  GatherResult result;
-  result.end = static_cast<GatherEnd>(get(words_->state_and_end) >> 32);
-  result.minima = {Share{get(words_->ready_min_ppm)}, Share{get(words_->coverage_min_ppm)}};
-  GatherCounts& counts = result.counts;
+  GatherCounts counts;
   counts.sent = scheduled_;
   counts.ready = ready_rows_.count();
   counts.conflict = answered_ - counts.ready;
@@ -147,7 +144,34 @@ GatherResult Gather<Memory>::result(HostTime now) const noexcept {
   counts.contradiction = get(words_->contradiction);
   counts.not_scheduled = get(words_->not_scheduled);
   counts.invalid = get(words_->invalid);
-  result.judgement = judge(counts, result.minima);
+  return counts;
+}
+
+template <class Memory>
+GatherJudgement Gather<Memory>::judgement() const noexcept {
+  // relaxed, both: asked by the only writer
+  const GatherMinima minima{Share{words_->ready_min_ppm.load_relaxed()},
+                            Share{words_->coverage_min_ppm.load_relaxed()}};
+  return judge(counts(), minima);
+}
+
+template <class Memory>
+GatherEnd Gather<Memory>::end_reason() const noexcept {
+  // relaxed: asked by the only writer
+  return static_cast<GatherEnd>(words_->state_and_end.load_relaxed() >> 32);
+}
+
+template <class Memory>
+GatherResult Gather<Memory>::result(HostTime now) const noexcept {
+  const bool is_ended = state_ == GatherState::kEnded;
+  const auto get = [](const auto& word) {
+    return word.load_relaxed();  // relaxed: asked by the only writer
+  };
+  GatherResult result;
+  result.end = static_cast<GatherEnd>(get(words_->state_and_end) >> 32);
+  result.minima = {Share{get(words_->ready_min_ppm)}, Share{get(words_->coverage_min_ppm)}};
+  result.counts = counts();
+  result.judgement = judge(result.counts, result.minima);
   result.errors = summarize(tally());
   result.took_ns =
       saturating_difference(is_ended ? get(words_->ended_ns) : to_ns(now), get(words_->started_ns));

@@ -35,6 +35,8 @@ Exit code 0 answers READY; any other answers CONFLICT with that number; a comman
 signal killed declines the message. Without --exec each message is printed, and
 answered READY. It runs until Ctrl-C; a command that is running then is waited for. An
 engine that was killed is waited for as well, for a minute: nothing is lost meanwhile.
+mesh who says which message its command works on, since when, and, with --waiting-on,
+on whom that waits.
 
 Examples:
   mesh agent --name printer
@@ -53,6 +55,7 @@ struct Options {
   std::string agent;
   std::string command;
   std::string agent_class = "A";
+  std::string waiting_on;  // while its command runs
   std::vector<std::string> capabilities;
   std::string directory;
   std::string name = kDefaultMeshName;
@@ -62,6 +65,17 @@ struct Job {
   std::vector<std::byte> body;
   engine::Reply reply;
 };
+
+// The first line of a message, as far as a task may be long.
+std::string task_of(std::span<const std::byte> body) {
+  std::string text(reinterpret_cast<const char*>(body.data()),
+                   std::min<std::size_t>(body.size(), kAgentNameBytes));
+  text.resize(std::min(text.find_first_of("\r\n"), text.size()));
+  while (!text.empty() && !is_utf8(text)) text.pop_back();  // a letter that was cut
+  for (char& letter : text)
+    if (static_cast<unsigned char>(letter) < 0x20 || letter == 0x7F) letter = ' ';
+  return text.empty() ? "a message of " + std::to_string(body.size()) + " bytes" : text;
+}
 
 // Runs the command for one message after another, so that the pump goes on meanwhile.
 class Worker {
@@ -87,6 +101,12 @@ class Worker {
     }
     changed_.notify_one();
   }
+  // The message that its command works on, if that has changed since this was asked last.
+  [[nodiscard]] bool take_change(std::string& task) {
+    const std::lock_guard lock(mutex_);
+    task = task_;
+    return std::exchange(has_changed_, false);
+  }
   [[nodiscard]] std::size_t waiting() {
     const std::lock_guard lock(mutex_);
     return jobs_.size();
@@ -100,9 +120,16 @@ class Worker {
       if (ending_) return;
       Job job = std::move(jobs_.front());
       jobs_.pop_front();
+      set_task(task_of(job.body));
       lock.unlock();
       run(job);
+      lock.lock();
+      set_task({});
     }
+  }
+  void set_task(std::string task) {  // locked
+    task_ = std::move(task);
+    has_changed_ = true;
   }
   void run(Job& job) const {
     const auto ran =
@@ -121,19 +148,22 @@ class Worker {
   std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<Job> jobs_;
+  std::string task_;  // empty: it waits for a message
+  bool has_changed_ = false;
   bool ending_ = false;
   std::thread thread_;
 };
 
 class ShellAgent {
  public:
-  ShellAgent(engine::Station& station, const Options& options, Console& console)
-      : station_(station), console_(console) {
+  ShellAgent(engine::Station& station, AgentId id, const Options& options, Console& console)
+      : station_(station), id_(id), waiting_on_(options.waiting_on), console_(console) {
     if (!options.command.empty()) worker_.emplace(options.command);
   }
 
   Status run(const StopSignals& stop) {
     while (!stop.requested()) {
+      report();
       // Always: a station that leaves its inbox unread is evicted.
       const std::size_t polled = station_.poll(
           kDeliveriesATurn, [&](const engine::Delivery& delivery, engine::Reply reply) {
@@ -149,6 +179,14 @@ class ShellAgent {
   }
 
  private:
+  void report() {
+    std::string task;
+    if (!worker_ || !worker_->take_change(task)) return;
+    const std::string_view on = task.empty() ? std::string_view() : waiting_on_;
+    // A text that cannot be said, a C1 control for one, is not.
+    if (!station_.report(id_, {.task = task, .waiting_on = on}))
+      static_cast<void>(station_.report(id_, {.task = "a message", .waiting_on = on}));
+  }
   void take(const engine::Delivery& delivery, engine::Reply reply) {
     if (!reply) return;
     if (worker_) {
@@ -162,6 +200,8 @@ class ShellAgent {
   }
 
   engine::Station& station_;
+  AgentId id_;
+  std::string waiting_on_;
   Console& console_;
   std::optional<Worker> worker_;
 };
@@ -172,6 +212,8 @@ Result<ExitCode> run(const Options& options, Console& console) {
     return fail(Errc::bad_input, fmt::format("--name {}: must be 1 to {} bytes of UTF-8",
                                              in_quotes(options.agent), kAgentNameBytes));
   }
+  if (!options.waiting_on.empty())
+    MESH_CHECK_OK(engine::check_name("--waiting-on", options.waiting_on));
   MESH_TRY(const std::string directory, mesh_directory(options.directory, options.name));
   std::signal(SIGPIPE, SIG_IGN);  // a command may end before it has read its message
   MESH_TRY(const auto station,
@@ -180,11 +222,13 @@ Result<ExitCode> run(const Options& options, Console& console) {
                                                .engine_patience = kEnginePatience}));
   // Not before: until it has attached a signal may end it at once.
   MESH_TRY(const StopSignals stop, StopSignals::create());
-  MESH_CHECK_OK(station->enrol(std::vector<engine::AgentDeclaration>{
-      {.name = options.agent, .agent_class = agent_class, .capabilities = options.capabilities}}));
+  MESH_TRY(const auto ids, station->enrol(std::vector<engine::AgentDeclaration>{
+                               {.name = options.agent,
+                                .agent_class = agent_class,
+                                .capabilities = options.capabilities}}));
   console.err << fmt::format("mesh agent: {} is in the mesh at {}\n", printable(options.agent),
                              printable(directory));
-  MESH_CHECK_OK(ShellAgent(*station, options, console).run(stop));
+  MESH_CHECK_OK(ShellAgent(*station, ids.front(), options, console).run(stop));
   return ExitCode::done;
 }
 
@@ -197,6 +241,10 @@ RunVerb declare(CLI::App& command) {
   command
       .add_option("--capability", options->capabilities,
                   "what it can do, a name; may be given again")
+      ->type_name("NAME");
+  command
+      .add_option("--waiting-on", options->waiting_on,
+                  "whom its command waits on while it runs: an agent's name, or words")
       ->type_name("NAME");
   command.add_option("--class", options->agent_class, "A to F")
       ->capture_default_str()

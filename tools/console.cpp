@@ -49,13 +49,6 @@ Status check_text(const std::string& text) {
   return fail(Errc::bad_input, fmt::format("{}: the text is not UTF-8", in_quotes(text)));
 }
 
-Result<double> number_from_0(const char* option, const std::string& text, double most) {
-  const auto value = parse_number(text);
-  if (value && *value >= 0 && *value <= most) return *value;
-  return fail(Errc::bad_input,
-              fmt::format("{} {}: must be a number from 0 to {}", option, in_quotes(text), most));
-}
-
 Result<Json> operation_request(const Options& options, const char* op) {
   MESH_CHECK_OK(check_text(options.text));
   MESH_TRY(const std::uint64_t horizon_ms,

@@ -82,6 +82,7 @@ Json json_of(std::size_t number, const engine::AgentRow& row,
           {"class", class_of(row.agent_class)},
           {"role", role_of(row.role)},
           {"state", state_of(row.state)},
+          {"routed_around", (row.routing & engine::kRoutedAround) != 0},
           {"station", static_cast<std::uint16_t>(row.station)},  // 0: attached nowhere
           {"sector", place(row.sector)},
           {"cluster", place(row.cluster)},

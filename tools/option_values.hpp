@@ -18,6 +18,8 @@ struct CountOption {
 };
 Result<std::uint64_t> whole_number(const CountOption& option, const std::string& text);
 
+Result<double> number_from_0(const char* option, const std::string& text, double most);
+
 // A letter from A to F. `option` is "--class".
 Result<sched::AgentClass> class_letter(const char* option, const std::string& text);
 

@@ -22,9 +22,9 @@ from collections.abc import Callable, Iterator
 BOXES = ("shm", "queues", "sched", "engine", "tools")  # bottom up: each may include itself and those before it
 LIBRARY_BOXES = BOXES[:-1]
 NARROWED = {  # folders that may include less than their box: prefixes of paths from the root
-    # What an agent links: sizes and columns of the shared memories are the contract itself, the class is one byte.
+    # What an agent links: sizes, columns and names in shared memory are the contract itself, the class is one byte.
     "engine/station/": ("shm/", "queues/", "sched/records", "sched/clock", "sched/agent_class", "engine/memory_map",
-                        "engine/agent_columns", "engine/station/"),
+                        "engine/agent_columns", "engine/agent_name", "engine/station/"),
     "engine/coordination/": ("shm/base/", "engine/coordination/"),
 }
 FORBIDDEN_FOLDERS = {"common", "util", "utils", "misc", "helper", "helpers"}

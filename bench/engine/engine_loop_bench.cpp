@@ -5,7 +5,7 @@
 //     engine_loop_bench [--quick] [--json]
 //
 // The stations run in another process on the other core; all in one bucket, all awake, so no wake
-// is counted.
+// is counted. Then cascades in waves through the same mesh: coordinators, leads, everybody.
 #include <cstdlib>
 #include <cstring>
 #include <iostream>
@@ -102,8 +102,10 @@ void answer_all(std::vector<std::unique_ptr<StationPlace>>& places, ShmWord<std:
     for (Pump& pump : pumps) {
       const std::size_t room = std::min<std::size_t>(pump.outbox.free_slots(), got.size());
       std::size_t count = 0;
-      pump.inbox.poll(
-          room, [&](auto view) { got[count++] = view.template read_as<sched::DeliveryRecord>(); });
+      pump.inbox.poll(room, [&](auto view) {
+        got[count] = view.template read_as<sched::DeliveryRecord>();
+        count += got[count].kind == sched::RecordKind::message ? 1U : 0U;
+      });
       for (std::size_t at = 0; at < count;) {
         const Ring::Run run = pump.outbox.claim(count - at);
         pump.outbox.fill(run, [&](Ring::Slot& slot, std::uint64_t) {
@@ -174,6 +176,20 @@ class Mesh {
               us(finished->cost.gather_ns)};
     }
   }
+  // One wave to everybody: of the engine's thread, and from its begin to its end.
+  std::pair<double, double> cascade() {
+    const auto opened = loop_->open_cascade({}, from_ns(now_ns()));
+    MESH_ASSERT(opened.has_value());
+    for (;;) {
+      loop_->tick(from_ns(now_ns()));
+      const auto finished = loop_->take_finished_cascade();
+      if (!finished) continue;
+      MESH_ASSERT(finished->agents.ready == kAgents);
+      MESH_ASSERT(finished->operations == 1 + 100 + 1'000);
+      return {static_cast<double>(finished->engine_ns) / 1e3,
+              static_cast<double>(finished->total_ns) / 1e3};
+    }
+  }
   std::vector<std::unique_ptr<StationPlace>> places;
 
  private:
@@ -224,6 +240,17 @@ double bare_us(std::vector<Ring::Writer>& inboxes, std::vector<Ring::Reader>& ou
   return static_cast<double>(own_ns) / 1e3;
 }
 
+void write_row(const char* name, const Spread& spread, bool json) {
+  if (json) {
+    std::cout << "{\"name\":\"" << name << "\",\"us\":";
+    write_json(std::cout, spread);
+    std::cout << "}\n";
+  } else {
+    std::cout << "  " << name << ' ' << spread.median << " (" << spread.p10 << ".." << spread.p90
+              << ")\n";
+  }
+}
+
 }  // namespace
 }  // namespace mesh::bench
 
@@ -244,7 +271,7 @@ int main(int argc, char** argv) {
   auto bare_places = make_places();
   SharedArea control(4096);
   auto* stop = reinterpret_cast<mesh::ShmWord<std::uint32_t>*>(control.at(0));
-  std::vector<double> plan, dispatch, gather, own, bare, ratio;
+  std::vector<double> plan, dispatch, gather, own, bare, ratio, wave, wave_total;
   const double probe = probe_round_trip_ns();
   std::vector<std::unique_ptr<StationPlace>> all;
   for (auto& place : mesh.places) all.push_back(std::move(place));
@@ -266,18 +293,15 @@ int main(int argc, char** argv) {
              own.push_back(cost.own_us());
              ratio.push_back(own.back() / bare.back());
            }
+           for (int round = 0; round < rounds; ++round) {
+             const auto [engine_us, total_us] = mesh.cascade();
+             wave.push_back(engine_us);
+             wave_total.push_back(total_us);
+           }
            stop->store_release(1);  // SYNC bench.stop release
          });
   const auto show = [&](const char* name, std::vector<double>& samples) {
-    const Spread spread = spread_of(samples);
-    if (json) {
-      std::cout << "{\"name\":\"" << name << "\",\"us\":";
-      write_json(std::cout, spread);
-      std::cout << "}\n";
-    } else {
-      std::cout << "  " << name << ' ' << spread.median << " (" << spread.p10 << ".." << spread.p90
-                << ")\n";
-    }
+    write_row(name, spread_of(samples), json);
   };
   if (!json)
     std::cout << context()
@@ -289,5 +313,9 @@ int main(int argc, char** argv) {
   show("engine own", own);
   show("bare rings", bare);
   show("own / bare", ratio);
+  if (!json)
+    std::cout << "cascades in waves, 1,101 operations each (bar: 10,000 us of the engine)\n";
+  show("wave own  ", wave);
+  show("wave total", wave_total);
   return 0;
 }

@@ -28,6 +28,8 @@ Result<HealthView> HealthView::over(const shm::Layout& layout, std::span<const s
   MESH_TRY(view.mesh_, decltype(view.mesh_)::in(layout, table));
   MESH_TRY(view.breakers_, decltype(view.breakers_)::in(layout, table));
   MESH_TRY(view.state_, layout.column<std::uint8_t>(table, "agent.state"));
+  MESH_TRY(view.routing_, layout.column<std::uint8_t>(table, "agent.routing"));
+  MESH_TRY(view.agent_class_, layout.column<std::uint8_t>(table, "agent.agent_class"));
   MESH_TRY(view.score_, layout.column<std::uint16_t>(table, "agent.score"));
   MESH_TRY(view.sector_, layout.column<std::uint32_t>(table, "agent.sector"));
   MESH_TRY(view.cluster_, layout.column<std::uint32_t>(table, "agent.cluster"));
@@ -120,6 +122,7 @@ bool HealthView::is_routable(AgentIndex agent) const noexcept {
   // relaxed, all: each stands alone; where the agent was a moment ago is as good.
   const auto state = static_cast<AgentState>(state_.load_relaxed(row));
   if (state != AgentState::active && state != AgentState::degraded) return false;
+  if (routing_.load_relaxed(row) != 0) return false;       // relaxed: as above
   const std::size_t sector = sector_.load_relaxed(row);    // relaxed: as above
   const std::size_t cluster = cluster_.load_relaxed(row);  // relaxed: as above
   return !is_open(0) && (sector >= sectors() || !is_open(1 + sector)) &&
@@ -137,6 +140,11 @@ bool HealthView::has(std::size_t row, const CapabilitySet& wanted) const noexcep
   return true;
 }
 
+bool HealthView::is_of(std::size_t row, std::optional<sched::AgentClass> wanted) const noexcept {
+  // relaxed: set when the agent came.
+  return !wanted || agent_class_.load_relaxed(row) == static_cast<std::uint8_t>(*wanted);
+}
+
 std::vector<Candidate> HealthView::find_best(const Wanted& wanted) const {
   std::vector<Candidate> best;  // a heap: the worst of the best in front
   if (wanted.count == 0) return best;
@@ -147,6 +155,7 @@ std::vector<Candidate> HealthView::find_best(const Wanted& wanted) const {
     if (candidate.score > wanted.score_max) continue;
     if (best.size() == wanted.count && !is_better(candidate, best.front())) continue;
     if (!is_routable(candidate.agent) || !has(row, wanted.capabilities)) continue;
+    if (!is_of(row, wanted.agent_class)) continue;
     if (best.size() == wanted.count) {
       std::pop_heap(best.begin(), best.end(), is_better);
       best.pop_back();
@@ -156,6 +165,15 @@ std::vector<Candidate> HealthView::find_best(const Wanted& wanted) const {
   }
   std::sort_heap(best.begin(), best.end(), is_better);
   return best;
+}
+
+std::vector<AgentIndex> HealthView::find_routable(const CapabilitySet& capabilities) const {
+  std::vector<AgentIndex> found;
+  for (std::size_t row = 0; row < score_.rows(); ++row) {
+    const AgentIndex agent = agent_index(row);
+    if (is_routable(agent) && has(row, capabilities)) found.push_back(agent);
+  }
+  return found;
 }
 
 Result<Candidate> HealthView::best_in_cluster(std::uint32_t cluster,

@@ -3,7 +3,7 @@
 //
 // Callers     any thread of any process that has the table mapped; one thread at a time.
 // Progress    a summary: wait-free, at most shm::kReadAttempts tries. find_best: one pass over the
-//             rows; best_in_cluster: one pass over the column of clusters. is_routable: five loads.
+//             rows; best_in_cluster: one pass over the column of clusters. is_routable: six loads.
 // Ordering    a summary is one state of its row. Agents are read one by one: an answer may be as
 //             old as the reading, and its agent gone since.
 // If the      engine dies: the last that it wrote stands; summarized_mesh_ms says of when it is.
@@ -71,16 +71,19 @@ class HealthView {
     return std::size_t{1} + sectors() + cluster;
   }
 
-  // Attached, not quarantined, and behind no open breaker.
+  // Attached, not quarantined, not routed around, and behind no open breaker.
   [[nodiscard]] bool is_routable(AgentIndex agent) const noexcept;
 
   struct Wanted {
     CapabilitySet capabilities{};
     std::uint32_t count = 1;
     std::uint16_t score_max = kBestScoreMax;
+    std::optional<sched::AgentClass> agent_class{};
   };
   // The routable agents with the lowest scores, lowest first; ties: the lower row.
   [[nodiscard]] std::vector<Candidate> find_best(const Wanted& wanted) const;
+  // All that could be taken, in order of their rows.
+  [[nodiscard]] std::vector<AgentIndex> find_routable(const CapabilitySet& capabilities) const;
   // Of one cluster, whatever its score.
   [[nodiscard]] Result<Candidate> best_in_cluster(std::uint32_t cluster,
                                                   const CapabilitySet& capabilities) const;
@@ -95,12 +98,13 @@ class HealthView {
  private:
   [[nodiscard]] bool is_open(std::size_t breaker) const noexcept;
   [[nodiscard]] bool has(std::size_t row, const CapabilitySet& wanted) const noexcept;
+  [[nodiscard]] bool is_of(std::size_t row, std::optional<sched::AgentClass> wanted) const noexcept;
 
   ClusterRows<Viewed, ViewedBytes> clusters_;
   SectorRows<Viewed, ViewedBytes> sectors_;
   GlobalRows<Viewed, ViewedBytes> mesh_;
   BreakerRows<Viewed, ViewedBytes> breakers_;
-  Viewed<std::uint8_t> state_;
+  Viewed<std::uint8_t> state_, routing_, agent_class_;
   Viewed<std::uint16_t> score_;
   Viewed<std::uint32_t> sector_, cluster_;
   Viewed<std::uint64_t> capabilities_;

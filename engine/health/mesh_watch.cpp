@@ -30,6 +30,9 @@ MeshWatch::MeshWatch(Parts parts)
       modes_(parts.modes),
       failures_(std::move(parts.failures)),
       breakers_(std::move(parts.breakers)),
+      recovery_({.rows = parts.rows,
+                 .sectors = summaries_.size().sectors,
+                 .clusters_per_sector = summaries_.size().clusters_per_sector}),
       suspects_((parts.rows + 63) / 64),
       silent_(suspects_.size()),
       members_(summaries_.size().agents_per_cluster),
@@ -75,11 +78,16 @@ void MeshWatch::lost(std::uint32_t row, const AgentRows<HostMemory>& agents,
   suspect(row, false);
   failures_.answered(failure.where);  // a new process begins with nothing unanswered
   breakers_.crashed(failure.where.cluster, now);
+  const std::uint32_t sector = failure.where.sector;
+  const bool is_placed = sector < summaries_.size().sectors;
+  recovery_.lost({.row = row, .cluster = failure.where.cluster},
+                 is_placed ? summaries_.sector(sector).agents : 0, now);
 }
 
 void MeshWatch::forget(std::uint32_t row, HostTime now) noexcept {
   suspect(row, false);
   failures_.forget(row, now);
+  recovery_.back(row, now);
 }
 
 void MeshWatch::refused(std::uint32_t row, const AgentRows<HostMemory>& agents,
@@ -167,6 +175,10 @@ void MeshWatch::look_at(std::uint32_t cluster, const Seen& seen) noexcept {
                         .score = member.score},
                        seen.now));
   }
+  const std::uint32_t its_sector = seen.topology.sector_of(cluster);
+  seen.topology.fill({.cluster = cluster, .sector = its_sector});
+  const bool is_last = cluster + 1 == (its_sector + 1) * summaries_.size().clusters_per_sector;
+  seen.topology.relieve({.cluster = cluster, .sector = is_last ? its_sector : kNoPlace});
   summaries_.update(cluster, summaries_.summarize({members_.data(), count}));
   publish_cluster(cluster, seen);
   breakers_.look(

@@ -23,6 +23,7 @@
 #include "engine/health/health_columns.hpp"
 #include "engine/health/mesh_breakers.hpp"
 #include "engine/health/operating_modes.hpp"
+#include "engine/health/recovery_clock.hpp"
 #include "engine/health/summaries.hpp"
 #include "engine/health/watch_options.hpp"
 #include "engine/topology.hpp"
@@ -51,6 +52,8 @@ class MeshWatch {
   // breakers()); or the row is nobody's any more.
   void lost(std::uint32_t row, const AgentRows<HostMemory>& agents, HostTime now) noexcept;
   void forget(std::uint32_t row, HostTime now) noexcept;
+  // A lost one is back.
+  void returned(std::uint32_t row, HostTime now) noexcept { recovery_.back(row, now); }
   // What came of a message to the agent; refused: or it could not be delivered. Who has left the
   // last one unanswered is suspected until it answers; the third in a row is a failure, the fourth
   // is none: one agent that is silent does not open its cluster.
@@ -80,6 +83,9 @@ class MeshWatch {
   bool turn(const Seen& seen) noexcept;
 
   [[nodiscard]] const Summaries& summaries() const noexcept { return summaries_; }
+  [[nodiscard]] const RecoveryClock& recovery() const noexcept { return recovery_; }
+  // Every cluster was looked at: how much of the mesh is active is known.
+  [[nodiscard]] bool is_whole() const noexcept { return is_whole_; }
   [[nodiscard]] OperatingMode mode() const noexcept { return modes_.mode(); }
   [[nodiscard]] std::uint64_t mode_changes() const noexcept { return mode_changes_; }
   [[nodiscard]] bool is_sector_healthy(std::uint32_t sector) const noexcept {
@@ -110,6 +116,7 @@ class MeshWatch {
   OperatingModes modes_;
   FailureDetector failures_;
   MeshBreakers breakers_;
+  RecoveryClock recovery_;
   std::vector<std::uint64_t> suspects_;  // by row
   std::vector<std::uint64_t> silent_;    // those of them whose third has been counted
   std::uint32_t suspect_count_ = 0;

@@ -31,6 +31,7 @@ Status EngineLoop::State::adopt() {
   for (std::uint32_t slot = 0; slot < operations.size(); ++slot)
     MESH_CHECK_OK(adopt_operation(slot, sorter));
   MESH_CHECK_OK(adopt_entries());
+  MESH_CHECK_OK(adopt_cascades(*this));
   MESH_CHECK_OK(predictor->adopt());
   parked.seal();
   adoption.agents = static_cast<std::uint32_t>(registry->taken());
@@ -64,6 +65,7 @@ Status EngineLoop::State::adopt_operation(std::uint32_t slot, sched::BucketSorte
   operation.bucket_ns = load(words.bucket_ns);
   operation.expires_ns = load(words.expires_ns);
   operation.weight = std::bit_cast<double>(load(words.weight));
+  operation.part_of = load(words.part_of);
   operation.body_bytes = static_cast<std::uint32_t>(body);
   operation.priority = static_cast<sched::Priority>(about >> 16 & 3);
   operation.marks = static_cast<std::uint8_t>(about >> 24 & 0xFF);
@@ -188,6 +190,7 @@ Status EngineLoop::State::verify() const {
   MESH_CHECK_OK(registry->verify());
   MESH_CHECK_OK(topology->verify());
   MESH_CHECK_OK(gate.watch->breakers().verify());
+  MESH_CHECK_OK(verify_holds(*this));
   std::size_t blocks = 0;
   for (const Operation& operation : operations) {
     if (operation.state == OperationState::free) continue;
@@ -195,6 +198,7 @@ Status EngineLoop::State::verify() const {
     if (operation.parked != parked.kNone)
       blocks += parked.blocks_of(sched::kMessageHeaderBytes + operation.body_bytes);
   }
+  blocks += cascades.parked_blocks();
   std::size_t in_use = 0;
   std::size_t held_here = 0;
   Status status;

@@ -132,6 +132,7 @@ void EngineLoop::State::apply_answers(std::uint32_t slot, std::size_t count) noe
   operation.gather->on_answers({burst->answers.data(), count}, from_ns(now_ns), burst->effects);
   learn_answers(operation, count);
   if (!was_complete && operation.is_settled()) ending.push_back(slot);
+  if (operation.part_of != 0) cascades.note(slot, operation);
   // Late, but it does answer. In time: judge_operation().
   if (operation.state != OperationState::ended || gate.watch->suspects() == 0) return;
   for (std::size_t i = 0; i < count; ++i) gate.watch->answered(burst->rows[i]);

@@ -2,6 +2,7 @@
 
 #include <bit>
 
+#include "engine/loop/account.hpp"
 #include "engine/loop/state.hpp"
 
 namespace mesh::engine {
@@ -109,6 +110,7 @@ bool pass_reply(EngineLoop::State& loop, const StationLink& link, const sched::A
       open_inbox(loop, static_cast<std::uint32_t>(asker), sched::Priority::high);
   if (inbox == nullptr || !loop.gate.hear(row)) return false;
   ++loop.counters.answers;
+  count_state(loop, answer.state);
   if (const std::uint32_t depth = own(loop.agents.queue_depth, row); depth != 0)
     put(loop.agents.queue_depth, row, depth - 1);
   const sched::MessageId id = loop.id_at(answer.finished_ns, link.number, position);

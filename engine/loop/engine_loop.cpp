@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "engine/loop/account.hpp"
 #include "engine/loop/state.hpp"
 
 namespace mesh::engine {
@@ -23,6 +24,8 @@ Status bind_table(EngineLoop::State& state, const LoopMemory& memory) {
                            {sectors_of(memory.size), kClustersPerSector, kAgentsPerCluster},
                            state.options.watch));
   state.gate.watch.emplace(std::move(watch));
+  MESH_TRY(auto errors, ErrorLog::over(table, memory.table, "scheduler"));
+  state.accounts.errors.emplace(std::move(errors));
   MESH_TRY(state.inbox_full, table.array<ShmWord<std::uint8_t>>(memory.table, "inbox_full"));
   const shm::Region* const names = table.find("capability_names");
   MESH_TRY(const auto bytes,
@@ -53,6 +56,7 @@ Status bind_engine(EngineLoop::State& state, const LoopMemory& memory) {
   MESH_TRY(auto topology, Topology::create(state.agents, {sectors_of(memory.size),
                                                           kClustersPerSector, kAgentsPerCluster}));
   state.topology.emplace(std::move(topology));
+  MESH_TRY(state.cascades, bind_cascades(engine, memory.engine, state.topology->size()));
   MESH_TRY(state.operations, bind_operations(engine, memory.engine, state.row_count));
   MESH_TRY(const auto words, engine.array<EntryWords<HostMemory>>(memory.engine, "unanswered"));
   MESH_TRY(state.entries, Unanswered<HostMemory>::over(words));
@@ -147,6 +151,7 @@ Result<std::unique_ptr<EngineLoop::State>> EngineLoop::State::create(const LoopM
   state->wheel.emplace(std::move(wheel));
   reserve(*state);
   MESH_CHECK_OK(state->adopt());
+  adopt_holds(*state);
   return state;
 }
 
@@ -171,6 +176,7 @@ TickResult EngineLoop::tick(HostTime now) noexcept {
   worked |= state.fire_wheel();
   MESH_POINT("loop.tick:after_dispatch");
   worked |= state.gather();
+  worked |= run_cascades(state);
   MESH_POINT("loop.tick:before_reveal");
   state.reveal_staged();
   MESH_POINT("loop.tick:after_reveal");
@@ -179,10 +185,12 @@ TickResult EngineLoop::tick(HostTime now) noexcept {
   std::int64_t due = state.wheel->next_due_ns();
   state.upkeep(due);
   watch_mesh(state, due);
+  account(state, due);
   if (!worked) state.warm_next();
   // A station that makes room does not say so: what waits for it is looked after.
   for (const StationLink* const link : state.live)
     if (link->pending_count != 0) due = std::min(due, state.now_ns + kPendingLookNs);
+  due = std::min(due, next_cascade_ns(state));
   return {worked, due == sched::TimingWheel::kNever ? HostTime::max() : from_ns(due)};
 }
 
@@ -289,6 +297,10 @@ Result<sched::MessageId> EngineLoop::post(const MessageRequest& request, HostTim
     refused = state.post_new(letter, parts);
   }
   if (refused == Errc::ok) return header.id;
+  if (refused == Errc::not_routable &&
+      state.gate.holds.is_around(static_cast<std::uint32_t>(index)))
+    return fail(refused, "send: the operator routes around this agent",
+                static_cast<std::int64_t>(request.target));
   return fail(refused, "send: " + std::string(to_string(refused)),
               static_cast<std::int64_t>(request.target));
 }
@@ -374,6 +386,7 @@ LoopGauges EngineLoop::gauges() const noexcept {
   gauges.operations = state.sending.size();
   gauges.parked_free_bytes = state.parked.free_blocks() * kParkedBlockBytes;
   gauges.payload_used_bytes = state.log.used_bytes();
+  gauges.routed_around = state.gate.holds.around_count;
   for (const StationLink* const link : state.live) gauges.pending += link->pending_count;
   return gauges;
 }

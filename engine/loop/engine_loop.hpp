@@ -32,6 +32,7 @@
 #include <vector>
 
 #include "engine/capabilities.hpp"
+#include "engine/cascade.hpp"
 #include "engine/health/watch_options.hpp"
 #include "engine/memory_map.hpp"
 #include "sched/agent_class.hpp"
@@ -114,10 +115,12 @@ struct OperationRequest {
   CapabilitySet capabilities{};  // who lacks one of them is skipped
   Nanos ttl{0};                  // 0: none
   bool at_once = false;          // a broadcast: no T, nobody is too slow; collected until `timeout`
+  bool in_time = false;          // at_once, but who cannot be READY by then is skipped
   bool confidential = false;     // its body is copied for each station, and never in the common log
   bool with_trace = false;       // keeps when each answered
   bool confirmed = false;        // by the operator: what a degraded mesh does not do by itself
   std::span<const std::byte> body{};
+  std::uint64_t part_of = 0;  // the loop's to set: the cascade that opens it
 };
 
 // Where an operation's time went in the engine, and what it took.
@@ -167,18 +170,34 @@ struct LoopCounters {
   std::uint64_t redelivered = 0, parked = 0, parked_full = 0, capability_mismatch = 0;
   std::uint64_t given_up = 0;  // operations that were over, and not kept for their stragglers
   std::uint64_t not_routable = 0, unanswered_full = 0, operations = 0, operations_full = 0;
+  std::uint64_t cascades = 0, cascades_failed = 0;
   std::uint64_t mode_refused = 0, mode_queued = 0;  // by the operating mode
   std::uint64_t agent_crashes = 0, impedance_spikes = 0, cascade_failures = 0;
   std::uint64_t judgements_withheld = 0;  // while the engine itself was late
   std::uint64_t breaker_refused = 0;      // messages and targets of operations
   std::uint64_t breaker_trials = 0;       // of them let through, to see
   std::uint64_t breakers_opened = 0, breaker_failures = 0, crashes_taken_back = 0;
+  // What KPIs are made of (mesh.md part 14), counted when an operation ends or a second is over.
+  std::uint64_t ready = 0, conflicts = 0;  // answers
+  std::uint64_t operations_ended = 0, operations_quorum = 0;
+  std::uint64_t timed_sent = 0, timed_arrived = 0;  // of operations with a T
+  std::uint64_t arrived_in_500ms = 0, arrived_in_50ms = 0, arrived_in_5ms = 0;  // of T
+  std::uint64_t time_watched_ms = 0, time_active_ms = 0;
+  std::uint64_t time_full_ms = 0, time_light_ms = 0, time_moderate_ms = 0, time_severe_ms = 0,
+                time_emergency_ms = 0;
+  // From the first agent lost to the last one back.
+  std::uint64_t cluster_outages = 0, cluster_recoveries = 0, cluster_recovery_ms = 0;
+  std::uint64_t cluster_recoveries_over_1s = 0, cluster_recoveries_over_5min = 0;
+  std::uint64_t sector_outages = 0, sector_recoveries = 0, sector_recovery_ms = 0;
+  std::uint64_t sector_recoveries_over_10s = 0, sector_recoveries_over_15min = 0;
+  std::uint64_t stations_lost = 0;
 };
 
 // What is in use now.
 struct LoopGauges {
   std::size_t unanswered = 0, operations = 0, parked_free_bytes = 0, payload_used_bytes = 0;
   std::size_t pending = 0;
+  std::size_t routed_around = 0;  // agents
 };
 
 // What create() found in memory, and readopt() in stations.
@@ -239,6 +258,10 @@ class EngineLoop {
   // capacity: as many operations as there may be; no_such_agent: nobody is targeted; no_space: no
   // room for the body; invalid_argument, truncated.
   Result<OperationId> open(const OperationRequest& request, HostTime now);
+  // Its id is no operation's that open() gives. capacity: as many as there may be, or no operation
+  // is free; parked_full: no room for its body; no_schedulable_agents: nobody could be sent
+  // anything; a mode's refusal; invalid_argument, truncated.
+  Result<OperationId> open_cascade(const CascadeRequest& request, HostTime now);
   // One message to one agent. Of the engine's own (source 0) the answer comes by take_answered().
   // no_such_agent, target_full, parked_full, capability_mismatch, not_routable, truncated; open: a
   // breaker is, or is half-open and this is none of those that pass.
@@ -255,9 +278,19 @@ class EngineLoop {
   Result<sched::MessageId> post(const MessageRequest& request, HostTime now);
   Status send(AgentId source, AgentId target, std::span<const std::byte> body, HostTime now);
 
+  // The operator's hold on an agent: until it is lifted, by this engine or a later one, messages to
+  // it are refused and operations skip it, not_routable both. What was accepted before goes on its
+  // way. Whether that is a change. no_such_agent.
+  Result<bool> route_around(AgentId agent, bool around);
+
   // Results that are ready, oldest first; each is given once.
   [[nodiscard]] std::optional<FinishedOperation> take_finished();
   [[nodiscard]] std::optional<AnsweredMessage> take_answered();
+  [[nodiscard]] std::optional<FinishedCascade> take_finished_cascade();
+  // Sectors, then clusters, that have agents; until its place is needed for another cascade.
+  [[nodiscard]] std::vector<CascadeUnit> cascade_units(OperationId cascade) const;
+  // Those of them that a wave, now over, did not reach.
+  [[nodiscard]] std::vector<CascadeUnit> missed_units(OperationId cascade) const;
   // Of an operation that is over; stands until its place is needed.
   [[nodiscard]] std::vector<TargetTrace> trace(OperationId operation) const;
 

@@ -75,10 +75,16 @@ Result<std::vector<AgentId>> EngineLoop::State::enrol(StationLink& link,
              registry->enrol({agent.name, link.uid, attachment_of(link, agent)}));
     const auto row = static_cast<std::uint32_t>(index_of(enrolled.id));
     // A mesh larger than its topology has agents without a cluster; they are reached all the same.
-    if (topology->place_of(index_of(enrolled.id)).cluster == kNoPlace)
-      static_cast<void>(topology->place(index_of(enrolled.id)));
+    const AgentIndex index = index_of(enrolled.id);
+    if (topology->place_of(index).cluster == kNoPlace)
+      static_cast<void>(topology->place(index));
+    else
+      static_cast<void>(topology->refresh(index));  // it is back
+    if (const Place place = topology->place_of(index); place.cluster != kNoPlace)
+      topology->fill({.cluster = place.cluster, .sector = place.sector});
     if (!is_here) {
       move_in(link, row, enrolled.previous_station);
+      gate.watch->returned(row, from_ns(now_ns));
       if (enrolled.incarnation > 1)
         came.push_back(row);
       else

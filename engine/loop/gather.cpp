@@ -3,6 +3,7 @@
 #include <array>
 #include <utility>
 
+#include "engine/loop/account.hpp"
 #include "engine/loop/state.hpp"
 #include "shm/hash.hpp"
 
@@ -67,10 +68,12 @@ void EngineLoop::State::end_operation(std::uint32_t slot, sched::GatherEnd why) 
                                        std::uint64_t{operation.serial} << 32);
   // After the state: a successor that finds it sending ends it again, and counts each miss once.
   judge_operation(*this, slot);
-  if (is_told) {
-    tell_result(slot, false);
-    return;
-  }
+  if (operation.part_of != 0)
+    cascades.note(slot, operation);
+  else
+    count_operation(*this, operation);
+  if (is_told) tell_result(slot, false);
+  if (is_told || operation.part_of != 0) return;
   if (finished_head - finished_tail == finished.size()) ++finished_tail;  // nobody asked for it
   finished[finished_head++ % finished.size()] = {
       .id = operation_id(slot, operation.serial),
@@ -82,8 +85,11 @@ void EngineLoop::State::end_operation(std::uint32_t slot, sched::GatherEnd why) 
 // To the agent that opened it.
 void EngineLoop::State::tell_result(std::uint32_t slot, bool again) noexcept {
   const Operation& operation = operations[slot];
-  const sched::GatherResult result = operation.gather->result(from_ns(now_ns));
-  const sched::GatherCounts& counts = result.counts;
+  const sched::GatherCounts counts = operation.gather->counts();
+  const sched::GatherJudgement judgement = operation.gather->judgement();
+  sched::ErrorSummary errors;  // where there was a T
+  if ((operation.marks & kOperationNow) == 0)
+    errors = operation.gather->result(from_ns(now_ns)).errors;
   sched::ResultBody body{};
   body.operation = operation_id(slot, operation.serial);
   body.target_ns = operation.target_ns;
@@ -93,12 +99,12 @@ void EngineLoop::State::tell_result(std::uint32_t slot, bool again) noexcept {
   body.conflict = counts.conflict;
   body.straggler = counts.straggler();
   body.skipped = static_cast<std::uint32_t>(counts.skipped.total());
-  body.error_p50_us = us_of(result.errors.p50_ns);
-  body.error_p90_us = us_of(result.errors.p90_ns);
-  body.error_p99_us = us_of(result.errors.p99_ns);
-  body.verdict = static_cast<std::uint8_t>(result.judgement.verdict);
-  body.advice = static_cast<std::uint8_t>(result.judgement.advice);
-  body.end = static_cast<std::uint8_t>(result.end);
+  body.error_p50_us = us_of(errors.p50_ns);
+  body.error_p90_us = us_of(errors.p90_ns);
+  body.error_p99_us = us_of(errors.p99_ns);
+  body.verdict = static_cast<std::uint8_t>(judgement.verdict);
+  body.advice = static_cast<std::uint8_t>(judgement.advice);
+  body.end = static_cast<std::uint8_t>(operation.gather->end_reason());
   const std::span<const std::byte> bytes = std::as_bytes(std::span(&body, 1));
   sched::MessageHeader header = own_header(AgentId{0}, bytes);
   header.id = {operation.id.high, operation.id.low | kResultBit};

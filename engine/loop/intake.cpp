@@ -4,6 +4,7 @@
 #include <bit>
 #include <cstring>
 
+#include "engine/loop/account.hpp"
 #include "engine/loop/state.hpp"
 #include "sched/lead_time.hpp"
 #include "shm/hash.hpp"
@@ -87,13 +88,13 @@ void EngineLoop::State::take_answer(StationLink& link, const sched::AnswerRecord
                                     std::uint64_t position) noexcept {
   ++counters.answers;
   if (sched::validate(answer, kAnywhere) != sched::RecordRefusal::none) {
-    ++counters.refused_records;
+    refuse_record(*this, link);
     return;
   }
   const AgentIndex index = registry->resolve(answer.agent);
   // A station speaks for its own agents alone.
   if (index == kNoAgent || registry->station_of(index) != link.number) {
-    ++counters.refused_records;
+    refuse_record(*this, link);
     return;
   }
   if (answer.operation == OperationId{0}) return answer_letter(link, answer, position);
@@ -108,7 +109,7 @@ void EngineLoop::State::take_send(StationLink& link, const sched::SendRecord& se
   const AgentIndex source = registry->resolve(send.source);
   if (sched::validate(send, kAnywhere) != sched::RecordRefusal::none || source == kNoAgent ||
       registry->station_of(source) != link.number) {
-    ++counters.refused_records;
+    refuse_record(*this, link);
     return;
   }
   const sched::MessageId id = id_at(send.created_ns, link.number, position);

@@ -102,7 +102,8 @@ sched::MessageHeader EngineLoop::State::own_header(AgentId source, Part body) no
 Errc EngineLoop::State::check_target(AgentIndex index, const CapabilitySet& required) noexcept {
   if (index == kNoAgent) return ++counters.no_such_agent, Errc::no_such_agent;
   const auto row = static_cast<std::uint32_t>(index);
-  if (state_of(row) == AgentState::quarantined) return ++counters.not_routable, Errc::not_routable;
+  if (state_of(row) == AgentState::quarantined || gate.holds.is_around(row))
+    return ++counters.not_routable, Errc::not_routable;
   if (capabilities_of(row).contains_all(required)) return Errc::ok;
   return ++counters.capability_mismatch, Errc::capability_mismatch;
 }

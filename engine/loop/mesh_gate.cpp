@@ -118,7 +118,7 @@ std::uint32_t drop_unroutable(EngineLoop::State& loop) noexcept {
   const bool is_moderate = watch.mode() >= OperatingMode::degraded_moderate;
   std::uint32_t dropped = 0;
   std::uint64_t* const words = loop.eligible.front().words;
-  for (std::size_t word = 0; word < loop.eligible.size() * 8; ++word) {
+  for (std::size_t word = loop.eligible_first; word < loop.eligible_end; ++word) {
     for (std::uint64_t bits = words[word]; bits != 0; bits &= bits - 1) {
       const auto bit = static_cast<std::uint32_t>(std::countr_zero(bits));
       const auto row = static_cast<std::uint32_t>(word * 64) + bit;

@@ -13,6 +13,7 @@
 
 #include "engine/health/mesh_watch.hpp"
 #include "engine/loop/engine_loop.hpp"
+#include "engine/loop/operator_holds.hpp"
 
 namespace mesh::engine {
 
@@ -35,6 +36,7 @@ struct MeshGate {
   bool is_restricted = false;   // as refresh() found it last
   bool was_open = false;        // a target of the operation being opened was behind a breaker
   std::vector<Trial> trials{};  // kTrialsMax of them have room
+  OperatorHolds holds{};
 
   // Nothing is refused, queued or tried: the mode is FULL and every breaker is closed.
   [[nodiscard]] bool is_full() const noexcept { return !is_restricted; }

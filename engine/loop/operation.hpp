@@ -64,7 +64,8 @@ struct alignas(kCacheLine) OperationWords {
   Word<std::uint64_t> next_key;  // the buckets before it have left
   Word<std::uint64_t> result;    // ResultState
   Word<std::uint64_t> weight;    // of the payload, a double's bits
-  Word<std::uint64_t> reserved[17];
+  Word<std::uint64_t> part_of;   // the cascade that opened it (cascade_book.hpp); 0: none
+  Word<std::uint64_t> reserved[16];
 };
 static_assert(sizeof(OperationWords<HostMemory>) == 256);
 inline constexpr std::uint64_t kNowhere = ~std::uint64_t{0};
@@ -72,6 +73,7 @@ inline constexpr std::uint64_t kNowhere = ~std::uint64_t{0};
 inline constexpr std::uint8_t kOperationConfidential = 1U << 0;  // never through the payload log
 inline constexpr std::uint8_t kOperationNow = 1U << 1;           // no T: sent at once
 inline constexpr std::uint8_t kOperationByT = 1U << 2;           // aimed so, not at the centre
+inline constexpr std::uint8_t kOperationInTime = 1U << 3;        // at once, but to who can make it
 
 // What only a trace shows.
 struct TraceNote {
@@ -116,7 +118,9 @@ struct Operation {
   sched::Priority priority = sched::Priority::normal;
   std::uint8_t marks = 0;
   bool is_lateness_known = false;  // of the bucket that is leaving
+  bool is_noted = false;           // its cascade has yet to look at it
   std::uint32_t sending_at = 0;    // among those that are sending
+  std::uint64_t part_of = 0;       // the cascade that opened it; 0: none
   OperationCost cost;
   std::unique_ptr<TraceNote[]> notes;  // by place, where a trace was asked for
 
@@ -134,6 +138,10 @@ struct Operation {
     const auto found = std::lower_bound(rows.begin(), end, row);
     return found != end && *found == row ? static_cast<std::uint32_t>(found - rows.begin())
                                          : targets;
+  }
+  // Who cannot be READY in time is not sent to.
+  [[nodiscard]] bool skips_late() const noexcept {
+    return (marks & kOperationNow) == 0 || (marks & kOperationInTime) != 0;
   }
   [[nodiscard]] bool has_bucket_left() const noexcept { return next_order < order_count; }
   // Of the bucket that leaves next or is leaving; only while there is one.

@@ -70,7 +70,8 @@ sched::PlanRequest EngineLoop::State::plan_request(const OperationRequest& reque
           .now_mesh_ms = mesh_ms(),
           .weight = request.weight,
           .z = options.z,
-          .bucket_width = options.bucket,
+          // At once there is one bucket, whatever the plan says: few of them are sorted sooner.
+          .bucket_width = request.at_once ? sched::kBucketWidthMax : options.bucket,
           .aim = request.aim,
           .model = options.model,
           .factors = predictor->all_factors()};
@@ -118,34 +119,48 @@ void EngineLoop::State::note_plan(Operation& operation) const {
   }
 }
 
+namespace {
+std::uint32_t older(const std::vector<Operation>& operations, std::uint32_t slot,
+                    std::uint32_t than) noexcept {
+  return than == kNoSlot || operations[slot].target_ns < operations[than].target_ns ? slot : than;
+}
+}  // namespace
+
 // A free slot, or that of the operation that has been over for longest: until then it takes late
 // answers. Where everybody has answered none can come: of such wide ones the last few are kept for
 // traces, and the oldest one's memory, still in the cache, serves before any that is cold.
-std::uint32_t EngineLoop::State::free_slot(bool wide) const noexcept {
-  const std::uint32_t first = wide ? 0 : kMaxWideOperations;
-  const std::uint32_t end = wide ? kMaxWideOperations : kMaxOperations;
-  const auto older = [&](std::uint32_t slot, std::uint32_t than) {
-    return than == kNoSlot || operations[slot].target_ns < operations[than].target_ns ? slot : than;
-  };
+std::uint32_t EngineLoop::State::free_wide_slot() const noexcept {
   std::uint32_t free = kNoSlot;
   std::uint32_t oldest = kNoSlot;
   std::uint32_t oldest_settled = kNoSlot;
   std::uint32_t settled = 0;
-  for (std::uint32_t slot = first; slot < end; ++slot) {
+  for (std::uint32_t slot = 0; slot < kMaxWideOperations; ++slot) {
     const Operation& operation = operations[slot];
-    if (operation.state == OperationState::free) {
-      if (!wide) return slot;
-      free = std::min(free, slot);
-      continue;
-    }
+    if (operation.state == OperationState::free) free = std::min(free, slot);
     if (operation.state != OperationState::ended) continue;
-    oldest = older(slot, oldest);
+    oldest = older(operations, slot, oldest);
     if (!operation.is_settled()) continue;
-    oldest_settled = older(slot, oldest_settled);
+    oldest_settled = older(operations, slot, oldest_settled);
     ++settled;
   }
-  if (wide && settled > kSettledKept) return oldest_settled;
+  if (settled > kSettledKept) return oldest_settled;
   return free != kNoSlot ? free : oldest;
+}
+
+// Round and round, so that a thousand in a row do not look at a thousand each; one that is over
+// and settled is passed only once all others had their turn.
+std::uint32_t EngineLoop::State::free_narrow_slot() noexcept {
+  std::uint32_t oldest = kNoSlot;
+  for (std::uint32_t i = kMaxWideOperations; i < kMaxOperations; ++i) {
+    const std::uint32_t slot = next_narrow;
+    next_narrow = slot + 1 == kMaxOperations ? kMaxWideOperations : slot + 1;
+    const Operation& operation = operations[slot];
+    const bool is_ended = operation.state == OperationState::ended;
+    if (operation.state == OperationState::free || (is_ended && operation.is_settled()))
+      return slot;
+    if (is_ended) oldest = older(operations, slot, oldest);
+  }
+  return oldest;
 }
 
 // What a request asks for, checked. Broadcasts have everybody in their first bucket: the pass has
@@ -156,13 +171,16 @@ Errc EngineLoop::State::check_request(const OperationRequest& request, Checked& 
     return Errc::invalid_argument;
   const HostTime target =
       request.target == HostTime{} ? from_ns(now_ns) + request.horizon : request.target;
-  if (!request.at_once && to_ns(target) - now_ns >= width * kBucketsPerOperation)
+  const std::int64_t ahead_ns = request.in_time ? request.timeout.count() : to_ns(target) - now_ns;
+  if ((!request.at_once || request.in_time) && ahead_ns >= width * kBucketsPerOperation)
     return Errc::capacity;
   const auto ready_min = sched::make_share(request.ready_min);
   const auto coverage_min = sched::make_share(request.coverage_min);
   if (!ready_min || !coverage_min) return Errc::invalid_argument;
-  const HostTime planned_for =
-      request.at_once ? from_ns(now_ns + width * (kBucketsPerOperation - 1)) : target;
+  HostTime planned_for = target;
+  if (request.at_once)
+    planned_for =
+        from_ns(now_ns + (request.in_time ? ahead_ns : width * (kBucketsPerOperation - 1)));
   const auto parameters = sched::PlanParameters::make(plan_request(request, planned_for));
   if (!parameters) return Errc::invalid_argument;
   checked.parameters = *parameters;
@@ -194,10 +212,11 @@ EngineLoop::State::Opened EngineLoop::State::open_admitted(
     return {refused, 0, refused == Errc::capacity ? std::int64_t{kBucketsPerOperation} : 0};
   Meant meant = mark_eligible(request);
   if (meant.eligible == 0 && meant.skipped.total() == 0) return {Errc::no_such_agent};
-  if (const Errc refused = admit_operation(*this, request, meant.eligible); refused != Errc::ok)
-    return {refused};
+  if (request.part_of == 0)  // a cascade was admitted as a whole
+    if (const Errc refused = admit_operation(*this, request, meant.eligible); refused != Errc::ok)
+      return {refused};
   const bool wide = meant.eligible > kWideTargets;
-  const std::uint32_t slot = free_slot(wide);
+  const std::uint32_t slot = wide ? free_wide_slot() : free_narrow_slot();
   if (slot == kNoSlot) {
     ++counters.operations_full;
     return {Errc::capacity, 0, wide ? kMaxWideOperations : kMaxOperations - kMaxWideOperations};
@@ -240,7 +259,10 @@ void EngineLoop::State::begin(std::uint32_t slot, const OperationRequest& reques
   operation.priority = request.priority;
   operation.marks = static_cast<std::uint8_t>(
       (request.confidential ? kOperationConfidential : 0) | (request.at_once ? kOperationNow : 0) |
-      (request.aim == sched::Aim::kByT ? kOperationByT : 0));
+      (request.aim == sched::Aim::kByT ? kOperationByT : 0) |
+      (request.in_time ? kOperationInTime : 0));
+  operation.part_of = request.part_of;
+  operation.is_noted = false;
   operation.cost = {};
   operation.notes.reset();
   operation.parked = request.confidential ? kept : parked.kNone;
@@ -272,12 +294,11 @@ void EngineLoop::State::plan(std::uint32_t slot, const sched::PlanParameters& pa
   note_queues(operation);
   std::copy(planner->key().begin(), planner->key().end(), operation.key.begin());
   meant.skipped.invalid_impedance = planner->counts().invalid;
-  if ((operation.marks & kOperationNow) != 0) {
+  if (operation.skips_late()) meant.skipped.insufficient_lead_time = planner->counts().late;
+  if ((operation.marks & kOperationNow) != 0)
     order_at_once(operation, by_station);
-  } else {
-    meant.skipped.insufficient_lead_time = planner->counts().late;
+  else
     order_buckets(operation, planner->buckets());
-  }
 }
 
 namespace {
@@ -322,7 +343,7 @@ void EngineLoop::State::collect_narrow(Operation& operation, sched::Aim aim) noe
   const auto& confidence = aim == sched::Aim::kCentre ? agents.confidence : agents.confidence_by_t;
   NarrowColumns& of = *narrow;
   std::uint32_t count = 0;
-  for (std::size_t word = 0; word < eligible.size() * 8; ++word) {
+  for (std::size_t word = eligible_first; word < eligible_end; ++word) {
     for (std::uint64_t bits = eligible.front().words[word]; bits != 0; bits &= bits - 1) {
       const auto row = static_cast<std::uint32_t>(word * 64) +
                        static_cast<std::uint32_t>(std::countr_zero(bits));
@@ -363,6 +384,7 @@ void EngineLoop::State::order_at_once(Operation& operation,
   for (const std::uint32_t place : by_station) {
     std::uint16_t& key = operation.key[place];
     if (key == sched::kKeyNotTargeted || key == sched::kKeyInvalid) continue;
+    if (key == sched::kKeyLate && operation.skips_late()) continue;
     key = 0;
     operation.order[count++] = place;
   }
@@ -387,7 +409,7 @@ void EngineLoop::State::fill_gather(Operation& operation,
       words[place / 64] &= ~(std::uint64_t{1} << (place % 64));
   };
   clear(planner->buckets().invalid());
-  if ((operation.marks & kOperationNow) == 0) clear(planner->buckets().late());
+  if (operation.skips_late()) clear(planner->buckets().late());
   const Status opened = operation.gather->open(gather);
   MESH_ASSERT(opened.has_value());  // validated before
   operation.gather->schedule_all({words, word_count});
@@ -410,6 +432,7 @@ void EngineLoop::State::publish(Operation& operation, const sched::MessageHeader
   put(words.bucket_ns, operation.bucket_ns);
   put(words.expires_ns, operation.expires_ns);
   put(words.weight, std::bit_cast<std::uint64_t>(operation.weight));
+  put(words.part_of, operation.part_of);
   put(words.body_position, position);
   put(words.body, operation.body_bytes | std::uint64_t{operation.parked + 1U} << 32);
   put(words.about, static_cast<std::uint64_t>(header.verb) |

@@ -4,6 +4,7 @@
 #include <bit>
 #include <cstring>
 
+#include "engine/loop/account.hpp"
 #include "engine/loop/state.hpp"
 #include "shm/hash.hpp"
 
@@ -30,6 +31,7 @@ void EngineLoop::State::answer_letter(StationLink& link, const sched::AnswerReco
   const std::int64_t expires = declined ? expires_of(question) : 0;
   const bool expired = expires != 0 && expires < now_ns;
   if (expired) ++counters.expired;
+  if (!known && !declined) count_state(*this, answer.state);
   if (known) {
     ++counters.duplicates;  // made twice, and answered the first time: its sender has been told
   } else if (question.source == AgentId{0}) {
@@ -85,7 +87,7 @@ void EngineLoop::State::reply(StationLink& link, const Entry& question,
     if (copied.status == queues::BodyStatus::kRead && copied.length == answer.body_bytes)
       bytes = copied.length;
     else
-      ++counters.refused_records;
+      refuse_record(*this, link);
   }
   const Part body = whole.first(sizeof head + bytes);
   header.body_bytes = static_cast<std::uint32_t>(body.size());
@@ -122,6 +124,7 @@ void EngineLoop::State::keep_answered(StationLink& link, const Entry& question,
 void EngineLoop::State::report(AgentId source, sched::MessageId id, Errc why, bool again) noexcept {
   const AgentIndex index = registry->resolve(source);
   StationLink* const link = index == kNoAgent ? nullptr : link_of(registry->station_of(index));
+  if (link != nullptr) link->note_refusal(why);
   const auto priority = static_cast<std::uint32_t>(sched::Priority::high);
   if (link == nullptr || link->is_corrupt || link->room_for(priority, 1) == 0) {
     ++counters.lost_replies;

@@ -1,6 +1,5 @@
-// EngineLoop::State: everything that the six phases work on. One file a phase; what is done between
-// ticks (stations.cpp, enrolment.cpp), direct messages (letters.cpp, replies.cpp), a successor
-// (adopt.cpp) have theirs.
+// EngineLoop::State: everything that the six phases work on. One file a phase; set-up, direct
+// messages, cascades, a successor (adopt.cpp) have theirs.
 //
 // What must outlive the engine stands in `engine` memory: the registry's columns, operations
 // (operation.hpp), unanswered messages (unanswered.hpp), parked bodies (parked_store.hpp). All else
@@ -18,11 +17,12 @@
 #include <memory>
 #include <optional>
 #include <span>
-#include <type_traits>
 #include <vector>
 
 #include "engine/agent_rows.hpp"
+#include "engine/loop/accounts.hpp"
 #include "engine/loop/answer_burst.hpp"
+#include "engine/loop/cascade_book.hpp"
 #include "engine/loop/engine_loop.hpp"
 #include "engine/loop/letter.hpp"
 #include "engine/loop/mesh_gate.hpp"
@@ -98,23 +98,23 @@ struct EngineLoop::State {
   std::vector<std::uint32_t> owed_of;     // the same by station; 0: those that are away
   std::size_t held_count = 0;
   bool order_is_stale = true;
-  std::size_t next_station = 0;  // intake goes round
+  std::size_t next_station = 0;                    // intake goes round
+  std::uint32_t next_narrow = kMaxWideOperations;  // so do the slots of narrow operations
 
   // Operations.
   std::vector<Operation> operations;
   std::vector<std::uint32_t> sending;  // slots in that state
-  std::vector<EligibleLine> eligible;  // of the operation that is being planned
+  CascadeBook cascades;
+  std::vector<EligibleLine> eligible;                // of the operation that is being planned
+  std::size_t eligible_first = 0, eligible_end = 0;  // its words: all, or a short list's
   std::unique_ptr<NarrowColumns> narrow;
   std::vector<FinishedOperation> finished;  // a ring
-  std::uint64_t finished_head = 0;
-  std::uint64_t finished_tail = 0;
+  std::uint64_t finished_head = 0, finished_tail = 0;
   std::vector<LoggedBody> bodies;  // a ring
-  std::uint64_t body_head = 0;
-  std::uint64_t body_tail = 0;
+  std::uint64_t body_head = 0, body_tail = 0;
   std::vector<KeptAnswer> answered;              // a ring
   std::unique_ptr<std::byte[]> answered_bodies;  // kAnsweredBodyBytes each
-  std::uint64_t answered_head = 0;
-  std::uint64_t answered_tail = 0;
+  std::uint64_t answered_head = 0, answered_tail = 0;
   // One message, being copied; not cleared: pages come as messages need them.
   std::unique_ptr<std::byte[]> scratch_bytes;
   std::span<std::byte> scratch;
@@ -128,8 +128,7 @@ struct EngineLoop::State {
   std::int64_t burst_ns = 0;  // sent_ns of this burst, once one was asked for
   std::int64_t mesh_epoch_ns = 0;
   std::uint32_t upkeep_row = 0;
-  std::int64_t upkeep_ns = 0;
-  std::int64_t warmed_due_ns = 0;
+  std::int64_t upkeep_ns = 0, warmed_due_ns = 0;
   std::uint32_t dispatched = 0;              // deliveries of this tick
   std::uint64_t sequence = 0;                // of the engine's own messages
   std::vector<std::uint32_t> over;           // entries answered in this tick
@@ -144,6 +143,7 @@ struct EngineLoop::State {
   bool look_at_all = false;           // not all that was due has been seen in this tick
   sched::LatenessHistogram lateness;
   LoopCounters counters;
+  Accounts accounts;
 
   static Status check_upkeep(Nanos upkeep);
   static Result<std::unique_ptr<State>> create(const LoopMemory& memory, const LoopOptions& options,
@@ -165,7 +165,7 @@ struct EngineLoop::State {
     now_ns = std::max(now_ns, to_ns(now));
     burst_ns = 0;
     if (mesh_epoch_ns != 0) return;
-    mesh_epoch_ns = upkeep_ns = now_ns;
+    mesh_epoch_ns = upkeep_ns = accounts.at_ns = now_ns;
     adopt_breakers(*this);
   }
   [[nodiscard]] StationLink* link_of(StationId station) const noexcept {
@@ -324,13 +324,15 @@ struct EngineLoop::State {
              const sched::MessageHeader& header, std::uint32_t kept) noexcept;
   // targets.cpp
   [[nodiscard]] Meant mark_eligible(const OperationRequest& request) noexcept;
+  void bound_eligible(const OperationRequest& request) noexcept;
   void mark(AgentIndex index, Meant& meant) noexcept;
   void mark_all(Meant& meant) noexcept;
   template <class T>
   void mark_where(const shm::Column<HostMemory, T>& column, std::uint32_t value,
                   Meant& meant) noexcept;
   void drop_incapable(const CapabilitySet& required, Meant& meant) noexcept;
-  [[nodiscard]] std::uint32_t free_slot(bool wide) const noexcept;
+  [[nodiscard]] std::uint32_t free_wide_slot() const noexcept;
+  [[nodiscard]] std::uint32_t free_narrow_slot() noexcept;
   [[nodiscard]] sched::PlanRequest plan_request(const OperationRequest& request,
                                                 HostTime target) const noexcept;
   void plan(std::uint32_t slot, const sched::PlanParameters& parameters, Meant& meant) noexcept;

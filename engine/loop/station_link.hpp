@@ -9,6 +9,8 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <type_traits>
@@ -45,6 +47,8 @@ struct SelfColumns {
   shm::ColumnView<HostMemory, std::uint32_t> samples;
 };
 
+inline constexpr std::size_t kRefusalCodes = 128;  // the last one: all codes from there on
+
 struct StationLink {
   StationId number{};
   std::uint32_t uid = 0;
@@ -74,6 +78,13 @@ struct StationLink {
   std::uint32_t pending_last[kPriorities]{};
   std::uint32_t pending_count = 0;    // records
   std::uint32_t pending_entries = 0;  // of these: direct messages
+  std::uint32_t refused = 0;          // since account() looked; by code:
+  std::array<std::uint32_t, kRefusalCodes> refusals{};
+
+  void note_refusal(Errc why) noexcept {
+    ++refused;
+    ++refusals[std::min(static_cast<std::size_t>(why), kRefusalCodes - 1)];
+  }
 
   static Result<StationLink> open(StationId number, const StationMemory& memory, std::uint32_t uid);
   [[nodiscard]] bool has_mark_room() const noexcept { return mark_head - mark_tail < marks.size(); }

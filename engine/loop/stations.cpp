@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <string>
 
+#include "engine/loop/account.hpp"
 #include "engine/loop/state.hpp"
 
 namespace mesh::engine {
@@ -76,6 +77,7 @@ void EngineLoop::State::detach(StationLink& link, HostTime now, Departure depart
       pending->take(link, priority, node->count);
     }
   set_full(link, false);
+  note_departure(*this, link, departure);
   std::erase(live, &link);
   stations[static_cast<std::size_t>(station)].reset();
   rows_go_offline(station, now, departure);
@@ -83,6 +85,7 @@ void EngineLoop::State::detach(StationLink& link, HostTime now, Departure depart
 
 void EngineLoop::State::rows_go_offline(StationId station, HostTime now, Departure departure) {
   std::vector<AgentIndex> rows(kUpkeepRowsPerTick);
+  std::vector<Vacancy> vacancies;
   gate.watch->breakers().begin_crash();
   for (bool more = true; more;) {
     const Registry::Detached detached = registry->detach(station, now, rows);
@@ -93,9 +96,14 @@ void EngineLoop::State::rows_go_offline(StationId station, HostTime now, Departu
       if (departure == Departure::lost) gate.watch->lost(row, agents, now);
       move_owed(row, station, kNoStation);
       put(agents.queue_depth, row, 0);  // its inbox is gone; what was in it waits elsewhere
+      const Vacancy vacancy = topology->refresh(rows[i]);
+      if (!(vacancy == Vacancy{})) vacancies.push_back(vacancy);
     }
     more = detached.more;
   }
+  // Once all of them are known to be gone: nobody of them is promoted.
+  for (const Vacancy& vacancy : vacancies) topology->fill(vacancy);
+  cascades.has_lost_leaders |= !vacancies.empty();
   end_trials_of_gone(*this, departure);
   order_is_stale = true;
 }

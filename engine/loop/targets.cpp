@@ -10,8 +10,8 @@ EngineLoop::State::Meant EngineLoop::State::mark_eligible(
     const OperationRequest& request) noexcept {
   Meant meant;
   std::uint64_t* const words = eligible.front().words;
-  const std::size_t word_count = eligible.size() * 8;
-  std::fill(words, words + word_count, 0);
+  bound_eligible(request);
+  std::fill(words + eligible_first, words + eligible_end, 0);
   const std::uint32_t value = sched::value_of(request.targets);
   switch (sched::kind_of(request.targets)) {
     case sched::SelectorKind::all:
@@ -31,10 +31,30 @@ EngineLoop::State::Meant EngineLoop::State::mark_eligible(
       break;
   }
   if (!(request.capabilities == CapabilitySet{})) drop_incapable(request.capabilities, meant);
+  meant.skipped.not_routable += drop_routed_around(*this);
   meant.skipped.not_routable += drop_unroutable(*this);
-  for (std::size_t word = 0; word < word_count; ++word)
+  for (std::size_t word = eligible_first; word < eligible_end; ++word)
     meant.eligible += static_cast<std::uint32_t>(std::popcount(words[word]));
   return meant;
+}
+
+// Of a list that makes no wide operation, the words in which its rows stand: a cluster's thirty do
+// not cost a pass over everybody.
+void EngineLoop::State::bound_eligible(const OperationRequest& request) noexcept {
+  eligible_first = 0;
+  eligible_end = eligible.size() * 8;
+  if (sched::kind_of(request.targets) != sched::SelectorKind::list) return;
+  if (request.list.size() > kWideTargets) return;
+  std::size_t first = eligible_end;
+  std::size_t end = 0;
+  for (const AgentId id : request.list) {
+    const auto row = static_cast<std::size_t>(index_of(id));
+    if (row >= row_count) continue;
+    first = std::min(first, row / 64);
+    end = std::max(end, row / 64 + 1);
+  }
+  eligible_first = std::min(first, end);
+  eligible_end = end;
 }
 
 // Nobody, and who is away or quarantined, is counted and not sent to.
@@ -65,7 +85,7 @@ void EngineLoop::State::mark_where(const shm::Column<HostMemory, T>& column, std
 
 void EngineLoop::State::drop_incapable(const CapabilitySet& required, Meant& meant) noexcept {
   std::uint64_t* const words = eligible.front().words;
-  for (std::size_t word = 0; word < eligible.size() * 8; ++word) {
+  for (std::size_t word = eligible_first; word < eligible_end; ++word) {
     for (std::uint64_t bits = words[word]; bits != 0; bits &= bits - 1) {
       const auto bit = static_cast<std::uint32_t>(std::countr_zero(bits));
       const auto row = static_cast<std::uint32_t>(word * 64) + bit;

@@ -81,7 +81,7 @@ void EngineLoop::State::expire_names() noexcept {
   for (std::size_t i = 0; i < count; ++i) {
     const AgentIndex index = index_of(freed[i]);
     const auto row = static_cast<std::uint32_t>(index);
-    static_cast<void>(topology->leave(index));
+    topology->fill(topology->leave(index));
     predictor->forget(row);
     gate.watch->forget(row, from_ns(now_ns));
     order_is_stale = true;

@@ -86,6 +86,8 @@ class Station {
   // flush(), and no queue between threads, and no signal, is paid for. Replies of other threads
   // answer for themselves.
   void answer(Reply reply, const Answer& answer) { core_->answer(std::move(reply), answer); }
+  // What one of our agents is doing from now on: StationCore::report().
+  Status report(AgentId agent, const Activity& activity) { return core_->report(agent, activity); }
   SendStatus send(const SendOptions& options, std::span<const std::byte> body) {
     return is_lost() ? SendStatus::lost : core_->send(options, body);
   }

@@ -103,6 +103,17 @@ std::uint32_t StationCore::place_of(AgentId agent) const noexcept {
   return place != kNoPlace && agents_[place] == agent ? place : kNoPlace;
 }
 
+Status StationCore::report(AgentId agent, const Activity& activity) {
+  const std::uint32_t place = place_of(agent);
+  if (place == kNoPlace)
+    return fail(Errc::no_such_agent, "report: no agent of this station has this handle");
+  const std::int64_t now = now_ns();
+  MESH_CHECK_OK(check(activity, from_ns(now)));
+  const bool is_now = activity.since == HostTime{};
+  options_.side.activity.write(place, agent, activity, is_now ? now : to_ns(activity.since));
+  return {};
+}
+
 // Deliveries.
 
 void StationCore::take(std::size_t limit) {

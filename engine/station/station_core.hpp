@@ -90,6 +90,10 @@ class StationCore {
   // A Reply of another station goes the way it always goes.
   void answer(Reply reply, const Answer& answer);
 
+  // What one of our agents is doing from now on, for who asks (mesh who); an empty task: nothing
+  // any more. Also from inside a handler. no_such_agent: it is none of ours; invalid_argument.
+  Status report(AgentId agent, const Activity& activity);
+
   // Checks what the table shows, and stages. The body is copied.
   SendStatus send(const SendOptions& options, std::span<const std::byte> body);
 

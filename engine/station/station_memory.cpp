@@ -59,6 +59,8 @@ Result<StationSide> StationSide::over(std::uint32_t agents, std::span<const std:
   StationSide side;
   MESH_CHECK_OK(bind_in(side, agents, in));
   MESH_CHECK_OK(bind_out(side, agents, out));
+  MESH_TRY(const shm::Layout layout, station_out_layout(agents));
+  MESH_TRY(side.activity, ActivityColumns::over(layout, out));
   return side;
 }
 

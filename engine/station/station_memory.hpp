@@ -20,6 +20,7 @@
 
 #include "engine/agent_columns.hpp"
 #include "engine/memory_map.hpp"
+#include "engine/station/activity.hpp"
 #include "queues/payload_log.hpp"
 #include "queues/spsc_ring.hpp"
 #include "sched/clock.hpp"
@@ -56,6 +57,7 @@ struct StationSide {
   std::span<BodyWord> out_bodies;
   BodyLog::Header* out_bodies_header = nullptr;
   OwnColumns self;
+  ActivityColumns activity;
 
   static Result<StationSide> over(std::uint32_t agents, std::span<const std::byte> in,
                                   std::span<std::byte> out);

@@ -29,6 +29,7 @@ inline constexpr std::uint64_t kPayloadLogBytesMax = std::uint64_t{1} << 32;
 inline constexpr std::uint32_t kMaxOperations = 1'024;
 inline constexpr std::uint32_t kMaxWideOperations = 64;  // over kWideTargets targets
 inline constexpr std::uint32_t kWideTargets = 1'000;
+inline constexpr std::uint32_t kMaxCascades = 8;
 inline constexpr std::uint32_t kMaxBuckets = 65'024;  // u16 keys, the last 512 are reserved
 inline constexpr std::uint32_t kIntakeRecordsPerTick = 4'096;
 inline constexpr std::uint32_t kDispatchSlotsPerTick = 4'096;

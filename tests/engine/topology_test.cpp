@@ -241,6 +241,45 @@ TEST(Topology, PromotesACoordinatorFromTheWholeSectorAndLeadsOnlyIfNobodyElseIsL
   mesh.expect_sound();
 }
 
+TEST(Topology, FillsWhatIsVacantAlsoTheClusterThatLostItsLeadToTheSector) {
+  Mesh mesh(8, {2, 2, 4});
+  const AgentIndex first = mesh.at(0, 1);
+  mesh.topology.fill({.cluster = 0, .sector = 0});
+  EXPECT_EQ(mesh.topology.coordinator(0), first) << "alone it leads the sector";
+  const AgentIndex second = mesh.at(0, 2);
+  const AgentIndex third = mesh.at(0, 3);
+  mesh.topology.fill({.cluster = 0, .sector = 0});
+  EXPECT_EQ(mesh.topology.lead(0), second);
+  mesh.set_state(first, AgentState::offline);
+  mesh.topology.fill({.cluster = kNoPlace, .sector = 0});
+  EXPECT_EQ(mesh.topology.coordinator(0), third) << "who leads nothing before who does";
+  mesh.set_state(third, AgentState::offline);
+  mesh.topology.fill({.cluster = kNoPlace, .sector = 0});
+  EXPECT_EQ(mesh.topology.coordinator(0), second);
+  EXPECT_EQ(mesh.topology.lead(0), kNoAgent) << "nobody is left for it";
+  mesh.expect_sound();
+}
+
+TEST(Topology, RelievesALeaderWhoIsMoreThanTwiceAsSlowAsTheBestAndABitAndNoOther) {
+  for (const bool is_slow : {false, true}) {
+    Mesh mesh(8, {1, 2, 4});
+    const auto score = static_cast<std::uint16_t>(is_slow ? 41 : 40);  // 2 x 10 + 20
+    const AgentIndex coordinator = mesh.at(0, score);
+    mesh.topology.fill({.cluster = 0, .sector = 0});
+    const AgentIndex lead = mesh.at(0, score);
+    mesh.topology.fill({.cluster = 0, .sector = 0});
+    const AgentIndex fast = mesh.at(0, 10);
+    const AgentIndex other = mesh.at(1, 10);
+    mesh.topology.relieve({.cluster = 0, .sector = kNoPlace});
+    EXPECT_EQ(mesh.topology.lead(0), is_slow ? fast : lead);
+    EXPECT_EQ(mesh.topology.coordinator(0), coordinator);
+    mesh.topology.relieve({.cluster = kNoPlace, .sector = 0});
+    EXPECT_EQ(mesh.topology.coordinator(0), is_slow ? other : coordinator);
+    EXPECT_EQ(mesh.topology.role_of(is_slow ? coordinator : fast), AgentRole::agent);
+    mesh.expect_sound();
+  }
+}
+
 TEST(Topology, TellsWhatALeaverLeavesVacant) {
   Mesh mesh(8, {2, 2, 4});
   const AgentIndex lead = mesh.at(3, 1);

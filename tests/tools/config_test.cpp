@@ -66,7 +66,8 @@ TEST(Config, PrintsAFileThatItFindsGood) {
   const TemporaryFile file(run_mesh({"config", "--example"}).out);
   const Ran ran = run_mesh({"config", file.path(), "--json"});
   EXPECT_EQ(ran.exit_code, 0) << ran.err;
-  for (const Json& option : Json::parse(ran.out)["options"]) {
+  const Json printed = Json::parse(ran.out);
+  for (const Json& option : printed.at("options")) {
     EXPECT_EQ(option["differs"], false) << option;
   }
 }

@@ -83,12 +83,21 @@ TEST(Console, RefusesWhatItCannotDo) {
   expect_refusal({"scatter", "t", "--horizon-ms", "-1"}, "--horizon-ms");
   expect_refusal({"scatter", "t", "--window-ms", "0"}, "--window-ms");
   expect_refusal({"scatter", "t", "--ready-min", "1.5"}, "--ready-min");
+  expect_refusal({"cascade", "t", "--strategy", "ripple"}, "--strategy");
+  expect_refusal({"cascade", "t", "--sector-window-ms", "0"}, "--sector-window-ms");
+  expect_refusal({"cascade", "t", "--sector-ready-min", "2"}, "--sector-ready-min");
+  expect_refusal({"cascade", "t", "--priority", "4"}, "--priority");
+  expect_refusal({"cascade", "\xff"}, "not UTF-8");
   expect_refusal({"broadcast", "t", "--weight", "nan"}, "--weight");
 }
 TEST(Console, SaysThatThereIsNoMeshWithExitCode3) {
   const Folder folder;
-  for (std::vector<std::string> words : std::vector<std::vector<std::string>>{
-           {"down"}, {"status"}, {"send", "a", "b"}, {"broadcast", "a"}, {"scatter", "a"}}) {
+  for (std::vector<std::string> words : std::vector<std::vector<std::string>>{{"down"},
+                                                                              {"status"},
+                                                                              {"send", "a", "b"},
+                                                                              {"broadcast", "a"},
+                                                                              {"scatter", "a"},
+                                                                              {"cascade", "a"}}) {
     words.insert(words.end(), {"--dir", folder.mesh()});
     const Ran ran = run_mesh(words);
     EXPECT_EQ(ran.exit_code, 3) << words[0];
@@ -191,6 +200,32 @@ TEST(Console, ScattersToASwarmAndSaysWhatCameOfIt) {
   while (up.status()["stations"] != 0) sched_yield();
   const Ran nobody = up.ask({"scatter", "go", "--horizon-ms", "100"});
   EXPECT_EQ(nobody.exit_code, 1);
+}
+
+TEST(Console, CascadesThroughCoordinatorsAndLeadsAndSaysWhatCameOfIt) {
+  const Folder folder;
+  Up up(folder);
+  StartedMesh swarm({"swarm", "--agents", "90", "--processes", "2", "--profile", "local", "--dir",
+                     folder.mesh()});
+  ASSERT_FALSE(swarm.line().empty());
+  const Ran wave = up.ask({"cascade", "go", "--sector-window-ms", "5000", "--agent-window-ms",
+                           "5000", "--cluster-window-ms", "5000", "--sector-ready-min", "0"});
+  const Json result = Json::parse(wave.out);
+  EXPECT_EQ(result.at("strategy"), "wave");
+  EXPECT_EQ(result.at("status"), wave.exit_code == 0 ? "SUCCESS" : "PARTIAL") << wave.out;
+  EXPECT_EQ(result.at("agents").at("targeted"), 90);
+  EXPECT_GT(result.at("agents").at("ready"), 0);
+  EXPECT_EQ(result.at("sectors").at("of"), 1);
+  const Ran all = up.ask({"cascade", "go", "--strategy", "parallel", "--ready-min", "0"});
+  EXPECT_EQ(all.exit_code, 0) << all.out << all.err;
+  EXPECT_EQ(Json::parse(all.out).at("phases").size(), 1U);
+  const Ran classes = up.ask({"cascade", "go", "--strategy", "priority_first"});
+  const Json phases = Json::parse(classes.out).at("phases");
+  ASSERT_EQ(phases.size(), 6U);
+  EXPECT_EQ(phases[0].at("class"), "D");
+  EXPECT_EQ(phases[5].at("ran"), false) << "class F has no time without --horizon-ms";
+  const Json status = Json::parse(up.ask({"status"}).out);
+  EXPECT_EQ(status.at("counters").at("cascades"), 3);
 }
 
 TEST(Swarm, EndsWithoutItsEngineAndSaysWhy) {

@@ -165,13 +165,14 @@ TEST(ServiceDiscoverySync, LetsTheGreaterOfTwoOwnersHaveAnInstance) {
 TEST(ServiceDiscoverySync, FindsOneDifferenceByTheGoldenNumberOfDigests) {
   const auto [inputs, expected] = golden("gossip_engine", "merkle_geometry");
   auto config = DiscoveryConfig::preset("large-federation").value();
+  const int leaves = inputs.at("leaves");
   const auto fill = [&](std::uint64_t self) {
     config.self = self;
     config.store_bytes = 24U << 20;
     Discovery one(config);
     one.apply(discovery::AddPeer{3 - self}, Nanos{0});
     std::vector<ServiceRecord> records;
-    for (int i = 0; i < inputs.at("leaves"); ++i) {
+    for (int i = 0; i < leaves; ++i) {
       records.push_back(record(std::to_string(i), {1, false, 1, 7}));
       records.back().content.lease = records.back().left = seconds(60);
     }

@@ -71,6 +71,10 @@ class RawStation {
         in(in_layout.total_bytes()),
         out(out_layout.total_bytes()),
         agents(declared) {
+    attach();
+  }
+  // To its memories as they are: also after a process that had them has died.
+  void attach() {
     outbox = must(Ring::Writer::take_over(
         must(out_layout.array<Ring::Slot>(out.span(), "outbox")),
         must(in_layout.array<Ring::ReaderPage>(in.span(), "outbox_reader")).data()));

@@ -1,0 +1,92 @@
+#include "engine/console_view.hpp"
+
+#include <algorithm>
+
+#include "engine/coordination/blocks/rng.hpp"
+
+namespace mesh::engine {
+
+Result<ConsoleView> ConsoleView::over(const MeshSize& size, std::span<const std::byte> table) {
+  MESH_TRY(const shm::Layout layout, table_layout(size));
+  MESH_TRY(AgentRowViews rows, AgentRowViews::in(layout, table));
+  MESH_TRY(health::HealthView health, health::HealthView::over(layout, table));
+  const shm::Region* const names = layout.find("capability_names");
+  if (names == nullptr)
+    return fail(Errc::not_found, layout.name() + " has no region capability_names");
+  MESH_TRY(const auto bytes,
+           shm::resolve(table, shm::Offset<std::byte>{names->offset}, names->size_bytes));
+  using Names = shm::ColumnView<HostMemory, std::uint64_t>;
+  MESH_TRY(const Names words, Names::over(bytes, names->count * kNameWords));
+  return ConsoleView(std::move(rows), std::move(health), words);
+}
+
+Result<CapabilitySet> ConsoleView::capabilities(std::span<const std::string> names) const {
+  CapabilitySet wanted;
+  for (const std::string& name : names) {
+    const NameBytes meant = encode(name);
+    std::uint32_t bit = 0;
+    while (bit < kCapabilities &&
+           (meant.length() == 0 ||
+            capability_name_at(capability_names_, static_cast<CapabilityBit>(bit)) != meant.words))
+      ++bit;
+    if (bit == kCapabilities)
+      return fail(Errc::not_found, "no agent ever had the capability '" + name + "'");
+    wanted.insert(static_cast<CapabilityBit>(bit));
+  }
+  return wanted;
+}
+
+std::optional<FoundAgent> ConsoleView::agent(AgentIndex row) const {
+  AgentRow seen;
+  if (row_of(row) >= rows_.rows() || rows_.read(row_of(row), seen) != shm::ReadStatus::kRead)
+    return std::nullopt;
+  if (seen.is_free()) return std::nullopt;
+  const auto name = decode("agent.name", seen.name);
+  if (!name || seen.agent_class >= sched::kAgentClassCount) return std::nullopt;
+  return FoundAgent{.row = row,
+                    .id = seen.id,
+                    .name = std::string(name->view()),
+                    .agent_class = static_cast<sched::AgentClass>(seen.agent_class),
+                    .state = static_cast<AgentState>(seen.state),
+                    .is_routed_around = (seen.routing & kRoutedAround) != 0,
+                    .station = seen.station,
+                    .score = seen.score,
+                    .queue_depth = seen.queue_depth,
+                    .sector = seen.sector,
+                    .cluster = seen.cluster};
+}
+
+Result<FoundAgent> ConsoleView::find(const std::string& name) const {
+  for (std::size_t row = 0; row < rows(); ++row) {
+    auto found = agent(agent_index(row));
+    if (found && found->name == name) return std::move(*found);
+  }
+  return fail(Errc::no_such_agent, "no agent is called '" + name + "'");
+}
+
+std::vector<FoundAgent> ConsoleView::find_best(const health::HealthView::Wanted& wanted) const {
+  std::vector<FoundAgent> best;
+  for (const health::Candidate& candidate : health_.find_best(wanted)) {
+    if (auto found = agent(candidate.agent)) best.push_back(std::move(*found));
+  }
+  return best;
+}
+
+// The first of a shuffle that goes no further than it must.
+std::vector<FoundAgent> ConsoleView::sample(const SampleWanted& wanted) const {
+  std::vector<AgentIndex> all = health_.find_routable(wanted.capabilities);
+  const std::size_t count = std::min<std::size_t>(wanted.count, all.size());
+  coordination::Rng random(wanted.seed);
+  for (std::size_t at = 0; at < count; ++at)
+    std::swap(all[at], all[at + random.below(all.size() - at)]);
+  all.resize(count);
+  std::sort(all.begin(), all.end());
+  std::vector<FoundAgent> taken;
+  taken.reserve(count);
+  for (const AgentIndex row : all) {
+    if (auto found = agent(row)) taken.push_back(std::move(*found));
+  }
+  return taken;
+}
+
+}  // namespace mesh::engine

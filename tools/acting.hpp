@@ -1,0 +1,69 @@
+// What an operator has a mesh do: the requests behind the acting verbs, and their answers as people
+// read them. Verbs and the console's conversation share them.
+//
+// Callers     one thread, cold.
+// Errors      ask_*: as ask_engine()'s; bad_input: a text that is not UTF-8. write_* print what
+//             came from outside harmlessly.
+#pragma once
+
+#include <cstdint>
+#include <iosfwd>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json_fwd.hpp>
+
+#include "shm/base/result.hpp"
+#include "tools/console_request.hpp"
+
+namespace mesh::tools {
+
+using Answered = Result<nlohmann::ordered_json>;
+
+Answered ask_route_around(const WhichMesh& which, const std::vector<std::string>& agents,
+                          bool undo);
+void write_route_around(const nlohmann::ordered_json& answer, std::ostream& out);
+
+struct BestWanted {
+  std::vector<std::string> capabilities{};
+  std::uint32_t count = 1;
+  std::uint32_t max_score = 500;
+};
+Answered ask_find_best(const WhichMesh& which, const BestWanted& wanted);
+void write_find_best(const nlohmann::ordered_json& answer, std::ostream& out);
+
+struct DelegateWanted {
+  std::string task;
+  std::string agent{};        // empty: the best
+  std::string agent_class{};  // "A" to "F"; empty: of any
+  std::vector<std::string> capabilities{};
+  std::uint64_t attempts = 3;
+  std::uint64_t timeout_ms = 30'000;
+};
+Answered ask_delegate(const WhichMesh& which, const DelegateWanted& wanted);
+void write_delegate(const nlohmann::ordered_json& answer, std::ostream& out);
+
+struct SampleWanted {
+  std::string question;
+  std::vector<std::string> capabilities{};
+  std::uint64_t sample = 100;
+  std::uint64_t seed = 0;
+  std::uint64_t timeout_ms = 30'000;
+};
+Answered ask_sample(const WhichMesh& which, const SampleWanted& wanted);
+void write_sample(const nlohmann::ordered_json& answer, std::ostream& out);
+
+struct WhoAsked {
+  std::vector<std::string> agents{};
+  std::optional<std::uint64_t> sector{}, cluster{};
+};
+Answered ask_who(const WhichMesh& which, const WhoAsked& asked);
+void write_who(const nlohmann::ordered_json& answer, std::ostream& out);
+// "4.2 s", "42 s", "12 min", "3 h 12 min".
+[[nodiscard]] std::string age_text(std::int64_t age_ms);
+
+// bad_input; `what` begins the sentence.
+Status check_utf8(const char* what, const std::string& text);
+
+}  // namespace mesh::tools

@@ -1,0 +1,199 @@
+#include "tools/console_doer.hpp"
+
+#include <algorithm>
+#include <random>
+#include <sstream>
+
+#include <fmt/format.h>
+
+#include "tools/acting.hpp"
+#include "tools/inspect_report.hpp"
+#include "tools/mesh_directory.hpp"
+#include "tools/place_report.hpp"
+#include "tools/text.hpp"
+
+namespace mesh::tools {
+namespace {
+
+using console::Act;
+using console::ActKind;
+using console::ScopeKind;
+using Json = nlohmann::ordered_json;
+
+constexpr std::uint64_t kHorizonMs = 1'500;
+constexpr std::uint64_t kWindowMs = 500;
+constexpr std::uint64_t kAnswerWithinMs = 30'000;
+
+template <class Write>
+std::string text_by(Write&& write, const Json& answer) {
+  std::ostringstream out;
+  write(answer, out);
+  return out.str();
+}
+
+void add_once(std::vector<std::string>& names, const Json& name) {
+  if (!name.is_string()) return;
+  if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+}
+
+// Those that wait, whom they are stuck on, and that they could be routed around.
+console::Findings findings_of(const Json& who) {
+  console::Findings findings;
+  Act around{.kind = ActKind::route_around};
+  for (const Json& agent : who.value("agents", Json::array())) {
+    if (!agent.value("waiting_on", Json()).is_string()) continue;
+    findings.agents.push_back(agent.value("agent", ""));
+    add_once(findings.holders, agent.value("stuck_on", Json()));
+    if (!agent.value("routed_around", false)) around.agents.push_back(findings.agents.back());
+  }
+  if (!around.agents.empty()) findings.offers.push_back(std::move(around));
+  return findings;
+}
+
+Result<Done> do_who(const WhichMesh& which, const Act& act) {
+  WhoAsked asked{.agents = act.agents};
+  if (act.scope.kind == ScopeKind::sector) asked.sector = act.scope.number;
+  if (act.scope.kind == ScopeKind::cluster) asked.cluster = act.scope.number;
+  MESH_TRY(const Json answer, ask_who(which, asked));
+  Done done{answer, text_by(write_who, answer), findings_of(answer)};
+  if (!act.agents.empty()) done.findings.offers.clear();
+  return done;
+}
+
+Result<Done> do_look(const WhichMesh& which, const Act& act) {
+  MESH_TRY(const Json place, report_place(which, act.scope));
+  MESH_TRY(Done done, do_who(which, act));
+  done.text = sentence_of_place(place) + "\n" + done.text;
+  done.answer["place"] = place;
+  return done;
+}
+
+Result<Done> do_health(const WhichMesh& which) {
+  MESH_TRY(Json place, report_place(which, {}));
+  std::string text = sentence_of_place(place) + "\n";
+  return Done{std::move(place), std::move(text)};
+}
+
+Result<Done> do_status(const WhichMesh& which) {
+  MESH_TRY(Json answer, ask_engine(which, {{"op", "status"}}));
+  const Json in_use = answer.value("in_use", Json::object());
+  std::string text = fmt::format(
+      "{} of {} agents active on {} stations, {} routed around; {} messages not answered, {} "
+      "operations in flight\n",
+      answer.value("agents_active", 0U), answer.value("agents_enrolled", 0U),
+      answer.value("stations", 0U), answer.value("agents_routed_around", 0U),
+      in_use.value("messages", 0U), in_use.value("operations", 0U));
+  return Done{std::move(answer), std::move(text)};
+}
+
+Result<Done> do_inspect(const WhichMesh& which, const Act& act) {
+  MESH_TRY(const std::string directory, mesh_directory(which.directory, which.name));
+  MESH_TRY(const ObservedMesh mesh, ObservedMesh::open(directory));
+  AgentFilter filter;
+  filter.name = act.agents.front();
+  MESH_TRY(const Json report, inspect_agents(mesh, filter));
+  return Done{report, lines_of(report.value("agents", Json::array()).at(0))};
+}
+
+Result<Done> do_send(const WhichMesh& which, const Act& act) {
+  MESH_CHECK_OK(check_utf8("the text", act.text));
+  MESH_CHECK_OK(check_utf8("the name", act.agents.front()));
+  MESH_TRY(Json answer, ask_engine(which, {{"op", "send"},
+                                           {"to", act.agents.front()},
+                                           {"text", act.text},
+                                           {"wait", true},
+                                           {"timeout_ms", kAnswerWithinMs}}));
+  Done done{.answer = answer, .text = printable(act.agents.front())};
+  const std::string state = answer.value("state", "");
+  if (!answer.value("answered", false) || answer.value("expired", false)) {
+    done.text += fmt::format(": no answer within {}\n", age_text(kAnswerWithinMs));
+  } else {
+    done.text += fmt::format(": {} after {:.1f} ms\n", printable(state),
+                             answer.value("processing_us", 0.0) / 1'000);
+    const std::string body = answer.value("body", "");
+    if (!body.empty()) done.text += printable(body) + "\n";
+  }
+  done.has_succeeded = state == "ready";
+  return done;
+}
+
+Result<Done> do_broadcast(const WhichMesh& which, const Act& act) {
+  MESH_CHECK_OK(check_utf8("the text", act.text));
+  MESH_TRY(Json answer, ask_engine(which, {{"op", "scatter"},
+                                           {"text", act.text},
+                                           {"horizon_ms", kHorizonMs},
+                                           {"window_ms", kWindowMs},
+                                           {"timeout_ms", kHorizonMs + kWindowMs}}));
+  std::string text = fmt::format("{} sent to, {} acknowledged, {} in conflict, {} silent\n",
+                                 answer.value("sent", 0U), answer.value("ready", 0U),
+                                 answer.value("conflict", 0U), answer.value("straggler", 0U));
+  const bool has_succeeded = answer.value("verdict", "") == "success";
+  return Done{std::move(answer), std::move(text), {}, has_succeeded};
+}
+
+std::vector<std::string> required_by(const Act& act) {
+  if (act.capability.empty()) return {};
+  return {act.capability};
+}
+
+Result<Done> do_find_best(const WhichMesh& which, const Act& act) {
+  MESH_TRY(const Json answer, ask_find_best(which, {.capabilities = required_by(act),
+                                                    .count = act.count.value_or(1)}));
+  Done done{answer, text_by(write_find_best, answer)};
+  for (const Json& agent : answer.value("agents", Json::array()))
+    done.findings.agents.push_back(agent.value("agent", ""));
+  done.has_succeeded = done.findings.agents.size() == act.count.value_or(1);
+  return done;
+}
+
+Result<Done> do_delegate(const WhichMesh& which, const Act& act) {
+  DelegateWanted wanted{
+      .task = act.text, .agent_class = act.agent_class, .capabilities = required_by(act)};
+  if (!act.agents.empty()) wanted.agent = act.agents.front();
+  MESH_TRY(const Json answer, ask_delegate(which, wanted));
+  return Done{answer, text_by(write_delegate, answer), {}, answer.value("done", false)};
+}
+
+Result<Done> do_ask(const WhichMesh& which, const Act& act) {
+  SampleWanted wanted{.question = act.text, .capabilities = required_by(act)};
+  if (act.count) wanted.sample = *act.count;
+  wanted.seed = std::random_device()();
+  MESH_TRY(const Json answer, ask_sample(which, wanted));
+  return Done{answer, text_by(write_sample, answer), {}, answer.value("ready", 0U) > 0};
+}
+
+Result<Done> do_route_around(const WhichMesh& which, const Act& act) {
+  MESH_TRY(const Json answer,
+           ask_route_around(which, act.agents, act.kind == ActKind::undo_route_around));
+  return Done{answer, text_by(write_route_around, answer)};
+}
+
+}  // namespace
+
+Result<Done> perform(const WhichMesh& which, const Act& act) {
+  switch (act.kind) {
+    case ActKind::status:
+      return do_status(which);
+    case ActKind::health:
+      return do_health(which);
+    case ActKind::look:
+      return do_look(which, act);
+    case ActKind::who:
+      return do_who(which, act);
+    case ActKind::inspect:
+      return do_inspect(which, act);
+    case ActKind::find_best:
+      return do_find_best(which, act);
+    case ActKind::route_around:
+    case ActKind::undo_route_around:
+      return do_route_around(which, act);
+    case ActKind::delegate:
+      return do_delegate(which, act);
+    default:
+      break;
+  }
+  if (act.kind == ActKind::ask) return do_ask(which, act);
+  return act.kind == ActKind::send ? do_send(which, act) : do_broadcast(which, act);
+}
+
+}  // namespace mesh::tools
