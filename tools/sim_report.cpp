@@ -35,8 +35,9 @@ double ms(std::int64_t ns) { return static_cast<double>(ns) / static_cast<double
 std::optional<double> ms(const std::optional<std::int64_t>& ns) {
   return ns ? std::optional(ms(*ns)) : std::nullopt;
 }
-// The slowest recovery: a bound is for all of them. One that did not come has no time.
+// The slowest recovery: a bound is for all of them. Where one did not come, there is no slowest.
 std::optional<double> slowest_ms(const engine::simulation::RecoveryFigures& figures) {
+  if (figures.not_recovered != 0) return std::nullopt;
   return ms(quantile_of(figures.took_ns, engine::simulation::kShareAll));
 }
 

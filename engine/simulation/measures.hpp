@@ -76,6 +76,8 @@ struct SimulationReport {
   RecoveryFigures clusters;
   RecoveryFigures sectors;
 
+  std::uint64_t conflict_answers = 0;   // that agents gave, counted where they are given
+  std::uint64_t conflicts_counted = 0;  // by the engine, in operations and cascades
   ConflictCounts conflict_records;
   bool conflicts_complete = true;
   std::uint64_t conflicts_open = 0;

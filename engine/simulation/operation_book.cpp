@@ -8,8 +8,6 @@
 namespace mesh::engine::simulation {
 namespace {
 
-constexpr Nanos kConflictsWaitedFor{10 * kNsPerSecond};
-
 // What the trace hash holds begins with what it is of.
 constexpr std::uint64_t kOpened = 1, kRefused = 2, kFinished = 3, kEnded = 4;
 
@@ -119,6 +117,7 @@ void OperationBook::on_finished(EngineLoop& loop, const FinishedOperation& finis
   }
   asked.ready += counts.ready;
   asked.conflict = counts.conflict;
+  with_.report.conflicts_counted += counts.conflict;
   if (asked.is_cascade) return end_cascade(asked);
   count(counts);
   end_round(loop, std::move(asked), now);

@@ -31,6 +31,8 @@ namespace mesh::engine::simulation {
 
 class OperationBook {
  public:
+  static constexpr Nanos kConflictsWaitedFor{10 * kNsPerSecond};
+
   // All outlive it. `is_routable`: attached, and behind no open breaker.
   struct With {
     const Scenario& scenario;

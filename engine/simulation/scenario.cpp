@@ -142,13 +142,15 @@ std::string wrong_with(const Fault& fault, const Scenario& scenario) {
   const auto target = static_cast<FaultTarget>(fault.target);
   if (kind == FaultKind::none) return "kind: is needed";
   if (kind == FaultKind::death && target == FaultTarget::all)
-    return "target: of a death it is a sector, cluster, class or agents; \"all\" leaves no mesh";
-  if (kind == FaultKind::clock_step && fault.step == 0) return "step_ms: is needed, and not 0";
+    return "target = \"all\": of a death it is sector, cluster, class or agents; all leaves no "
+           "mesh";
+  if (kind == FaultKind::clock_step && fault.step == 0) return "step_ms = 0: a step is needed";
   if (kind == FaultKind::slowdown && fault.factor == kFactorOne)
-    return "factor: is needed, and not 1";
+    return "factor = 1: another one is needed";
   if ((kind == FaultKind::loss || kind == FaultKind::conflict) && fault.rate == 0)
-    return "rate: is needed, and not 0";
-  if (fault.every != 0 && kind != FaultKind::death) return "every_s: is of a death alone";
+    return "rate = 0: a rate is needed";
+  if (fault.every != 0 && kind != FaultKind::death)
+    return fmt::format("every_s = {}: is of a death alone", fault.every / kNsPerSecond);
   const MeshSize size{.agents = static_cast<std::uint64_t>(scenario.agents), .stations = 1};
   const std::int64_t sectors = sectors_of(size);
   const bool is_place = target == FaultTarget::sector || target == FaultTarget::cluster;
@@ -219,25 +221,38 @@ std::vector<ScenarioComplaint> check_scenario(const Scenario& scenario) {
   const auto complain = [&](std::string sentence) {
     complaints.push_back({0, std::move(sentence)});
   };
-  if (scenario.cv_max < scenario.cv_min) complain("agents.cv_max: is below cv_min");
+  const auto as_ms = [](std::int64_t ns) { return static_cast<double>(ns) / kNsPerMs; };
+  const auto as_share = [](std::int64_t ppm) { return static_cast<double>(ppm) / kShareAll; };
+  if (scenario.cv_max < scenario.cv_min)
+    complain(fmt::format("agents.cv_max = {}: is below cv_min = {}", as_share(scenario.cv_max),
+                         as_share(scenario.cv_min)));
   if (scenario.stations > scenario.agents)
     complain(fmt::format("mesh.stations = {}: more than agents, {}", scenario.stations,
                          scenario.agents));
   std::int64_t parts = 0;
-  for (const ClassFigures& its : scenario.classes) {
+  for (std::size_t i = 0; i < scenario.classes.size(); ++i) {
+    const ClassFigures& its = scenario.classes[i];
     parts += its.share;
     if (its.latency_max < its.latency_min)
-      complain("class: latency_max_ms is below latency_min_ms");
+      complain(fmt::format("class_{}.latency_max_ms = {}: is below latency_min_ms = {}",
+                           static_cast<char>('a' + i), as_ms(its.latency_max),
+                           as_ms(its.latency_min)));
   }
-  if (parts == 0) complain("class: no class has a share");
+  if (parts == 0) complain("class_a.share to class_f.share: are all 0, so there are no agents");
   if (scenario.context_divergence + scenario.data_contradiction + scenario.temporal_paradox +
           scenario.capability_mismatch + scenario.hash_mismatch + scenario.other_conflict ==
       0)
-    complain("conflicts: no type has a part of them");
+    complain("conflicts.context_divergence to conflicts.other: are all 0");
   if (scenario.horizon > scenario.bucket * 16'383)
-    complain("operations.horizon_ms: more than 16,383 buckets of engine.bucket_ms");
+    complain(
+        fmt::format("operations.horizon_ms = {}: more than 16,383 buckets of engine.bucket_ms"
+                    " = {}",
+                    as_ms(scenario.horizon), as_ms(scenario.bucket)));
   if (scenario.cascade_horizon > scenario.bucket * 16'383)
-    complain("cascades.horizon_ms: more than 16,383 buckets of engine.bucket_ms");
+    complain(
+        fmt::format("cascades.horizon_ms = {}: more than 16,383 buckets of engine.bucket_ms"
+                    " = {}",
+                    as_ms(scenario.cascade_horizon), as_ms(scenario.bucket)));
   check_faults(scenario, complaints);
   return complaints;
 }

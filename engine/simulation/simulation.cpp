@@ -27,6 +27,7 @@ constexpr std::uint32_t kUnflushedMax = 256;           // of a station: its outb
 constexpr std::size_t kGroupsMax = 4'096;
 constexpr std::int64_t kActiveMin = 95;  // of a hundred: available
 constexpr std::int64_t kUnixOffsetMs = 1'700'000'000'000;
+constexpr std::int64_t kOverdueAfter = 10 * kNsPerSecond;
 constexpr std::uint32_t kDepthMax = 20;
 constexpr std::uint32_t kAffectedMax = 200;
 
@@ -49,6 +50,7 @@ class Simulation {
 
  private:
   Status start();
+  [[nodiscard]] std::int64_t longest_operation_ns() const noexcept;
   void schedule();
   void schedule_repeated(EventKind kind, std::int64_t first, std::int64_t every, std::int64_t end);
   Status handle(const Event& event);
@@ -90,6 +92,7 @@ class Simulation {
   EventQueue events_;
 
   std::int64_t end_ns_ = 0;  // true time
+  std::int64_t give_up_ns_ = 0;
   std::int64_t idle_look_ns_ = 0;
   std::int64_t look_at_ns_ = 0;  // the engine's next turn, true time
   std::uint64_t deliveries_seen_ = 0;
@@ -115,9 +118,18 @@ Status Simulation::start() {
   idle_look_ns_ = std::clamp<std::int64_t>(a_turn, 1, kIdleLookMax);
   accounted_ns_ = clock_.mesh_ns();
   end_ns_ = kStartNs + scenario_.length;
+  give_up_ns_ = end_ns_ + kOverdueAfter + longest_operation_ns();
   schedule();
   turn();
   return {};
+}
+
+// All rounds of one, each waited out, and the wait for its conflicts before it.
+std::int64_t Simulation::longest_operation_ns() const noexcept {
+  const std::int64_t last = (scenario_.horizon + scenario_.window) * scenario_.rounds;
+  const std::int64_t round =
+      std::max(scenario_.timeout, last) + OperationBook::kConflictsWaitedFor.count();
+  return std::max(round * scenario_.rounds, scenario_.cascade_horizon + scenario_.cascade_window);
 }
 
 void Simulation::schedule_repeated(EventKind kind, std::int64_t first, std::int64_t every,
@@ -148,7 +160,8 @@ Result<SimulationReport> Simulation::run() {
   std::int64_t told_ns = 0;
   for (;;) {
     const std::int64_t next = std::min({events_.next_at(), look_at_ns_, conflicts_due()});
-    const bool is_over = next > end_ns_ && book_.open() == 0;
+    // An operation that never ends is given up, and counted.
+    const bool is_over = next > end_ns_ && (book_.open() == 0 || next > give_up_ns_);
     if (is_over) break;
     clock_.advance_to(next);
     while (events_.next_at() <= clock_.true_ns()) MESH_CHECK_OK(handle(events_.pop()));
@@ -349,6 +362,7 @@ void Simulation::answer(const Event& event) {
       {is_silent ? kSilent : kAnswered, held.agent, static_cast<std::uint64_t>(held.operation),
        static_cast<std::uint64_t>(held.received_ns), static_cast<std::uint64_t>(clock_.mesh_ns()),
        static_cast<std::uint64_t>(held.conflict)});
+  if (held.state == sched::TrinaryState::conflict) ++report_.conflict_answers;
   if (!is_silent) measure(held, station->number());
   station->end(event.b);
   if (is_silent) return;
@@ -425,7 +439,10 @@ void Simulation::finish() {
   report_.unanswered = book_.open();
   report_.errors = errors_.tally();
   report_.conflict_records = conflicts_.counts();
-  report_.conflicts_complete = conflicts_.is_complete();
+  // Nothing that the engine counts, and nothing that an agent said, is without its records.
+  report_.conflicts_complete = conflicts_.is_complete() &&
+                               report_.conflict_records.reported == report_.conflict_answers &&
+                               report_.conflict_records.reported >= report_.conflicts_counted;
   report_.conflicts_open = conflicts_.open();
   report_.resolution_p99_ns = quantile_of(conflicts_.took_ns(), 990'000);
   report_.ticks = loop.counters().ticks;

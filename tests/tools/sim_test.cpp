@@ -101,6 +101,36 @@ TEST(Sim, PrintsTheKeysOfItsReportAndTheSameTraceAgain) {
   EXPECT_EQ(report, again);
 }
 
+TEST(Sim, NamesNoRecoveryWhereSomebodyIsStillMissing) {
+  const TemporaryFile file(
+      "[mesh]\nagents = 300\n[run]\nhours = 0.05\n[[fault]]\nkind = \"death\"\n"
+      "target = \"cluster\"\nat_s = 60\nreturn_ms = 400\n[[fault]]\nkind = \"death\"\n"
+      "target = \"cluster\"\nwhich = 1\nat_s = 179\nreturn_ms = 60000\n");
+  const Ran ran = run_mesh({"sim", "--scenario", file.path(), "--json"});
+  ASSERT_EQ(ran.exit_code, 0) << ran.err;
+  const Json report = Json::parse(ran.out);
+  EXPECT_TRUE(report["kpi"]["recovery_cluster_ms"].is_null());
+  EXPECT_EQ(report["not_measured"]["recovery_cluster_ms"], "1 not recovered by the end");
+  EXPECT_EQ(report["recoveries"]["clusters"], 1);
+  EXPECT_EQ(report["recoveries"]["clusters_missing"], 1);
+  const Ran table = run_mesh({"sim", "--scenario", file.path()});
+  EXPECT_THAT(table.out, HasSubstr("FAIL"));
+}
+
+// What is shipped can be read, also for a mesh that is small.
+TEST(Sim, PlaysEveryShippedScenario) {
+  for (const char* const name :
+       {"steady_day", "cascade_storm", "lossy_network", "slow_class", "dying_sector",
+        "flapping_agents", "conflict_storm", "clock_step"}) {
+    const Ran ran = run_mesh({"sim", "--scenario", scenario(name), "--agents", "300", "--json"});
+    ASSERT_EQ(ran.exit_code, 0) << name << ran.err;
+    const Json report = Json::parse(ran.out);
+    EXPECT_EQ(report["unanswered"], 0) << name;
+    EXPECT_EQ(report["conflicts"]["complete"], true) << name;
+    EXPECT_GE(report["kpi"]["quorum_rate"].get<double>(), 0.999) << name;
+  }
+}
+
 TEST(Sim, PrintsKpisWithTargetsToPeople) {
   const Ran ran =
       run_mesh({"sim", "--scenario", scenario("steady_day"), "--agents", "300", "--hours", "0.05"});

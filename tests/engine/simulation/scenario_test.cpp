@@ -66,20 +66,22 @@ TEST(ScenarioRefuses, FaultsThatCannotBe) {
       "[mesh]\nagents = 3000\n[[fault]]\nkind = \"death\"\ntarget = \"sector\"\nwhich = 10\n");
   EXPECT_EQ(place.line, 3U);
   EXPECT_THAT(place.sentence, HasSubstr("a mesh of 3000 agents has 10 of them, from 0"));
-  EXPECT_THAT(complaint("[[fault]]\nkind = \"loss\"\n").sentence, HasSubstr("rate: is needed"));
+  EXPECT_THAT(complaint("[[fault]]\nkind = \"loss\"\n").sentence,
+              HasSubstr("fault.rate = 0: a rate is needed"));
   EXPECT_THAT(complaint("[[fault]]\nkind = \"slowdown\"\n").sentence,
-              HasSubstr("factor: is needed"));
+              HasSubstr("fault.factor = 1: another one is needed"));
   EXPECT_THAT(complaint("[[fault]]\nkind = \"clock_step\"\n").sentence,
-              HasSubstr("step_ms: is needed"));
+              HasSubstr("fault.step_ms = 0: a step is needed"));
   EXPECT_THAT(complaint("[[fault]]\nkind = \"silence\"\nevery_s = 3\n").sentence,
-              HasSubstr("of a death alone"));
+              HasSubstr("fault.every_s = 3: is of a death alone"));
 }
 
 TEST(ScenarioRefuses, WhatNoKeyAloneIsWrongIn) {
-  EXPECT_THAT(complaint("[agents]\ncv_min = 0.5\n").sentence, HasSubstr("cv_max: is below cv_min"));
+  EXPECT_THAT(complaint("[agents]\ncv_min = 0.5\n").sentence,
+              HasSubstr("agents.cv_max = 0.3: is below cv_min = 0.5"));
   EXPECT_THAT(complaint("[mesh]\nagents = 2\n").sentence, HasSubstr("more than agents"));
   EXPECT_THAT(complaint("[operations]\nhorizon_ms = 2000\n[engine]\nbucket_ms = 0.1\n").sentence,
-              HasSubstr("more than 16,383 buckets"));
+              HasSubstr("operations.horizon_ms = 2000: more than 16,383 buckets"));
 }
 
 TEST(ScenarioRefuses, EveryMistakeInTheOrderOfItsLines) {

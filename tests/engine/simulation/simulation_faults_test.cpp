@@ -155,6 +155,9 @@ TEST(SimulationFaults, AConflictStormIsRecordedWholeAndResolvedBeforeItIsAskedAg
             report.operations);
   const ConflictCounts& counts = report.conflict_records;
   EXPECT_EQ(counts.conflicts_recorded, counts.reported);
+  EXPECT_EQ(counts.reported, report.conflict_answers);
+  EXPECT_GE(counts.reported, report.conflicts_counted);
+  EXPECT_GE(report.conflicts_counted, report.conflicts);
   EXPECT_EQ(counts.acknowledged, counts.reported);
   EXPECT_EQ(counts.resolved + report.conflicts_open, counts.reported);
   EXPECT_GT(counts.records, 2 * counts.reported);
