@@ -41,6 +41,8 @@
 
 namespace mesh::engine {
 
+class RulesKeeper;
+
 struct ConsoleRequest {  // status, send, broadcast, scatter
   std::uint64_t connection = 0;
   std::string op;
@@ -61,6 +63,7 @@ struct ControlOptions {
   AttachPolicy policy;
   shm::FormatOptions format;  // identity and parameters of every memory
   std::span<const std::byte> table;
+  RulesKeeper* rules = nullptr;
   std::shared_ptr<const shm::EventFd> engine_wake;
   std::shared_ptr<const shm::EventFd> wake;  // of the control thread: jobs done, stop()
   std::function<void()> on_down;

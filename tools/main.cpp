@@ -39,11 +39,12 @@ Examples:
 )";
 
 std::vector<Verb> verbs() {
-  return {demo_verb(),         up_verb(),        down_verb(),     status_verb(), send_verb(),
-          broadcast_verb(),    scatter_verb(),   swarm_verb(),    agent_verb(),  health_verb(),
-          route_around_verb(), find_best_verb(), delegate_verb(), ask_verb(),    who_verb(),
-          say_verb(),          chat_verb(),      inspect_verb(),  plan_verb(),   quorum_verb(),
-          size_verb(),         layout_verb(),    config_verb(),   reload_verb()};
+  return {demo_verb(),      up_verb(),      down_verb(),         status_verb(),    send_verb(),
+          broadcast_verb(), scatter_verb(), swarm_verb(),        agent_verb(),     health_verb(),
+          inspect_verb(),   plan_verb(),    quorum_verb(),       size_verb(),      layout_verb(),
+          config_verb(),    reload_verb(),  route_around_verb(), find_best_verb(), delegate_verb(),
+          ask_verb(),       who_verb(),     freeze_verb(),       thaw_verb(),      rules_verb(),
+          say_verb(),       chat_verb()};
 }
 
 // The terminal says what it takes in the first of these that is set, as setlocale() would look.

@@ -32,6 +32,7 @@
 #include <vector>
 
 #include "engine/capabilities.hpp"
+#include "engine/console/routing_rules.hpp"
 #include "engine/health/watch_options.hpp"
 #include "engine/memory_map.hpp"
 #include "sched/agent_class.hpp"
@@ -180,6 +181,7 @@ struct LoopGauges {
   std::size_t unanswered = 0, operations = 0, parked_free_bytes = 0, payload_used_bytes = 0;
   std::size_t pending = 0;
   std::size_t routed_around = 0;  // agents
+  std::size_t frozen = 0;         // agents
 };
 
 // What create() found in memory, and readopt() in stations.
@@ -260,6 +262,21 @@ class EngineLoop {
   // it are refused and operations skip it, not_routable both. What was accepted before goes on its
   // way. Whether that is a change. no_such_agent.
   Result<bool> route_around(AgentId agent, bool around);
+
+  // Pauses delivery to all agents that are in the scope now, or goes on with it: what is sent to
+  // them waits meanwhile as for one that is away, operations skip them, and what was handed to
+  // their inboxes is theirs, and what of an operation waits for room there. Until it is undone, by
+  // this engine or a later one. no_such_agent: nobody is there; invalid_argument: a list.
+  struct Frozen {
+    std::vector<AgentId> agents;  // in the scope
+    std::size_t changed = 0;      // of them
+    std::size_t messages = 0;     // that waited for them
+  };
+  Result<Frozen> freeze(sched::Selector scope, bool frozen, HostTime now);
+
+  // From now on who gets which work: a capability that a rule denies an agent it does not have. A
+  // successor has to be told again.
+  void obey(const console::RoutingRules& rules);
 
   // Results that are ready, oldest first; each is given once.
   [[nodiscard]] std::optional<FinishedOperation> take_finished();
