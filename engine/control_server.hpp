@@ -45,6 +45,8 @@
 
 namespace mesh::engine {
 
+class RulesKeeper;
+
 struct ConsoleRequest {  // status, send, broadcast, scatter
   std::uint64_t connection = 0;
   std::string op;
@@ -73,6 +75,7 @@ struct ControlOptions {
   AttachPolicy policy;
   shm::FormatOptions format;  // identity and parameters of every memory
   std::span<const std::byte> table;
+  RulesKeeper* rules = nullptr;
   std::shared_ptr<const shm::EventFd> engine_wake;
   std::shared_ptr<const shm::EventFd> wake;  // of the control thread: jobs done, stop()
   std::span<std::byte> table_memory{};       // its counters and errors stand there

@@ -26,6 +26,7 @@
 
 #include "engine/acting.hpp"
 #include "engine/console_view.hpp"
+#include "engine/freezing.hpp"
 #include "engine/loop/engine_loop.hpp"
 #include "engine/memory_map.hpp"
 #include "engine/who.hpp"
@@ -180,6 +181,13 @@ class Engine {
   Result<DelegateReport> delegate(const DelegateRequest& request);
   // A sample answers. Waits for all of it, or until the patience is over.
   Result<SampleReport> ask(const SampleRequest& request);
+  // Pauses delivery to the agents that are in the scope now, or goes on with it, and keeps what
+  // they are in a file with a checksum. It stands until it is undone, also by the next engine.
+  // no_such_agent: nobody is there; verification_failed: the file is not what was written.
+  Result<FreezeReport> freeze(const FreezeRequest& request);
+  // Who gets which work. A change is journaled before it is in force. Whether it is one.
+  [[nodiscard]] std::vector<console::RoutingRule> rules() const;
+  Result<bool> change_rule(console::RuleChange what, const console::RoutingRule& rule);
   // What agents are doing, and who holds whom back.
   Result<WhoReport> who(const WhoWanted& wanted);
   // Between two turns of the loop; all of it or, invalid_argument, nothing.

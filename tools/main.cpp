@@ -46,7 +46,7 @@ std::vector<Verb> verbs() {
           quorum_verb(),    size_verb(),         layout_verb(),    config_verb(),   reload_verb(),
           stat_verb(),      hz_verb(),           top_verb(),       errors_verb(),   kpi_verb(),
           conflicts_verb(), resolve_verb(),      doctor_verb(),    tail_verb(),     record_verb(),
-          replay_verb(),    sim_verb()};
+          replay_verb(),    freeze_verb(),       thaw_verb(),      rules_verb(),    sim_verb()};
 }
 
 // The terminal says what it takes in the first of these that is set, as setlocale() would look.

@@ -34,6 +34,7 @@
 #include "engine/capabilities.hpp"
 #include "engine/cascade.hpp"
 #include "engine/conflict/conflict_note.hpp"
+#include "engine/console/routing_rules.hpp"
 #include "engine/health/watch_options.hpp"
 #include "engine/memory_map.hpp"
 #include "sched/agent_class.hpp"
@@ -201,6 +202,7 @@ struct LoopGauges {
   std::size_t unanswered = 0, operations = 0, parked_free_bytes = 0, payload_used_bytes = 0;
   std::size_t pending = 0;
   std::size_t routed_around = 0;  // agents
+  std::size_t frozen = 0;         // agents
 };
 
 // What create() found in memory, and readopt() in stations.
@@ -289,6 +291,20 @@ class EngineLoop {
 
   // Of the agent's sector: nobody, where it has none.
   [[nodiscard]] AgentId coordinator_of(AgentId agent) const noexcept;
+  // Pauses delivery to all agents that are in the scope now, or goes on with it: what is sent to
+  // them waits meanwhile as for one that is away, operations skip them, and what was handed to
+  // their inboxes is theirs, and what of an operation waits for room there. Until it is undone, by
+  // this engine or a later one. no_such_agent: nobody is there; invalid_argument: a list.
+  struct Frozen {
+    std::vector<AgentId> agents;  // in the scope
+    std::size_t changed = 0;      // of them
+    std::size_t messages = 0;     // that waited for them
+  };
+  Result<Frozen> freeze(sched::Selector scope, bool frozen, HostTime now);
+
+  // From now on who gets which work: a capability that a rule denies an agent it does not have. A
+  // successor has to be told again.
+  void obey(const console::RoutingRules& rules);
 
   // Results that are ready, oldest first; each is given once.
   [[nodiscard]] std::optional<FinishedOperation> take_finished();
