@@ -2,6 +2,8 @@
 #include <filesystem>
 #include <fstream>
 
+#include <sys/stat.h>
+
 #include "tests/tools/acting_mesh.hpp"
 
 namespace mesh::testing {
@@ -272,6 +274,24 @@ TEST(Who, SaysWhoHoldsWhomBackByNameAgeAndDepth) {
   mesh.start();
   mesh.wait_for(5);
   EXPECT_EQ(mesh.ask({"who", "a"})["agents"][0]["waiting_on"], "b");
+}
+
+// `mesh agent` says which message its command works on.
+TEST(Who, ShowsWhatAShellAgentWorksOn) {
+  ActingMesh mesh;
+  const std::string fifo = mesh.directory() + "/never";  // its command reads what nobody writes yet
+  ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
+  const StartedMesh agent({"agent", "--name", "counter", "--dir", mesh.directory(), "--exec",
+                           "exec cat " + fifo, "--waiting-on", "the sky"});
+  mesh.wait_for(1);
+  const auto seen = [&] { return mesh.ask({"who", "counter"})["agents"][0]; };
+  EXPECT_TRUE(seen()["task"].is_null());
+  mesh.ask({"send", "counter", "count the stars\nall", "--no-wait"});
+  while (seen()["task"] != "count the stars") sched_yield();
+  EXPECT_EQ(seen()["waiting_on"], "the sky");
+  std::ofstream(fifo) << "many";
+  while (!seen()["task"].is_null()) sched_yield();
+  EXPECT_TRUE(seen()["waiting_on"].is_null());
 }
 
 TEST(Who, NamesACircle) {
