@@ -36,7 +36,6 @@ Turn Conversation::hear(std::string_view sentence) {
       turn.shown = std::exchange(awaiting_, {});  // what is not done
       return turn;
     case Kind::acts:
-      awaiting_.clear();
       speak_of(memory_, understood.acts);
       for (Act& act : understood.acts) {
         (changes(act) ? turn.shown : turn.now).push_back(std::move(act));
