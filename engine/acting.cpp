@@ -1,5 +1,6 @@
 #include "engine/acting.hpp"
 
+#include <algorithm>
 #include <mutex>
 #include <string_view>
 #include <utility>
@@ -27,6 +28,7 @@ class QuestionJob final : public Job {
     AgentId target{};
     std::shared_ptr<const std::string> body;
     Nanos patience{};
+    CapabilitySet required{};
   };
   using Then = std::function<void(Outcome)>;
   QuestionJob(What what, Then then) : what_(std::move(what)), then_(std::move(then)) {}
@@ -34,6 +36,7 @@ class QuestionJob final : public Job {
   std::optional<OperationId> run(SchedulerThread& scheduler, HostTime now) override {
     const auto posted = scheduler.loop().post({.target = what_.target,
                                                .ttl = what_.patience,
+                                               .capabilities = what_.required,
                                                .body = std::as_bytes(std::span(*what_.body))},
                                               now);
     if (posted) {
@@ -77,11 +80,16 @@ std::int64_t now_ns() { return sched::HostCounters::monotonic_ns(); }
 // Kept alive by the attempt that is under way.
 class Delegating : public std::enable_shared_from_this<Delegating> {
  public:
-  Delegating(ActingOn mesh, const DelegateRequest& request, std::vector<console::Delegate> agents)
+  struct Work {
+    std::vector<console::Delegate> agents;
+    CapabilitySet required{};
+  };
+  Delegating(ActingOn mesh, const DelegateRequest& request, Work work)
       : mesh_(std::move(mesh)),
         task_(std::make_shared<const std::string>(request.task)),
         patience_(request.patience),
-        delegation_(std::move(agents), now_ns()) {}
+        required_(work.required),
+        delegation_(std::move(work.agents), now_ns()) {}
 
   void start(std::function<void(DelegateReport)> done) {
     done_ = std::move(done);
@@ -92,11 +100,12 @@ class Delegating : public std::enable_shared_from_this<Delegating> {
   void give_to_next() {
     const console::Delegate* const next = delegation_.next(now_ns());
     if (next == nullptr) return finish();
-    ask_one(mesh_, {next->id, task_, patience_}, [self = shared_from_this()](Outcome outcome) {
-      self->delegation_.ended(outcome.end, now_ns(), std::move(outcome.sentence));
-      self->answer_ = std::move(outcome.answer);
-      self->give_to_next();  // at most kAttemptsMax deep, where all are refused at once
-    });
+    ask_one(mesh_, {next->id, task_, patience_, required_},
+            [self = shared_from_this()](Outcome outcome) {
+              self->delegation_.ended(outcome.end, now_ns(), std::move(outcome.sentence));
+              self->answer_ = std::move(outcome.answer);
+              self->give_to_next();  // at most kAttemptsMax deep, where all are refused at once
+            });
   }
   void finish() {
     done_({delegation_.is_done(), delegation_.attempts(), std::move(answer_),
@@ -106,6 +115,7 @@ class Delegating : public std::enable_shared_from_this<Delegating> {
   ActingOn mesh_;
   std::shared_ptr<const std::string> task_;
   Nanos patience_;
+  CapabilitySet required_;
   console::Delegation delegation_;
   std::optional<AnsweredMessage> answer_;
   std::function<void(DelegateReport)> done_;
@@ -155,25 +165,36 @@ struct Sampling {
   }
 };
 
-Result<std::vector<console::Delegate>> delegates_of(const ActingOn& mesh,
-                                                    const DelegateRequest& request) {
+Result<Delegating::Work> work_of(const ActingOn& mesh, const DelegateRequest& request) {
   MESH_TRY(const ConsoleView view, ConsoleView::over(mesh.size, mesh.table));
+  Delegating::Work work;
+  MESH_TRY(work.required, view.capabilities(request.capabilities));
   if (!request.agent.empty()) {
     MESH_TRY(const FoundAgent one, view.find(request.agent));
-    return std::vector<console::Delegate>{{one.id, one.name}};
+    work.agents.push_back({one.id, one.name});
+    return work;
   }
-  health::HealthView::Wanted wanted{.count = request.attempts,
-                                    .score_max = health::kScoreMax,
-                                    .agent_class = request.agent_class};
-  MESH_TRY(wanted.capabilities, view.capabilities(request.capabilities));
-  std::vector<console::Delegate> agents;
-  for (FoundAgent& found : view.find_best(wanted))
-    agents.push_back({found.id, std::move(found.name)});
-  if (!agents.empty()) return agents;
+  const health::HealthView::Wanted wanted{.capabilities = work.required,
+                                          .count = request.attempts,
+                                          .score_max = health::kScoreMax,
+                                          .agent_class = request.agent_class};
+  for (FoundAgent& found : view.find_best(wanted, allowed_by(mesh.rules, request.capabilities)))
+    work.agents.push_back({found.id, std::move(found.name)});
+  if (!work.agents.empty()) return work;
   return fail(Errc::no_capable_agent, "delegate: no agent that is active and routable fits");
 }
 
 }  // namespace
+
+std::function<bool(const FoundAgent&)> allowed_by(
+    std::shared_ptr<const console::RoutingRules> rules, std::vector<std::string> capabilities) {
+  if (rules == nullptr || rules->list().empty() || capabilities.empty()) return {};
+  return [rules = std::move(rules), names = std::move(capabilities)](const FoundAgent& agent) {
+    return std::all_of(names.begin(), names.end(), [&](const std::string& capability) {
+      return rules->allows(capability, agent.agent_class, agent.name);
+    });
+  };
+}
 
 Status start_delegation(const ActingOn& mesh, const DelegateRequest& request,
                         std::function<void(DelegateReport)> done) {
@@ -181,8 +202,8 @@ Status start_delegation(const ActingOn& mesh, const DelegateRequest& request,
     return fail(Errc::bad_input, "delegate: " + std::to_string(request.attempts) +
                                      " attempts; 1 to " + std::to_string(kAttemptsMax) +
                                      ", each with some time, are possible");
-  MESH_TRY(std::vector<console::Delegate> agents, delegates_of(mesh, request));
-  std::make_shared<Delegating>(mesh, request, std::move(agents))->start(std::move(done));
+  MESH_TRY(Delegating::Work work, work_of(mesh, request));
+  std::make_shared<Delegating>(mesh, request, std::move(work))->start(std::move(done));
   return {};
 }
 
@@ -194,7 +215,8 @@ Status start_sample(const ActingOn& mesh, const SampleRequest& request,
   MESH_TRY(const ConsoleView view, ConsoleView::over(mesh.size, mesh.table));
   SampleWanted wanted{.count = request.count, .seed = request.seed};
   MESH_TRY(wanted.capabilities, view.capabilities(request.capabilities));
-  const std::vector<FoundAgent> agents = view.sample(wanted);
+  const std::vector<FoundAgent> agents =
+      view.sample(wanted, allowed_by(mesh.rules, request.capabilities));
   if (agents.empty())
     return fail(Errc::no_capable_agent, "ask: no agent that is active and routable fits");
   const auto body = std::make_shared<const std::string>(request.question);
@@ -205,7 +227,7 @@ Status start_sample(const ActingOn& mesh, const SampleRequest& request,
   // What is posted from another thread may be over before the next is: `left` counts them all.
   for (const FoundAgent& agent : agents) {
     ask_one(
-        mesh, {agent.id, body, request.patience},
+        mesh, {agent.id, body, request.patience, wanted.capabilities},
         [sampling, name = agent.name](const Outcome& outcome) { sampling->ended(name, outcome); });
   }
   return {};

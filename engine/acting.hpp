@@ -23,6 +23,7 @@
 
 #include "engine/console/answer_groups.hpp"
 #include "engine/console/delegation.hpp"
+#include "engine/console/routing_rules.hpp"
 #include "engine/loop/engine_loop.hpp"
 #include "engine/memory_map.hpp"
 #include "sched/agent_class.hpp"
@@ -32,6 +33,7 @@
 namespace mesh::engine {
 
 class Job;
+struct FoundAgent;
 
 inline constexpr std::uint32_t kAttemptsMax = 16;
 inline constexpr std::uint32_t kSampleMax = 200;  // fewer than answers that the loop keeps
@@ -69,9 +71,14 @@ struct SampleReport {
 struct ActingOn {
   MeshSize size;
   std::span<const std::byte> table;
+  std::shared_ptr<const console::RoutingRules> rules;
   // Gives the job back where there is no room for it.
   std::function<std::unique_ptr<Job>(std::unique_ptr<Job>)> post;
 };
+
+// Of work that asks for these capabilities; empty where no rule says anything.
+[[nodiscard]] std::function<bool(const FoundAgent&)> allowed_by(
+    std::shared_ptr<const console::RoutingRules> rules, std::vector<std::string> capabilities);
 
 Status start_delegation(const ActingOn& mesh, const DelegateRequest& request,
                         std::function<void(DelegateReport)> done);

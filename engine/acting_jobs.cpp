@@ -1,11 +1,14 @@
 #include "engine/acting_jobs.hpp"
 
+#include <algorithm>
+#include <array>
 #include <utility>
 
 #include <nlohmann/json.hpp>
 
 #include "engine/console_view.hpp"
 #include "engine/control_jobs.hpp"
+#include "engine/rules_keeper.hpp"
 #include "engine/station/control_protocol.hpp"
 #include "engine/who_json.hpp"
 
@@ -26,6 +29,30 @@ Result<std::vector<Engine::RoutedAround>> route_agents_around(EngineLoop& loop,
   }
   return agents;
 }
+
+namespace {
+
+constexpr std::size_t kRulesListed = 256;  // of names without escapes a packet holds so many
+
+void put_rules(nlohmann::json& object, const std::vector<console::RoutingRule>& rules) {
+  nlohmann::json list = nlohmann::json::array();
+  for (const console::RoutingRule& rule : rules) {
+    if (list.size() == kRulesListed) break;
+    nlohmann::json one = {{"capability", rule.capability},
+                          {"effect", rule.allow ? "allow" : "deny"}};
+    if (rule.agent.empty()) {
+      one["class"] =
+          std::string(1, sched::kAgentClasses[static_cast<std::size_t>(rule.agent_class)].letter);
+    } else {
+      one["agent"] = rule.agent;
+    }
+    list.push_back(std::move(one));
+  }
+  object["rules_left_out"] = rules.size() - list.size();
+  object["rules"] = std::move(list);
+}
+
+}  // namespace
 
 class ControlServer::ActingJobs::RouteAround final : public RequestJob {
  public:
@@ -57,6 +84,71 @@ class ControlServer::ActingJobs::RouteAround final : public RequestJob {
   }
   What what_;
   std::vector<Engine::RoutedAround> agents_;
+};
+
+class ControlServer::ActingJobs::Freeze final : public RequestJob {
+ public:
+  Freeze(ControlServer& server, std::uint64_t connection, FreezeRequest request)
+      : RequestJob(server, connection), request_(request) {}
+  static FreezeOn mesh_of(ControlServer& server) {
+    return {server.options_.size, server.options_.table, server.files_.path()};
+  }
+  std::optional<OperationId> run(SchedulerThread& scheduler, HostTime now) override {
+    auto done = freeze_agents(scheduler.loop(), request_, now);
+    if (done) {
+      frozen_ = std::move(*done);
+    } else {
+      fail_with(done.error());
+    }
+    return std::nullopt;
+  }
+
+ private:
+  [[nodiscard]] std::string result() const override {
+    const FreezeReport report = finish_freeze(mesh_of(server()), request_, frozen_);
+    nlohmann::json object = {{"ok", true},
+                             {"frozen", report.frozen},
+                             {"agents", report.agents},
+                             {"changed", report.changed},
+                             {"messages_waiting", report.messages},
+                             {"snapshot", nullptr}};
+    if (report.snapshot) {
+      object["snapshot"] = {{"path", report.snapshot->path},
+                            {"agents", report.snapshot->agents},
+                            {"bytes", report.snapshot->bytes},
+                            {"xxh3", hex_of(report.snapshot->checksum)},
+                            {"created_unix_ns", report.snapshot->created_unix_ns}};
+    } else {
+      object["no_snapshot"] = report.no_snapshot;
+    }
+    if (!report.frozen) object["gone"] = report.gone;
+    return dump(object);
+  }
+  FreezeRequest request_;
+  EngineLoop::Frozen frozen_;
+};
+
+// The newest rules, whoever changed them.
+class ControlServer::ActingJobs::Rules final : public RequestJob {
+ public:
+  struct What {
+    const RulesKeeper* keeper = nullptr;
+    bool is_change = false;
+  };
+  Rules(ControlServer& server, std::uint64_t connection, What what)
+      : RequestJob(server, connection), what_(what) {}
+  std::optional<OperationId> run(SchedulerThread& scheduler, HostTime /*now*/) override {
+    scheduler.loop().obey(*what_.keeper->rules());
+    return std::nullopt;
+  }
+
+ private:
+  [[nodiscard]] std::string result() const override {
+    nlohmann::json object = {{"ok", true}, {"changed", what_.is_change}};
+    put_rules(object, what_.keeper->rules()->list());
+    return dump(object);
+  }
+  What what_;
 };
 
 namespace {
@@ -135,8 +227,9 @@ json sample_json(const SampleReport& report, std::uint64_t seed) {
 }  // namespace
 
 bool ControlServer::ActingJobs::knows(std::string_view op) noexcept {
-  return op == "route-around" || op == "find-best" || op == "delegate" || op == "ask" ||
-         op == "who";
+  constexpr std::array<std::string_view, 8> kKnown = {
+      "route-around", "find-best", "delegate", "ask", "who", "freeze", "thaw", "rules"};
+  return std::find(kKnown.begin(), kKnown.end(), op) != kKnown.end();
 }
 
 Status ControlServer::ActingJobs::begin(ControlServer& server, const ConsoleRequest& request,
@@ -145,11 +238,13 @@ Status ControlServer::ActingJobs::begin(ControlServer& server, const ConsoleRequ
   if (request.op == "delegate") return begin_delegate(server, request, object);
   if (request.op == "ask") return begin_ask(server, request, object);
   if (request.op == "who") return begin_who(server, request, object);
+  if (request.op == "rules") return begin_rules(server, request, object);
+  if (request.op == "freeze" || request.op == "thaw") return begin_freeze(server, request, object);
   return begin_route_around(server, request, object);
 }
 
 ActingOn ControlServer::ActingJobs::mesh_of(ControlServer& server) {
-  return {server.options_.size, server.options_.table,
+  return {server.options_.size, server.options_.table, server.options_.rules->rules(),
           [&server](std::unique_ptr<Job> job) -> std::unique_ptr<Job> {
             server.post(std::move(job));
             return nullptr;
@@ -192,7 +287,8 @@ Status ControlServer::ActingJobs::begin_find_best(ControlServer& server,
                                     .score_max = static_cast<std::uint16_t>(score_max)};
   MESH_TRY(wanted.capabilities, view.capabilities(capabilities));
   json list = json::array();
-  for (const FoundAgent& found : view.find_best(wanted)) {
+  const auto allowed = allowed_by(server.options_.rules->rules(), capabilities);
+  for (const FoundAgent& found : view.find_best(wanted, allowed)) {
     list.push_back(
         {{"agent", found.name},
          {"score", found.score},
@@ -252,6 +348,51 @@ Status ControlServer::ActingJobs::begin_who(ControlServer& server, const Console
   }
   MESH_TRY(const WhoReport report, server.who(wanted));
   answer(server, request.connection, who_json(report));
+  return {};
+}
+
+Status ControlServer::ActingJobs::begin_freeze(ControlServer& server, const ConsoleRequest& request,
+                                               const json& object) {
+  FreezeRequest wanted{.frozen = request.op == "freeze"};
+  MESH_TRY(const std::string scope, text_field(object, "scope"));
+  MESH_TRY(wanted.force, flag_field(object, "force", false));
+  if (scope == "sector" || scope == "cluster") {
+    wanted.scope.kind =
+        scope == "sector" ? console::ScopeKind::sector : console::ScopeKind::cluster;
+    MESH_TRY(wanted.scope.number, small_count(object, "number", 0));
+  } else if (scope != "mesh") {
+    return fail(Errc::bad_input, "field 'scope': mesh, sector or cluster is expected");
+  }
+  MESH_CHECK_OK(check_thaw(Freeze::mesh_of(server), wanted));
+  server.post(std::make_unique<Freeze>(server, request.connection, wanted));
+  return {};
+}
+
+Status ControlServer::ActingJobs::begin_rules(ControlServer& server, const ConsoleRequest& request,
+                                              const json& object) {
+  constexpr std::array<std::string_view, 3> kChanges = {"allow", "deny", "drop"};
+  RulesKeeper& keeper = *server.options_.rules;
+  if (!object.contains("change")) {
+    json listed = {{"ok", true}};
+    put_rules(listed, keeper.rules()->list());
+    answer(server, request.connection, listed);
+    return {};
+  }
+  MESH_TRY(const std::string change, text_field(object, "change"));
+  const auto* const found = std::find(kChanges.begin(), kChanges.end(), change);
+  if (found == kChanges.end())
+    return fail(Errc::bad_input, "field 'change': allow, deny or drop is expected");
+  console::RoutingRule rule;
+  MESH_TRY(rule.capability, text_field(object, "capability"));
+  if (object.contains("agent")) {
+    MESH_TRY(rule.agent, text_field(object, "agent"));
+    if (rule.agent.empty()) return fail(Errc::bad_input, "field 'agent': a name is expected");
+  } else {
+    MESH_TRY(rule.agent_class, class_field(object));
+  }
+  MESH_TRY(const bool is_change,
+           keeper.change(static_cast<console::RuleChange>(found - kChanges.begin()), rule));
+  server.post(std::make_unique<Rules>(server, request.connection, Rules::What{&keeper, is_change}));
   return {};
 }
 

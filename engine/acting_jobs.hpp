@@ -25,8 +25,11 @@ Result<std::vector<Engine::RoutedAround>> route_agents_around(EngineLoop& loop,
 
 struct ControlServer::ActingJobs {
   class RouteAround;
+  class Freeze;
+  class Rules;
 
-  static constexpr const char* kOps = "route-around, find-best, delegate, ask, who";
+  static constexpr const char* kOps =
+      "route-around, find-best, delegate, ask, who, freeze, thaw, rules";
   [[nodiscard]] static bool knows(std::string_view op) noexcept;
   // The answer goes to the connection, now or later.
   static Status begin(ControlServer& server, const ConsoleRequest& request,
@@ -43,6 +46,10 @@ struct ControlServer::ActingJobs {
                           const nlohmann::json& object);
   static Status begin_who(ControlServer& server, const ConsoleRequest& request,
                           const nlohmann::json& object);
+  static Status begin_freeze(ControlServer& server, const ConsoleRequest& request,
+                             const nlohmann::json& object);
+  static Status begin_rules(ControlServer& server, const ConsoleRequest& request,
+                            const nlohmann::json& object);
   static ActingOn mesh_of(ControlServer& server);
   static void answer(ControlServer& server, std::uint64_t connection, const nlohmann::json& object);
 };

@@ -32,6 +32,7 @@ enum class AgentRole : std::uint8_t { agent = 0, lead, coordinator };
 
 // Bits of the column `routing`, the operator's word on an agent. It outlasts its attachments.
 inline constexpr std::uint8_t kRoutedAround = 1;  // nothing new is sent to it
+inline constexpr std::uint8_t kFrozen = 2;        // what is sent to it waits
 
 inline constexpr AgentIndex kNoAgent{~std::uint32_t{0}};
 inline constexpr StationId kNoStation{0};  // stations are numbered from 1 to kMaxStations

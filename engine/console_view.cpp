@@ -64,28 +64,33 @@ Result<FoundAgent> ConsoleView::find(const std::string& name) const {
   return fail(Errc::no_such_agent, "no agent is called '" + name + "'");
 }
 
-std::vector<FoundAgent> ConsoleView::find_best(const health::HealthView::Wanted& wanted) const {
+// Where not everybody is allowed all that fit are looked at, best first.
+std::vector<FoundAgent> ConsoleView::find_best(const health::HealthView::Wanted& wanted,
+                                               const Allowed& allowed) const {
+  health::HealthView::Wanted all = wanted;
+  if (allowed) all.count = static_cast<std::uint32_t>(rows());
   std::vector<FoundAgent> best;
-  for (const health::Candidate& candidate : health_.find_best(wanted)) {
-    if (auto found = agent(candidate.agent)) best.push_back(std::move(*found));
+  for (const health::Candidate& candidate : health_.find_best(all)) {
+    if (best.size() == wanted.count) break;
+    auto found = agent(candidate.agent);
+    if (found && (!allowed || allowed(*found))) best.push_back(std::move(*found));
   }
   return best;
 }
 
 // The first of a shuffle that goes no further than it must.
-std::vector<FoundAgent> ConsoleView::sample(const SampleWanted& wanted) const {
+std::vector<FoundAgent> ConsoleView::sample(const SampleWanted& wanted,
+                                            const Allowed& allowed) const {
   std::vector<AgentIndex> all = health_.find_routable(wanted.capabilities);
-  const std::size_t count = std::min<std::size_t>(wanted.count, all.size());
   coordination::Rng random(wanted.seed);
-  for (std::size_t at = 0; at < count; ++at)
-    std::swap(all[at], all[at + random.below(all.size() - at)]);
-  all.resize(count);
-  std::sort(all.begin(), all.end());
   std::vector<FoundAgent> taken;
-  taken.reserve(count);
-  for (const AgentIndex row : all) {
-    if (auto found = agent(row)) taken.push_back(std::move(*found));
+  for (std::size_t at = 0; at < all.size() && taken.size() < wanted.count; ++at) {
+    std::swap(all[at], all[at + random.below(all.size() - at)]);
+    auto found = agent(all[at]);
+    if (found && (!allowed || allowed(*found))) taken.push_back(std::move(*found));
   }
+  std::sort(taken.begin(), taken.end(),
+            [](const FoundAgent& a, const FoundAgent& b) { return a.row < b.row; });
   return taken;
 }
 

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -53,10 +54,14 @@ class ConsoleView {
   // None: the row is free, or cannot be read just now.
   [[nodiscard]] std::optional<FoundAgent> agent(AgentIndex row) const;
   [[nodiscard]] Result<FoundAgent> find(const std::string& name) const;
+  // Whom the routing rules leave. Empty: everybody.
+  using Allowed = std::function<bool(const FoundAgent&)>;
   // The routable agents with the lowest scores, lowest first.
-  [[nodiscard]] std::vector<FoundAgent> find_best(const health::HealthView::Wanted& wanted) const;
+  [[nodiscard]] std::vector<FoundAgent> find_best(const health::HealthView::Wanted& wanted,
+                                                  const Allowed& allowed = {}) const;
   // Each as likely as any other, in order of their rows; fewer where there are not so many.
-  [[nodiscard]] std::vector<FoundAgent> sample(const SampleWanted& wanted) const;
+  [[nodiscard]] std::vector<FoundAgent> sample(const SampleWanted& wanted,
+                                               const Allowed& allowed = {}) const;
   [[nodiscard]] std::size_t rows() const noexcept { return rows_.rows(); }
 
  private:

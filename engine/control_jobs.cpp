@@ -119,6 +119,7 @@ class ControlServer::StatusJob final : public RequestJob {
     nlohmann::json object = status_json(status);
     object["awaited"] = server().awaited_json();
     object["attached"] = server().stations_json();
+    object["conflicts"] = server().conflicts_json();
     return dump(object);
   }
   EngineStatus status_;
@@ -297,10 +298,11 @@ Result<std::unique_ptr<Job>> ControlServer::console_job(const ConsoleRequest& re
     return job;
   }
   if (request.op == "cascade") return cascade_job(request, object);
-  return fail(Errc::bad_input, "request: op '" + request.op +
-                                   "' is none of attach, reattach, enrol, capability, observe, "
-                                   "status, send, broadcast, scatter, cascade, reload, down, " +
-                                   ActingJobs::kOps);
+  return fail(Errc::bad_input,
+              "request: op '" + request.op +
+                  "' is none of attach, reattach, enrol, capability, observe, "
+                  "status, send, broadcast, scatter, cascade, resolve, reload, down, " +
+                  ActingJobs::kOps);
 }
 
 nlohmann::json ControlServer::stations_json() const {

@@ -282,6 +282,7 @@ json status_json(const EngineStatus& status) {
           {"agents_active", status.agents_active},
           {"agents_enrolled", status.agents_enrolled},
           {"agents_routed_around", status.gauges.routed_around},
+          {"agents_frozen", status.gauges.frozen},
           {"stations", status.stations},
           {"stations_ever", status.stations_ever},
           {"connections", status.connections},

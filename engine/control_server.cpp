@@ -61,6 +61,7 @@ ControlServer::ControlServer(const ControlOptions& options, const Uses& uses)
       next_connection_(kFirstConnection),
       last_number_(uses.table.last_number()),
       evictions_(kMaxStations, 0, 1),
+      told_(kJobsMax, 0, 1),
       packet_(kControlPacketBytes) {}
 
 Result<std::unique_ptr<ControlServer>> ControlServer::create(const ControlOptions& options,
@@ -139,10 +140,22 @@ void ControlServer::run() {
 void ControlServer::take_done() {
   while (const std::unique_ptr<Job> job = scheduler_.take_done()) job->done();
   for (Eviction eviction; evictions_.pop(std::span(&eviction, 1)) != 0;) evict_now(eviction);
+  for (ToldAnswer told; told_.pop(std::span(&told, 1)) != 0;) {
+    Connection* const connection = find(told.connection);
+    if (connection == nullptr) continue;
+    answer(*connection, told.json);
+    if (connection->is_broken) drop(told.connection);
+  }
   for (; !unposted_.empty(); unposted_.pop_front()) {
     unposted_.front() = scheduler_.post(std::move(unposted_.front()));
     if (unposted_.front() != nullptr) break;
   }
+}
+
+void ControlServer::tell(std::uint64_t connection, std::string json) {
+  ToldAnswer told{connection, std::move(json)};
+  // One request a connection: there is room for all that there can be, or its client gives up.
+  if (told_.try_push_from(told)) static_cast<void>(options_.wake->signal());
 }
 
 void ControlServer::post(std::unique_ptr<Job> job) {
@@ -363,6 +376,11 @@ void ControlServer::handle_console(Connection& connection, const std::string& op
   if (ActingJobs::knows(op)) {
     connection.is_busy = true;
     const Status begun = ActingJobs::begin(*this, {connection.number, op}, request);
+    return begun ? void() : refuse(connection, begun.error());
+  }
+  if (op == "resolve") {
+    connection.is_busy = true;
+    const Status begun = begin_resolve({connection.number, op}, request);
     return begun ? void() : refuse(connection, begun.error());
   }
   auto job = console_job({connection.number, op}, request);

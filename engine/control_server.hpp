@@ -45,6 +45,8 @@
 
 namespace mesh::engine {
 
+class RulesKeeper;
+
 struct ConsoleRequest {  // status, send, broadcast, scatter
   std::uint64_t connection = 0;
   std::string op;
@@ -52,6 +54,14 @@ struct ConsoleRequest {  // status, send, broadcast, scatter
 
 // What the loop's thread knows for status.
 [[nodiscard]] EngineStatus status_of(SchedulerThread& scheduler);
+
+class RunningConflicts;
+
+// An answer that another thread has for a connection.
+struct ToldAnswer {
+  std::uint64_t connection = 0;
+  std::string json{};
+};
 
 // A station that has to go, whatever it does.
 struct Eviction {
@@ -65,13 +75,15 @@ struct ControlOptions {
   AttachPolicy policy;
   shm::FormatOptions format;  // identity and parameters of every memory
   std::span<const std::byte> table;
+  RulesKeeper* rules = nullptr;
   std::shared_ptr<const shm::EventFd> engine_wake;
   std::shared_ptr<const shm::EventFd> wake;  // of the control thread: jobs done, stop()
   std::span<std::byte> table_memory{};       // its counters and errors stand there
   std::function<void()> on_down;
   std::function<Result<Reload>()> read_again;
-  Nanos reconnect{};    // how long stations of the dead engine are waited for
-  Nanos stuck_after{};  // said to who is evicted for it
+  RunningConflicts* conflicts = nullptr;  // null: they are not recorded
+  Nanos reconnect{};                      // how long stations of the dead engine are waited for
+  Nanos stuck_after{};                    // said to who is evicted for it
 };
 
 class ControlServer {
@@ -98,6 +110,8 @@ class ControlServer {
   void evict(const Eviction& eviction) noexcept;
 
   void add_counts(EngineStatus& status) const noexcept;
+  // Any thread: the answer to a request that this connection waits for.
+  void tell(std::uint64_t connection, std::string json);
   // On the control thread.
   [[nodiscard]] Result<WhoReport> who(const WhoWanted& wanted) const;
 
@@ -133,6 +147,8 @@ class ControlServer {
   void handle_enrol(Connection& connection, const nlohmann::json& request);
   void handle_observe(Connection& connection, const nlohmann::json& request);
   void handle_console(Connection& connection, const std::string& op, const nlohmann::json& request);
+  Status begin_resolve(const ConsoleRequest& request, const nlohmann::json& object);
+  [[nodiscard]] nlohmann::json conflicts_json() const;
   Result<std::unique_ptr<Job>> cascade_job(const ConsoleRequest& request,
                                            const nlohmann::json& object);
   Result<std::unique_ptr<Job>> reload_job(const ConsoleRequest& request);
@@ -189,6 +205,7 @@ class ControlServer {
   std::vector<std::string> missing_rights_;
   std::deque<std::unique_ptr<Job>> unposted_;
   queues::local::HandOver<Eviction> evictions_;
+  queues::local::HandOver<ToldAnswer> told_;
   std::vector<std::byte> packet_;
   std::optional<sched::ClockReader<>> clock_;
   std::optional<CounterPage> counter_page_;

@@ -11,6 +11,8 @@
 #include "engine/control_server.hpp"
 #include "engine/engine_jobs.hpp"
 #include "engine/mesh_files.hpp"
+#include "engine/rules_keeper.hpp"
+#include "engine/running_conflicts.hpp"
 #include "engine/scheduler_thread.hpp"
 #include "engine/station/control_protocol.hpp"
 #include "engine/station_table.hpp"
@@ -62,6 +64,7 @@ struct Engine::State {
   std::vector<LeavingStation> leaving;
   std::vector<std::string> orphans;
   AdoptionStatus adoption;
+  std::unique_ptr<RulesKeeper> rules;
   std::shared_ptr<const shm::EventFd> wake, control_wake;
   sched::ClockWords* clock = nullptr;
   shm::FormatOptions format;
@@ -71,6 +74,7 @@ struct Engine::State {
         format.parameters[static_cast<std::size_t>(MemoryParameter::start_ns)]);
   }
   Report report;
+  std::unique_ptr<RunningConflicts> conflicts;  // none: they are not recorded
   std::unique_ptr<SchedulerThread> scheduler;
   std::unique_ptr<ControlServer> control;
 
@@ -165,6 +169,13 @@ Status Engine::State::make_scheduler(const EngineOptions& options) {
   scheduling.wake = wake;
   scheduling.done = control_wake;
   scheduling.stuck_after = options.stuck_after;
+  if (!options.conflicts.store.empty()) {
+    MESH_TRY(conflicts,
+             RunningConflicts::create(options.conflicts, unix_offset_ns, [words = clock] {
+               return sched::ClockReader<>(*words).now();
+             }));
+    scheduling.conflicts = &conflicts->sink();
+  }
   scheduling.on_corrupt = [this](StationId station) {
     control->evict({station, Eviction::Why::kCorrupt});
   };
@@ -237,10 +248,12 @@ Status Engine::State::make_control(const EngineOptions& options) {
   controlling.format = format;
   controlling.table = table->bytes();
   controlling.table_memory = table->writable_bytes();
+  controlling.rules = rules.get();
   controlling.engine_wake = wake;
   controlling.wake = control_wake;
   controlling.reconnect = options.reconnect;
   controlling.stuck_after = options.stuck_after;
+  controlling.conflicts = conflicts.get();
   controlling.on_down = [this] { set_down(); };
   controlling.read_again = options.read_again;
   MESH_TRY(control, ControlServer::create(controlling, {files, *scheduler, *station_table}));
@@ -250,6 +263,7 @@ Status Engine::State::make_control(const EngineOptions& options) {
 
 Status Engine::State::start_threads() {
   MESH_TRY(const sched::ThreadReport granted, scheduler->start());
+  if (conflicts != nullptr) conflicts->start(*scheduler);
   std::vector<std::string> missing;
   for (const sched::RightReport& right : granted.rights) {
     report.threads.push_back(right.sentence);
@@ -275,8 +289,11 @@ Result<std::unique_ptr<Engine>> Engine::start(const EngineOptions& options) {
   if (state->adoption.is_adopted) {
     state->go_on(options);
   } else {
+    drop_console_files(state->files.path());  // of a mesh that was there before
     MESH_CHECK_OK(state->format_new());
   }
+  MESH_TRY(state->rules, RulesKeeper::open(state->files.path()));
+  state->scheduler->loop().obey(*state->rules->rules());
   MESH_CHECK_OK(state->make_control(options));
   MESH_CHECK_OK(state->start_threads());
   return std::unique_ptr<Engine>(new Engine(std::move(state)));
@@ -286,6 +303,7 @@ Engine::Engine(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Engine::~Engine() {
   stop();
   state_->files.begin_removal();  // before the first of its files goes
+  drop_console_files(state_->files.path());
 }
 
 // The control thread first: it alone completes calls. What it had posted goes with the scheduler.
@@ -293,6 +311,7 @@ void Engine::stop() {
   state_->set_down();
   state_->control->stop();
   state_->scheduler->stop();
+  if (state_->conflicts != nullptr) static_cast<void>(state_->conflicts->stop());
 }
 
 bool Engine::wait_for_down(Nanos patience) {
@@ -371,7 +390,7 @@ template <class Report, class Start>
 Result<Report> Engine::State::act(Start&& start) {
   auto promise = std::make_shared<std::promise<Report>>();
   auto future = promise->get_future();
-  const ActingOn mesh{size, table->bytes(),
+  const ActingOn mesh{size, table->bytes(), rules->rules(),
                       [this](std::unique_ptr<Job> job) { return scheduler->post(std::move(job)); }};
   MESH_CHECK_OK(start(mesh, [promise](Report made) { promise->set_value(std::move(made)); }));
   promise.reset();
@@ -398,7 +417,32 @@ Result<std::vector<FoundAgent>> Engine::find_best(const BestRequest& request) {
   MESH_TRY(const ConsoleView view, ConsoleView::over(state_->size, state_->table->bytes()));
   health::HealthView::Wanted wanted{.count = request.count, .score_max = request.score_max};
   MESH_TRY(wanted.capabilities, view.capabilities(request.capabilities));
-  return view.find_best(wanted);
+  return view.find_best(wanted, allowed_by(state_->rules->rules(), request.capabilities));
+}
+
+Result<FreezeReport> Engine::freeze(const FreezeRequest& request) {
+  const FreezeOn mesh{state_->size, state_->table->bytes(), state_->files.path()};
+  MESH_CHECK_OK(check_thaw(mesh, request));
+  const auto run = [&](SchedulerThread& scheduler, HostTime now) {
+    return freeze_agents(scheduler.loop(), request, now);
+  };
+  MESH_TRY(const EngineLoop::Frozen frozen,
+           state_->call<EngineLoop::Frozen>(
+               std::make_unique<RunJob<EngineLoop::Frozen, decltype(run)>>(run)));
+  return finish_freeze(mesh, request, frozen);
+}
+
+std::vector<console::RoutingRule> Engine::rules() const { return state_->rules->rules()->list(); }
+
+Result<bool> Engine::change_rule(console::RuleChange what, const console::RoutingRule& rule) {
+  MESH_TRY(const bool is_change, state_->rules->change(what, rule));
+  const auto run = [this](SchedulerThread& scheduler, HostTime /*now*/) -> Result<bool> {
+    scheduler.loop().obey(*state_->rules->rules());
+    return true;
+  };
+  MESH_TRY(const bool done, state_->call<bool>(std::make_unique<RunJob<bool, decltype(run)>>(run)));
+  static_cast<void>(done);
+  return is_change;
 }
 
 Result<WhoReport> Engine::who(const WhoWanted& wanted) {

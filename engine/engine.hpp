@@ -26,6 +26,7 @@
 
 #include "engine/acting.hpp"
 #include "engine/console_view.hpp"
+#include "engine/freezing.hpp"
 #include "engine/loop/engine_loop.hpp"
 #include "engine/memory_map.hpp"
 #include "engine/who.hpp"
@@ -52,6 +53,14 @@ struct Reload {
   std::vector<std::string> waiting;  // what is wanted, and needs a restart
 };
 
+// Where conflicts are recorded (docs/STORES.md); an empty `store`: nowhere, and they are only
+// counted.
+struct ConflictStoreOptions {
+  std::string store{};  // a file, or postgresql://...
+  std::string spill{};  // while the store is away; empty: beside the file, FILE.spill
+  std::uint64_t spill_bytes = 64U << 20;
+};
+
 struct EngineOptions {
   std::string directory{};  // made if it is not there; ours, on a tmpfs
   MeshSize size{.agents = 1'000, .stations = 16};
@@ -63,6 +72,7 @@ struct EngineOptions {
   bool fresh = false;                    // drops what is there, whatever it is
   Nanos reconnect{2'000 * kNsPerMs};     // that stations of a dead engine are waited for
   Nanos stuck_after{10 * kNsPerSecond};  // a station that leaves deliveries unread is evicted
+  ConflictStoreOptions conflicts{};
   // Answers a console's reload request; on the control thread. None: it is refused.
   std::function<Result<Reload>()> read_again{};
 };
@@ -171,6 +181,13 @@ class Engine {
   Result<DelegateReport> delegate(const DelegateRequest& request);
   // A sample answers. Waits for all of it, or until the patience is over.
   Result<SampleReport> ask(const SampleRequest& request);
+  // Pauses delivery to the agents that are in the scope now, or goes on with it, and keeps what
+  // they are in a file with a checksum. It stands until it is undone, also by the next engine.
+  // no_such_agent: nobody is there; verification_failed: the file is not what was written.
+  Result<FreezeReport> freeze(const FreezeRequest& request);
+  // Who gets which work. A change is journaled before it is in force. Whether it is one.
+  [[nodiscard]] std::vector<console::RoutingRule> rules() const;
+  Result<bool> change_rule(console::RuleChange what, const console::RoutingRule& rule);
   // What agents are doing, and who holds whom back.
   Result<WhoReport> who(const WhoWanted& wanted);
   // Between two turns of the loop; all of it or, invalid_argument, nothing.

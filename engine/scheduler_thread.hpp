@@ -71,6 +71,7 @@ class SchedulerThread final : public Wakes {
     std::function<void(StationId)> on_corrupt;
     std::function<void(StationId)> on_stuck;
     Nanos stuck_after{10 * kNsPerSecond};
+    ConflictSink* conflicts = nullptr;  // outlives the thread
   };
   struct Counters {
     std::uint64_t turns = 0;

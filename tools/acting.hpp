@@ -14,6 +14,7 @@
 
 #include <nlohmann/json_fwd.hpp>
 
+#include "engine/console/act.hpp"
 #include "shm/base/result.hpp"
 #include "tools/console_request.hpp"
 
@@ -60,6 +61,15 @@ struct WhoAsked {
 };
 Answered ask_who(const WhichMesh& which, const WhoAsked& asked);
 void write_who(const nlohmann::ordered_json& answer, std::ostream& out);
+
+struct FreezeWanted {
+  bool frozen = true;
+  console::Scope scope{};
+  bool force = false;
+};
+Answered ask_freeze(const WhichMesh& which, const FreezeWanted& wanted);
+void write_freeze(const nlohmann::ordered_json& answer, std::ostream& out);
+
 // "4.2 s", "42 s", "12 min", "3 h 12 min".
 [[nodiscard]] std::string age_text(std::int64_t age_ms);
 

@@ -168,6 +168,13 @@ Result<Done> do_route_around(const WhichMesh& which, const Act& act) {
   return Done{answer, text_by(write_route_around, answer)};
 }
 
+Result<Done> do_freeze(const WhichMesh& which, const Act& act) {
+  const bool frozen = act.kind == ActKind::freeze;
+  MESH_TRY(const Json answer, ask_freeze(which, {.frozen = frozen, .scope = act.scope}));
+  const bool is_kept = !frozen || answer.value("snapshot", Json()).is_object();
+  return Done{answer, text_by(write_freeze, answer), {}, is_kept};
+}
+
 }  // namespace
 
 Result<Done> perform(const WhichMesh& which, const Act& act) {
@@ -192,6 +199,7 @@ Result<Done> perform(const WhichMesh& which, const Act& act) {
     default:
       break;
   }
+  if (act.kind == ActKind::freeze || act.kind == ActKind::thaw) return do_freeze(which, act);
   if (act.kind == ActKind::ask) return do_ask(which, act);
   return act.kind == ActKind::send ? do_send(which, act) : do_broadcast(which, act);
 }

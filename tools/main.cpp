@@ -45,7 +45,8 @@ std::vector<Verb> verbs() {
           who_verb(),       say_verb(),          chat_verb(),      inspect_verb(),  plan_verb(),
           quorum_verb(),    size_verb(),         layout_verb(),    config_verb(),   reload_verb(),
           stat_verb(),      hz_verb(),           top_verb(),       errors_verb(),   kpi_verb(),
-          doctor_verb(),    sim_verb()};
+          conflicts_verb(), resolve_verb(),      doctor_verb(),    tail_verb(),     record_verb(),
+          replay_verb(),    freeze_verb(),       thaw_verb(),      rules_verb(),    sim_verb()};
 }
 
 // The terminal says what it takes in the first of these that is set, as setlocale() would look.

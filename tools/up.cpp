@@ -42,8 +42,12 @@ is damaged or has another size, is left alone and said; --fresh drops it.
 With --config, SIGHUP or mesh reload has the engine read the file again. What is typed
 beside it stands above what it says.
 
+With --store every answer in CONFLICT is recorded there, chained by hash; mesh conflicts
+lists them, mesh resolve closes one.
+
 Examples:
   mesh up
+  mesh up --store conflicts.db
   mesh up --config mesh.toml
   mesh up --agents 30000 --stations 128 --cpu 3
   mesh up --sectors 2 --clusters 10 --dir /dev/shm/mine --wait park
@@ -65,6 +69,8 @@ struct Options {
   std::string cpu;
   std::string reconnect_ms;
   std::string stuck_ms;
+  std::string store;
+  std::string spill;
   bool fresh = false;
 };
 
@@ -167,6 +173,9 @@ Result<ExitCode> run(const Options& options, Console& console) {
   MESH_TRY(engine::EngineOptions engine_options, engine::engine_options(configuration));
   MESH_TRY(engine_options.directory, mesh_directory(configuration.directory, configuration.name));
   engine_options.fresh = options.fresh;
+  if (!options.spill.empty() && options.store.empty())
+    return fail(Errc::bad_input, "--spill: is for --store, which is not given");
+  engine_options.conflicts = {.store = options.store, .spill = options.spill};
   const bool has_file = !options.file.empty();
   Wanted wanted(options, configuration);
   std::optional<ReloadSignal> reload_signal;
@@ -215,6 +224,9 @@ RunVerb declare(CLI::App& command) {
       ->default_str("2000");
   add("--stuck-ms", options->stuck_ms, "a station that reads nothing for so long is evicted", "MS")
       ->default_str("10000");
+  add("--store", options->store, "records conflicts there: a file (SQLite) or postgresql://...",
+      "WHERE");
+  add("--spill", options->spill, "keeps them while the store is away; default: FILE.spill", "FILE");
   command.add_flag("--fresh", options->fresh, "begins anew, and says what it drops");
   command.footer(kFooter);
   return [options](Console& console) { return run(*options, console); };

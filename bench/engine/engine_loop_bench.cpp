@@ -240,6 +240,14 @@ double bare_us(std::vector<Ring::Writer>& inboxes, std::vector<Ring::Reader>& ou
   return static_cast<double>(own_ns) / 1e3;
 }
 
+void cascades(Mesh& mesh, int rounds, std::vector<double>& own, std::vector<double>& total) {
+  for (int round = 0; round < rounds; ++round) {
+    const auto [engine_us, total_us] = mesh.cascade();
+    own.push_back(engine_us);
+    total.push_back(total_us);
+  }
+}
+
 void write_row(const char* name, const Spread& spread, bool json) {
   if (json) {
     std::cout << "{\"name\":\"" << name << "\",\"us\":";
@@ -293,11 +301,7 @@ int main(int argc, char** argv) {
              own.push_back(cost.own_us());
              ratio.push_back(own.back() / bare.back());
            }
-           for (int round = 0; round < rounds; ++round) {
-             const auto [engine_us, total_us] = mesh.cascade();
-             wave.push_back(engine_us);
-             wave_total.push_back(total_us);
-           }
+           cascades(mesh, rounds, wave, wave_total);
            stop->store_release(1);  // SYNC bench.stop release
          });
   const auto show = [&](const char* name, std::vector<double>& samples) {

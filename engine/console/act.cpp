@@ -40,6 +40,13 @@ std::string scope_of(const Scope& scope) {
   return {};
 }
 
+// As a word of its own, not as an option.
+std::string place_of(const Scope& scope) {
+  if (scope.kind == ScopeKind::mesh) return {};
+  return (scope.kind == ScopeKind::sector ? " sector " : " cluster ") +
+         std::to_string(scope.number);
+}
+
 std::string options_of(const Act& act, const char* count_option) {
   std::string text;
   if (!act.capability.empty()) text += " --capability " + quoted(act.capability);
@@ -73,6 +80,10 @@ std::string command_of(const Act& act) {
       return "mesh route-around" + words_of(act.agents);
     case ActKind::undo_route_around:
       return "mesh route-around" + words_of(act.agents) + " --undo";
+    case ActKind::freeze:
+      return "mesh freeze" + place_of(act.scope);
+    case ActKind::thaw:
+      return "mesh thaw" + place_of(act.scope);
     case ActKind::delegate:
       return delegate_of(act);
     case ActKind::ask:

@@ -20,6 +20,8 @@ enum class ActKind : std::uint8_t {
   find_best,     // the agents that fit best
   route_around,  // from here on what changes something
   undo_route_around,
+  freeze,
+  thaw,
   delegate,
   ask,
   send,

@@ -8,7 +8,9 @@ namespace mesh::console {
 void speak_of(Memory& memory, const std::vector<Act>& acts) {
   const Act* before = nullptr;
   for (const Act& act : acts) {
-    if (act.kind == ActKind::look) memory.scope = act.scope;
+    const bool has_place =
+        act.kind == ActKind::look || act.kind == ActKind::freeze || act.kind == ActKind::thaw;
+    if (has_place) memory.scope = act.scope;
     if (act.agents.empty()) continue;
     if (before == nullptr || before->kind != act.kind) memory.agents.clear();
     memory.agents.insert(memory.agents.end(), act.agents.begin(), act.agents.end());

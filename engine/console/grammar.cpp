@@ -71,7 +71,9 @@ Understanding made_of(const Phrase& phrase, Captures captures, const Memory& mem
   // How a sector's health is, is told by a look at it.
   if (act.kind == ActKind::health && captures.scope && captures.scope->kind != ScopeKind::mesh)
     act.kind = ActKind::look;
-  if (captures.scope && act.kind == ActKind::look) act.scope = *captures.scope;
+  const bool has_place =
+      act.kind == ActKind::look || act.kind == ActKind::freeze || act.kind == ActKind::thaw;
+  if (captures.scope && has_place) act.scope = *captures.scope;
   if (act.kind == ActKind::delegate && act.agents.size() > 1)
     return unclear("a task is delegated to one agent: name it, or \"the best\"");
   return {.kind = Kind::acts, .acts = for_each_agent(act)};

@@ -207,7 +207,7 @@ Status EngineLoop::State::verify() const {
     if (entry.parked != parked.kNone) blocks += parked.blocks_of(entry.size_bytes());
     const auto row = static_cast<std::uint32_t>(index_of(entry.target));
     if (entry.state == EntryState::waiting && !is_over[at] && row < row_count &&
-        link_of_row(row) == nullptr)
+        route_of(*this, row) == nullptr)
       ++held_here;
     if (entry.state == EntryState::delivered && entries.find(entry.message, entry.target) != at)
       status = fail(Errc::corrupt, "unanswered: entry " + std::to_string(at) + " is not found", at);

@@ -4,6 +4,7 @@
 #include <bit>
 
 #include "engine/loop/bare.hpp"
+#include "engine/loop/conflicts.hpp"
 #include "engine/loop/state.hpp"
 
 namespace mesh::engine {
@@ -97,8 +98,9 @@ AnsweredOperation EngineLoop::State::answered_operation(OperationId id) const no
 }
 
 // One that is not among the usual, validated.
-void EngineLoop::State::take_operation_answer(const sched::AnswerRecord& answer,
-                                              std::uint32_t row) noexcept {
+void EngineLoop::State::take_operation_answer(StationLink& link, const sched::AnswerRecord& answer,
+                                              std::uint64_t position) noexcept {
+  const auto row = static_cast<std::uint32_t>(index_of(answer.agent));
   const AnsweredOperation to = answered_operation(answer.operation);
   if (to.operation == nullptr) {
     ++counters.duplicates;  // its operation's place has gone to another one
@@ -121,6 +123,12 @@ void EngineLoop::State::take_operation_answer(const sched::AnswerRecord& answer,
   if (declines && to.operation->is_outstanding(place) && (expires == 0 || expires >= now_ns))
     gate.watch->refused(row, agents, from_ns(now_ns));
   apply_answers(to.slot, 1);
+  if (declines || answer.state != sched::TrinaryState::conflict) return;
+  // The first answer of an agent stands; of a burst that is read again nobody knows whether it was
+  // noted before.
+  const bool again = before(position, link.read_again_until);
+  if (again || burst->effects[0].outcome <= sched::AnswerOutcome::kLate)
+    note_conflict(*this, link, {answer, position, to.operation->id});
 }
 
 void EngineLoop::State::apply_answers(std::uint32_t slot, std::size_t count) noexcept {

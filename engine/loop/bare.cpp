@@ -28,6 +28,7 @@ std::uint16_t station_of(const EngineLoop::State& loop, std::uint32_t row) noexc
 // Where a record for this agent can be placed at once; null: nowhere.
 StationLink* open_inbox(const EngineLoop::State& loop, std::uint32_t row,
                         sched::Priority priority) noexcept {
+  if (loop.gate.holds.is_frozen(row)) return nullptr;
   StationLink* const link = loop.stations[station_of(loop, row)].get();
   const bool is_open = link != nullptr && !link->is_corrupt && link->pending_count == 0 &&
                        link->room_for(static_cast<std::uint32_t>(priority), 1) != 0;
@@ -56,6 +57,7 @@ bool pass_message(EngineLoop::State& loop, const StationLink& link, const sched:
       static_cast<std::uint16_t>(link.number))
     return false;
   if (loop.state_of(row) == AgentState::quarantined || loop.owes_too_much(row)) return false;
+  if (loop.gate.holds.is_around(row)) return false;
   StationLink* const inbox = open_inbox(loop, row, send.priority());
   if (inbox == nullptr || loop.entries.next_free() == loop.entries.kNone) return false;
   const sched::MessageId id = loop.id_at(send.created_ns, link.number, position);

@@ -223,6 +223,9 @@ void finish(EngineLoop::State& loop, Cascade& cascade) noexcept {
   CascadeBook& book = loop.cascades;
   const FinishedCascade result = result_of(loop, cascade);
   if (result.status == CascadeStatus::failed_at_sector) ++loop.counters.cascades_failed;
+  ++loop.counters.cascades_ended;
+  loop.counters.cascades_in_1s += result.total_ns <= kNsPerSecond ? 1U : 0U;
+  loop.counters.cascades_own_in_10ms += result.engine_ns <= 10 * kNsPerMs ? 1U : 0U;
   release(loop, cascade, CascadeState::ended);
   --book.running;
   if (book.finished_head - book.finished_tail == book.finished.size()) ++book.finished_tail;

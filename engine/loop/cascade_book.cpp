@@ -117,6 +117,16 @@ Result<OperationId> EngineLoop::open_cascade(const CascadeRequest& request, Host
   }
 }
 
+AgentId EngineLoop::coordinator_of(AgentId agent) const noexcept {
+  const State& state = *state_;
+  const AgentIndex index = state.registry->resolve(agent);
+  if (index == kNoAgent) return {};
+  const Place place = state.topology->place_of(index);
+  if (place.sector == kNoPlace) return {};
+  const AgentIndex leader = state.topology->coordinator(place.sector);
+  return leader == kNoAgent ? AgentId{} : state.registry->id_of(leader);
+}
+
 std::optional<FinishedCascade> EngineLoop::take_finished_cascade() {
   CascadeBook& book = state_->cascades;
   if (book.finished_tail == book.finished_head) return std::nullopt;

@@ -72,8 +72,10 @@ void EngineLoop::State::dispatch_bucket(std::uint32_t slot) noexcept {
   };
   std::uint32_t at = operation.next_order;
   while (is_of_bucket(at) && dispatched < kDispatchSlotsPerTick) {
+    // Who is frozen is nowhere now: not sent to, a straggler.
     const auto station_at = [&](std::uint32_t i) {
-      return registry->station_of(agent_index(operation.row_of(operation.order[i])));
+      const std::uint32_t row = operation.row_of(operation.order[i]);
+      return gate.holds.is_frozen(row) ? kNoStation : registry->station_of(agent_index(row));
     };
     const StationId station = station_at(at);
     const std::uint32_t most = at + (kDispatchSlotsPerTick - dispatched);

@@ -239,7 +239,10 @@ Result<std::vector<AgentId>> EngineLoop::enrol(StationId station,
 }
 
 Result<CapabilityBit> EngineLoop::capability(std::string_view name) {
-  return state_->capabilities->intern(name);
+  const std::size_t before = state_->capabilities->count();
+  auto bit = state_->capabilities->intern(name);
+  if (state_->capabilities->count() != before) obey_rules(*state_);  // perhaps it is spoken of
+  return bit;
 }
 
 Result<CapabilityBit> EngineLoop::find_capability(std::string_view name) const {
@@ -387,6 +390,7 @@ LoopGauges EngineLoop::gauges() const noexcept {
   gauges.parked_free_bytes = state.parked.free_blocks() * kParkedBlockBytes;
   gauges.payload_used_bytes = state.log.used_bytes();
   gauges.routed_around = state.gate.holds.around_count;
+  gauges.frozen = state.gate.holds.frozen_count;
   for (const StationLink* const link : state.live) gauges.pending += link->pending_count;
   return gauges;
 }

@@ -33,6 +33,8 @@
 
 #include "engine/capabilities.hpp"
 #include "engine/cascade.hpp"
+#include "engine/conflict/conflict_note.hpp"
+#include "engine/console/routing_rules.hpp"
 #include "engine/health/watch_options.hpp"
 #include "engine/memory_map.hpp"
 #include "sched/agent_class.hpp"
@@ -170,7 +172,9 @@ struct LoopCounters {
   std::uint64_t redelivered = 0, parked = 0, parked_full = 0, capability_mismatch = 0;
   std::uint64_t given_up = 0;  // operations that were over, and not kept for their stragglers
   std::uint64_t not_routable = 0, unanswered_full = 0, operations = 0, operations_full = 0;
-  std::uint64_t cascades = 0, cascades_failed = 0;
+  std::uint64_t cascades = 0, cascades_failed = 0;        // opened; ended at the sectors
+  std::uint64_t conflicts_noted = 0, conflicts_lost = 0;  // by a sink: taken, refused
+  std::uint64_t cascades_ended = 0, cascades_in_1s = 0, cascades_own_in_10ms = 0;
   std::uint64_t mode_refused = 0, mode_queued = 0;  // by the operating mode
   std::uint64_t agent_crashes = 0, impedance_spikes = 0, cascade_failures = 0;
   std::uint64_t judgements_withheld = 0;  // while the engine itself was late
@@ -198,6 +202,7 @@ struct LoopGauges {
   std::size_t unanswered = 0, operations = 0, parked_free_bytes = 0, payload_used_bytes = 0;
   std::size_t pending = 0;
   std::size_t routed_around = 0;  // agents
+  std::size_t frozen = 0;         // agents
 };
 
 // What create() found in memory, and readopt() in stations.
@@ -219,6 +224,7 @@ class EngineLoop {
     Wakes* wakes = nullptr;
     ReadClock read_clock = nullptr;
     void* context = nullptr;
+    ConflictSink* conflicts = nullptr;  // outlives the loop; null: conflicts are only counted
   };
   static Result<std::unique_ptr<EngineLoop>> create(const LoopMemory& memory,
                                                     const LoopOptions& options,
@@ -282,6 +288,23 @@ class EngineLoop {
   // it are refused and operations skip it, not_routable both. What was accepted before goes on its
   // way. Whether that is a change. no_such_agent.
   Result<bool> route_around(AgentId agent, bool around);
+
+  // Of the agent's sector: nobody, where it has none.
+  [[nodiscard]] AgentId coordinator_of(AgentId agent) const noexcept;
+  // Pauses delivery to all agents that are in the scope now, or goes on with it: what is sent to
+  // them waits meanwhile as for one that is away, operations skip them, and what was handed to
+  // their inboxes is theirs, and what of an operation waits for room there. Until it is undone, by
+  // this engine or a later one. no_such_agent: nobody is there; invalid_argument: a list.
+  struct Frozen {
+    std::vector<AgentId> agents;  // in the scope
+    std::size_t changed = 0;      // of them
+    std::size_t messages = 0;     // that waited for them
+  };
+  Result<Frozen> freeze(sched::Selector scope, bool frozen, HostTime now);
+
+  // From now on who gets which work: a capability that a rule denies an agent it does not have. A
+  // successor has to be told again.
+  void obey(const console::RoutingRules& rules);
 
   // Results that are ready, oldest first; each is given once.
   [[nodiscard]] std::optional<FinishedOperation> take_finished();

@@ -91,6 +91,7 @@ Result<std::vector<AgentId>> EngineLoop::State::enrol(StationLink& link,
         predictor->forget(row);
     }
     order_is_stale = true;
+    obey_rules(*this, row);
     ids.push_back(enrolled.id);
   }
   if (!came.empty()) bring(link, came);

@@ -98,7 +98,7 @@ void EngineLoop::State::take_answer(StationLink& link, const sched::AnswerRecord
     return;
   }
   if (answer.operation == OperationId{0}) return answer_letter(link, answer, position);
-  take_operation_answer(answer, static_cast<std::uint32_t>(index));
+  take_operation_answer(link, answer, position);
 }
 
 // Sends.

@@ -65,6 +65,10 @@ CapabilitySet EngineLoop::State::capabilities_of(std::uint32_t row) const noexce
   CapabilitySet::Words words{};
   for (std::size_t i = 0; i < words.size(); ++i)
     words[i] = own(agents.capabilities, std::size_t{row} * words.size() + i);
+  if (!gate.holds.denied.empty()) {
+    const CapabilitySet::Words& denied = gate.holds.denied[row].words();
+    for (std::size_t i = 0; i < words.size(); ++i) words[i] &= ~denied[i];
+  }
   return CapabilitySet(words);
 }
 
@@ -112,7 +116,7 @@ Errc EngineLoop::State::check_target(AgentIndex index, const CapabilitySet& requ
 Errc EngineLoop::State::post(const Letter& letter, std::span<const Part> parts) noexcept {
   const AgentIndex index = registry->resolve(letter.target);
   if (index == kNoAgent) return ++counters.no_such_agent, Errc::no_such_agent;
-  StationLink* const link = link_of(registry->station_of(index));
+  StationLink* const link = route_of(*this, static_cast<std::uint32_t>(index));
   if (letter.kind == sched::RecordKind::message && owes_too_much(static_cast<std::uint32_t>(index)))
     return ++counters.target_full, Errc::target_full;
   if (is_to_queue(*this, letter)) return queue_for_mode(*this, link, letter, parts);
@@ -202,7 +206,7 @@ Errc EngineLoop::State::keep_waiting(StationLink* link, const Letter& letter,
 
 void EngineLoop::State::enqueue(std::uint32_t at, const Entry& entry) noexcept {
   const auto row = static_cast<std::uint32_t>(index_of(entry.target));
-  StationLink* const link = link_of_row(row);
+  StationLink* const link = route_of(*this, row);
   if (link == nullptr) {
     ++held[row];
     ++held_count;

@@ -1,72 +1,226 @@
 #include "engine/loop/operator_holds.hpp"
 
+#include <algorithm>
 #include <bit>
 #include <string>
+#include <string_view>
 
 #include "engine/loop/state.hpp"
 
 namespace mesh::engine {
 namespace {
 
-bool is_around(const EngineLoop::State& loop, std::uint32_t row) noexcept {
-  return (own(loop.agents.routing, row) & kRoutedAround) != 0;
+using Bits = std::vector<std::uint64_t>;
+
+bool has(const EngineLoop::State& loop, std::uint32_t row, std::uint8_t hold) noexcept {
+  return (own(loop.agents.routing, row) & hold) != 0;
+}
+
+// The column is stored first: whoever dies here has held the agent for his successor.
+void set(EngineLoop::State& loop, std::uint32_t row, std::uint8_t hold, bool on) noexcept {
+  const std::uint8_t before = own(loop.agents.routing, row);
+  const int after = on ? before | hold : before & ~hold;
+  put(loop.agents.routing, row, static_cast<std::uint8_t>(after));
+  OperatorHolds& holds = loop.gate.holds;
+  Bits& bits = hold == kFrozen ? holds.frozen : holds.around;
+  bits[row / 64] ^= std::uint64_t{1} << (row % 64);
+  (hold == kFrozen ? holds.frozen_count : holds.around_count) += on ? 1U : ~std::uint32_t{0};
+}
+
+std::uint32_t adopt(const EngineLoop::State& loop, std::uint8_t hold, Bits& bits) {
+  std::uint32_t count = 0;
+  bits.assign(loop.active.size(), 0);
+  for (std::uint32_t row = 0; row < loop.row_count; ++row) {
+    if (!has(loop, row, hold)) continue;
+    bits[row / 64] |= std::uint64_t{1} << (row % 64);
+    ++count;
+  }
+  return count;
+}
+
+bool is_in(const EngineLoop::State& loop, std::uint32_t row, sched::Selector scope) noexcept {
+  if (loop.registry->id_of(agent_index(row)) == AgentId{0}) return false;
+  const std::uint32_t value = sched::value_of(scope);
+  switch (sched::kind_of(scope)) {
+    case sched::SelectorKind::sector:
+      return own(loop.agents.sector, row) == value;
+    case sched::SelectorKind::cluster:
+      return own(loop.agents.cluster, row) == value;
+    case sched::SelectorKind::agent_class:
+      return own(loop.agents.agent_class, row) == value;
+    default:
+      return true;
+  }
 }
 
 }  // namespace
 
 void adopt_holds(EngineLoop::State& loop) {
   OperatorHolds& holds = loop.gate.holds;
-  holds.around.assign(loop.active.size(), 0);
-  holds.around_count = 0;
-  for (std::uint32_t row = 0; row < loop.row_count; ++row) {
-    if (!is_around(loop, row)) continue;
-    holds.around[row / 64] |= std::uint64_t{1} << (row % 64);
-    ++holds.around_count;
-  }
+  holds.around_count = adopt(loop, kRoutedAround, holds.around);
+  holds.frozen_count = adopt(loop, kFrozen, holds.frozen);
 }
 
-std::uint32_t drop_routed_around(EngineLoop::State& loop) noexcept {
+std::uint32_t drop_held(EngineLoop::State& loop) noexcept {
   const OperatorHolds& holds = loop.gate.holds;
-  if (holds.around_count == 0) return 0;
+  if (holds.around_count == 0 && holds.frozen_count == 0) return 0;
   std::uint32_t dropped = 0;
   std::uint64_t* const words = loop.eligible.front().words;
-  for (std::size_t word = 0; word < holds.around.size(); ++word) {
-    dropped += static_cast<std::uint32_t>(std::popcount(words[word] & holds.around[word]));
-    words[word] &= ~holds.around[word];
+  const std::size_t end = std::min(loop.eligible_end, holds.around.size());
+  for (std::size_t word = loop.eligible_first; word < end; ++word) {
+    const std::uint64_t held = holds.around[word] | holds.frozen[word];
+    dropped += static_cast<std::uint32_t>(std::popcount(words[word] & held));
+    words[word] &= ~held;
   }
   return dropped;
 }
 
-Status verify_holds(const EngineLoop::State& loop) {
-  std::uint32_t counted = 0;
-  for (std::uint32_t row = 0; row < loop.row_count; ++row) {
-    counted += is_around(loop, row) ? 1U : 0U;
-    if (is_around(loop, row) == loop.gate.holds.is_around(row)) continue;
-    return fail(Errc::corrupt,
-                "holds: row " + std::to_string(row) +
-                    " is routed around in the table or here, not "
-                    "in both",
-                row);
+namespace {
+
+// By the names of capabilities that have a bit: nobody can have another.
+template <class IsDenied>
+CapabilitySet denied_of(const EngineLoop::State& loop, IsDenied&& is_denied) {
+  CapabilitySet denied;
+  std::string_view before;
+  for (const console::RoutingRule& rule : loop.gate.holds.rules.list()) {
+    if (rule.capability == before) continue;
+    before = rule.capability;
+    const auto bit = loop.capabilities->find(rule.capability);
+    if (bit && is_denied(rule.capability)) denied.insert(*bit);
   }
-  if (counted == loop.gate.holds.around_count) return {};
-  return fail(Errc::corrupt, "holds: " + std::to_string(counted) + " agents are routed around, " +
-                                 std::to_string(loop.gate.holds.around_count) + " counted");
+  return denied;
 }
 
-// The column is stored first: whoever dies here has held the agent for his successor.
+bool has_rule(const console::RoutingRules& rules, std::string_view agent) {
+  return std::any_of(rules.list().begin(), rules.list().end(),
+                     [&](const console::RoutingRule& rule) { return rule.agent == agent; });
+}
+
+}  // namespace
+
+void obey_rules(EngineLoop::State& loop, std::uint32_t row) {
+  OperatorHolds& holds = loop.gate.holds;
+  if (holds.denied.empty()) return;
+  const auto agent_class = static_cast<sched::AgentClass>(own(loop.agents.agent_class, row));
+  const NameBytes name = loop.registry->name_of(agent_index(row));
+  if (!sched::is_known(agent_class) || name.length() == 0) {
+    holds.denied[row] = {};
+  } else if (!has_rule(holds.rules, name.view())) {
+    holds.denied[row] = holds.denied_by_class[static_cast<std::size_t>(agent_class)];
+  } else {
+    holds.denied[row] = denied_of(loop, [&](std::string_view capability) {
+      return !holds.rules.allows(capability, agent_class, name.view());
+    });
+  }
+}
+
+// Those that no rule names have what their class has: 30,000 rows cost a copy each.
+void obey_rules(EngineLoop::State& loop) {
+  OperatorHolds& holds = loop.gate.holds;
+  holds.denied.assign(holds.rules.list().empty() ? 0 : loop.row_count, {});
+  if (holds.denied.empty()) return;
+  for (std::size_t i = 0; i < holds.denied_by_class.size(); ++i) {
+    holds.denied_by_class[i] = denied_of(loop, [&](std::string_view capability) {
+      return !holds.rules.allows(capability, static_cast<sched::AgentClass>(i), {});
+    });
+  }
+  for (std::uint32_t row = 0; row < loop.row_count; ++row) {
+    const auto agent_class = own(loop.agents.agent_class, row);
+    if (agent_class < holds.denied_by_class.size())
+      holds.denied[row] = holds.denied_by_class[agent_class];
+  }
+  for (const console::RoutingRule& rule : holds.rules.list()) {
+    if (rule.agent.empty()) continue;
+    const auto found = loop.registry->find(rule.agent);
+    if (found) obey_rules(loop, static_cast<std::uint32_t>(index_of(*found)));
+  }
+}
+
+void EngineLoop::obey(const console::RoutingRules& rules) {
+  state_->gate.holds.rules = rules;
+  obey_rules(*state_);
+}
+
+StationLink* route_of(const EngineLoop::State& loop, std::uint32_t row) noexcept {
+  return loop.gate.holds.is_frozen(row) ? nullptr : loop.link_of_row(row);
+}
+
+Status verify_holds(const EngineLoop::State& loop) {
+  OperatorHolds counted;
+  counted.around_count = adopt(loop, kRoutedAround, counted.around);
+  counted.frozen_count = adopt(loop, kFrozen, counted.frozen);
+  const OperatorHolds& holds = loop.gate.holds;
+  if (counted.around == holds.around && counted.frozen == holds.frozen &&
+      counted.around_count == holds.around_count && counted.frozen_count == holds.frozen_count)
+    return {};
+  return fail(Errc::corrupt, "holds: " + std::to_string(counted.around_count) +
+                                 " agents routed "
+                                 "around and " +
+                                 std::to_string(counted.frozen_count) +
+                                 " frozen in the table, others here");
+}
+
 Result<bool> EngineLoop::route_around(AgentId agent, bool around) {
   State& state = *state_;
   MESH_TRY(const AgentIndex index, state.registry->find(agent));
   const auto row = static_cast<std::uint32_t>(index);
-  OperatorHolds& holds = state.gate.holds;
-  if (holds.is_around(row) == around) return false;
-  const std::uint8_t others =
-      own(state.agents.routing, row) & static_cast<std::uint8_t>(~kRoutedAround);
-  put(state.agents.routing, row,
-      static_cast<std::uint8_t>(around ? others | kRoutedAround : others));
-  holds.around[row / 64] ^= std::uint64_t{1} << (row % 64);
-  holds.around_count += around ? 1U : ~std::uint32_t{0};
+  if (state.gate.holds.is_around(row) == around) return false;
+  set(state, row, kRoutedAround, around);
   return true;
+}
+
+namespace {
+
+// Messages to frozen agents that wait for room in their station's inbox wait for the thaw instead;
+// the rest of each list keeps its order.
+void hold_pending(EngineLoop::State& loop) {
+  std::vector<PendingNode> nodes;
+  for (StationLink* const link : loop.live) {
+    for (std::uint32_t priority = 0; priority < kPriorities; ++priority) {
+      nodes.clear();
+      while (const PendingNode* const node = loop.pending->front(*link, priority)) {
+        nodes.push_back(*node);
+        loop.pending->take(*link, priority, nodes.back().count);
+      }
+      for (const PendingNode& node : nodes) {
+        const bool is_message = node.kind == PendingNode::Kind::entry && !loop.is_over[node.first];
+        const auto row = static_cast<std::uint32_t>(
+            is_message ? index_of(loop.entries.get(node.first).target) : AgentIndex{0});
+        if (is_message && loop.gate.holds.is_frozen(row)) {
+          ++loop.held[row];
+          ++loop.held_count;
+        } else {
+          const bool is_kept = loop.pending->push(*link, priority, node);
+          MESH_ASSERT(is_kept);  // it had a node a moment ago
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+
+// What waits for those that are thawed goes on its way in its turn.
+Result<EngineLoop::Frozen> EngineLoop::freeze(sched::Selector scope, bool frozen, HostTime now) {
+  State& state = *state_;
+  state.advance_to(now);
+  if (sched::kind_of(scope) == sched::SelectorKind::list)
+    return fail(Errc::invalid_argument, "freeze: the mesh, a sector, a cluster or a class");
+  Frozen result;
+  std::vector<std::uint32_t> to_bring;
+  for (std::uint32_t row = 0; row < state.row_count; ++row) {
+    if (!is_in(state, row, scope)) continue;
+    result.agents.push_back(state.registry->id_of(agent_index(row)));
+    result.messages += state.held[row];
+    if (state.gate.holds.is_frozen(row) == frozen) continue;
+    set(state, row, kFrozen, frozen);
+    ++result.changed;
+    if (!frozen && state.link_of_row(row) != nullptr) to_bring.push_back(row);
+  }
+  if (result.agents.empty()) return fail(Errc::no_such_agent, "freeze: no agent is there");
+  if (frozen && result.changed != 0) hold_pending(state);
+  if (!to_bring.empty() && state.held_count != 0) state.bring_messages(to_bring);
+  return result;
 }
 
 }  // namespace mesh::engine

@@ -5,26 +5,45 @@
 // Progress    is_around(): a compare while nobody is held, a load otherwise. No allocation.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <vector>
 
+#include "engine/console/routing_rules.hpp"
 #include "engine/loop/engine_loop.hpp"
+#include "sched/agent_class.hpp"
 
 namespace mesh::engine {
 
+struct StationLink;
+
 struct OperatorHolds {
   std::vector<std::uint64_t> around;  // a bit for each row that the operator routes around
+  std::vector<std::uint64_t> frozen;  // and for each whose delivery is paused
   std::uint32_t around_count = 0;
+  std::uint32_t frozen_count = 0;
+  // What the routing rules take away, by row; empty while there are none.
+  std::vector<CapabilitySet> denied;
+  std::array<CapabilitySet, sched::kAgentClassCount> denied_by_class{};
+  console::RoutingRules rules;
 
   [[nodiscard]] bool is_around(std::uint32_t row) const noexcept {
     return around_count != 0 && (around[row / 64] >> (row % 64) & 1U) != 0;
+  }
+  [[nodiscard]] bool is_frozen(std::uint32_t row) const noexcept {
+    return frozen_count != 0 && (frozen[row / 64] >> (row % 64) & 1U) != 0;
   }
 };
 
 // At set-up, from the table.
 void adopt_holds(EngineLoop::State& loop);
-// Of those eligible for an operation: how many are routed around, and are eligible no longer.
-[[nodiscard]] std::uint32_t drop_routed_around(EngineLoop::State& loop) noexcept;
+// Of those eligible for an operation: how many are held, either way, and are eligible no longer.
+[[nodiscard]] std::uint32_t drop_held(EngineLoop::State& loop) noexcept;
+// Where a message to this row goes now; null: nowhere, it waits.
+[[nodiscard]] StationLink* route_of(const EngineLoop::State& loop, std::uint32_t row) noexcept;
+// The rules anew for one row, whose tenant has come, or for all.
+void obey_rules(EngineLoop::State& loop, std::uint32_t row);
+void obey_rules(EngineLoop::State& loop);
 [[nodiscard]] Status verify_holds(const EngineLoop::State& loop);
 
 }  // namespace mesh::engine

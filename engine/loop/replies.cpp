@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "engine/loop/account.hpp"
+#include "engine/loop/conflicts.hpp"
 #include "engine/loop/state.hpp"
 #include "shm/hash.hpp"
 
@@ -46,6 +47,9 @@ void EngineLoop::State::answer_letter(StationLink& link, const sched::AnswerReco
                     expired    ? LetterEnd::expired
                     : declined ? LetterEnd::refused
                                : LetterEnd::answered);
+  // After the reply: both read the body.
+  if (!known && !declined && answer.state == sched::TrinaryState::conflict)
+    note_conflict(*this, link, {answer, position, question.id});
   is_over[at] = true;
   over.push_back(at);
 }

@@ -63,7 +63,6 @@ struct EngineLoop::State {
 
   static std::unique_ptr<State> make_state();  // where NarrowColumns is known
   void settle() noexcept;
-
   // Set-up.
   LoopOptions options;
   Outside outside;
@@ -126,9 +125,8 @@ struct EngineLoop::State {
   // The turn.
   std::int64_t now_ns = 0;
   std::int64_t burst_ns = 0;  // sent_ns of this burst, once one was asked for
-  std::int64_t mesh_epoch_ns = 0;
   std::uint32_t upkeep_row = 0;
-  std::int64_t upkeep_ns = 0, warmed_due_ns = 0;
+  std::int64_t mesh_epoch_ns = 0, upkeep_ns = 0, warmed_due_ns = 0;
   std::uint32_t dispatched = 0;              // deliveries of this tick
   std::uint64_t sequence = 0;                // of the engine's own messages
   std::vector<std::uint32_t> over;           // entries answered in this tick
@@ -247,7 +245,7 @@ struct EngineLoop::State {
 
   // answers.cpp
   std::size_t take_burst(StationLink& link, std::size_t limit) noexcept;
-  void take_operation_answer(const sched::AnswerRecord& answer, std::uint32_t row) noexcept;
+  void take_operation_answer(StationLink&, const sched::AnswerRecord&, std::uint64_t at) noexcept;
   [[nodiscard]] AnsweredOperation answered_operation(OperationId id) const noexcept;
   void apply_answers(std::uint32_t slot, std::size_t count) noexcept;
   void learn_answers(const Operation& operation, std::size_t count) noexcept;

@@ -223,7 +223,7 @@ void EngineLoop::State::bring(StationLink& link, std::span<const std::uint32_t> 
     if (operation.state == OperationState::free || operation.is_settled()) continue;
     for (const std::uint32_t row : rows) {
       const std::uint32_t at = operation.place_of(row);
-      if (at >= operation.targets || !is_owed(operation, at)) continue;
+      if (at >= operation.targets || !is_owed(operation, at) || gate.holds.is_frozen(row)) continue;
       if (!pending->push(link, static_cast<std::uint32_t>(operation.priority),
                          {.kind = PendingNode::Kind::place,
                           .first = at,
@@ -236,7 +236,7 @@ void EngineLoop::State::bring(StationLink& link, std::span<const std::uint32_t> 
 
 void EngineLoop::State::bring_messages(std::span<const std::uint32_t> rows) {
   std::vector<bool> is_here(row_count);
-  for (const std::uint32_t row : rows) is_here[row] = held[row] != 0;
+  for (const std::uint32_t row : rows) is_here[row] = held[row] != 0 && !gate.holds.is_frozen(row);
   std::vector<std::pair<std::uint64_t, std::uint32_t>> waiting;
   entries.for_each([&](std::uint32_t at, const Entry& entry) {
     const auto row = static_cast<std::uint32_t>(index_of(entry.target));
@@ -246,6 +246,7 @@ void EngineLoop::State::bring_messages(std::span<const std::uint32_t> rows) {
   std::sort(waiting.begin(), waiting.end());
   for (const auto& [turn, at] : waiting) enqueue(at, entries.get(at));
   for (const std::uint32_t row : rows) {
+    if (!is_here[row]) continue;
     held_count -= held[row];
     held[row] = 0;
   }

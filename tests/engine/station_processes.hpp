@@ -110,6 +110,8 @@ inline std::unique_ptr<engine::Engine> start_engine(const std::string& directory
   engine::EngineOptions options;
   options.directory = directory;
   options.size = size;
+  options.stuck_after =
+      Nanos{600 * kNsPerSecond};  // stations here are deaf for as long as it takes
   auto engine = engine::Engine::start(options);
   EXPECT_TRUE(engine.has_value()) << engine.error().sentence;
   return engine ? std::move(*engine) : nullptr;

@@ -174,6 +174,32 @@ TEST(ErrorHistogram, PercentilesEqualExactOnesWithinTheDocumentedError) {
   }
 }
 
+// Exact at the tolerance; elsewhere at most a bucket too strict, and never too mild.
+TEST(ErrorHistogram, CountsWhatIsWithinAnyLimit) {
+  EXPECT_TRUE(rc::check("within", [] {
+    const auto some = rc::gen::inRange<std::int64_t>(-200 * kNsPerMs, 200 * kNsPerMs);
+    const auto errors = *rc::gen::container<std::vector<std::int64_t>>(some);
+    const std::int64_t limit = *rc::gen::inRange<std::int64_t>(0, 200 * kNsPerMs);
+    const std::int64_t tolerance =
+        *rc::gen::elementOf(std::vector<std::int64_t>{limit, 50 * kNsPerMs, 0});
+    Samples samples(tolerance);
+    std::uint32_t at_most = 0;
+    std::uint32_t surely = 0;
+    for (const std::int64_t error : errors) {
+      samples.add(error);
+      const std::int64_t distance = std::abs(error);
+      at_most += distance <= limit ? 1U : 0U;
+      surely += distance <= limit - limit / 32 - 1'024 ? 1U : 0U;
+    }
+    const std::uint32_t counted = count_within(samples.tally, limit);
+    RC_ASSERT(counted <= at_most);
+    RC_ASSERT(counted >= surely);
+    if (tolerance == limit) {
+      RC_ASSERT(counted == at_most);
+    }
+  }));
+}
+
 TEST(SaturatingDifference, EndsAtTheEnds) {
   EXPECT_EQ(saturating_difference(5, 7), -2);
   EXPECT_EQ(saturating_difference(INT64_MAX, -1), INT64_MAX);

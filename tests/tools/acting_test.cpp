@@ -1,4 +1,7 @@
 // What an operator has a mesh do, by the program and in real processes.
+#include <filesystem>
+#include <fstream>
+
 #include "tests/tools/acting_mesh.hpp"
 
 namespace mesh::testing {
@@ -31,12 +34,27 @@ TEST(Acting, RefusesWhatItCannotDo) {
   expect_refusal({"ask", "q", "--seed", "x"}, "--seed");
   expect_refusal({"who", "a", "--sector", "1"}, "only one of them");
   expect_refusal({"who", "--cluster", "-1"}, "--cluster");
+  expect_refusal({"freeze", "moon"}, "SCOPE \"moon\": is mesh, sector N or cluster N");
+  expect_refusal({"freeze", "sector", "x"}, "SCOPE sector");
+  expect_refusal({"thaw", "mesh", "1"}, "SCOPE");
+  expect_refusal({"rules", "maybe", "x", "--class", "A"}, "is allow, deny or drop");
+  expect_refusal({"rules", "deny"}, "CAPABILITY");
+  expect_refusal({"rules", "deny", "x"}, "--class or --agent");
+  expect_refusal({"rules", "deny", "x", "--class", "A", "--agent", "b"}, "one of them");
+  expect_refusal({"rules", "deny", "x", "--class", "G"}, "--class");
 }
 
 TEST(Acting, SaysThatThereIsNoMeshWithExitCode3) {
   const Folder folder;
-  for (std::vector<std::string> words : std::vector<std::vector<std::string>>{
-           {"route-around", "a"}, {"find-best"}, {"delegate", "t"}, {"ask", "q"}, {"who"}}) {
+  const std::vector<std::vector<std::string>> verbs = {{"route-around", "a"},
+                                                       {"find-best"},
+                                                       {"delegate", "t"},
+                                                       {"ask", "q"},
+                                                       {"who"},
+                                                       {"freeze"},
+                                                       {"thaw"},
+                                                       {"rules"}};
+  for (std::vector<std::string> words : verbs) {
     words.insert(words.end(), {"--dir", folder.mesh()});
     const Ran ran = run_mesh(words);
     EXPECT_EQ(ran.exit_code, 3) << words[0];
@@ -267,6 +285,119 @@ TEST(Who, NamesACircle) {
   EXPECT_EQ(mesh.ask({"who"})["circles"], Json::parse(R"([["x", "y"]])"));
   EXPECT_EQ(mesh.ask({"who", "x"})["agents"][0]["in_circle"], true);
   EXPECT_THAT(mesh.run({"who"}).out, HasSubstr("a circle: x -> y -> x\n"));
+}
+
+std::string content_of(const std::string& path) {
+  std::ifstream file(path);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+TEST(Freeze, KeepsWhatIsSentUntilTheThawAlsoAcrossTheEnginesDeath) {
+  ActingMesh mesh;
+  const Agents agents(mesh.directory(), {.agents = named({"a", "b"})});
+  EXPECT_EQ(mesh.run({"freeze", "sector", "99"}).exit_code, 1);
+  const Json frozen = mesh.ask({"freeze", "sector", "0"});
+  EXPECT_EQ(frozen["agents"], 2);
+  EXPECT_EQ(frozen["changed"], 2);
+  const std::string path = frozen["snapshot"]["path"];
+  EXPECT_EQ(path, mesh.directory() + "/frozen-sector-0.snapshot");
+  EXPECT_THAT(content_of(path), HasSubstr(frozen["snapshot"]["xxh3"].get<std::string>()));
+  EXPECT_THAT(content_of(path), HasSubstr("\"name\":\"b\""));
+  EXPECT_EQ(mesh.ask({"status"})["agents_frozen"], 2);
+  EXPECT_EQ(mesh.ask({"inspect", "agents", "--agent", "a"})["agents"][0]["frozen"], true);
+  EXPECT_EQ(mesh.ask({"send", "a", "?", "--timeout", "100"}, 1)["answered"], false);
+  EXPECT_EQ(mesh.run({"scatter", "x", "--horizon-ms", "100"}).exit_code, 1);
+  EXPECT_EQ(agents.handled(), 0U);
+
+  mesh.kill();
+  mesh.start();
+  mesh.wait_for(2);
+  EXPECT_EQ(mesh.ask({"status"})["agents_frozen"], 2);
+  mesh.ask({"send", "a", "!", "--no-wait"});
+  const Json thawed = mesh.ask({"thaw", "sector", "0"});
+  EXPECT_EQ(thawed["changed"], 2);
+  EXPECT_EQ(thawed["messages_waiting"], 2);
+  EXPECT_EQ(thawed["gone"], 0);
+  EXPECT_EQ(thawed["snapshot"]["xxh3"], frozen["snapshot"]["xxh3"]);
+  while (agents.handled() != 2) sched_yield();
+  EXPECT_EQ(mesh.ask({"send", "a", "?"})["state"], "ready");
+  EXPECT_FALSE(std::filesystem::exists(path));
+  const Ran again = mesh.run({"thaw", "sector", "0"});
+  EXPECT_EQ(again.exit_code, 0);
+  EXPECT_THAT(again.out, HasSubstr("no snapshot: there is no"));
+}
+
+TEST(Freeze, DoesNotThawWhereTheSnapshotIsDamagedUnlessForced) {
+  ActingMesh mesh;
+  const Agents agents(mesh.directory(), {.agents = named({"a"})});
+  const std::string path = mesh.ask({"freeze"})["snapshot"]["path"];
+  std::string text = content_of(path);
+  text[text.size() / 2] ^= 1;
+  std::ofstream(path) << text;
+  const Ran refused = mesh.run({"thaw"});
+  EXPECT_EQ(refused.exit_code, 1);
+  EXPECT_THAT(refused.err, HasSubstr("snapshot '" + path + "'"));
+  EXPECT_EQ(mesh.ask({"status"})["agents_frozen"], 1);
+  const Json forced = mesh.ask({"thaw", "--force"});
+  EXPECT_TRUE(forced["snapshot"].is_null());
+  EXPECT_EQ(mesh.ask({"status"})["agents_frozen"], 0);
+}
+
+TEST(Rules, SayWhoGetsWhichWorkAlsoAfterARestart) {
+  ActingMesh mesh;
+  const Agents agents(
+      mesh.directory(),
+      {.agents = {
+           {.name = "pi", .agent_class = sched::AgentClass::local, .capabilities = {"inference"}},
+           {.name = "pi-7", .agent_class = sched::AgentClass::local, .capabilities = {"inference"}},
+           {.name = "gpu", .agent_class = sched::AgentClass::gpu, .capabilities = {"inference"}}}});
+  const auto takes = [&](const std::string& agent) {
+    return mesh.run({"send", agent, "?", "--require", "inference"}).exit_code == 0;
+  };
+  EXPECT_EQ(mesh.run({"rules"}).out, "no rule stands: whoever can may\n");
+  EXPECT_TRUE(takes("pi"));
+  EXPECT_EQ(mesh.ask({"rules", "deny", "inference", "--class", "E"})["changed"], true);
+  EXPECT_EQ(mesh.ask({"rules", "deny", "inference", "--class", "E"})["changed"], false);
+  EXPECT_EQ(mesh.ask({"rules", "allow", "inference", "--agent", "pi-7"})["rules"].size(), 2U);
+  const auto expect_obeyed = [&] {
+    EXPECT_FALSE(takes("pi"));
+    EXPECT_TRUE(takes("pi-7"));
+    EXPECT_TRUE(takes("gpu"));
+    EXPECT_EQ(mesh.run({"send", "pi", "?"}).exit_code, 0) << "other work is its own";
+    const Json found = mesh.ask(
+        {"find-best", "--capability", "inference", "--count", "3", "--max-score", "1000"}, 1);
+    EXPECT_EQ(found["agents"].size(), 2U);
+    EXPECT_EQ(mesh.ask({"ask", "?", "--capability", "inference"})["asked"], 2);
+    const Json done =
+        mesh.ask({"delegate", "t", "--capability", "inference", "--to", "class", "E"});
+    EXPECT_EQ(done["agent"], "pi-7");
+    EXPECT_EQ(mesh.run({"rules"}).out, "deny  inference  class E\nallow  inference  agent pi-7\n");
+  };
+  expect_obeyed();
+  mesh.kill();
+  mesh.start();
+  mesh.wait_for(3);
+  expect_obeyed();
+  EXPECT_EQ(mesh.ask({"rules", "drop", "inference", "--class", "E"})["rules"].size(), 1U);
+  EXPECT_TRUE(takes("pi"));
+}
+
+TEST(Rules, AreNotReadFromAJournalThatMakesNoSense) {
+  ActingMesh mesh;
+  mesh.ask({"rules", "deny", "x", "--class", "A"});
+  mesh.kill();
+  const std::string journal = mesh.directory() + "/rules.journal";
+  std::ofstream(journal, std::ios::app) << "deny class B ha";  // whoever wrote it died
+  mesh.start();
+  EXPECT_EQ(mesh.ask({"rules"})["rules"].size(), 1U);
+  mesh.kill();
+  std::ofstream(journal, std::ios::app) << "allow everything\n";
+  const Ran refused =
+      run_mesh({"up", "--agents", "300", "--stations", "8", "--dir", mesh.directory()});
+  EXPECT_NE(refused.exit_code, 0);
+  EXPECT_THAT(refused.err, HasSubstr("rules.journal' line 2"));
+  std::filesystem::remove(journal);
+  mesh.start();
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include <poll.h>
 #include <unistd.h>
 
 #include <nlohmann/json.hpp>
@@ -88,7 +89,7 @@ TEST(LiveVerbs, RefuseWhatTheyCannotDo) {
 }
 TEST(LiveVerbs, SayThatThereIsNoMeshWithExitCode3) {
   const Folder folder;
-  for (const char* const verb : {"stat", "hz", "top", "errors", "kpi", "doctor"}) {
+  for (const char* const verb : {"stat", "hz", "top", "errors", "kpi", "doctor", "tail"}) {
     expect_refused(run_mesh({verb, "--dir", folder.mesh()}), 3, folder.mesh());
   }
 }
@@ -192,6 +193,96 @@ TEST(Kpi, MeasuresWhatAnEngineCountedAndSaysWhatItDoesNotKnow) {
   EXPECT_EQ(kpis[6]["kpi"], "cascade p95");
   EXPECT_EQ(kpis[6]["hour"]["value"], nullptr);
   EXPECT_THAT(live.run({"kpi", "--markdown"}).out, StartsWith("# KPIs of "));
+}
+
+// Whether the tail has begun to look: of what was sent before nothing is shown.
+void expect_tailing(StartedMesh& tail, const Live& live) {
+  std::string first;
+  for (int i = 0; first.empty() && i < 100; ++i) {
+    ASSERT_EQ(live.run({"send", "swarm-0", "anybody?"}).exit_code, 0);
+    pollfd out{tail.fd(), POLLIN, 0};
+    if (::poll(&out, 1, 100) == 1) first = tail.line();
+  }
+  EXPECT_THAT(first, HasSubstr("anybody?"));
+}
+
+TEST(Tail, ShowsWhatPassesInItsOrderAndNothingOfItIsMissed) {
+  Live live;
+  live.enrol("40");
+  StartedMesh tail({"tail", "--json", "--dir", live.mesh()});
+  expect_tailing(tail, live);
+  ASSERT_EQ(live.run({"send", "swarm-7", "first"}).exit_code, 0);
+  ASSERT_EQ(live.run({"scatter", "second"}).exit_code, 0);
+  std::vector<Json> seen;
+  std::set<std::string> reached;
+  while (reached.size() < 40) {
+    const Json one = Json::parse(tail.line(), nullptr, false);
+    ASSERT_TRUE(one.is_object());
+    ASSERT_FALSE(one.contains("missed"));
+    if (one["body"] == "anybody?") continue;
+    seen.push_back(one);
+    if (one["body"] == "second") {
+      EXPECT_TRUE(reached.insert(one["to"]).second) << one;
+    }
+  }
+  EXPECT_EQ(seen[0]["to"], "swarm-7");
+  EXPECT_EQ(seen[0]["body"], "first");
+  EXPECT_EQ(seen[0]["from"], nullptr) << "the engine's own";
+  EXPECT_EQ(seen[1]["kind"], "message");
+  EXPECT_GT(seen[1]["target_ns"], seen[1]["sent_ns"]);
+  tail.signal(SIGINT);
+  EXPECT_EQ(tail.wait().exit_code, 0);
+}
+TEST(Tail, CountsWhatPassedWhileItDidNotLook) {
+  Live live;
+  live.enrol("40");
+  StartedMesh tail({"tail", "--json", "--dir", live.mesh()});
+  expect_tailing(tail, live);
+  tail.signal(SIGSTOP);
+  const std::uint64_t laps = 1'024 / 20 + 10;  // 20 agents and 1,024 slots a station
+  for (std::uint64_t i = 0; i < laps; ++i) {
+    ASSERT_EQ(live.run({"broadcast", "again", "--horizon-ms", "0"}).exit_code, 0);
+  }
+  ASSERT_TRUE(live.publishes("deliveries", laps * 40));
+  tail.signal(SIGCONT);
+  bool has_missed = false;
+  while (!has_missed) {
+    const Json one = Json::parse(tail.line(), nullptr, false);
+    ASSERT_TRUE(one.is_object());
+    has_missed = one.contains("missed");
+    if (has_missed) {
+      EXPECT_GT(one["missed"], 1'024);
+    }
+  }
+}
+
+TEST(Record, IsPlayedAgainAndAnswered) {
+  Live live;
+  StartedMesh printer({"agent", "--name", "printer", "--exec", "cat", "--dir", live.mesh()});
+  ASSERT_TRUE(live.publishes("agents_active", 1));
+  const Folder folder;
+  const std::string file = folder.file("a.rec");
+  StartedMesh record({"record", file, "--count", "3", "--json", "--dir", live.mesh()});
+  for (int i = 0; i < 1'000 && !std::filesystem::exists(file); ++i) {
+    (void)live.run({"status"});  // until it looks
+  }
+  for (const char* const text : {"one", "two", "three"}) {
+    ASSERT_EQ(live.run({"send", "printer", text}).exit_code, 0);
+  }
+  const Ran recorded = record.wait();
+  EXPECT_EQ(recorded.exit_code, 0) << recorded.err;
+  const Ran again = live.run({"record", file});
+  EXPECT_EQ(again.exit_code, 2);
+  EXPECT_THAT(again.err, HasSubstr("is there already"));
+  const Ran played = live.run({"replay", file, "--speed", "10", "--json"});
+  EXPECT_EQ(played.exit_code, 0) << played.out << played.err;
+  const Json result = Json::parse(played.out, nullptr, false);
+  EXPECT_EQ(result["sent"], 3);
+  EXPECT_EQ(result["ready"], 3);
+  printer.signal(SIGTERM);
+  EXPECT_EQ(printer.wait().exit_code, 0);
+  const Ran nobody = live.run({"replay", file, "--speed", "1000", "--timeout-ms", "1"});
+  EXPECT_EQ(nobody.exit_code, 1) << "who is away does not answer";
 }
 
 // The doctor.

@@ -29,6 +29,8 @@ class StartedMesh {
   // The next line of its standard output, waited for; empty at its end.
   std::string line();
   void signal(int number) const;
+  // Readable when there is more of it to read.
+  [[nodiscard]] int fd() const noexcept { return out_; }
   // Waits for its end. `out` is what line() has not given.
   Ran wait();
   [[nodiscard]] pid_t pid() const noexcept { return pid_; }

@@ -88,6 +88,10 @@ TEST(Console, RefusesWhatItCannotDo) {
   expect_refusal({"cascade", "t", "--sector-ready-min", "2"}, "--sector-ready-min");
   expect_refusal({"cascade", "t", "--priority", "4"}, "--priority");
   expect_refusal({"cascade", "\xff"}, "not UTF-8");
+  expect_refusal({"conflicts", "--state", "closed"}, "--state");
+  expect_refusal({"conflicts", "verify", "--store", "x", "--head", "1"}, "--head");
+  expect_refusal({"resolve", "7", "yes"}, "32 hexadecimal digits");
+  expect_refusal({"up", "--spill", "x"}, "--spill");
   expect_refusal({"broadcast", "t", "--weight", "nan"}, "--weight");
 }
 TEST(Console, SaysThatThereIsNoMeshWithExitCode3) {
@@ -237,6 +241,34 @@ TEST(Swarm, EndsWithoutItsEngineAndSaysWhy) {
   const Ran ran = swarm.wait();
   EXPECT_NE(ran.exit_code, 0);
   EXPECT_THAT(ran.err, HasSubstr("was taken down"));
+}
+
+TEST(Console, RecordsConflictsListsThemAndClosesOneByAPersonsDecision) {
+  const Folder folder;
+  const std::string store = folder.file("conflicts.db");
+  Up up(folder, {"--store", store});
+  const StartedMesh unwilling(
+      {"agent", "--name", "unwilling", "--dir", folder.mesh(), "--exec", "exit 3"});
+  while (up.status()["agents_enrolled"] == 0) sched_yield();
+  EXPECT_EQ(up.ask({"send", "unwilling", "go"}).exit_code, 1);
+  while (up.status()["conflicts"]["for_person"] == 0) sched_yield();
+  const Json list = Json::parse(up.ask({"conflicts"}).out)["conflicts"];
+  ASSERT_EQ(list.size(), 1U);
+  EXPECT_EQ(list[0]["state"], "for_person");
+  EXPECT_EQ(list[0]["expected"], "0");
+  EXPECT_EQ(list[0]["received"], "3");
+  const std::string id = list[0]["conflict"];
+  EXPECT_EQ(up.ask({"resolve", "12", "yes"}).exit_code, 2);
+  EXPECT_EQ(up.ask({"resolve", std::string(32, '0'), "yes"}).exit_code, 1);
+  EXPECT_EQ(up.ask({"resolve", id, "let it be"}).exit_code, 0);
+  while (up.status()["conflicts"]["resolved"] == 0) sched_yield();
+  EXPECT_EQ(up.status()["conflicts"]["open"], 0);
+  const Ran resolved = up.ask({"conflicts", "--state", "resolved"});
+  EXPECT_THAT(resolved.out, HasSubstr("let it be"));
+  EXPECT_EQ(Json::parse(up.ask({"conflicts", "--state", "open"}).out)["conflicts"].size(), 0U);
+  const Ran verified = run_mesh({"conflicts", "verify", "--store", store, "--json"});
+  EXPECT_EQ(verified.exit_code, 0) << verified.err;
+  EXPECT_EQ(Json::parse(verified.out)["checked"], 3) << "the conflict, handed over, decided";
 }
 
 TEST(Agent, RunsItsCommandForEachMessage) {

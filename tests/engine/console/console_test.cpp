@@ -1,6 +1,7 @@
 // The console's pure parts: answers counted, tasks handed on.
 #include "engine/console/answer_groups.hpp"
 #include "engine/console/delegation.hpp"
+#include "engine/console/routing_rules.hpp"
 #include "engine/console/wait_graph.hpp"
 
 namespace mesh::console {
@@ -141,6 +142,76 @@ TEST(WaitGraph, CountsALongChainOnlySoFar) {
   const WaitGraph graph(std::move(agents));
   EXPECT_EQ(graph.agents()[graph.held(0).holder].agent, "29999");
   for (const Holder& holder : graph.holders()) ASSERT_LE(holder.in_all, kChainMax);
+}
+
+std::string lines_of(const RoutingRules& rules) {
+  std::string text;
+  for (const RoutingRule& rule : rules.list())
+    text += RoutingRules::line_of(rule.allow ? RuleChange::allow : RuleChange::deny, rule) + "\n";
+  return text;
+}
+
+TEST(RoutingRules, RefusesWhatIsNoRule) {
+  RoutingRules rules;
+  for (const char* const line :
+       {"", "deny", "deny class", "deny class G x", "deny class E", "refuse class E x",
+        "deny agent pi x", "deny agent 9 pi x", "deny agent 2 pi", "deny agent 2 pi ",
+        "deny agent 0  x", "deny class E \x01", "deny somebody 2 pi x"})
+    EXPECT_FALSE(rules.apply_line(line)) << line;
+  EXPECT_FALSE(rules.apply_line("deny class A " + std::string(64, 'x')));
+  EXPECT_TRUE(rules.list().empty());
+  for (std::size_t i = 0; i < kRulesMax; ++i)
+    ASSERT_TRUE(rules.apply_line("deny class A c" + std::to_string(i)));
+  EXPECT_EQ(rules.apply_line("deny class A one more").error().code, Errc::capacity);
+  EXPECT_TRUE(rules.apply_line("allow class A c7")) << "it is there already";
+}
+
+TEST(RoutingRules, PutAnAgentsRuleBeforeThatOfItsClass) {
+  RoutingRules rules;
+  ASSERT_TRUE(rules.apply_line("deny class E inference"));
+  ASSERT_TRUE(rules.apply_line("allow agent 4 pi 7 inference"));
+  using sched::AgentClass;
+  EXPECT_FALSE(rules.allows("inference", AgentClass::local, "pi 6"));
+  EXPECT_TRUE(rules.allows("inference", AgentClass::local, "pi 7"));
+  EXPECT_TRUE(rules.allows("inference", AgentClass::gpu, "g"));
+  EXPECT_TRUE(rules.allows("inference", AgentClass::gpu, ""));
+  EXPECT_FALSE(rules.allows("inference", AgentClass::local, ""));
+  EXPECT_TRUE(rules.allows("ocr", AgentClass::local, "pi 6"));
+  EXPECT_FALSE(
+      rules
+          .change(RuleChange::deny,
+                  {.capability = "inference", .agent = {}, .agent_class = AgentClass::local})
+          .value())
+      << "it was so before";
+  EXPECT_TRUE(
+      rules
+          .change(RuleChange::drop,
+                  {.capability = "inference", .agent = "pi 7", .agent_class = AgentClass::edge})
+          .value());
+  EXPECT_FALSE(rules.allows("inference", AgentClass::local, "pi 7"));
+}
+
+// What the journal says makes the same rules again, whatever the names are.
+TEST(RoutingRules, ComeBackFromTheirLines) {
+  EXPECT_TRUE(
+      rc::check([](const std::vector<std::tuple<std::uint8_t, std::string, std::string>>& changes) {
+        RoutingRules rules;
+        RoutingRules again;
+        for (const auto& [what, agent, capability] : changes) {
+          const auto change = static_cast<RuleChange>(what % 3);
+          const RoutingRule rule{.capability = capability,
+                                 .agent = agent,
+                                 .agent_class = static_cast<sched::AgentClass>(what / 3 % 6)};
+          if (!rules.change(change, rule)) continue;
+          RC_ASSERT(again.apply_line(RoutingRules::line_of(change, rule)).has_value());
+        }
+        RC_ASSERT(again.list() == rules.list());
+        RoutingRules copy;
+        std::istringstream lines(lines_of(rules));
+        for (std::string line; std::getline(lines, line);)
+          RC_ASSERT(copy.apply_line(line).has_value());
+        RC_ASSERT(copy.list() == rules.list());
+      }));
 }
 
 }  // namespace

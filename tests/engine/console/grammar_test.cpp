@@ -113,6 +113,13 @@ constexpr Said kTable[] = {
     {"tell everybody \"freeze at noon\"", "mesh broadcast 'freeze at noon' --ack !"},
     {"send hello to all agents", "mesh broadcast hello --ack !"},
     {"say it's time to printer", "mesh send printer 'it'\\''s time' !"},
+    {"freeze sector 7", "mesh freeze sector 7 !"},
+    {"pause delivery to cluster 70", "mesh freeze cluster 70 !"},
+    {"freeze everything", "mesh freeze !"},
+    {"thaw the mesh", "mesh thaw !"},
+    {"resume sector 7", "mesh thaw sector 7 !"},
+    {"freeze it", "? that is nothing I understand"},
+    {"freeze there", "mesh freeze sector 3 !"},
     // Several at once; what the first speaks of the second means.
     {"route around them and show me what they're stuck on",
      "mesh route-around a b !; mesh who a b"},

@@ -44,6 +44,13 @@ TEST(RouteAround, RefusesNewMessagesAndTellsTheirSenderWhy) {
   ASSERT_EQ(reports.size(), 1U);
   EXPECT_EQ(reports[0].kind, RecordKind::report);
   EXPECT_EQ(code_of(reports[0]), Errc::not_routable);
+  // The short way of bare messages goes round nobody's hold.
+  ASSERT_TRUE(mesh.alice.send_bare(mesh.ids[1][0], mesh.bob_id(), bytes("bare"), mesh.now_ns));
+  mesh.tick();
+  EXPECT_EQ(mesh.bob.poll().size(), 0U);
+  const auto of_bare = mesh.alice.poll();
+  ASSERT_EQ(of_bare.size(), 1U);
+  EXPECT_EQ(code_of(of_bare[0]), Errc::not_routable);
   EXPECT_TRUE(must(mesh.loop->route_around(mesh.bob_id(), false)));
   EXPECT_FALSE(must(mesh.loop->route_around(mesh.bob_id(), false)));
   EXPECT_EQ(mesh.post_code(mesh.bob_id()), Errc::ok);
@@ -109,6 +116,90 @@ TEST(RouteAround, OutlivesTheEngineAndTheAgentsAbsence) {
   EXPECT_EQ(mesh.post_code(mesh.bob_id()), Errc::not_routable);
   EXPECT_EQ(mesh.post_code(mesh.ids[3][1]), Errc::ok);
   must(mesh.loop->verify());
+}
+
+// Routing rules.
+
+// pi-0 and pi-1 of class E, gpu-0 and gpu-1 of class D; all can do inference, and hear.
+struct Ruled : LoopFixture {
+  Ruled() : LoopFixture(10, 3) {
+    for (const std::string_view name : {"inference", "hear"})
+      all.insert(must(loop->capability(name)));
+    inference.insert(must(loop->find_capability("inference")));
+    join(1, "pi", sched::AgentClass::local);
+    join(2, "gpu", sched::AgentClass::gpu);
+  }
+  void join(std::uint16_t number, const std::string& prefix, sched::AgentClass agent_class) {
+    stations.push_back(std::make_unique<RawStation>(StationId{number}, 2));
+    must(loop->attach(StationId{number}, stations.back()->memory(), 1000));
+    const std::array<std::string, 2> names = {prefix + "-0", prefix + "-1"};
+    const std::array<AgentSpec, 2> specs = {
+        {{names[0], agent_class, all}, {names[1], agent_class, all}}};
+    ids[number] = must(loop->enrol(StationId{number}, specs));
+  }
+  void obey(std::initializer_list<const char*> lines) {
+    for (const char* const line : lines) must(rules.apply_line(line));
+    loop->obey(rules);
+  }
+  // Which of the four take work that asks for it.
+  std::string takers(const CapabilitySet& required) {
+    std::string who;
+    for (std::uint16_t number = 1; number <= 2; ++number) {
+      for (const AgentId id : ids[number]) {
+        const bool takes = loop->post({.target = id, .capabilities = required, .body = bytes("?")},
+                                      from_ns(now_ns))
+                               .has_value();
+        who += takes ? '1' : '0';
+      }
+    }
+    return who;
+  }
+  CapabilitySet all, inference;
+  console::RoutingRules rules;
+};
+
+TEST(RoutingRules, TakeWorkFromAClassAndGiveItToAnAgentOfIt) {
+  Ruled mesh;
+  EXPECT_EQ(mesh.takers(mesh.inference), "1111");
+  mesh.obey({"deny class E inference"});
+  EXPECT_EQ(mesh.takers(mesh.inference), "0011");
+  EXPECT_EQ(mesh.takers({}), "1111") << "other work is theirs";
+  mesh.obey({"allow agent 4 pi-1 inference", "deny agent 5 gpu-0 inference"});
+  EXPECT_EQ(mesh.takers(mesh.inference), "0101");
+  mesh.obey({"drop class E inference", "drop agent 5 gpu-0 inference"});
+  EXPECT_EQ(mesh.takers(mesh.inference), "1111");
+}
+
+TEST(RoutingRules, MakeOperationsSkipWhoIsDenied) {
+  Ruled mesh;
+  mesh.obey({"deny class E inference"});
+  must(mesh.loop->open(
+      {.horizon = Nanos{1'500 * kMs}, .window = Nanos{50 * kMs}, .capabilities = mesh.inference},
+      from_ns(mesh.now_ns)));
+  mesh.run(3'000 * kMs, kMs, [&] {
+    for (const auto& station : mesh.stations)
+      for (const auto& delivery : station->poll())
+        station->answer(delivery, TrinaryState::ready, mesh.now_ns);
+  });
+  const auto finished = mesh.loop->take_finished();
+  ASSERT_TRUE(finished.has_value());
+  EXPECT_EQ(finished->result.counts.skipped.capability_mismatch, 2U);
+  EXPECT_EQ(finished->result.counts.ready, 2U);
+}
+
+TEST(RoutingRules, HoldForWhoComesLaterAndForCapabilitiesThatComeLater) {
+  Ruled mesh;
+  mesh.obey({"deny class E inference", "deny class D sight", "deny agent 5 gpu-1 inference"});
+  mesh.lose(2);
+  mesh.all.insert(must(mesh.loop->capability("sight")));  // it has a bit only now
+  mesh.join(3, "gpu", sched::AgentClass::gpu);
+  mesh.ids[2] = mesh.ids[3];
+  EXPECT_EQ(mesh.takers(mesh.inference), "0010");
+  CapabilitySet sight;
+  sight.insert(must(mesh.loop->find_capability("sight")));
+  EXPECT_EQ(mesh.takers(sight), "0000");
+  mesh.obey({"drop class D sight"});
+  EXPECT_EQ(mesh.takers(sight), "0011") << "who has declared it";
 }
 
 }  // namespace

@@ -1,0 +1,46 @@
+// A console's decision about a conflict.
+#include <utility>
+
+#include <nlohmann/json.hpp>
+
+#include "engine/control_jobs.hpp"
+#include "engine/running_conflicts.hpp"
+
+namespace mesh::engine {
+using nlohmann::json;
+
+Status ControlServer::begin_resolve(const ConsoleRequest& request, const json& object) {
+  if (options_.conflicts == nullptr)
+    return fail(Errc::unsupported,
+                "resolve: this engine records no conflicts: it was started without --store");
+  MESH_TRY(const std::string name, text_field(object, "conflict"));
+  MESH_TRY(std::string decision, text_field(object, "decision"));
+  MESH_TRY(const SubjectId conflict, subject_of(name));
+  options_.conflicts->resolve(
+      conflict, std::move(decision),
+      [this, name, connection = request.connection](const Status& status) {
+        tell(connection, status ? dump({{"ok", true}, {"conflict", name}, {"state", "resolved"}})
+                                : error_json(status.error()));
+      });
+  return {};
+}
+
+json ControlServer::conflicts_json() const {
+  if (options_.conflicts == nullptr) return nullptr;
+  const ConflictOfficeStatus status = options_.conflicts->status();
+  const RecorderStatus& recorder = status.recorder;
+  return {{"store", options_.conflicts->where()},
+          {"store_is_up", recorder.is_store_up},
+          {"noted", status.noted},
+          {"refused", status.refused},
+          {"recorded", status.recorded},
+          {"open", status.open},
+          {"for_person", status.for_person},
+          {"resolved", status.resolved},
+          {"escalated", status.escalated},
+          {"overdue", status.overdue},
+          {"spilled", recorder.waiting},
+          {"last_failure", recorder.last_failure}};
+}
+
+}  // namespace mesh::engine

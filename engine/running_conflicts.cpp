@@ -1,0 +1,113 @@
+#include "engine/running_conflicts.hpp"
+
+#include <charconv>
+#include <utility>
+
+namespace mesh::engine {
+namespace {
+
+// Tells the coordinator of the agent's sector. Nobody waits for what comes of it.
+class EscalateJob final : public Job {
+ public:
+  EscalateJob(AgentId agent, std::string text) : agent_(agent), text_(std::move(text)) {}
+  std::optional<OperationId> run(SchedulerThread& scheduler, HostTime now) override {
+    const AgentId coordinator = scheduler.loop().coordinator_of(agent_);
+    if (coordinator == AgentId{}) return std::nullopt;
+    // A coordinator that can take nothing more is no reason to hold anything up.
+    static_cast<void>(scheduler.loop().post({.target = coordinator,
+                                             .verb = sched::Verb::decide,
+                                             .priority = sched::Priority::high,
+                                             .body = std::as_bytes(std::span(text_))},
+                                            now));
+    return std::nullopt;
+  }
+  void done() override {}
+
+ private:
+  AgentId agent_;
+  std::string text_;
+};
+
+class DecideCall final : public OfficeCall {
+ public:
+  DecideCall(const SubjectId& conflict, std::string decision, RunningConflicts::Done done)
+      : conflict_(conflict), decision_(std::move(decision)), done_(std::move(done)) {}
+  void run(ConflictOffice& office, HostTime now) override {
+    done_(status_of(office.decide(conflict_, decision_, now)));
+  }
+
+ private:
+  [[nodiscard]] Status status_of(DeskAnswer answer) const {
+    const std::string which = "resolve " + name_of(conflict_) + ": ";
+    switch (answer) {
+      case DeskAnswer::taken:
+        return {};
+      case DeskAnswer::no_such:
+        return fail(Errc::not_found, which + "no conflict that is open has this id");
+      case DeskAnswer::invalid:
+        return fail(Errc::bad_input, which + "the decision is empty or too long");
+      default:
+        return fail(Errc::wrong_state,
+                    which + "its strategy is being carried out, or its record is not durable yet");
+    }
+  }
+  SubjectId conflict_;
+  std::string decision_;
+  RunningConflicts::Done done_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<RunningConflicts>> RunningConflicts::create(
+    const ConflictStoreOptions& options, std::int64_t unix_offset_ns,
+    ConflictThread::ReadClock clock) {
+  std::string spill = options.spill;
+  if (spill.empty()) {
+    if (options.store.starts_with("postgresql://"))
+      return fail(Errc::invalid_argument,
+                  "conflicts: a store on a server needs a spill file of its own (--spill)");
+    spill = options.store + ".spill";
+  }
+  std::unique_ptr<RunningConflicts> made(new RunningConflicts);
+  made->where_ = options.store;
+  MESH_TRY(made->office_,
+           ConflictOffice::create(
+               {.store = {.where = options.store},
+                .spill = {.path = std::move(spill), .size_bytes = options.spill_bytes},
+                .unix_offset_ns = unix_offset_ns},
+               {.escalate = [its = made.get()](const Escalate& escalate, const Record& conflict) {
+                 its->escalate(escalate, conflict);
+               }}));
+  made->thread_ = std::make_unique<ConflictThread>(*made->office_, std::move(clock));
+  return made;
+}
+
+void RunningConflicts::start(SchedulerThread& scheduler) {
+  scheduler_ = &scheduler;
+  thread_->start();
+}
+
+void RunningConflicts::escalate(const Escalate& escalate, const Record& conflict) {
+  std::string text = "conflict " + name_of(conflict.subject) + " of priority " +
+                     std::to_string(static_cast<unsigned>(conflict.priority)) + ": expected '" +
+                     conflict.expected + "', received '" + conflict.received + "'";
+  static_cast<void>(
+      scheduler_->post(std::make_unique<EscalateJob>(escalate.agent, std::move(text))));
+}
+
+void RunningConflicts::resolve(const SubjectId& conflict, std::string decision, Done done) {
+  thread_->post(std::make_unique<DecideCall>(conflict, std::move(decision), std::move(done)));
+}
+
+Result<SubjectId> subject_of(const std::string& name) {
+  SubjectId subject{};
+  const auto half = [&](std::size_t from, std::uint64_t& value) {
+    const char* const first = name.data() + from;
+    const auto read = std::from_chars(first, first + 16, value, 16);
+    return read.ec == std::errc() && read.ptr == first + 16;
+  };
+  if (name.size() == 32 && half(0, subject.high) && half(16, subject.low)) return subject;
+  return fail(Errc::bad_input, "'" + name + "' is no id of a conflict: 32 hexadecimal digits are");
+}
+
+}  // namespace mesh::engine

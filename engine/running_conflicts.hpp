@@ -1,0 +1,55 @@
+// RunningConflicts: the conflict office of a running engine with its thread, and what it needs of
+// the mesh: a clock, and the scheduler thread, by which it tells coordinators.
+//
+// Callers     create, start, stop: the engine's own. The rest: any thread.
+// If the      store fails: engine/conflict/conflict_office.hpp.
+// other side  The mesh's coordinator is away: an escalation waits for it like any message.
+// dies
+// Errors      create -> invalid_argument (no spill file for a store that is no file), and as
+//             ConflictOffice. resolve -> not_found, wrong_state, bad_input, closed.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "engine/conflict/conflict_office.hpp"
+#include "engine/conflict/conflict_thread.hpp"
+#include "engine/engine.hpp"
+#include "engine/scheduler_thread.hpp"
+
+namespace mesh::engine {
+
+class RunningConflicts {
+ public:
+  static Result<std::unique_ptr<RunningConflicts>> create(const ConflictStoreOptions& options,
+                                                          std::int64_t unix_offset_ns,
+                                                          ConflictThread::ReadClock clock);
+
+  [[nodiscard]] ConflictSink& sink() noexcept { return *office_; }
+  // Once the scheduler's thread runs.
+  void start(SchedulerThread& scheduler);
+  // After the scheduler's: what it had noted becomes durable. How many records could not.
+  std::uint64_t stop() { return thread_->stop(); }
+
+  [[nodiscard]] ConflictOfficeStatus status() const { return office_->status(); }
+  [[nodiscard]] const std::string& where() const noexcept { return where_; }
+  // A person's decision, told to `done` on the office's thread. An engine that stops first destroys
+  // `done` untold.
+  using Done = std::function<void(const Status&)>;
+  void resolve(const SubjectId& conflict, std::string decision, Done done);
+
+ private:
+  RunningConflicts() = default;
+  void escalate(const Escalate& escalate, const Record& conflict);
+
+  std::string where_;
+  SchedulerThread* scheduler_ = nullptr;
+  std::unique_ptr<ConflictOffice> office_;
+  std::unique_ptr<ConflictThread> thread_;
+};
+
+// 32 hexadecimal digits, as name_of(SubjectId) writes them.
+[[nodiscard]] Result<SubjectId> subject_of(const std::string& name);
+
+}  // namespace mesh::engine

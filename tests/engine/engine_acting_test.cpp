@@ -1,0 +1,134 @@
+// What an operator has a mesh do, as calls of an embedded engine.
+#include <thread>
+
+#include "engine/engine.hpp"
+#include "tests/engine/station_processes.hpp"
+
+namespace mesh::testing {
+namespace {
+
+using engine::Answer;
+using engine::Delivery;
+using engine::Engine;
+using engine::Station;
+
+// Agents "a" and "b" of class A, "c" of class D; all can see. "a" declines, the others say who they
+// are; "b" waits on "c".
+class Crew {
+ public:
+  explicit Crew(const Engine& engine) : pump_([this, &engine] { run(engine); }) {}
+  ~Crew() {
+    over_.store(true, std::memory_order_relaxed);  // relaxed: the join orders what follows
+    pump_.join();
+  }
+  Crew(const Crew&) = delete;
+  Crew& operator=(const Crew&) = delete;
+
+ private:
+  void run(const Engine& engine) {
+    const std::vector<engine::AgentDeclaration> agents = {
+        {.name = "a", .capabilities = {"see"}},
+        {.name = "b", .capabilities = {"see"}},
+        {.name = "c", .agent_class = sched::AgentClass::gpu, .capabilities = {"see"}}};
+    auto station = Station::attach(engine.directory(), {.name = "crew", .agents = 3});
+    ASSERT_TRUE(station.has_value()) << station.error().sentence;
+    const auto ids = (*station)->enrol(agents);
+    ASSERT_TRUE(ids.has_value()) << ids.error().sentence;
+    EXPECT_TRUE((*station)->report(ids->at(1), {.task = "look", .waiting_on = "c"}));
+    while (!over_.load(std::memory_order_relaxed)) {  // relaxed: as above
+      (*station)->poll(16, [&](const Delivery& delivery) {
+        const std::string& name = agents[delivery.agent].name;
+        return delivery.agent == 0 ? Answer::declined()
+                                   : Answer::ready(std::as_bytes(std::span(name)));
+      });
+      (void)(*station)->wait((*station)->now() + Nanos{10 * kNsPerMs});
+    }
+  }
+
+  std::atomic<bool> over_{false};
+  std::thread pump_;
+};
+
+class ActingEngine : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    ASSERT_NE(engine_, nullptr);
+    ASSERT_TRUE(eventually([&] {
+      const auto who = engine_->who({});
+      return who && who->said == 1;
+    }));
+  }
+  ScratchDirectory directory_;
+  std::unique_ptr<Engine> engine_ = start_engine(directory_.path());
+  Crew crew_{*engine_};
+};
+
+TEST_F(ActingEngine, RefusesWhatCannotBe) {
+  const std::vector<std::string> names = {"b", "nobody"};
+  EXPECT_EQ(engine_->route_around(names, true).error().code, Errc::no_such_agent);
+  EXPECT_EQ(engine_->status()->gauges.routed_around, 0U) << "all or none";
+  EXPECT_EQ(engine_->find_best({.capabilities = {"fly"}}).error().code, Errc::not_found);
+  EXPECT_EQ(engine_->delegate({.task = "t", .attempts = 0}).error().code, Errc::bad_input);
+  EXPECT_EQ(engine_->delegate({.task = "t", .agent = "nobody"}).error().code, Errc::no_such_agent);
+  EXPECT_EQ(engine_->delegate({.task = "t", .agent_class = sched::AgentClass::human}).error().code,
+            Errc::no_capable_agent);
+  EXPECT_EQ(engine_->ask(engine::SampleRequest{.question = "?", .count = 201}).error().code,
+            Errc::bad_input);
+  EXPECT_EQ(engine_->who({.agents = {"nobody"}}).error().code, Errc::no_such_agent);
+  EXPECT_EQ(engine_->freeze({.scope = {console::ScopeKind::sector, 9}}).error().code,
+            Errc::no_such_agent);
+  EXPECT_EQ(engine_->change_rule(console::RuleChange::deny, {}).error().code,
+            Errc::invalid_argument);
+}
+
+TEST_F(ActingEngine, DelegatesAsksAndSaysWhoHoldsWhom) {
+  const auto done = engine_->delegate({.task = "t", .capabilities = {"see"}});
+  ASSERT_TRUE(done.has_value()) << done.error().sentence;
+  EXPECT_TRUE(done->is_done);
+  ASSERT_EQ(done->attempts.size(), 2U);
+  EXPECT_EQ(done->attempts[0].agent.name, "a");
+  EXPECT_EQ(done->attempts[0].end, console::AttemptEnd::declined);
+  EXPECT_EQ(done->attempts[1].agent.name, "b");
+  EXPECT_GE(done->took, Nanos{done->attempts[1].took_ns});
+  const auto answers = engine_->ask(engine::SampleRequest{.question = "?", .seed = 1});
+  ASSERT_TRUE(answers.has_value()) << answers.error().sentence;
+  EXPECT_EQ(answers->asked, 3U);
+  EXPECT_EQ(answers->answers.groups().size(), 2U);
+  EXPECT_EQ(answers->answers.count(console::AnswerKind::declined), 1U);
+  const auto who = engine_->who({.agents = {"b"}});
+  ASSERT_TRUE(who.has_value()) << who.error().sentence;
+  ASSERT_EQ(who->holders.size(), 1U);
+  EXPECT_EQ(who->agents[who->holders[0].agent].name, "c");
+}
+
+TEST_F(ActingEngine, PassesOverWhoIsRoutedAroundFrozenOrDenied) {
+  const auto best = [&] {
+    const auto found =
+        engine_->find_best({.capabilities = {"see"}, .count = 3, .score_max = 1'000});
+    std::string names;
+    for (const engine::FoundAgent& agent : *found) names += agent.name;
+    return names;
+  };
+  EXPECT_EQ(best(), "abc");
+  const std::vector<std::string> a = {"a"};
+  EXPECT_TRUE(engine_->route_around(a, true)->front().is_changed);
+  EXPECT_EQ(best(), "bc");
+  const console::RoutingRule rule{
+      .capability = "see", .agent = {}, .agent_class = sched::AgentClass::gpu};
+  EXPECT_TRUE(engine_->change_rule(console::RuleChange::deny, rule).value());
+  EXPECT_FALSE(engine_->change_rule(console::RuleChange::deny, rule).value());
+  EXPECT_EQ(engine_->rules().size(), 1U);
+  EXPECT_EQ(best(), "b");
+  const auto frozen = engine_->freeze({.frozen = true});
+  ASSERT_TRUE(frozen.has_value()) << frozen.error().sentence;
+  EXPECT_EQ(frozen->agents, 3U);
+  ASSERT_TRUE(frozen->snapshot.has_value()) << frozen->no_snapshot;
+  EXPECT_EQ(best(), "");
+  const auto thawed = engine_->freeze({.frozen = false});
+  ASSERT_TRUE(thawed.has_value()) << thawed.error().sentence;
+  EXPECT_EQ(thawed->snapshot->checksum, frozen->snapshot->checksum);
+  EXPECT_EQ(best(), "b");
+}
+
+}  // namespace
+}  // namespace mesh::testing
