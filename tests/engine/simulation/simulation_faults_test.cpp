@@ -234,6 +234,32 @@ TEST(SimulationFaults, CascadesThatOverlapAreToldApart) {
   EXPECT_LT(*slowest, 3'200 * kNsPerMs);
 }
 
+// Found by scenario_property_test: a sector all of whose leads were behind breakers when their turn
+// came stood open for ever, and the wave with it.
+TEST(SimulationFaults, AWaveEndsWhereNoLeadOfASectorCanBeSentAnything) {
+  Scenario scenario = small_mesh();
+  scenario.agents = 131;
+  scenario.stations = 1;
+  scenario.length = 120 * kNsPerSecond;
+  scenario.settle = 4 * kNsPerMs;
+  scenario.silent = 50'000;
+  scenario.conflict = 1'000;
+  scenario.cv_max = 500'693;
+  scenario.every = 3 * kNsPerSecond;
+  scenario.window = kNsPerMs;
+  scenario.timeout = 30 * kNsPerSecond;
+  scenario.rounds = 3;
+  scenario.cascade_every = 7 * kNsPerSecond;
+  scenario.look = kNsPerUs;
+  scenario.detection = 0;
+  scenario.breaker_open = scenario.probe_retry = scenario.half_open = kNsPerSecond;
+  for (const std::uint64_t seed : {282U, 283U, 284U}) {
+    const SimulationReport report = play(scenario, seed);
+    expect_answered(report);
+    EXPECT_EQ(report.cascade_total_ns.size() + report.cascades_refused, report.cascades);
+  }
+}
+
 TEST(SimulationFaults, TwoFaultsOverTheSameAgentsDoNotDisturbEachOther) {
   Scenario scenario = ten_sectors();
   Fault sector = fault(FaultKind::death, FaultTarget::sector);
