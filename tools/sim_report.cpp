@@ -8,6 +8,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "engine/cascade.hpp"
 #include "sched/quorum.hpp"
 #include "tools/text_table.hpp"
 
@@ -132,6 +133,19 @@ Json conflicts_json(const SimulationReport& report) {
           {"resolution_p99_ms", json_of(ms(report.resolution_p99_ns))}};
 }
 
+Json cascades_json(const SimulationReport& report) {
+  const auto count = [&](engine::CascadeStatus status) {
+    return report.cascade_statuses[static_cast<std::size_t>(status)];
+  };
+  return {{"asked", report.cascades},
+          {"refused", report.cascades_refused},
+          {"success", count(engine::CascadeStatus::success)},
+          {"partial", count(engine::CascadeStatus::partial)},
+          {"failed_at_sector", count(engine::CascadeStatus::failed_at_sector)},
+          {"reached", report.cascade_ns.size()},
+          {"total_p95_ms", json_of(ms(quantile_of(report.cascade_total_ns, kP95)))}};
+}
+
 Json rounds_json(const SimulationReport& report) {
   Json decisions = Json::object();
   for (std::size_t i = 0; i < report.decisions.size(); ++i)
@@ -228,6 +242,7 @@ void write_sim_json(const SimulationReport& report, double wall_s, std::ostream&
       {"modes", modes_json(report)},
       {"conflicts", conflicts_json(report)},
       {"rounds", rounds_json(report)},
+      {"cascades", cascades_json(report)},
       {"recoveries",
        {{"clusters", report.clusters.took_ns.size()},
         {"clusters_missing", report.clusters.not_recovered},

@@ -183,7 +183,9 @@ void close_sector(const EngineLoop::State& loop, Cascade& cascade, std::uint32_t
 void take_leaders(EngineLoop::State& loop, Cascade& cascade, const Operation& operation,
                   const CascadePart& part) noexcept {
   const bool is_over = operation.state == OperationState::ended;
-  std::uint32_t sector = kNoUnit;
+  // Where none of its leads could be sent anything there is nobody to tell the sector by.
+  const bool is_of_sector = part.stage == CascadeStage::leads && part.unit < cascade.sectors;
+  std::uint32_t sector = is_of_sector ? part.unit : kNoUnit;
   operation.gather->scheduled().for_each([&](std::uint32_t place) {
     const std::uint32_t row = operation.row_of(place);
     const std::uint32_t unit = unit_led_by(loop, cascade, part.stage, row);

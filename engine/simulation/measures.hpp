@@ -67,8 +67,11 @@ struct SimulationReport {
   std::shared_ptr<const sched::ErrorTally> errors;
   std::array<ReliabilityStep, kReliabilitySteps> reliability{};
 
-  std::uint64_t cascades = 0;
-  std::vector<std::int64_t> cascade_ns;  // from opening to enough READY; those that got there
+  std::uint64_t cascades = 0;  // that were to be opened
+  std::uint64_t cascades_refused = 0;
+  std::array<std::uint64_t, 4> cascade_statuses{};  // by CascadeStatus
+  std::vector<std::int64_t> cascade_ns;             // from opening to enough READY; that got there
+  std::vector<std::int64_t> cascade_total_ns;       // to its end, which waits for who is silent
 
   std::int64_t available_ns = 0;  // with at least 95 % of agents active
   std::array<std::int64_t, health::kOperatingModes> mode_ns{};

@@ -20,26 +20,13 @@ double as_number(std::int64_t ppm) noexcept {
 
 void OperationBook::open_operation(EngineLoop& loop, HostTime now) {
   ++with_.report.operations;
-  open(loop, {.number = ++numbers_, .opened = now}, now);
-}
-
-void OperationBook::open_cascade(EngineLoop& loop, HostTime now) {
-  ++with_.report.cascades;
-  open(loop, {.is_cascade = true, .number = ++numbers_, .opened = now}, now);
+  open(loop, {.number = ++numbers_}, now);
 }
 
 OperationRequest OperationBook::request_for(const Asked& asked) const {
   const Scenario& scenario = with_.scenario;
   OperationRequest request;
   request.weight = static_cast<float>(scenario.weight) / static_cast<float>(kFactorOne);
-  if (asked.is_cascade) {
-    request.horizon = Nanos{scenario.cascade_horizon};
-    request.window = Nanos{scenario.cascade_window};
-    request.timeout = request.horizon + request.window;
-    request.ready_min = as_number(scenario.cascade_ready_min);
-    request.coverage_min = 0;
-    return request;
-  }
   // More lead time and a larger window each time.
   const std::int64_t horizon_max = scenario.bucket * (kBucketsPerOperation - 1);
   request.horizon = Nanos{std::min(scenario.horizon * asked.round, horizon_max)};
@@ -64,7 +51,7 @@ void OperationBook::open(EngineLoop& loop, Asked asked, HostTime now) {
   if (!opened) {
     with_.trace.add(
         {kRefused, asked.number, asked.round, static_cast<std::uint64_t>(opened.error().code)});
-    if (asked.round == 1 && !asked.is_cascade)
+    if (asked.round == 1)
       ++with_.report.refused;
     else
       end(asked, false);
@@ -73,22 +60,13 @@ void OperationBook::open(EngineLoop& loop, Asked asked, HostTime now) {
   asked.id = *opened;
   with_.trace.add({kOpened, asked.number, asked.round, static_cast<std::uint64_t>(asked.id),
                    static_cast<std::uint64_t>(to_ns(now))});
-  if (!asked.is_cascade) ++with_.report.rounds;
+  ++with_.report.rounds;
   in_flight_.emplace(asked.id, std::move(asked));
-}
-
-bool OperationBook::is_operation(OperationId id) const {
-  const auto found = in_flight_.find(id);
-  return found == in_flight_.end() || !found->second.is_cascade;
-}
-
-void OperationBook::on_ready(OperationId id, HostTime at) {
-  const auto found = in_flight_.find(id);
-  if (found != in_flight_.end() && found->second.is_cascade) found->second.ready_at.push_back(at);
 }
 
 void OperationBook::collect(EngineLoop& loop, HostTime now) {
   while (const auto finished = loop.take_finished()) on_finished(loop, *finished, now);
+  while (const auto finished = loop.take_finished_cascade()) on_cascade_finished(*finished);
 }
 
 void OperationBook::count(const sched::GatherCounts& counts) {
@@ -118,7 +96,6 @@ void OperationBook::on_finished(EngineLoop& loop, const FinishedOperation& finis
   asked.ready += counts.ready;
   asked.conflict = counts.conflict;
   with_.report.conflicts_counted += counts.conflict;
-  if (asked.is_cascade) return end_cascade(asked);
   count(counts);
   end_round(loop, std::move(asked), now);
 }
@@ -199,18 +176,66 @@ void OperationBook::end(const Asked& asked, bool is_quorum) {
   if (asked.round == 1) ++with_.report.quorums_at_once;
 }
 
-// When so many of those that it was sent to were READY that it had reached its threshold.
-void OperationBook::end_cascade(const Asked& asked) {
+// Cascades.
+
+void OperationBook::open_cascade(EngineLoop& loop, HostTime now) {
+  const Scenario& scenario = with_.scenario;
+  ++with_.report.cascades;
+  CascadeRequest request;
+  request.strategy = static_cast<CascadeStrategy>(scenario.cascade_strategy + 1);
+  request.sector_window = Nanos{scenario.sector_window};
+  request.cluster_window = Nanos{scenario.cluster_window};
+  request.agent_window = Nanos{scenario.agent_window};
+  request.window = Nanos{scenario.cascade_window};
+  request.ready_min = as_number(scenario.cascade_ready_min);
+  const std::uint64_t number = ++numbers_;
+  const auto opened = loop.open_cascade(request, now);
+  if (!opened) {
+    with_.trace.add({kRefused, number, 0, static_cast<std::uint64_t>(opened.error().code)});
+    ++with_.report.cascades_refused;
+    return;
+  }
+  with_.trace.add({kOpened, number, 0, static_cast<std::uint64_t>(*opened)});
+  cascades_[*opened] = {.number = number, .opened = now};
+  nameless_.push_back(*opened);
+}
+
+// Each sends its first messages before the next one is opened.
+void OperationBook::on_cascade_message(const sched::MessageId& cascade) {
+  if (nameless_.empty() || cascade_of_.contains(cascade)) return;
+  cascade_of_[cascade] = nameless_.front();
+  nameless_.pop_front();
+}
+
+void OperationBook::on_cascade_ready(const sched::MessageId& cascade, HostTime at) {
+  const auto named = cascade_of_.find(cascade);
+  if (named == cascade_of_.end()) return;
+  const auto found = cascades_.find(named->second);
+  if (found != cascades_.end()) found->second.ready_at.push_back(at);
+}
+
+// It is reached when so many of those that it was sent to were READY.
+void OperationBook::on_cascade_finished(const FinishedCascade& finished) {
+  const auto found = cascades_.find(finished.id);
+  MESH_ASSERT(found != cascades_.end());  // none but ours are opened here
+  Cascade cascade = std::move(found->second);
+  cascades_.erase(found);
+  std::erase(nameless_, finished.id);
+  SimulationReport& report = with_.report;
+  const CascadeCounts& agents = finished.agents;
+  report.conflicts_counted += agents.conflict;
+  ++report.cascade_statuses[static_cast<std::size_t>(finished.status)];
+  report.cascade_total_ns.push_back(finished.total_ns);
+  with_.trace.add({kEnded, cascade.number, static_cast<std::uint64_t>(finished.status), agents.sent,
+                   agents.ready, agents.conflict, finished.operations,
+                   static_cast<std::uint64_t>(finished.total_ns)});
   const std::int64_t needed =
-      (asked.sent * with_.scenario.cascade_ready_min + kShareAll - 1) / kShareAll;
-  const bool is_reached =
-      asked.sent != 0 && static_cast<std::int64_t>(asked.ready_at.size()) >= needed;
-  end({.number = asked.number, .ready = asked.ready}, false);
-  if (!is_reached) return;
-  std::vector<HostTime> sorted = asked.ready_at;
-  std::sort(sorted.begin(), sorted.end());
-  const auto at = static_cast<std::size_t>(std::max<std::int64_t>(needed, 1) - 1);
-  with_.report.cascade_ns.push_back((sorted[at] - asked.opened).count());
+      (agents.sent * with_.scenario.cascade_ready_min + kShareAll - 1) / kShareAll;
+  if (finished.status == CascadeStatus::failed_at_sector) return;
+  if (needed == 0 || static_cast<std::int64_t>(cascade.ready_at.size()) < needed) return;
+  std::sort(cascade.ready_at.begin(), cascade.ready_at.end());
+  report.cascade_ns.push_back(
+      (cascade.ready_at[static_cast<std::size_t>(needed - 1)] - cascade.opened).count());
 }
 
 }  // namespace mesh::engine::simulation

@@ -8,14 +8,15 @@
 // conflict, and coverage is given. Who has died since or is behind an open breaker is routed
 // around: it counts as skipped, so for coverage, and nobody waits for it.
 //
-// A cascade is one scatter to everybody in mesh.md part 9's mode `parallel`: the engine has no
-// cascade of its own yet. This is the one place where they are opened.
+// Cascades are the engine's own; this is the one place where they are opened. Parts of a cascade
+// have no T, and its id as their correlation: by that their answers are told apart.
 //
 // Callers     one thread.
 // Units       mesh time.
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
 #include <utility>
@@ -45,10 +46,10 @@ class OperationBook {
 
   void open_operation(EngineLoop& loop, HostTime now);
   void open_cascade(EngineLoop& loop, HostTime now);
-  // False: of a cascade, whose arrivals are no measure of the window.
-  [[nodiscard]] bool is_operation(OperationId id) const;
   [[nodiscard]] bool is_over(OperationId id) const { return !in_flight_.contains(id); }
-  void on_ready(OperationId id, HostTime at);
+  // A message of a cascade came to its agent; and was answered READY.
+  void on_cascade_message(const sched::MessageId& cascade);
+  void on_cascade_ready(const sched::MessageId& cascade, HostTime at);
   // Which operation this is a round of, and the how-manieth; zeros: it is over.
   struct Round {
     std::uint64_t number = 0;
@@ -66,22 +67,26 @@ class OperationBook {
   // Another round waits for conflicts to be resolved: look again soon.
   [[nodiscard]] bool is_waiting() const noexcept { return !waiting_.empty(); }
   // Not over yet.
-  [[nodiscard]] std::size_t open() const noexcept { return in_flight_.size() + waiting_.size(); }
+  [[nodiscard]] std::size_t open() const noexcept {
+    return in_flight_.size() + waiting_.size() + cascades_.size();
+  }
 
  private:
   struct Asked {
-    bool is_cascade = false;
     std::uint64_t number = 0;
     std::uint32_t round = 1;
-    HostTime opened{};
     OperationId id{};
     std::uint32_t sent = 0;  // in the first round, without those that were routed around since
     std::uint64_t targeted = 0;
     std::uint32_t ready = 0;
     std::uint32_t conflict = 0;
-    std::vector<HostTime> ready_at{};  // of a cascade
-    std::vector<AgentId> left{};       // who is asked next
-    HostTime gives_up{};               // waiting for conflicts
+    std::vector<AgentId> left{};  // who is asked next
+    HostTime gives_up{};          // waiting for conflicts
+  };
+  struct Cascade {
+    std::uint64_t number = 0;
+    HostTime opened{};
+    std::vector<HostTime> ready_at{};
   };
   void open(EngineLoop& loop, Asked asked, HostTime now);
   [[nodiscard]] OperationRequest request_for(const Asked& asked) const;
@@ -89,7 +94,7 @@ class OperationBook {
   void count(const sched::GatherCounts& counts);
   void leave_out_unroutable(EngineLoop& loop, Asked& asked) const;
   void end_round(EngineLoop& loop, Asked asked, HostTime now);
-  void end_cascade(const Asked& asked);
+  void on_cascade_finished(const FinishedCascade& finished);
   void end(const Asked& asked, bool is_quorum);
   [[nodiscard]] sched::QuorumDecision decide(const Asked& asked) const;
   [[nodiscard]] bool has_quorum(const Asked& asked) const;
@@ -97,6 +102,9 @@ class OperationBook {
   With with_;
   std::map<OperationId, Asked> in_flight_;
   std::vector<Asked> waiting_;
+  std::map<OperationId, Cascade> cascades_;
+  std::deque<OperationId> nameless_;  // cascades of which no message was seen yet
+  std::map<sched::MessageId, OperationId> cascade_of_;
   std::uint64_t numbers_ = 0;
 };
 

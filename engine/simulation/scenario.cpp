@@ -248,11 +248,13 @@ std::vector<ScenarioComplaint> check_scenario(const Scenario& scenario) {
         fmt::format("operations.horizon_ms = {}: more than 16,383 buckets of engine.bucket_ms"
                     " = {}",
                     as_ms(scenario.horizon), as_ms(scenario.bucket)));
-  if (scenario.cascade_horizon > scenario.bucket * 16'383)
-    complain(
-        fmt::format("cascades.horizon_ms = {}: more than 16,383 buckets of engine.bucket_ms"
-                    " = {}",
-                    as_ms(scenario.cascade_horizon), as_ms(scenario.bucket)));
+  for (const std::int64_t window : {scenario.sector_window, scenario.cluster_window,
+                                    scenario.agent_window, scenario.cascade_window})
+    if (scenario.cascade_every != 0 && window > scenario.bucket * 16'383)
+      complain(
+          fmt::format("cascades: a window of {} ms is more than 16,383 buckets of"
+                      " engine.bucket_ms = {}",
+                      as_ms(window), as_ms(scenario.bucket)));
   check_faults(scenario, complaints);
   return complaints;
 }

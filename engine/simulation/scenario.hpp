@@ -105,8 +105,11 @@ struct Scenario {
   // cascades
   std::int64_t cascade_every = 0;  // 0: none
   std::int64_t cascade_at = 0;
-  std::int64_t cascade_lasts = 0;  // 0: to the end
-  std::int64_t cascade_horizon = 800 * kNsPerMs;
+  std::int64_t cascade_lasts = 0;     // 0: to the end
+  std::int64_t cascade_strategy = 0;  // CascadeStrategy, less one
+  std::int64_t sector_window = 200 * kNsPerMs;
+  std::int64_t cluster_window = 1'000 * kNsPerMs;
+  std::int64_t agent_window = 2'000 * kNsPerMs;
   std::int64_t cascade_window = 1'000 * kNsPerMs;
   std::int64_t cascade_ready_min = 900'000;
   // engine

@@ -23,6 +23,7 @@ constexpr std::array<std::string_view, 7> kFaultKinds = {
 constexpr std::array<std::string_view, 5> kFaultTargets = {"all", "sector", "cluster", "class",
                                                            "agents"};
 constexpr std::array<std::string_view, 2> kAims = {"centre", "by_t"};
+constexpr std::array<std::string_view, 3> kStrategies = {"wave", "parallel", "priority_first"};
 constexpr std::array<std::string_view, 2> kModels = {"nominal", "calibrated"};
 
 constexpr Key<Scenario> kScenarioKeys[] = {
@@ -73,11 +74,16 @@ constexpr Key<Scenario> kScenarioKeys[] = {
      &Scenario::cascade_at},
     {"cascades", "for_s", "they go on for so long; 0: to the end", seconds, 0, 3.1536e7,
      &Scenario::cascade_lasts},
-    {"cascades", "horizon_ms", "from its opening to T", milliseconds, 1, 16'000,
-     &Scenario::cascade_horizon},
-    {"cascades", "window_ms", "collected until so long after T", milliseconds, 1, 600'000,
-     &Scenario::cascade_window},
-    {"cascades", "ready_min", "reached with this share READY", share, 0, 1,
+    {"cascades", "strategy", "who is asked when: docs/CASCADES.md", word, 0, 0,
+     &Scenario::cascade_strategy, kStrategies},
+    {"cascades", "sector_window_ms", "of a wave: for coordinators", milliseconds, 1, 16'000,
+     &Scenario::sector_window},
+    {"cascades", "cluster_window_ms", "for leads", milliseconds, 1, 16'000,
+     &Scenario::cluster_window},
+    {"cascades", "agent_window_ms", "for agents", milliseconds, 1, 16'000, &Scenario::agent_window},
+    {"cascades", "window_ms", "of parallel, and of each class of priority_first", milliseconds, 1,
+     16'000, &Scenario::cascade_window},
+    {"cascades", "ready_min", "reached with this share of those sent to READY", share, 0, 1,
      &Scenario::cascade_ready_min},
     {"engine", "bucket_ms", "sends that are so near to each other go out together", milliseconds,
      0.1, 100, &Scenario::bucket},

@@ -33,12 +33,13 @@ struct Held {
   Reply reply;
   std::uint32_t agent = 0;  // of the population
   OperationId operation{};
-  std::int64_t target_ns = 0;    // T
+  std::int64_t target_ns = 0;    // T; 0: a cascade's, which has none
   std::int64_t received_ns = 0;  // by the agent
   sched::TrinaryState state = sched::TrinaryState::transit;
   sched::ConflictType conflict = sched::ConflictType::none;
   std::uint8_t said = kNotSaid;  // step of the reliability diagram
   sched::MessageId message{};
+  sched::MessageId correlation{};  // of a cascade's: the cascade's own id
 };
 
 class SimulatedStation {
@@ -74,6 +75,7 @@ class SimulatedStation {
       held_[at].operation = delivery.operation;
       held_[at].target_ns = to_ns(delivery.arrive);
       held_[at].message = delivery.id;
+      held_[at].correlation = delivery.correlation;
       take(delivery, at);
     }) != 0) {
     }

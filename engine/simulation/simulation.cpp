@@ -129,7 +129,10 @@ std::int64_t Simulation::longest_operation_ns() const noexcept {
   const std::int64_t last = (scenario_.horizon + scenario_.window) * scenario_.rounds;
   const std::int64_t round =
       std::max(scenario_.timeout, last) + OperationBook::kConflictsWaitedFor.count();
-  return std::max(round * scenario_.rounds, scenario_.cascade_horizon + scenario_.cascade_window);
+  const std::int64_t wave =
+      scenario_.sector_window + scenario_.cluster_window + scenario_.agent_window;
+  return std::max({round * scenario_.rounds, wave,
+                   scenario_.cascade_window * static_cast<std::int64_t>(kCascadePhases)});
 }
 
 void Simulation::schedule_repeated(EventKind kind, std::int64_t first, std::int64_t every,
@@ -338,7 +341,8 @@ void Simulation::take(std::size_t slot, const Delivery& delivery, std::uint32_t 
   held.received_ns = clock_.mesh_at(clock_.true_ns() + course.delay_ns);
   held.state = course.state;
   held.conflict = course.conflict;
-  if (book_.is_operation(held.operation) && mesh_->has_history(held.agent)) {
+  if (held.target_ns == 0) book_.on_cascade_message(held.correlation);
+  if (held.target_ns != 0 && mesh_->has_history(held.agent)) {
     const auto said = static_cast<std::uint64_t>(delivery.confidence * 65'535 + 0.5);
     held.said = static_cast<std::uint8_t>(
         std::min<std::uint64_t>(said * kReliabilitySteps / 65'535, kReliabilitySteps - 1));
@@ -373,8 +377,8 @@ void Simulation::answer(const Event& event) {
 
 void Simulation::measure(const Held& held, StationId from) {
   if (held.state == sched::TrinaryState::conflict) report_conflict(held, from);
-  if (!book_.is_operation(held.operation)) {
-    if (held.state == sched::TrinaryState::ready) book_.on_ready(held.operation, now());
+  if (held.target_ns == 0) {
+    if (held.state == sched::TrinaryState::ready) book_.on_cascade_ready(held.correlation, now());
     return;
   }
   const std::int64_t error = clock_.mesh_ns() - held.target_ns;

@@ -52,6 +52,7 @@ Scenario any_scenario() {
   scenario.weight = *rc::gen::element<std::int64_t>(0, 1'000, 30'000);
   scenario.rounds = *rc::gen::inRange(1, 6);
   scenario.cascade_every = *rc::gen::element<std::int64_t>(0, 0, 7) * kNsPerSecond;
+  scenario.cascade_strategy = *rc::gen::inRange(0, 3);
   scenario.look = *rc::gen::element<std::int64_t>(1, 100, 20'000) * kNsPerUs;
   scenario.detection = *rc::gen::element<std::int64_t>(0, 1, 5'000) * kNsPerMs;
   scenario.breaker_open = seconds(1, 30);
