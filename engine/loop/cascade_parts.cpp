@@ -299,6 +299,7 @@ bool ask_again(EngineLoop::State& loop, Cascade& cascade, std::uint32_t unit) no
            .opener = is_sector ? AgentId{} : id_of_leader(loop, cascade, sector),
            .window_ns = cascade.windows_ns[is_sector ? 0 : 1]});
   if (opened == PartOpened::no_room) return loop.now_ns >= cascade.room_until_ns;
+  close_sector(loop, cascade, sector);  // that one may not be sent to, either
   ++cascade.promoted;
   store_tally(cascade);
   return true;
