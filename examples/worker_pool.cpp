@@ -24,7 +24,7 @@ using namespace mesh::engine;
 
 constexpr std::uint32_t kAgents = 60;
 
-struct Job {
+struct Work {
   unsigned long limit;
   Reply reply;  // movable, good on any thread; dropped unanswered it declines the message
 };
@@ -42,7 +42,7 @@ class Pool {
     changed_.notify_all();
     for (std::thread& thread : threads_) thread.join();
   }
-  void push(Job job) {
+  void push(Work job) {
     {
       const std::lock_guard lock(mutex_);
       jobs_.push_back(std::move(job));
@@ -56,7 +56,7 @@ class Pool {
       std::unique_lock lock(mutex_);
       changed_.wait(lock, [this] { return ending_ || !jobs_.empty(); });
       if (jobs_.empty()) return;
-      Job job = std::move(jobs_.front());
+      Work job = std::move(jobs_.front());
       jobs_.pop_front();
       lock.unlock();
       const std::string primes = std::to_string(count_primes(job.limit));
@@ -75,7 +75,7 @@ class Pool {
 
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::deque<Job> jobs_;
+  std::deque<Work> jobs_;
   bool ending_ = false;
   std::vector<std::thread> threads_;
 };

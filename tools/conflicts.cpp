@@ -186,8 +186,10 @@ Result<ExitCode> run_verify(const Options& options, engine::Store& store, Consol
 }
 
 Result<ExitCode> run(const Options& options, Console& console) {
-  MESH_TRY(const engine::RecordQuery checked, query_of(options));
-  static_cast<void>(checked);
+  MESH_TRY(const engine::RecordQuery query, query_of(options));
+  MESH_TRY(const auto head, head_of(options.head));  // nothing is opened before all is right
+  static_cast<void>(query);
+  static_cast<void>(head);
   MESH_TRY(const auto store, open(options));
   return options.what == "verify" ? run_verify(options, *store, console)
                                   : run_list(options, *store, console);
