@@ -20,11 +20,24 @@ constexpr std::size_t kJournalBytesMax = std::size_t{64} << 20;
 
 Result<std::unique_ptr<RulesKeeper>> RulesKeeper::open(const std::string& directory) {
   const std::string path = directory + "/" + kJournal;
-  shm::Descriptor journal(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
-  if (!journal) return shm::system_failure("open '" + path + "'", errno);
+  shm::Descriptor journal(::open(path.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
+  const int why = errno;
   std::unique_ptr<RulesKeeper> made(new RulesKeeper(path, std::move(journal)));
-  MESH_CHECK_OK(made->read());
+  if (made->journal_) {
+    MESH_CHECK_OK(made->read());
+  } else if (why != ENOENT) {
+    return shm::system_failure("open '" + path + "'", why);
+  }
   return made;
+}
+
+// With the first rule: a mesh without rules has no file of them.
+Status RulesKeeper::make_journal() {
+  if (journal_) return {};
+  journal_ =
+      shm::Descriptor(::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (journal_) return {};
+  return shm::system_failure("create '" + path_ + "'", errno);
 }
 
 Status RulesKeeper::read() {
@@ -72,6 +85,7 @@ Result<bool> RulesKeeper::change(console::RuleChange what, console::RoutingRule 
 
 // Where the last line failed halfway the next one takes its place.
 Status RulesKeeper::append(const std::string& line) {
+  MESH_CHECK_OK(make_journal());
   const auto at = static_cast<off_t>(bytes_);
   const ssize_t wrote = ::pwrite(journal_.get(), line.data(), line.size(), at);
   if (wrote != static_cast<ssize_t>(line.size()) || ::fdatasync(journal_.get()) != 0) {

@@ -34,11 +34,12 @@ class RulesKeeper {
  private:
   RulesKeeper(std::string path, shm::Descriptor journal)
       : path_(std::move(path)), journal_(std::move(journal)) {}
+  Status make_journal();
   Status read();
   Status append(const std::string& line);
 
   std::string path_;
-  shm::Descriptor journal_;
+  shm::Descriptor journal_;  // none before the first rule
   std::mutex changing_;
   mutable std::mutex mutex_;  // of the pointer alone
   std::shared_ptr<const console::RoutingRules> rules_ =
