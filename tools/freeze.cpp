@@ -1,6 +1,7 @@
 // mesh freeze, thaw: delivery to a part of the mesh paused, and gone on with.
 #include <memory>
 #include <ostream>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -59,7 +60,13 @@ struct Options {
   bool json = false;
 };
 
-Result<console::Scope> scope_of(const std::vector<std::string>& words) {
+// Typed as words, or as one in quotes.
+Result<console::Scope> scope_of(const std::vector<std::string>& arguments) {
+  std::vector<std::string> words;
+  for (const std::string& argument : arguments) {
+    std::istringstream parts(argument);
+    for (std::string word; parts >> word;) words.push_back(word);
+  }
   if (words.empty() || (words.size() == 1 && words[0] == "mesh")) return console::Scope{};
   if (words.size() == 2 && (words[0] == "sector" || words[0] == "cluster")) {
     const std::string option = "SCOPE " + words[0];
