@@ -195,8 +195,8 @@ inline constexpr auto kSchedulerCounters = [] {
   });
 }();
 
-// Every field of LoopCounters has one row. (That a row has a field or a function, its makers see to:
-// with -fsanitize=undefined g++ 12 does not compare a function's address in a constant.)
+// Every field of LoopCounters has one row. (That a row has a field or a function, its makers see
+// to: with -fsanitize=undefined g++ 12 compares no function's address in a constant.)
 static_assert([] {
   std::size_t fields = 0;
   for (std::size_t i = 0; i < kSchedulerCounters.size(); ++i) {
