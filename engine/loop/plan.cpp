@@ -147,17 +147,20 @@ std::uint32_t EngineLoop::State::free_wide_slot() const noexcept {
   return free != kNoSlot ? free : oldest;
 }
 
-// Round and round, so that a thousand in a row do not look at a thousand each; one that is over
-// and settled is passed only once all others had their turn.
+// Round and round, so that a thousand in a row do not look at a thousand each. One that is over and
+// settled serves like a free one, but not before its result is told: after a restart that may wait
+// for its station's return.
 std::uint32_t EngineLoop::State::free_narrow_slot() noexcept {
   std::uint32_t oldest = kNoSlot;
   for (std::uint32_t i = kMaxWideOperations; i < kMaxOperations; ++i) {
     const std::uint32_t slot = next_narrow;
     next_narrow = slot + 1 == kMaxOperations ? kMaxWideOperations : slot + 1;
     const Operation& operation = operations[slot];
+    if (operation.state == OperationState::free) return slot;
     const bool is_ended = operation.state == OperationState::ended;
-    if (operation.state == OperationState::free || (is_ended && operation.is_settled()))
-      return slot;
+    // relaxed: our own past store, or a dead writer's.
+    const auto result = static_cast<ResultState>(operation.words->result.load_relaxed());
+    if (is_ended && operation.is_settled() && result != ResultState::due) return slot;
     if (is_ended) oldest = older(operations, slot, oldest);
   }
   return oldest;

@@ -1,6 +1,7 @@
 // Operations that stations open, and what bounds them: lists, broadcasts, logs that must give
 // bodies up, an engine after another.
 #include "engine/loop/engine_loop.hpp"
+#include "engine/loop/operation.hpp"
 #include "tests/allocations.hpp"
 #include "tests/engine/loop/loop_pair.hpp"
 
@@ -133,6 +134,42 @@ TEST(EngineLoopOperations, WhatAnOperationSentToAStationThatDiedIsSentAgainOnIts
   mesh.tick(kMs);
   EXPECT_EQ(mesh.loop->counters().answers, 2U);
   EXPECT_EQ(mesh.loop->counters().duplicates, 0U) << "late, and taken";
+}
+
+// Of an engine that died after an operation had ended and before its result was told: until its
+// station is back, the next operation does not take its place.
+TEST(EngineLoopOperations, AResultThatIsStillDueIsNotLostToTheNextOperation) {
+  Pair mesh;
+  ASSERT_TRUE(mesh.alice.send(to_all(mesh)));
+  std::size_t results = 0;
+  const auto answer_all = [&] {
+    for (auto& station : mesh.stations)
+      for (const auto& delivery : station->poll()) {
+        results += delivery.kind == RecordKind::result ? 1U : 0U;
+        if (delivery.kind == RecordKind::message)
+          station->answer(delivery, TrinaryState::ready, mesh.now_ns);
+      }
+  };
+  mesh.run(1'200 * kMs, kMs, answer_all);
+  ASSERT_EQ(results, 1U);
+  mesh.loop.reset();
+  const auto words = must(must(engine_layout(mesh.size))
+                              .array<OperationWords<HostMemory>>(mesh.engine.span(), "operations"));
+  std::size_t ended = 0;
+  for (auto& one : words) {
+    if ((one.state.load_relaxed() & 0xFF) != static_cast<std::uint64_t>(OperationState::ended))
+      continue;
+    ++ended;
+    one.result.store_relaxed(static_cast<std::uint64_t>(ResultState::due));
+  }
+  ASSERT_EQ(ended, 1U);
+  mesh.loop = mesh.make();
+  ASSERT_TRUE(mesh.loop->open({.at_once = true}, from_ns(mesh.now_ns)));
+  mesh.tick(kMs);
+  for (auto& station : mesh.stations)
+    must(mesh.loop->readopt(station->number, station->memory(), 1000));
+  mesh.run(10 * kMs, kMs, answer_all);
+  EXPECT_EQ(results, 2U);
 }
 
 // Room.
