@@ -102,8 +102,9 @@ class Agents {
         if (!reply) return;
         handled_.fetch_add(1, std::memory_order_relaxed);  // relaxed: as above
         const std::string& agent = options_.agents[delivery.agent].name;
-        const auto given = options_.handler ? options_.handler(agent, std::string(delivery.text()))
-                                            : engine::Answer::ready();
+        const std::string text(delivery.text());  // outlives the answer that may point into it
+        const auto given =
+            options_.handler ? options_.handler(agent, text) : engine::Answer::ready();
         given ? reply.answer(*given) : kept.push_back(std::move(reply));
       });
       (void)(*station)->wait((*station)->now() + Nanos{10 * kNsPerMs});
