@@ -48,7 +48,13 @@ class ActingMesh {
     return Json::parse(ran.out, nullptr, false);
   }
   void wait_for(std::size_t agents) const {
-    while (ask({"status"})["agents_active"] != agents) sched_yield();
+    // After a restart those of a station that is waited for seem to be there.
+    for (;; sched_yield()) {
+      const Json status = ask({"status"});
+      const Json& adopted = status["adopted"];
+      const bool is_back = !adopted.is_object() || adopted["awaited"] == 0;
+      if (is_back && status["agents_active"] == agents) return;
+    }
   }
 
  private:
