@@ -149,10 +149,19 @@ TEST(Delegate, GoesOnToTheNextUntilOneIsReadyAndSaysWhatBecameOfEach) {
   EXPECT_EQ(done["attempts"][1]["end"], "conflict");
   EXPECT_EQ(done["attempts"][2]["end"], "done");
   EXPECT_GE(done["took_ms"].get<double>(), done["attempts"][2]["took_ms"].get<double>());
+}
+
+// Their scores change as they answer, and so does who is the best: both are asked, in either order.
+TEST(Delegate, SaysThatNobodyDidItWhereNobodyDid) {
+  ActingMesh mesh;
+  const Agents agents(mesh.directory(),
+                      {.agents = named({"declines", "objects"}), .handler = by_name});
   const Json failed = mesh.ask({"delegate", "work", "--attempts", "2"}, 1);
   EXPECT_EQ(failed["done"], false);
-  EXPECT_EQ(failed["attempts"].size(), 2U);
-  EXPECT_EQ(failed["conflict"]["expected"], 1) << "the last answer, as it was";
+  ASSERT_EQ(failed["attempts"].size(), 2U);
+  EXPECT_NE(failed["attempts"][0]["end"], failed["attempts"][1]["end"]);
+  const Json objects = mesh.ask({"delegate", "work", "--to", "agent", "objects"}, 1);
+  EXPECT_EQ(objects["conflict"]["expected"], 1) << "the last answer, as it was";
 }
 
 TEST(Delegate, GivesItToTheClassOrTheAgentThatIsNamed) {
