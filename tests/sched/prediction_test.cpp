@@ -102,7 +102,7 @@ double reliability_bound(Population population) {
     case Population::drifting:
       return 0.15;
     default:
-      return 0.10;  // of 1,000 sends a share is uncertain by 1.6 points: of 160 seeds two came to 8.3
+      return 0.10;  // 1,000 sends say 1.6 points more or less; of 160 seeds two came to 0.083
   }
 }
 
