@@ -95,7 +95,9 @@ bool pass_message(EngineLoop::State& loop, const StationLink& link, const sched:
 
 bool pass_reply(EngineLoop::State& loop, const StationLink& link, const sched::AnswerRecord& answer,
                 std::uint64_t position) noexcept {
+  // A conflict is noted for the record: the long way does.
   if (answer.operation != OperationId{0} || answer.body_bytes != 0 ||
+      answer.state == sched::TrinaryState::conflict ||
       sched::validate(answer, kAnywhere) != sched::RecordRefusal::none)
     return false;
   const AgentIndex agent = loop.registry->resolve(answer.agent);

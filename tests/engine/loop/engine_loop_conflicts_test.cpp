@@ -94,6 +94,20 @@ TEST(EngineLoopConflicts, OfADirectMessageItIsNotedAndItsSenderHasTheReplyAllThe
   EXPECT_EQ(replies[0].kind, RecordKind::reply);
 }
 
+TEST(EngineLoopConflicts, OfABareMessageItIsNotedAlsoWhereTheReplyIsBare) {
+  Recorded mesh;
+  RawStation& alice = mesh.add(1, 1, "alice");
+  RawStation& bob = mesh.add(2, 1, "bob");
+  ASSERT_TRUE(alice.send_bare(mesh.ids[1][0], mesh.ids[2][0], bytes("sum?"), mesh.now_ns));
+  mesh.tick();
+  const auto got = bob.poll();
+  ASSERT_EQ(got.size(), 1U);
+  ASSERT_TRUE(bob.answer(got[0], TrinaryState::conflict, mesh.now_ns));
+  mesh.tick(kMs);
+  EXPECT_EQ(mesh.kept.notes.size(), 1U);
+  EXPECT_EQ(alice.poll().size(), 1U);
+}
+
 TEST(EngineLoopConflicts, OneWithoutValuesIsNotedWithoutThem) {
   Recorded mesh;
   mesh.add(1, 1, "alice");
