@@ -29,7 +29,7 @@ struct Held {
   std::uint64_t file_bytes = 0;
   friend bool operator==(const Held&, const Held&) = default;
 };
-// `before` may have seen a console's connection that had not quite gone: hundreds that leave anything
+// `before` may have seen a console's connection that had not quite gone: hundreds that leave a thing
 // leave more.
 bool is_no_more(const Held& now, const Held& before) {
   return now.descriptors <= before.descriptors && now.mappings <= before.mappings &&
