@@ -29,8 +29,8 @@ struct Held {
   std::uint64_t file_bytes = 0;
   friend bool operator==(const Held&, const Held&) = default;
 };
-// `before` may have seen a console's connection that had not quite gone: hundreds that leave a thing
-// leave more.
+// `before` may have seen the last of a console: hundreds that leave a thing leave more
+// than that.
 bool is_no_more(const Held& now, const Held& before) {
   return now.descriptors <= before.descriptors && now.mappings <= before.mappings &&
          now.files <= before.files && now.file_bytes <= before.file_bytes;
