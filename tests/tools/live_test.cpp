@@ -298,7 +298,8 @@ std::vector<std::string> left_of(pid_t doctor) {
   const std::string parent = "--parent" + std::string(1, '\0') + std::to_string(doctor);
   for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
     std::ifstream file(entry.path() / "cmdline");
-    const std::string line{std::istreambuf_iterator<char>(file), {}};
+    std::string line;
+    std::getline(file, line);  // of a process that ends meanwhile: nothing, and no exception
     if (line.find(parent) != line.npos) left.push_back(entry.path());
   }
   return left;
