@@ -35,7 +35,7 @@ Examples:
   mesh plan --input agents.csv --window-ms 500 --weight 1
   mesh size --agents 30000 --stations 128
   mesh layout --markdown
-  mesh plan --help
+  mesh help plan
 )";
 
 std::vector<Verb> verbs() {
@@ -46,7 +46,8 @@ std::vector<Verb> verbs() {
           health_verb(),    top_verb(),     stat_verb(),    hz_verb(),        errors_verb(),
           kpi_verb(),       tail_verb(),    record_verb(),  replay_verb(),    doctor_verb(),
           inspect_verb(),   swarm_verb(),   agent_verb(),   sim_verb(),       plan_verb(),
-          quorum_verb(),    size_verb(),    layout_verb(),  config_verb(),    reload_verb()};
+          quorum_verb(),    size_verb(),    layout_verb(),  config_verb(),    reload_verb(),
+          help_verb()};
 }
 
 // The terminal says what it takes in the first of these that is set, as setlocale() would look.
@@ -82,7 +83,14 @@ ExitCode unknown_verb(Console& console, std::string_view typed, const std::vecto
                   ExitCode::bad_input);
 }
 
-ExitCode parse_and_run(int argc, const char* const* argv, Console& console) {
+// `mesh help VERB` is `mesh VERB --help`.
+std::vector<const char*> words_of(int argc, const char* const* argv) {
+  std::vector<const char*> words(argv, argv + argc);
+  if (words.size() != 3 || words[1] != std::string_view("help") || words[2][0] == '-') return words;
+  return {words[0], words[2], "--help"};
+}
+
+ExitCode parse_and_run(const std::vector<const char*>& words, Console& console) {
   CLI::App app("MESH-30K: coordinates tens of thousands of agents over shared memory.", "mesh");
   app.footer(kFooter);
   bool show_version = false;
@@ -93,8 +101,8 @@ ExitCode parse_and_run(int argc, const char* const* argv, Console& console) {
     CLI::App* const command = app.add_subcommand(std::string(verb.name), std::string(verb.summary));
     runs.emplace(command, verb.declare(*command));
   }
-  for (int i = 1; i < argc; ++i) {
-    const std::string_view argument = argv[i];
+  for (std::size_t i = 1; i < words.size(); ++i) {
+    const std::string_view argument = words[i];
     if (argument.starts_with('-')) continue;
     const bool is_known = std::any_of(known.begin(), known.end(),
                                       [&](const Verb& verb) { return verb.name == argument; });
@@ -106,7 +114,7 @@ ExitCode parse_and_run(int argc, const char* const* argv, Console& console) {
     return chosen.empty() ? std::string("mesh") : "mesh " + chosen.front()->get_name();
   };
   try {
-    app.parse(argc, argv);
+    app.parse(static_cast<int>(words.size()), words.data());
   } catch (const CLI::CallForHelp& call) {
     app.exit(call, console.out, console.err);
     return ExitCode::done;
@@ -133,7 +141,7 @@ ExitCode run(int argc, const char* const* argv) {
   Console console{std::cin, std::cout, std::cerr, terminal_takes_utf8()};
   ExitCode code = ExitCode::defect;
   try {
-    code = parse_and_run(argc, argv, console);
+    code = parse_and_run(words_of(argc, argv), console);
   } catch (const std::bad_alloc&) {
     return complain(console, "mesh", "the system has not enough memory for this", ExitCode::failed);
   } catch (const std::exception& error) {

@@ -74,5 +74,6 @@ Verb config_verb();
 Verb reload_verb();
 Verb sim_verb();
 Verb size_verb();
+Verb help_verb();
 
 }  // namespace mesh::tools
