@@ -421,6 +421,24 @@ TEST(ExactlyOnceQueue, IsEffectivelyOnceUnderTenThousandDeaths) {
   sweep.run_random(10'000, 20'261'128);
 }
 
+// What its own burst adds must not push out the answer that it asks for again.
+TEST(ExactlyOnceQueue, AnswersTheOldestItRemembersAlsoInABurstOfNewOnes) {
+  MemoryJournal journal;
+  JournalOptions options;
+  options.replies_max = 4;
+  using Journaled = JournaledService<ExactlyOnceQueue>;
+  auto queue = Journaled::open(small_queue(), journal, options);
+  ASSERT_TRUE(queue);
+  for (std::uint64_t i = 1; i <= 8; ++i) {
+    ASSERT_EQ(queue->execute({{1, i}, task(std::to_string(i))}, Nanos{0})->code, Errc::ok);
+  }
+  const std::vector<Journaled::Request> burst{{{1, 9}, task("9")}, {{1, 1}, task("1")}};
+  const auto replies = queue->execute(burst, Nanos{0});
+  ASSERT_TRUE(replies);
+  EXPECT_EQ(replies->at(1).code, Errc::ok) << "its first answer, not duplicate";
+  EXPECT_EQ(queue->service().counters().accepted, 9U);
+}
+
 TEST(ExactlyOnceQueue, RefusesDurationsThatWouldLeaveTheClock) {
   for (auto field : {&ExactlyOnceQueueConfig::dedup_window_ns, &ExactlyOnceQueueConfig::ttl_ns,
                      &ExactlyOnceQueueConfig::aging_ns, &ExactlyOnceQueueConfig::steal_after_ns}) {
