@@ -97,6 +97,7 @@ class JournaledService final {
       replies.push_back(fresh[i] ? run(burst[i].source, burst[i].command, now)
                                  : remembered(burst[i].source));
     }
+    forget_oldest();  // not before: the burst may ask again for one of the oldest
     step(CommitStep::applied);
     failed_ = false;
     return replies;
@@ -192,7 +193,6 @@ class JournaledService final {
     StateWriter bytes;
     Service::encode(reply, bytes);
     replies_[source] = bytes.take();
-    forget_oldest();
     return reply;
   }
   void forget_oldest() {
@@ -224,6 +224,7 @@ class JournaledService final {
     MESH_CHECK_OK(reader.finish("journal: command"));
     if (replies_.try_emplace(source).second) order_.push_back(source);
     run(source, command, now);
+    forget_oldest();
     return {};
   }
   Status load(const Config& config, const StoredSnapshot& stored) {
@@ -253,7 +254,7 @@ class JournaledService final {
   std::uint64_t last_sequence_ = 0;
   bool failed_ = false;
   std::map<CommandSource, std::vector<std::byte>> replies_;
-  std::vector<CommandSource> order_;  // oldest first; at most twice replies_max
+  std::vector<CommandSource> order_;  // oldest first; at most twice replies_max, and a burst
 };
 
 }  // namespace mesh::coordination

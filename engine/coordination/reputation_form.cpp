@@ -87,7 +87,7 @@ double ReputationWeightedRouter::reputation(std::uint32_t agent, std::uint32_t c
                                             Nanos now) const {
   const DecayScale at(std::max(now.count(), clock_.last_ns()), config_.half_life_ns.count());
   std::uint32_t row = kNoRow;
-  if (find_row(agent, capability, row) == Errc::ok) return reputation_of(judged(row, at), at);
+  if (find_row(agent, capability, row) == Errc::ok) return reputation_of(judged(row, at).seen);
   return config_.prior_success / (config_.prior_success + config_.prior_failure);
 }
 
@@ -95,8 +95,9 @@ double ReputationWeightedRouter::score(std::uint32_t agent, std::uint32_t capabi
                                        Nanos now) const {
   const DecayScale at(std::max(now.count(), clock_.last_ns()), config_.half_life_ns.count());
   std::uint32_t row = kNoRow;
-  if (find_row(agent, capability, row) != Errc::ok) return score_of(Row{}, at);
-  return score_of(judged(row, at), at);
+  const Row none{};
+  if (find_row(agent, capability, row) != Errc::ok) return score_of({&none, {}});
+  return score_of(judged(row, at));
 }
 
 ReputationView ReputationWeightedRouter::view(std::uint32_t agent, std::uint32_t capability,
@@ -104,11 +105,11 @@ ReputationView ReputationWeightedRouter::view(std::uint32_t agent, std::uint32_t
   std::uint32_t row = kNoRow;
   if (find_row(agent, capability, row) != Errc::ok) return {};
   const DecayScale at(std::max(now.count(), clock_.last_ns()), config_.half_life_ns.count());
-  const Row& by = judged(row, at);
+  const Judged by = judged(row, at);
   ReputationView view;
-  view.score_ppm = ppm(score_of(by, at));
+  view.score_ppm = ppm(score_of(by));
   const std::uint64_t observed =
-      histories_[by.capability == kAnyCapability ? agent : row].observations;
+      histories_[by.row->capability == kAnyCapability ? agent : row].observations;
   view.observations = static_cast<std::uint32_t>(std::min<std::uint64_t>(observed, UINT32_MAX));
   view.quarantined = quarantines_.has(row) || quarantines_.has(agent);
   view.eligible = capability != kAnyCapability && classes_[capability].eligible.test(agent);
@@ -298,7 +299,7 @@ Status ReputationWeightedRouter::verify() const {
       if (kind.eligible.test(one.agent) != fit) {
         return complain(Errc::corrupt, "an agent is eligible and should not be, or the reverse");
       }
-      const double rep = reputation_of(one, at);
+      const double rep = reputation_of(evidence(one, at));
       if (!(rep > 0 && rep < 1)) return complain(Errc::corrupt, "a reputation is outside 0..1");
     }
     if (listed != kind.offered) return complain(Errc::corrupt, "an agent is in no order of tries");

@@ -93,31 +93,34 @@ void ReputationWeightedRouter::sweep(const DecayScale& at, bool forget) noexcept
 
 ReputationWeightedRouter::Evidence ReputationWeightedRouter::evidence(
     const Row& row, const DecayScale& at) const noexcept {
-  return {row.successes.read(at) + row.remote_successes.read(at),
-          row.failures.read(at) + row.remote_failures.read(at)};
+  Evidence seen{row.successes.read(at), row.failures.read(at)};
+  if (config_.origins_max != 0) {  // else nobody else's count
+    seen.successes += row.remote_successes.read(at);
+    seen.failures += row.remote_failures.read(at);
+  }
+  return seen;
 }
 
 // The row itself, or its agent's while it has seen too little.
-const ReputationWeightedRouter::Row& ReputationWeightedRouter::judged(
+ReputationWeightedRouter::Judged ReputationWeightedRouter::judged(
     std::uint32_t row, const DecayScale& at) const noexcept {
-  const Evidence seen = evidence(rows_[row], at);
-  return seen.successes + seen.failures >= config_.observations_min - kRounding
-             ? rows_[row]
-             : rows_[rows_[row].agent];
+  const Row& own = rows_[row];
+  const Evidence seen = evidence(own, at);
+  if (seen.successes + seen.failures >= config_.observations_min - kRounding) return {&own, seen};
+  const Row& whole = rows_[own.agent];
+  return {&whole, evidence(whole, at)};
 }
 
-double ReputationWeightedRouter::reputation_of(const Row& row,
-                                               const DecayScale& at) const noexcept {
-  const Evidence seen = evidence(row, at);
+double ReputationWeightedRouter::reputation_of(const Evidence& seen) const noexcept {
   const double good = seen.successes + config_.prior_success;
   return good / (good + seen.failures + config_.prior_failure);
 }
 
-double ReputationWeightedRouter::score_of(const Row& row, const DecayScale& at) const noexcept {
+double ReputationWeightedRouter::score_of(const Judged& by) const noexcept {
   const double reference = static_cast<double>(config_.latency_ref_ns.count());
   const double latency =
-      row.latency_ns < 0 ? kUnknownLatencyTerm : latency_term(row.latency_ns, reference);
-  return config_.w_success * reputation_of(row, at) + config_.w_latency * latency;
+      by.row->latency_ns < 0 ? kUnknownLatencyTerm : latency_term(by.row->latency_ns, reference);
+  return config_.w_success * reputation_of(by.seen) + config_.w_latency * latency;
 }
 
 std::uint32_t ReputationWeightedRouter::inflight_at(const Agent& agent,
@@ -143,18 +146,16 @@ double ReputationWeightedRouter::standing(const Row& row, std::int64_t now_ns) c
 
 double ReputationWeightedRouter::ClassScorer::score(std::uint32_t agent) const noexcept {
   const std::uint32_t row = router->row_of(agent, capability);
-  return router->score_of(router->judged(row, at), at) *
-         router->standing(router->rows_[row], now_ns);
+  return router->score_of(router->judged(row, at)) * router->standing(router->rows_[row], now_ns);
 }
 
 double ReputationWeightedRouter::ClassScorer::sample(std::uint32_t agent, Rng& rng) const noexcept {
   const Config& config = router->config_;
   const std::uint32_t row = router->row_of(agent, capability);
-  const Row& by = router->judged(row, at);
-  const Evidence seen = router->evidence(by, at);
-  const double drawn =
-      beta_sample(seen.successes + config.prior_success, seen.failures + config.prior_failure, rng);
-  const double rest = router->score_of(by, at) - config.w_success * router->reputation_of(by, at);
+  const Judged by = router->judged(row, at);
+  const double drawn = beta_sample(by.seen.successes + config.prior_success,
+                                   by.seen.failures + config.prior_failure, rng);
+  const double rest = router->score_of(by) - config.w_success * router->reputation_of(by.seen);
   return (config.w_success * drawn + rest) * router->standing(router->rows_[row], now_ns);
 }
 
@@ -278,7 +279,7 @@ void ReputationWeightedRouter::judge(std::uint32_t row, std::int64_t now_ns) noe
   const DecayScale& at = scale(now_ns);
   const Evidence seen = evidence(rows_[row], at);
   if (seen.successes + seen.failures < config_.observations_min - kRounding) return;
-  if (reputation_of(rows_[row], at) < config_.quarantine_below) {
+  if (reputation_of(seen) < config_.quarantine_below) {
     quarantine(row, now_ns, Event::quarantined);
   }
 }
@@ -297,7 +298,7 @@ void ReputationWeightedRouter::quarantine(std::uint32_t row, std::int64_t now_ns
                 .severity = Severity::warning,
                 .source = bad.agent,
                 .a = bad.capability,
-                .b = ppm(reputation_of(bad, scale(now_ns)))});
+                .b = ppm(reputation_of(evidence(bad, scale(now_ns))))});
 }
 
 void ReputationWeightedRouter::release_due(std::int64_t now_ns) noexcept {
@@ -406,9 +407,8 @@ void ReputationWeightedRouter::eject_outliers(std::uint32_t capability,
   double sum = 0;
   double squares = 0;
   const auto observed = [&](std::uint32_t agent, double& rep) {
-    const Row& row = rows_[row_of(agent, capability)];
-    const Evidence seen = evidence(row, at);
-    rep = reputation_of(row, at);
+    const Evidence seen = evidence(rows_[row_of(agent, capability)], at);
+    rep = reputation_of(seen);
     return seen.successes + seen.failures >= config_.observations_min - kRounding;
   };
   kind.eligible.for_each([&](std::uint32_t agent) {

@@ -275,15 +275,27 @@ class ReputationWeightedRouter final
     std::int64_t now_ns;
     [[nodiscard]] double score(std::uint32_t agent) const noexcept;
     void prefetch(std::uint32_t agent) const noexcept {
+      const std::uint32_t row = router->row_of(agent, capability);
+      __builtin_prefetch(&router->rows_[row]);
+      router->nodes_.prefetch(row);
       __builtin_prefetch(&router->rows_[agent]);
-      __builtin_prefetch(&router->rows_[router->row_of(agent, capability)]);
       __builtin_prefetch(&router->agents_[agent]);
+    }
+    // What tried.touch() writes if it is the one: its neighbours, known once its node is there.
+    void prefetch_next(std::uint32_t agent) const noexcept {
+      const RecencyNodes::Node& node = router->nodes_[router->row_of(agent, capability)];
+      router->nodes_.prefetch(node.previous);
+      router->nodes_.prefetch(node.next);
     }
     [[nodiscard]] double sample(std::uint32_t agent, Rng& rng) const noexcept;
   };
   struct Evidence {
     double successes = 0;
     double failures = 0;
+  };
+  struct Judged {
+    const Row* row;
+    Evidence seen;
   };
 
   [[nodiscard]] bool is_joined(std::uint32_t agent) const noexcept;
@@ -295,9 +307,9 @@ class ReputationWeightedRouter final
   [[nodiscard]] const DecayScale& scale(std::int64_t now_ns) noexcept;
   void sweep(const DecayScale& at, bool forget) noexcept;
   [[nodiscard]] Evidence evidence(const Row& row, const DecayScale& at) const noexcept;
-  [[nodiscard]] const Row& judged(std::uint32_t row, const DecayScale& at) const noexcept;
-  [[nodiscard]] double reputation_of(const Row& row, const DecayScale& at) const noexcept;
-  [[nodiscard]] double score_of(const Row& row, const DecayScale& at) const noexcept;
+  [[nodiscard]] Judged judged(std::uint32_t row, const DecayScale& at) const noexcept;
+  [[nodiscard]] double reputation_of(const Evidence& seen) const noexcept;
+  [[nodiscard]] double score_of(const Judged& by) const noexcept;
   // What score is multiplied by: load and slow start.
   [[nodiscard]] double standing(const Row& row, std::int64_t now_ns) const noexcept;
   [[nodiscard]] std::uint32_t inflight_at(const Agent& agent, std::int64_t now_ns) const noexcept;

@@ -1,6 +1,7 @@
 #include "engine/coordination/vector_clock.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace mesh::coordination {
 
@@ -17,6 +18,7 @@ VectorClockCausality::VectorClockCausality(const Config& config, std::uint64_t /
   members_.reserve(config.members_max);
   members_.push_back({config.self, true, 0});
   free_.reserve(held_.size());
+  waiting_.reserve(std::size_t{config.buffer_max} + 1);  // one that goes at once passes through
   for (auto i = static_cast<std::uint32_t>(held_.size()); i != 0; --i) free_.push_back(i - 1);
   order_.reserve(config.log_max);
   for (auto& barrier : barriers_) barrier.clock.resize(config.members_max);
@@ -105,15 +107,16 @@ void VectorClockCausality::deliver(std::uint32_t at, Reply& reply) noexcept {
 }
 
 void VectorClockCausality::deliver_all(Reply& reply) noexcept {
-  while (buffered_ != 0 && order_.size() < config_.log_max) {
-    std::uint32_t first = kNone;
-    for (std::uint32_t at = 0; at < held_.size(); ++at) {
-      if (!held_[at].is_used || held_[at].position != 0 || !is_deliverable(at)) continue;
-      if (first == kNone || comes_before(at, first)) first = at;
+  while (order_.size() < config_.log_max) {
+    auto first = waiting_.end();
+    for (auto at = waiting_.begin(); at != waiting_.end(); ++at) {
+      if (!is_deliverable(*at)) continue;
+      if (first == waiting_.end() || comes_before(*at, *first)) first = at;
     }
-    if (first == kNone) return;
-    --buffered_;
-    deliver(first, reply);
+    if (first == waiting_.end()) return;
+    const std::uint32_t next = std::exchange(*first, waiting_.back());
+    waiting_.pop_back();
+    deliver(next, reply);
   }
 }
 
@@ -156,9 +159,8 @@ Errc VectorClockCausality::judge(const causal::Receive& event) const noexcept {
   if (!fits) return Errc::invalid_argument;
   if (event.sequence <= members_[origin].count) return Errc::duplicate;
   const Dot dot{event.origin, event.sequence};
-  const bool is_here = std::any_of(held_.begin(), held_.end(), [&](const Held& held) {
-    return held.is_used && held.dot == dot;
-  });
+  const bool is_here = std::any_of(waiting_.begin(), waiting_.end(),
+                                   [&](std::uint32_t at) { return held_[at].dot == dot; });
   return is_here ? Errc::duplicate : Errc::ok;
 }
 
@@ -182,13 +184,13 @@ VectorClockCausality::Reply VectorClockCausality::receive(const causal::Receive&
     if (entry.count != 0) clock[member(entry.agent)] = entry.count;
   }
   const bool may_go = is_deliverable(at) && order_.size() < config_.log_max;
-  if (!may_go && buffered_ >= config_.buffer_max) {
+  if (!may_go && waiting_.size() >= config_.buffer_max) {
     let_go(at);
     ++counters_.buffer_full;
     return refuse(Errc::capacity);
   }
   ++counters_.received;
-  ++buffered_;
+  waiting_.push_back(at);  // reserved
   view_changed_ = true;
   Reply reply;
   reply.dot = held_[at].dot;
@@ -292,12 +294,11 @@ VectorClockCausality::Reply VectorClockCausality::reconstruct(
   last_dot_ = std::max(last_dot_, members_[0].count);
   guarantee_ = members_.size() > 1 ? Guarantee::plausible : Guarantee::exact;
   std::fill(heard_.begin(), heard_.end(), false);
-  for (std::uint32_t at = 0; at < held_.size(); ++at) {
-    if (!held_[at].is_used) continue;
-    if (held_[at].dot.counter > members_[member(held_[at].dot.actor)].count) continue;
-    let_go(at);
-    --buffered_;
-  }
+  std::erase_if(waiting_, [&](std::uint32_t at) {
+    const bool is_late = held_[at].dot.counter <= members_[member(held_[at].dot.actor)].count;
+    if (is_late) let_go(at);
+    return is_late;
+  });
   Reply reply;
   reply.guarantee = guarantee_;
   deliver_all(reply);

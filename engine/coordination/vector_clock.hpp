@@ -293,13 +293,13 @@ class VectorClockCausality final
   std::vector<Held> held_;
   std::vector<std::uint64_t> clocks_;  // of each held event, by member
   std::vector<std::uint32_t> free_;
-  std::vector<std::uint32_t> order_;  // delivered ones, by position; at most log_max
+  std::vector<std::uint32_t> waiting_;  // the buffered ones, in no order to go by
+  std::vector<std::uint32_t> order_;    // delivered ones, by position; at most log_max
   ChunkStore store_;
   std::vector<Reader> readers_;
   std::vector<Barrier> barriers_;
   HybridClock hybrid_;
   std::uint64_t position_ = 0;  // of the last delivered
-  std::uint64_t buffered_ = 0;
   std::uint64_t last_dot_ = 0;  // given out
   std::uint64_t bound_ = 0;     // up to here dots may be given out
   std::uint64_t new_paradoxes_ = 0;

@@ -99,8 +99,7 @@ std::vector<std::uint64_t> VectorClockCausality::gc_blocked_by(std::uint64_t age
 
 std::vector<MissingDots> VectorClockCausality::missing() const {
   std::vector<std::uint64_t> needed(members_.size());
-  for (std::uint32_t at = 0; at < held_.size(); ++at) {
-    if (!held_[at].is_used || held_[at].position != 0) continue;
+  for (const std::uint32_t at : waiting_) {
     const auto clock = row_of(at);
     const std::uint32_t origin = member(held_[at].dot.actor);
     for (std::uint32_t i = 0; i < members_.size(); ++i) {
@@ -109,9 +108,8 @@ std::vector<MissingDots> VectorClockCausality::missing() const {
     }
   }
   const auto is_here = [&](const Dot& dot) {
-    return std::any_of(held_.begin(), held_.end(), [&](const Held& held) {
-      return held.is_used && held.position == 0 && held.dot == dot;
-    });
+    return std::any_of(waiting_.begin(), waiting_.end(),
+                       [&](std::uint32_t at) { return held_[at].dot == dot; });
   };
   std::vector<MissingDots> missing;
   for (std::uint32_t i = 0; i < members_.size(); ++i) {
@@ -160,7 +158,7 @@ CausalityView VectorClockCausality::view() const noexcept {
   CausalityView view;
   for (std::uint32_t i = 0; i < members_.size(); ++i) view.stable += stable(i);
   view.delivered = position_;
-  view.buffered = buffered_;
+  view.buffered = waiting_.size();
   view.stamp = hybrid_.last().word();
   return view;
 }
@@ -189,10 +187,7 @@ void VectorClockCausality::save_state(StateWriter& writer) const {
   for (const auto number : {position_, last_dot_, bound_}) writer.put(number);
   writer.put(guarantee_);
   hybrid_.save(writer);
-  std::vector<std::uint32_t> used;
-  for (std::uint32_t at = 0; at < held_.size(); ++at) {
-    if (held_[at].is_used && held_[at].position == 0) used.push_back(at);
-  }
+  std::vector<std::uint32_t> used = waiting_;
   std::sort(used.begin(), used.end(),
             [&](std::uint32_t a, std::uint32_t b) { return held_[a].dot < held_[b].dot; });
   used.insert(used.begin(), order_.begin(), order_.end());
@@ -220,14 +215,14 @@ void VectorClockCausality::load_held(StateReader& reader) {
   const bool is_possible = member(dot.actor) != kNone && !free_.empty() && gap < dot.counter &&
                            store_.fits(payload.size());
   const bool has_place =
-      position == 0 ? buffered_ < config_.buffer_max : order_.size() < config_.log_max;
+      position == 0 ? waiting_.size() < config_.buffer_max : order_.size() < config_.log_max;
   if (reader.failed() || !is_possible || !has_place) return reader.fail();
   const std::uint32_t at = hold(dot, payload);
   held_[at].gap = gap;
   held_[at].position = position;
   for (std::uint32_t i = 0; i < members_.size(); ++i) reader.get(row_of(at)[i]);
   if (position == 0) {
-    ++buffered_;
+    waiting_.push_back(at);  // reserved
   } else {
     order_.push_back(at);
   }
@@ -282,8 +277,8 @@ Status VectorClockCausality::verify() const {
     is_known = is_known && known(0, i) == members_[i].count;
   }
   const std::array checks{
-      Check{used + free_.size() == held_.size() && used == buffered_ + order_.size() &&
-                buffered == buffered_,
+      Check{used + free_.size() == held_.size() && used == waiting_.size() + order_.size() &&
+                buffered == waiting_.size(),
             "the events held are not those buffered and delivered"},
       Check{is_in_order, "a hole in the log"},
       Check{is_known, "the own row is not what was delivered"},
@@ -292,7 +287,7 @@ Status VectorClockCausality::verify() const {
       Check{counters_.emitted + counters_.received + counters_.duplicates <= counters_.commands,
             "more events than commands"},
       Check{chunks + store_.free_count() == store_.chunk_count(), "bytes are lost or used twice"},
-      Check{buffered_ <= config_.buffer_max, "the buffer holds more than it may"},
+      Check{waiting_.size() <= config_.buffer_max, "the buffer holds more than it may"},
   };
   return all_hold(Errc::corrupt, checks);
 }

@@ -24,6 +24,9 @@ class RecencyNodes {
   explicit RecencyNodes(std::size_t count) : nodes_(count) {}
   [[nodiscard]] Node& operator[](std::uint32_t node) noexcept { return nodes_[node]; }
   [[nodiscard]] const Node& operator[](std::uint32_t node) const noexcept { return nodes_[node]; }
+  void prefetch(std::uint32_t node) const noexcept {
+    if (node != kNone) __builtin_prefetch(&nodes_[node]);
+  }
 
  private:
   std::vector<Node> nodes_;

@@ -58,7 +58,7 @@ struct SelectTerms {
 }
 // 1 at no latency, .5 at the reference.
 [[nodiscard]] constexpr double latency_term(double latency, double reference) noexcept {
-  return 1 / (1 + latency / reference);
+  return reference / (reference + latency);  // 1 / (1 + latency / reference)
 }
 [[nodiscard]] constexpr double load_term(double utilisation) noexcept { return 1 - utilisation; }
 [[nodiscard]] constexpr double impedance_term(double impedance) noexcept {
@@ -133,6 +133,10 @@ template <class Set, Scorer S>
   if constexpr (requires { scorer.prefetch(std::uint32_t{}); }) {
     scorer.prefetch(one);
     scorer.prefetch(other);
+  }
+  if constexpr (requires { scorer.prefetch_next(std::uint32_t{}); }) {
+    scorer.prefetch_next(one);
+    scorer.prefetch_next(other);
   }
   return scorer.score(other) * (1 - margin) > scorer.score(one) ? other : one;
 }

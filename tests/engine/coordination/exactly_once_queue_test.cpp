@@ -5,48 +5,22 @@
 #include <set>
 
 #include "tests/engine/coordination/goldens.hpp"
-#include "tests/engine/coordination/service_kit.hpp"
+#include "tests/engine/coordination/queue_kit.hpp"
 
 namespace mesh::coordination {
 namespace {
 
+using testing::by;
+using testing::bytes;
+using testing::done;
 using testing::golden;
 using testing::Json;
 using testing::matches;
-using testing::Timed;
+using testing::queue_trace;
+using testing::seconds;
+using testing::small_queue;
+using testing::task;
 
-constexpr Nanos seconds(double count) { return Nanos{static_cast<std::int64_t>(count * 1e9)}; }
-
-ExactlyOnceQueueConfig small() {
-  ExactlyOnceQueueConfig config;
-  config.capacity = 16;
-  config.dedup_capacity = 64;
-  config.dedup_window_ns = seconds(600);
-  config.expected_rate_per_s = 0;
-  config.payload_bytes_max = 1'000;
-  config.store_bytes = 64'000;
-  config.producers_max = 4;
-  config.workers_max = 8;
-  config.claim_burst_max = 8;
-  config.retry_base_ns = Nanos{0};
-  config.events_max = 8;
-  return config;
-}
-
-once::Bytes bytes(std::string_view text) {
-  const auto view = std::as_bytes(std::span(text));
-  return {view.begin(), view.end()};
-}
-once::Enqueue task(std::string id, std::string_view payload = "data") {
-  once::Enqueue task;
-  task.id = std::move(id);
-  task.payload = bytes(payload);
-  return task;
-}
-once::Claim by(std::string worker, std::uint32_t station = 1) {
-  return {std::move(worker), station, 1, false};
-}
-once::Complete done(std::string id, std::uint64_t fence) { return {std::move(id), fence, {}}; }
 std::string claimed(ExactlyOnceQueue& queue, const std::string& worker, Nanos now,
                     std::uint32_t station = 1) {
   const auto reply = queue.apply(by(worker, station), now);
@@ -88,7 +62,7 @@ TEST(ExactlyOnceQueue, PlaysTheGoldenTraces) {
        {"lease_and_fence", "dead_after_third_expiry", "late_completion_with_current_fence"}) {
     SCOPED_TRACE(name);
     const auto [inputs, expected] = golden("exactly_once_queue", name);
-    auto config = small();
+    auto config = small_queue();
     config.visibility_ns = Nanos{inputs.at("visibility_ns").get<std::int64_t>()};
     config.attempts_max = inputs.at("attempts_max");
     ExactlyOnceQueue queue(config);
@@ -136,7 +110,7 @@ TEST(SequenceWindow, JudgesTheGoldenSequences) {
 // --- refusals ----------------------------------------------------------------------------------
 
 TEST(ExactlyOnceQueue, RefusesBadInputAndChangesNothing) {
-  ExactlyOnceQueue queue(small());
+  ExactlyOnceQueue queue(small_queue());
   queue.apply(task("a"), Nanos{0});
   const auto fence = queue.apply(by("w"), Nanos{0}).tasks.at(0).fence;
   auto far = task("b");
@@ -170,7 +144,7 @@ TEST(ExactlyOnceQueue, RefusesBadInputAndChangesNothing) {
 }
 
 TEST(ExactlyOnceQueue, NamesTheFieldThatIsOutOfRange) {
-  auto config = small();
+  auto config = small_queue();
   config.visibility_ns = Nanos{1};
   EXPECT_EQ(ExactlyOnceQueue::validate(config).error().code, Errc::invalid_config);
   config = ExactlyOnceQueueConfig{};
@@ -184,7 +158,7 @@ TEST(ExactlyOnceQueue, NamesTheFieldThatIsOutOfRange) {
 }
 
 TEST(ExactlyOnceQueue, RefusesIdsBeyondItsMemoryAndSaysUntilWhen) {
-  auto config = small();
+  auto config = small_queue();
   config.capacity = 2;
   config.dedup_capacity = 2;
   ExactlyOnceQueue queue(config);
@@ -200,7 +174,7 @@ TEST(ExactlyOnceQueue, RefusesIdsBeyondItsMemoryAndSaysUntilWhen) {
 }
 
 TEST(ExactlyOnceQueue, RemembersMoreIdsThanItCouldKeepNamesOf) {
-  auto config = small();
+  auto config = small_queue();
   config.dedup_capacity = 1'000;
   ExactlyOnceQueue queue(config);
   for (int i = 0; i < 1'000; ++i) {
@@ -217,7 +191,7 @@ TEST(ExactlyOnceQueue, RemembersMoreIdsThanItCouldKeepNamesOf) {
 // --- behaviour ---------------------------------------------------------------------------------
 
 TEST(ExactlyOnceQueue, AnswersADuplicateWithTheFirstOnesResult) {
-  ExactlyOnceQueue queue(small());
+  ExactlyOnceQueue queue(small_queue());
   queue.apply(task("a"), Nanos{0});
   const auto fence = queue.apply(by("w"), Nanos{0}).tasks.at(0).fence;
   queue.apply(once::Complete{"a", fence, bytes("42")}, Nanos{1});
@@ -228,7 +202,7 @@ TEST(ExactlyOnceQueue, AnswersADuplicateWithTheFirstOnesResult) {
 }
 
 TEST(ExactlyOnceQueue, ServesTheMoreUrgentFirstAndRaisesWhatWaits) {
-  ExactlyOnceQueue queue(small());
+  ExactlyOnceQueue queue(small_queue());
   auto urgent = task("urgent");
   urgent.priority = 1;
   queue.apply(task("old"), seconds(0));
@@ -241,7 +215,7 @@ TEST(ExactlyOnceQueue, ServesTheMoreUrgentFirstAndRaisesWhatWaits) {
 }
 
 TEST(ExactlyOnceQueue, DelaysAndForgetsByTtl) {
-  ExactlyOnceQueue queue(small());
+  ExactlyOnceQueue queue(small_queue());
   auto later = task("later");
   later.delay = seconds(5);
   auto brief = task("brief");
@@ -255,7 +229,7 @@ TEST(ExactlyOnceQueue, DelaysAndForgetsByTtl) {
 }
 
 TEST(ExactlyOnceQueue, KillsATaskThatSeesThreeStationsDie) {
-  ExactlyOnceQueue queue(small());
+  ExactlyOnceQueue queue(small_queue());
   queue.apply(task("a"), Nanos{0});
   for (std::uint32_t station : {1U, 1U, 2U, 3U}) {
     EXPECT_EQ(queue.inspect("a").state, TaskState::ready);
@@ -268,7 +242,7 @@ TEST(ExactlyOnceQueue, KillsATaskThatSeesThreeStationsDie) {
 }
 
 TEST(ExactlyOnceQueue, CountsNoAttemptForAClaimAheadThatNobodyBegan) {
-  ExactlyOnceQueue queue(small());
+  ExactlyOnceQueue queue(small_queue());
   for (const char* id : {"a", "b"}) queue.apply(task(id), Nanos{0});
   const auto held = queue.apply(once::Claim{"w", 1, 2, true}, Nanos{0});
   ASSERT_EQ(held.tasks.size(), 2U);
@@ -281,7 +255,7 @@ TEST(ExactlyOnceQueue, CountsNoAttemptForAClaimAheadThatNobodyBegan) {
 }
 
 TEST(ExactlyOnceQueue, PrefersTheKeysWorkerForASecond) {
-  auto config = small();
+  auto config = small_queue();
   config.affinity = Affinity::prefer;
   ExactlyOnceQueue queue(config);
   for (const char* worker : {"w1", "w2"}) EXPECT_EQ(claimed(queue, worker, Nanos{0}), "");
@@ -301,7 +275,7 @@ TEST(ExactlyOnceQueue, PrefersTheKeysWorkerForASecond) {
 }
 
 TEST(ExactlyOnceQueue, TakesAProducersSequenceOnceHoweverOld) {
-  auto config = small();
+  auto config = small_queue();
   config.dedup_mode = DedupMode::producer_seq;
   ExactlyOnceQueue queue(config);
   const auto send = [&](std::uint32_t epoch, std::uint64_t sequence, Nanos now) {
@@ -390,7 +364,7 @@ class Life {
 };
 
 RC_GTEST_PROP(ExactlyOnceQueue, CommitsEachTaskOnceAndFliesOneOfAStrictKey, ()) {
-  auto config = small();
+  auto config = small_queue();
   config.affinity = *rc::gen::element(Affinity::none, Affinity::prefer, Affinity::strict);
   config.preserve_order = *rc::gen::arbitrary<bool>();
   config.bloom_rate_ppm = *rc::gen::element(0U, 1'000U);
@@ -406,60 +380,29 @@ RC_GTEST_PROP(ExactlyOnceQueue, CommitsEachTaskOnceAndFliesOneOfAStrictKey, ()) 
 
 // --- replay, crash -----------------------------------------------------------------------------
 
-std::vector<Timed<ExactlyOnceQueue::Command>> trace(const ExactlyOnceQueueConfig& config,
-                                                    std::size_t count, std::uint64_t seed) {
-  std::vector<Timed<ExactlyOnceQueue::Command>> commands;
-  ExactlyOnceQueue follower(config);
-  Rng rng(seed);
-  std::vector<ClaimedTask> held;
-  Nanos now{0};
-  for (std::size_t i = 0; i < count; ++i) {
-    now += seconds(static_cast<double>(rng.below(9)));
-    auto one = task("t" + std::to_string(rng.below(count)), "p");
-    one.affinity_key = "k" + std::to_string(rng.below(3));
-    one.priority = static_cast<std::uint32_t>(rng.below(4));
-    one.delay = seconds(rng.below(4) == 0 ? 3 : 0);
-    ExactlyOnceQueue::Command command = one;
-    const auto station = static_cast<std::uint32_t>(rng.below(3));
-    if (rng.below(2) == 0) command = by("w" + std::to_string(station), station);
-    if (rng.below(12) == 0) command = once::StationClosed{station};
-    if (rng.below(20) == 0) command = once::Redrive{"", 2};
-    if (!held.empty() && rng.below(3) == 0) {
-      const auto& last = held.back();
-      command = done(last.id, last.fence);
-      if (rng.below(4) == 0) command = once::Nack{last.id, last.fence, false, seconds(2)};
-      if (rng.below(2) == 0) held.pop_back();
-    }
-    const auto reply = follower.apply(command, now);
-    for (const auto& got : reply.tasks) held.push_back(got);
-    commands.push_back({now, command});
-  }
-  return commands;
-}
-
 TEST(ExactlyOnceQueue, ReplaysToTheSameBytes) {
   for (const auto affinity : {Affinity::none, Affinity::prefer, Affinity::strict}) {
     SCOPED_TRACE(static_cast<int>(affinity));
-    auto config = small();
+    auto config = small_queue();
     config.affinity = affinity;
     for (std::uint64_t seed = 1; seed <= 50; ++seed) {
-      testing::expect_replays<ExactlyOnceQueue>(config, trace(config, 400, seed));
+      testing::expect_replays<ExactlyOnceQueue>(config, queue_trace(config, 400, seed));
     }
   }
 }
 
 TEST(ExactlyOnceQueue, FindsADamagedSnapshot) {
-  ExactlyOnceQueue queue(small());
-  for (const auto& [now, command] : trace(small(), 12, 4)) queue.apply(command, now);
-  testing::expect_damage_found(queue, small());
+  ExactlyOnceQueue queue(small_queue());
+  for (const auto& [now, command] : queue_trace(small_queue(), 12, 4)) queue.apply(command, now);
+  testing::expect_damage_found(queue, small_queue());
 }
 
 TEST(ExactlyOnceQueue, AnswersARepeatedCompletionAlsoAfterARestart) {
-  ExactlyOnceQueue queue(small());
+  ExactlyOnceQueue queue(small_queue());
   queue.apply(task("a"), Nanos{0});
   const auto fence = queue.apply(by("w"), Nanos{0}).tasks.at(0).fence;
   queue.apply(once::Complete{"a", fence, bytes("42")}, Nanos{1});
-  auto again = ExactlyOnceQueue::restore(small(), queue.snapshot());
+  auto again = ExactlyOnceQueue::restore(small_queue(), queue.snapshot());
   ASSERT_TRUE(again);
   EXPECT_EQ(again->apply(done("a", fence + 1), Nanos{2}).code, Errc::stale_token);
   const auto repeated = again->apply(done("a", fence), Nanos{2});
@@ -469,13 +412,31 @@ TEST(ExactlyOnceQueue, AnswersARepeatedCompletionAlsoAfterARestart) {
 }
 
 TEST(ExactlyOnceQueue, SurvivesADeathAtEachStepOfItsJournal) {
-  testing::CrashSweep<ExactlyOnceQueue> sweep(small(), trace(small(), 24, 5));
+  testing::CrashSweep<ExactlyOnceQueue> sweep(small_queue(), queue_trace(small_queue(), 24, 5));
   EXPECT_GT(sweep.run(5), 3U * 24 * 4);
 }
 
 TEST(ExactlyOnceQueue, IsEffectivelyOnceUnderTenThousandDeaths) {
-  testing::CrashSweep<ExactlyOnceQueue> sweep(small(), trace(small(), 40, 6));
+  testing::CrashSweep<ExactlyOnceQueue> sweep(small_queue(), queue_trace(small_queue(), 40, 6));
   sweep.run_random(10'000, 20'261'128);
+}
+
+// What its own burst adds must not push out the answer that it asks for again.
+TEST(ExactlyOnceQueue, AnswersTheOldestItRemembersAlsoInABurstOfNewOnes) {
+  MemoryJournal journal;
+  JournalOptions options;
+  options.replies_max = 4;
+  using Journaled = JournaledService<ExactlyOnceQueue>;
+  auto queue = Journaled::open(small_queue(), journal, options);
+  ASSERT_TRUE(queue);
+  for (std::uint64_t i = 1; i <= 8; ++i) {
+    ASSERT_EQ(queue->execute({{1, i}, task(std::to_string(i))}, Nanos{0})->code, Errc::ok);
+  }
+  const std::vector<Journaled::Request> burst{{{1, 9}, task("9")}, {{1, 1}, task("1")}};
+  const auto replies = queue->execute(burst, Nanos{0});
+  ASSERT_TRUE(replies);
+  EXPECT_EQ(replies->at(1).code, Errc::ok) << "its first answer, not duplicate";
+  EXPECT_EQ(queue->service().counters().accepted, 9U);
 }
 
 TEST(ExactlyOnceQueue, RefusesDurationsThatWouldLeaveTheClock) {

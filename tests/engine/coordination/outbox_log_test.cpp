@@ -14,7 +14,9 @@ using outbox::Confirm;
 using outbox::Fail;
 using testing::bytes;
 using testing::event;
+using testing::eventful_outbox;
 using testing::ms;
+using testing::outbox_trace;
 using testing::small_outbox;
 using testing::tick;
 using testing::Timed;
@@ -228,71 +230,16 @@ RC_GTEST_PROP(Outbox, LosesNothingWhateverDies, ()) {
 
 // --- replay and death --------------------------------------------------------------------------
 
-// A trace in which everything happens; fences count up from 1 in the order of dispatch.
-std::vector<Timed<Outbox::Command>> trace(std::size_t count, std::uint64_t seed) {
-  Rng rng(seed);
-  std::vector<Timed<Outbox::Command>> commands{{Nanos{0}, outbox::AddWorker{"w0", 0}},
-                                               {Nanos{0}, outbox::AddCursor{"c"}}};
-  Nanos now{0};
-  while (commands.size() < count) {
-    now += ms(static_cast<std::int64_t>(rng.below(900)));
-    const std::string key(1, "abcd"[rng.below(4)]);
-    const std::uint64_t id = 1 + rng.below(24);
-    const std::uint64_t fence = 1 + rng.below(40);
-    switch (rng.below(12)) {
-      case 0:
-        commands.push_back({now, Commit{{{key, outbox::kAnyVersion, bytes(key), rng.below(4) == 0}},
-                                        {{key, "t", bytes("p"), {}, 0}}}});
-        break;
-      case 1:
-        commands.push_back({now, Fail{id, fence, rng.below(3) == 0, "no"}});
-        break;
-      case 2:
-        commands.push_back({now, outbox::AddWorker{"w" + std::to_string(rng.below(3)), 7}});
-        break;
-      case 3:
-        commands.push_back({now, outbox::RemoveWorker{"w" + std::to_string(rng.below(3))}});
-        break;
-      case 4:
-        commands.push_back({now, outbox::Replay{0, 1}});
-        break;
-      case 5:
-        commands.push_back({now, outbox::Advance{"c", 0, id}});
-        break;
-      case 6:
-        commands.push_back({now, outbox::Purge{id}});
-        break;
-      case 7:
-      case 8:
-        commands.push_back({now, event(key)});
-        break;
-      default:
-        commands.push_back({now, Confirm{id, fence}});
-    }
-  }
-  return commands;
-}
-OutboxConfig eventful() {
-  OutboxConfig config = small_outbox();
-  config.attempts_max = 2;
-  config.confirm_timeout_ns = ms(4'000);
-  config.retention_ns = ms(5'000);
-  config.compaction_interval_ns = ms(2'000);
-  config.retry_jitter = RetryJitter::decorrelated;
-  config.store_bytes = 32'000;
-  return config;
-}
-
 TEST(Outbox, ReplaysToTheSameBytes) {
   for (const HeadOfLine mode :
        {HeadOfLine::none, HeadOfLine::block_key, HeadOfLine::block_partition}) {
     for (const bool keeps : {false, true}) {
-      OutboxConfig config = eventful();
+      OutboxConfig config = eventful_outbox();
       config.head_of_line = mode;
       config.key_compaction = keeps;
       config.dead_halts_key = keeps;
       for (std::uint64_t seed = 1; seed <= 20; ++seed) {
-        testing::expect_replays<Outbox>(config, trace(200, seed));
+        testing::expect_replays<Outbox>(config, outbox_trace(200, seed));
       }
     }
   }
@@ -306,7 +253,7 @@ TEST(Outbox, FindsADamagedSnapshot) {
 }
 
 TEST(Outbox, SurvivesADeathAtEachStepOfItsJournal) {
-  testing::CrashSweep<Outbox> sweep(eventful(), trace(40, 5));
+  testing::CrashSweep<Outbox> sweep(eventful_outbox(), outbox_trace(40, 5));
   sweep.with_ticks();
   EXPECT_GT(sweep.run(3), 600U);
 }

@@ -2,10 +2,13 @@
 // a crash at any step harmless.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -16,6 +19,11 @@
 #include "engine/coordination/service.hpp"
 
 namespace mesh::coordination::testing {
+
+inline std::vector<std::byte> bytes(std::string_view text) {
+  const auto view = std::as_bytes(std::span(text));
+  return {view.begin(), view.end()};
+}
 
 template <CoordinationService Service>
 struct BadInput {
@@ -104,11 +112,51 @@ void expect_damage_found(const Service& service, const typename Service::Config&
 
 struct Death {};  // thrown where the process would have died
 
+// What a service's life is given: the journal, what to call at each step, and whom to tell that
+// another command is answered.
+using Answered = std::function<void()>;
+using Life = std::function<void(Journal&, const JournalOptions&, const Answered&)>;
+
+// A journal in memory, and a death by exception. SqliteDisk (tests/engine/store) is its like.
+class MemoryDisk {
+ public:
+  // Of the bytes that were not synced so many per cent survive.
+  static constexpr std::array<unsigned, 3> kKept{0, 50, 100};
+
+  explicit MemoryDisk(unsigned kept_percent) : kept_percent_(kept_percent) {}
+
+  // Runs `life` until its step `at`; true: it died there. `answered` counts what was answered.
+  bool run(std::size_t at, const Life& life, std::size_t& answered) {
+    left_ = at;
+    JournalOptions options;
+    options.at_step = &MemoryDisk::step;
+    options.context = this;
+    try {
+      life(journal_, options, [&] { ++answered; });
+    } catch (const Death&) {
+      journal_.crash(journal_.unsynced_bytes() * kept_percent_ / 100);
+      return true;
+    }
+    return false;
+  }
+  Journal& reopened() { return journal_; }
+
+ private:
+  static void step(void* context, CommitStep) {
+    auto& self = *static_cast<MemoryDisk*>(context);
+    if (self.left_ != 0 && --self.left_ == 0) throw Death{};
+  }
+
+  unsigned kept_percent_;
+  std::size_t left_ = 0;
+  MemoryJournal journal_;
+};
+
 // Runs `requests` through a journaled service that dies at the k-th step, with what the disk keeps
 // of the unsynced bytes chosen by `kept`; then opens it again and checks: answered => remembered
 // with the same answer; not answered => sent again it ends in the same state as if nothing had
 // happened.
-template <DurableService Service>
+template <DurableService Service, class Disk = MemoryDisk>
 class CrashSweep {
  public:
   using Journaled = JournaledService<Service>;
@@ -124,10 +172,10 @@ class CrashSweep {
   // Every step, each with nothing, half and all of the unsynced bytes kept. Returns the deaths.
   std::size_t run(std::size_t checkpoint_every) {
     checkpoint_every_ = checkpoint_every;
-    expected_ = undisturbed();
+    prepare();
     std::size_t deaths = 0;
     for (std::size_t at = 1;; ++at) {
-      for (const unsigned kept_percent : {0U, 50U, 100U}) {
+      for (const unsigned kept_percent : Disk::kKept) {
         if (!dies_at(at, kept_percent)) return deaths;
         ++deaths;
         if (::testing::Test::HasFatalFailure()) return deaths;
@@ -136,7 +184,7 @@ class CrashSweep {
   }
   // `count` deaths at random steps in one life after another.
   void run_random(std::size_t count, std::uint64_t seed) {
-    expected_ = undisturbed();
+    prepare();
     Rng rng(seed);
     const std::size_t steps = 4 * commands_.size();
     for (std::size_t i = 0; i < count; ++i) {
@@ -145,16 +193,42 @@ class CrashSweep {
       if (::testing::Test::HasFatalFailure()) return;
     }
   }
+  // These three for what dies by other means: live() once, then resume() from whatever is left of
+  // its journal.
+  void prepare() { expected_ = undisturbed(); }
+  void live(Journal& journal, const JournalOptions& options, const Answered& told) {
+    auto service = Journaled::open(config_, journal, options);
+    for (std::size_t i = 0; i < commands_.size(); ++i) {
+      service->execute(request(i), commands_[i].now).value();
+      tick(*service, i);
+      told();
+      if ((i + 1) % checkpoint_every_ == 0) {
+        EXPECT_TRUE(service->checkpoint());
+      }
+    }
+  }
+  void resume(Journal& journal, std::size_t answered) {
+    auto service = Journaled::open(config_, journal);
+    ASSERT_TRUE(service) << service.error().sentence;
+    const auto sound = service->service().verify();
+    ASSERT_TRUE(sound) << sound.error().sentence;
+    const std::uint64_t hash = service->service().state_hash();
+    for (std::size_t i = 0; i < answered; ++i) {
+      const auto again = service->execute(request(i), commands_[i].now);
+      ASSERT_TRUE(again);
+      ASSERT_EQ(bytes_of(*again), expected_[i]) << "an answered command was answered anew: " << i;
+    }
+    ASSERT_EQ(service->service().state_hash(), hash) << "an answered command was lost";
+    for (std::size_t i = answered; i < commands_.size(); ++i) {
+      const auto reply = service->execute(request(i), commands_[i].now);
+      ASSERT_TRUE(reply);
+      ASSERT_EQ(bytes_of(*reply), expected_[i]) << "command " << i;
+      tick(*service, i);
+    }
+    ASSERT_EQ(service->service().state_hash(), final_hash_);
+  }
 
  private:
-  struct Countdown {
-    std::size_t left = 0;
-    static void step(void* context, CommitStep) {
-      auto& self = *static_cast<Countdown*>(context);
-      if (self.left != 0 && --self.left == 0) throw Death{};
-    }
-  };
-
   // What a journaled service answers and ends as without any death.
   std::vector<std::vector<std::byte>> undisturbed() {
     MemoryJournal journal;
@@ -183,53 +257,17 @@ class CrashSweep {
   bool dies_at(std::size_t at, unsigned kept_percent) {
     SCOPED_TRACE("death at step " + std::to_string(at) + ", " + std::to_string(kept_percent) +
                  " % of the unsynced bytes kept");
-    MemoryJournal journal;
-    Countdown countdown{at};
+    Disk disk(kept_percent);
     std::size_t answered = 0;
-    bool died = false;
-    try {
-      live(journal, &countdown, answered);
-    } catch (const Death&) {
-      died = true;
-      journal.crash(journal.unsynced_bytes() * kept_percent / 100);
-    }
-    resume(journal, answered);
+    const bool died = disk.run(
+        at,
+        [this](Journal& journal, const JournalOptions& options, const Answered& told) {
+          live(journal, options, told);
+        },
+        answered);
+    resume(disk.reopened(), answered);
     return died;
   }
-  void live(MemoryJournal& journal, Countdown* countdown, std::size_t& answered) {
-    JournalOptions options;
-    options.at_step = &Countdown::step;
-    options.context = countdown;
-    auto service = Journaled::open(config_, journal, options);
-    for (; answered < commands_.size(); ++answered) {
-      service->execute(request(answered), commands_[answered].now).value();
-      tick(*service, answered);
-      if ((answered + 1) % checkpoint_every_ == 0) {
-        EXPECT_TRUE(service->checkpoint());
-      }
-    }
-  }
-  void resume(MemoryJournal& journal, std::size_t answered) {
-    auto service = Journaled::open(config_, journal);
-    ASSERT_TRUE(service) << service.error().sentence;
-    const auto sound = service->service().verify();
-    ASSERT_TRUE(sound) << sound.error().sentence;
-    const std::uint64_t hash = service->service().state_hash();
-    for (std::size_t i = 0; i < answered; ++i) {
-      const auto again = service->execute(request(i), commands_[i].now);
-      ASSERT_TRUE(again);
-      ASSERT_EQ(bytes_of(*again), expected_[i]) << "an answered command was answered anew: " << i;
-    }
-    ASSERT_EQ(service->service().state_hash(), hash) << "an answered command was lost";
-    for (std::size_t i = answered; i < commands_.size(); ++i) {
-      const auto reply = service->execute(request(i), commands_[i].now);
-      ASSERT_TRUE(reply);
-      ASSERT_EQ(bytes_of(*reply), expected_[i]) << "command " << i;
-      tick(*service, i);
-    }
-    ASSERT_EQ(service->service().state_hash(), final_hash_);
-  }
-
   typename Service::Config config_;
   std::vector<Timed<typename Service::Command>> commands_;
   std::vector<std::vector<std::byte>> expected_;
