@@ -152,8 +152,8 @@ void ControlServer::take_done() {
   }
 }
 
-void ControlServer::tell(std::uint64_t connection, std::string json) {
-  ToldAnswer told{connection, std::move(json)};
+void ControlServer::tell(std::uint64_t connection, std::string text) {
+  ToldAnswer told{connection, std::move(text)};
   // One request a connection: there is room for all that there can be, or its client gives up.
   if (told_.try_push_from(told)) static_cast<void>(options_.wake->signal());
 }
@@ -244,17 +244,17 @@ void ControlServer::read_last(Connection& connection) {
   drop(connection.number);
 }
 
-void ControlServer::answer(Connection& connection, const std::string& json) {
+void ControlServer::answer(Connection& connection, const std::string& text) {
   connection.is_busy = false;
-  if (json.size() > kControlPacketBytes) {
+  if (text.size() > kControlPacketBytes) {
     return refuse(connection,
-                  {Errc::truncated, static_cast<std::int64_t>(json.size()),
-                   "answer: it has " + std::to_string(json.size()) + " bytes, a packet at most " +
+                  {Errc::truncated, static_cast<std::int64_t>(text.size()),
+                   "answer: it has " + std::to_string(text.size()) + " bytes, a packet at most " +
                        std::to_string(kControlPacketBytes)});
   }
   const ssize_t sent =
-      ::send(connection.socket.get(), json.data(), json.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
-  if (sent != static_cast<ssize_t>(json.size())) connection.is_broken = true;
+      ::send(connection.socket.get(), text.data(), text.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+  if (sent != static_cast<ssize_t>(text.size())) connection.is_broken = true;
 }
 
 void ControlServer::refuse(Connection& connection, const Error& error) {

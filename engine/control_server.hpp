@@ -111,7 +111,7 @@ class ControlServer {
 
   void add_counts(EngineStatus& status) const noexcept;
   // Any thread: the answer to a request that this connection waits for.
-  void tell(std::uint64_t connection, std::string json);
+  void tell(std::uint64_t connection, std::string text);
   // On the control thread.
   [[nodiscard]] Result<WhoReport> who(const WhoWanted& wanted) const;
 
@@ -158,7 +158,7 @@ class ControlServer {
 
   void post(std::unique_ptr<Job> job);
   void take_done();
-  void answer(Connection& connection, const std::string& json);
+  void answer(Connection& connection, const std::string& text);
   void refuse(Connection& connection, const Error& error);
   void drop(std::uint64_t connection);
 

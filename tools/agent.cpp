@@ -25,6 +25,7 @@
 #include "tools/verb.hpp"
 
 namespace mesh::tools {
+namespace of_agent {
 namespace {
 
 constexpr const char* kFooter = R"(
@@ -258,7 +259,10 @@ RunVerb declare(CLI::App& command) {
 }
 
 }  // namespace
+}  // namespace of_agent
 
-Verb agent_verb() { return {"agent", "an agent whose work is a shell command", &declare}; }
+Verb agent_verb() {
+  return {"agent", "an agent whose work is a shell command", &of_agent::declare};
+}
 
 }  // namespace mesh::tools

@@ -19,6 +19,7 @@
 #include "tools/verb.hpp"
 
 namespace mesh::tools {
+namespace of_cascade {
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -146,9 +147,10 @@ RunVerb declare(CLI::App& command) {
 }
 
 }  // namespace
+}  // namespace of_cascade
 
 Verb cascade_verb() {
-  return {"cascade", "one act for the whole mesh, from leader to leader", &declare};
+  return {"cascade", "one act for the whole mesh, from leader to leader", &of_cascade::declare};
 }
 
 }  // namespace mesh::tools

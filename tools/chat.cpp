@@ -18,6 +18,7 @@
 #include "tools/verb.hpp"
 
 namespace mesh::tools {
+namespace of_chat {
 namespace {
 
 using console::Act;
@@ -233,8 +234,9 @@ RunVerb declare_chat(CLI::App& command) {
 }
 
 }  // namespace
+}  // namespace of_chat
 
-Verb say_verb() { return {"say", "one plain sentence over the verbs", &declare_say}; }
-Verb chat_verb() { return {"chat", "a conversation in plain sentences", &declare_chat}; }
+Verb say_verb() { return {"say", "one plain sentence over the verbs", &of_chat::declare_say}; }
+Verb chat_verb() { return {"chat", "a conversation in plain sentences", &of_chat::declare_chat}; }
 
 }  // namespace mesh::tools

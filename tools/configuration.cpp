@@ -16,6 +16,7 @@
 #include "tools/verb.hpp"
 
 namespace mesh::tools {
+namespace of_configuration {
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -115,7 +116,10 @@ RunVerb declare(CLI::App& command) {
 }
 
 }  // namespace
+}  // namespace of_configuration
 
-Verb config_verb() { return {"config", "checks a configuration file, or prints one", &declare}; }
+Verb config_verb() {
+  return {"config", "checks a configuration file, or prints one", &of_configuration::declare};
+}
 
 }  // namespace mesh::tools

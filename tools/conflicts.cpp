@@ -25,6 +25,7 @@
 #include "tools/verb.hpp"
 
 namespace mesh::tools {
+namespace of_conflicts {
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -257,10 +258,13 @@ RunVerb declare_resolve(CLI::App& command) {
 }
 
 }  // namespace
+}  // namespace of_conflicts
 
-Verb conflicts_verb() { return {"conflicts", "what is recorded of conflicts", &declare}; }
+Verb conflicts_verb() {
+  return {"conflicts", "what is recorded of conflicts", &of_conflicts::declare};
+}
 Verb resolve_verb() {
-  return {"resolve", "a person's decision about a conflict", &declare_resolve};
+  return {"resolve", "a person's decision about a conflict", &of_conflicts::declare_resolve};
 }
 
 }  // namespace mesh::tools

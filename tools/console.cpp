@@ -19,6 +19,7 @@
 #include "tools/verb.hpp"
 
 namespace mesh::tools {
+namespace of_console {
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -262,18 +263,23 @@ RunVerb declare_scatter(CLI::App& command) {
 }
 
 }  // namespace
+}  // namespace of_console
 
-Verb down_verb() { return {"down", "stops a running engine", &declare_down}; }
+Verb down_verb() { return {"down", "stops a running engine", &of_console::declare_down}; }
 Verb reload_verb() {
-  return {"reload", "a running engine reads its configuration file again", &declare_reload};
+  return {"reload", "a running engine reads its configuration file again",
+          &of_console::declare_reload};
 }
 Verb status_verb() {
-  return {"status", "agents, stations and counters of a mesh", &declare_status};
+  return {"status", "agents, stations and counters of a mesh", &of_console::declare_status};
 }
-Verb send_verb() { return {"send", "one message to one agent", &declare_send}; }
-Verb broadcast_verb() { return {"broadcast", "one message to every agent", &declare_broadcast}; }
+Verb send_verb() { return {"send", "one message to one agent", &of_console::declare_send}; }
+Verb broadcast_verb() {
+  return {"broadcast", "one message to every agent", &of_console::declare_broadcast};
+}
 Verb scatter_verb() {
-  return {"scatter", "every agent READY at one moment, and how many were", &declare_scatter};
+  return {"scatter", "every agent READY at one moment, and how many were",
+          &of_console::declare_scatter};
 }
 
 }  // namespace mesh::tools

@@ -20,6 +20,7 @@
 #include "tools/verb.hpp"
 
 namespace mesh::tools {
+namespace of_delegate {
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -207,6 +208,7 @@ RunVerb declare_ask(CLI::App& command) {
 }
 
 }  // namespace
+}  // namespace of_delegate
 
 Answered ask_find_best(const WhichMesh& which, const BestWanted& wanted) {
   return ask_engine(which, {{"op", "find-best"},
@@ -215,8 +217,8 @@ Answered ask_find_best(const WhichMesh& which, const BestWanted& wanted) {
                             {"max_score", wanted.max_score}});
 }
 
-void write_find_best(const Json& answer, std::ostream& out) {
-  const Json agents = answer.value("agents", Json::array());
+void write_find_best(const nlohmann::ordered_json& answer, std::ostream& out) {
+  const nlohmann::ordered_json agents = answer.value("agents", nlohmann::ordered_json::array());
   if (agents.empty()) {
     out << "no agent that is active and routable fits\n";
     return;
@@ -227,18 +229,19 @@ void write_find_best(const Json& answer, std::ostream& out) {
 Answered ask_delegate(const WhichMesh& which, const DelegateWanted& wanted) {
   MESH_CHECK_OK(check_utf8("the task", wanted.task));
   MESH_CHECK_OK(check_utf8("the agent", wanted.agent));
-  Json request = {{"op", "delegate"},
-                  {"text", wanted.task},
-                  {"require", wanted.capabilities},
-                  {"attempts", wanted.attempts},
-                  {"timeout_ms", wanted.timeout_ms}};
+  nlohmann::ordered_json request = {{"op", "delegate"},
+                                    {"text", wanted.task},
+                                    {"require", wanted.capabilities},
+                                    {"attempts", wanted.attempts},
+                                    {"timeout_ms", wanted.timeout_ms}};
   if (!wanted.agent.empty()) request["agent"] = wanted.agent;
   if (!wanted.agent_class.empty()) request["class"] = wanted.agent_class;
   return ask_engine(which, request);
 }
 
-void write_delegate(const Json& answer, std::ostream& out) {
-  for (const Json& attempt : answer.value("attempts", Json::array())) {
+void write_delegate(const nlohmann::ordered_json& answer, std::ostream& out) {
+  for (const nlohmann::ordered_json& attempt :
+       answer.value("attempts", nlohmann::ordered_json::array())) {
     const std::string why = attempt.value("sentence", "");
     out << fmt::format("{}: {} after {:.1f} ms{}\n", printable(attempt.value("agent", "")),
                        printable(attempt.value("end", "")), attempt.value("took_ms", 0.0),
@@ -262,6 +265,7 @@ Answered ask_sample(const WhichMesh& which, const SampleWanted& wanted) {
                             {"timeout_ms", wanted.timeout_ms}});
 }
 
+namespace of_delegate {
 namespace {
 void write_groups(const Json& groups, const char* what, std::ostream& out) {
   for (const Json& group : groups) {
@@ -275,24 +279,28 @@ void write_groups(const Json& groups, const char* what, std::ostream& out) {
   }
 }
 }  // namespace
+}  // namespace of_delegate
 
-void write_sample(const Json& answer, std::ostream& out) {
+void write_sample(const nlohmann::ordered_json& answer, std::ostream& out) {
   const auto count = [&](const char* key) { return answer.value(key, std::uint64_t{0}); };
   out << fmt::format(
       "{} asked: {} ready, {} conflict, {} declined, {} unanswered, {} refused; {:.1f} ms, seed "
       "{}\n",
       count("asked"), count("ready"), count("conflict"), count("declined"), count("unanswered"),
       count("refused"), answer.value("took_ms", 0.0), count("seed"));
-  write_groups(answer.value("groups", Json::array()), "", out);
-  write_groups(answer.value("conflicts", Json::array()), "CONFLICT ", out);
+  of_delegate::write_groups(answer.value("groups", nlohmann::ordered_json::array()), "", out);
+  of_delegate::write_groups(answer.value("conflicts", nlohmann::ordered_json::array()), "CONFLICT ",
+                            out);
   const std::uint64_t left_out = count("groups_left_out") + count("conflicts_left_out");
   if (left_out != 0) out << fmt::format("        ... and {} other answers\n", left_out);
 }
 
-Verb find_best_verb() { return {"find-best", "the agents that fit best", &declare_find_best}; }
-Verb delegate_verb() {
-  return {"delegate", "a task for the agent that fits best", &declare_delegate};
+Verb find_best_verb() {
+  return {"find-best", "the agents that fit best", &of_delegate::declare_find_best};
 }
-Verb ask_verb() { return {"ask", "one question to a sample of agents", &declare_ask}; }
+Verb delegate_verb() {
+  return {"delegate", "a task for the agent that fits best", &of_delegate::declare_delegate};
+}
+Verb ask_verb() { return {"ask", "one question to a sample of agents", &of_delegate::declare_ask}; }
 
 }  // namespace mesh::tools

@@ -17,6 +17,7 @@
 #include "tools/verb.hpp"
 
 namespace mesh::tools {
+namespace of_demo {
 namespace {
 
 constexpr const char* kFooter = R"(
@@ -92,10 +93,11 @@ RunVerb declare(CLI::App& command) {
 }
 
 }  // namespace
+}  // namespace of_demo
 
 Verb demo_verb() {
   return {"demo", "a mesh, its agents, and all of them READY together; starts and stops it all",
-          &declare};
+          &of_demo::declare};
 }
 
 }  // namespace mesh::tools

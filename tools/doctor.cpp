@@ -16,6 +16,7 @@
 #include "tools/verb.hpp"
 
 namespace mesh::tools {
+namespace of_doctor {
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -90,7 +91,8 @@ RunVerb declare(CLI::App& command) {
 }
 
 }  // namespace
+}  // namespace of_doctor
 
-Verb doctor_verb() { return {"doctor", "every feature proved end to end", &declare}; }
+Verb doctor_verb() { return {"doctor", "every feature proved end to end", &of_doctor::declare}; }
 
 }  // namespace mesh::tools

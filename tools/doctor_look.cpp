@@ -16,7 +16,7 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr Nanos kPatience{2 * kNsPerSecond};
+constexpr Nanos kLookPatience{2 * kNsPerSecond};
 constexpr std::int64_t kFreshMs = 3'000;           // counters are written once a second
 constexpr std::int64_t kLatelyMs = 600'000;        // errors that are still worth a look
 constexpr std::int64_t kClockErrorNs = 100'000;    // from CLOCK_MONOTONIC
@@ -138,7 +138,7 @@ Found of_errors(const ObservedMesh::Memory& table) {
 }
 
 Result<Json> status_of(const std::string& directory) {
-  MESH_TRY(auto client, engine::ControlClient::connect(directory, {.timeout = kPatience}));
+  MESH_TRY(auto client, engine::ControlClient::connect(directory, {.timeout = kLookPatience}));
   MESH_TRY(const std::string text, client.request(R"({"op":"status"})"));
   return Json::parse(text, nullptr, false);
 }

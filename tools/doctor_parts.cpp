@@ -10,8 +10,8 @@
 namespace mesh::tools {
 namespace {
 
-constexpr Nanos kLook{100 * kNsPerMs};
-constexpr Nanos kPatience{10 * kNsPerSecond};
+constexpr Nanos kPartLook{100 * kNsPerMs};
+constexpr Nanos kPartPatience{10 * kNsPerSecond};
 
 void say_ready() {
   const char ready[] = "ready\n";
@@ -22,10 +22,10 @@ Status run_engine(const DoctorPart& part, const StopSignals& stop) {
   engine::EngineOptions options;
   options.directory = part.directory;
   options.size = kDoctorMesh;
-  options.reconnect = kPatience;
+  options.reconnect = kPartPatience;
   MESH_TRY(const auto engine, engine::Engine::start(options));
   say_ready();
-  while (!stop.requested() && !engine->wait_for_down(kLook)) {
+  while (!stop.requested() && !engine->wait_for_down(kPartLook)) {
   }
   return {};
 }
@@ -44,8 +44,8 @@ Status run_station(const DoctorPart& part, const StopSignals& stop) {
   MESH_TRY(const auto station,
            engine::Station::attach(part.directory, {.name = "doctor-" + part.what,
                                                     .agents = kDoctorStationAgents,
-                                                    .connect = {.patience = kPatience},
-                                                    .engine_patience = kPatience}));
+                                                    .connect = {.patience = kPartPatience},
+                                                    .engine_patience = kPartPatience}));
   std::vector<engine::AgentDeclaration> agents;
   for (std::uint32_t i = 0; i < kDoctorStationAgents; ++i) {
     agents.push_back({.name = doctor_agent(part.what, i)});
@@ -55,7 +55,7 @@ Status run_station(const DoctorPart& part, const StopSignals& stop) {
   while (!stop.requested()) {
     if (station->poll(64, &answer) > 0) continue;
     if (station->is_lost()) return tl::unexpected<Error>(station->lost_reason());
-    station->wait(station->now() + kLook);
+    station->wait(station->now() + kPartLook);
   }
   return {};
 }

@@ -18,6 +18,7 @@
 #include "tools/verb.hpp"
 
 namespace mesh::tools {
+namespace of_freeze {
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -119,9 +120,10 @@ RunVerb declare_thaw(CLI::App& command) {
 }
 
 }  // namespace
+}  // namespace of_freeze
 
 Answered ask_freeze(const WhichMesh& which, const FreezeWanted& wanted) {
-  Json request = {{"op", wanted.frozen ? "freeze" : "thaw"}, {"scope", "mesh"}};
+  nlohmann::ordered_json request = {{"op", wanted.frozen ? "freeze" : "thaw"}, {"scope", "mesh"}};
   if (wanted.scope.kind != console::ScopeKind::mesh) {
     request["scope"] = wanted.scope.kind == console::ScopeKind::sector ? "sector" : "cluster";
     request["number"] = wanted.scope.number;
@@ -130,7 +132,7 @@ Answered ask_freeze(const WhichMesh& which, const FreezeWanted& wanted) {
   return ask_engine(which, request);
 }
 
-void write_freeze(const Json& answer, std::ostream& out) {
+void write_freeze(const nlohmann::ordered_json& answer, std::ostream& out) {
   const bool frozen = answer.value("frozen", true);
   out << fmt::format("{} agents {}, {} of them before; {} messages {}\n",
                      answer.value("agents", 0U), frozen ? "are frozen" : "are sent to again",
@@ -148,7 +150,9 @@ void write_freeze(const Json& answer, std::ostream& out) {
     out << fmt::format("{} agents of it are there no longer\n", answer.value("gone", 0U));
 }
 
-Verb freeze_verb() { return {"freeze", "pauses delivery to a part of the mesh", &declare_freeze}; }
-Verb thaw_verb() { return {"thaw", "goes on with delivery", &declare_thaw}; }
+Verb freeze_verb() {
+  return {"freeze", "pauses delivery to a part of the mesh", &of_freeze::declare_freeze};
+}
+Verb thaw_verb() { return {"thaw", "goes on with delivery", &of_freeze::declare_thaw}; }
 
 }  // namespace mesh::tools

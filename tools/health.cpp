@@ -22,6 +22,7 @@
 #include "tools/verb.hpp"
 
 namespace mesh::tools {
+namespace of_health {
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -205,7 +206,10 @@ RunVerb declare(CLI::App& command) {
 }
 
 }  // namespace
+}  // namespace of_health
 
-Verb health_verb() { return {"health", "mode, sectors and clusters as they stand", &declare}; }
+Verb health_verb() {
+  return {"health", "mode, sectors and clusters as they stand", &of_health::declare};
+}
 
 }  // namespace mesh::tools

@@ -17,6 +17,7 @@
 #include "tools/verb.hpp"
 
 namespace mesh::tools {
+namespace of_help {
 namespace {
 
 namespace fs = std::filesystem;
@@ -113,7 +114,8 @@ RunVerb declare(CLI::App& command) {
 }
 
 }  // namespace
+}  // namespace of_help
 
-Verb help_verb() { return {"help", "what a verb does and takes", &declare}; }
+Verb help_verb() { return {"help", "what a verb does and takes", &of_help::declare}; }
 
 }  // namespace mesh::tools

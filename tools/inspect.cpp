@@ -20,6 +20,7 @@
 #include "tools/verb.hpp"
 
 namespace mesh::tools {
+namespace of_inspect {
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -138,7 +139,10 @@ RunVerb declare(CLI::App& command) {
 }
 
 }  // namespace
+}  // namespace of_inspect
 
-Verb inspect_verb() { return {"inspect", "a mesh's memories, looked at from outside", &declare}; }
+Verb inspect_verb() {
+  return {"inspect", "a mesh's memories, looked at from outside", &of_inspect::declare};
+}
 
 }  // namespace mesh::tools

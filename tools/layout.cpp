@@ -13,6 +13,7 @@
 #include "tools/verb.hpp"
 
 namespace mesh::tools {
+namespace of_layout {
 namespace {
 
 constexpr const char* kFooter = R"(
@@ -66,7 +67,8 @@ RunVerb declare(CLI::App& command) {
 }
 
 }  // namespace
+}  // namespace of_layout
 
-Verb layout_verb() { return {"layout", "what stands where in shared memory", &declare}; }
+Verb layout_verb() { return {"layout", "what stands where in shared memory", &of_layout::declare}; }
 
 }  // namespace mesh::tools

@@ -24,6 +24,7 @@
 #include "tools/verb.hpp"
 
 namespace mesh::tools {
+namespace of_live {
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -244,12 +245,15 @@ RunVerb declare_kpi(CLI::App& command) {
 }
 
 }  // namespace
+}  // namespace of_live
 
-Verb stat_verb() { return {"stat", "every counter with its unit, from the table", &declare_stat}; }
-Verb hz_verb() { return {"hz", "how fast counters grow", &declare_hz}; }
-Verb errors_verb() {
-  return {"errors", "distinct errors with count, first and last time", &declare_errors};
+Verb stat_verb() {
+  return {"stat", "every counter with its unit, from the table", &of_live::declare_stat};
 }
-Verb kpi_verb() { return {"kpi", "each KPI with its target, pass or fail", &declare_kpi}; }
+Verb hz_verb() { return {"hz", "how fast counters grow", &of_live::declare_hz}; }
+Verb errors_verb() {
+  return {"errors", "distinct errors with count, first and last time", &of_live::declare_errors};
+}
+Verb kpi_verb() { return {"kpi", "each KPI with its target, pass or fail", &of_live::declare_kpi}; }
 
 }  // namespace mesh::tools

@@ -16,6 +16,7 @@
 #include "tools/verb.hpp"
 
 namespace mesh::tools {
+namespace of_plan {
 namespace {
 
 constexpr const char* kFooter = R"(
@@ -100,7 +101,10 @@ RunVerb declare(CLI::App& command) {
 }
 
 }  // namespace
+}  // namespace of_plan
 
-Verb plan_verb() { return {"plan", "send times for a table of agents; needs no mesh", &declare}; }
+Verb plan_verb() {
+  return {"plan", "send times for a table of agents; needs no mesh", &of_plan::declare};
+}
 
 }  // namespace mesh::tools

@@ -21,6 +21,7 @@
 #include "tools/verb.hpp"
 
 namespace mesh::tools {
+namespace of_quorum {
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -118,20 +119,23 @@ RunVerb declare(CLI::App& command) {
 }
 
 }  // namespace
+}  // namespace of_quorum
 
-Json quorum_json(const sched::QuorumVerdict& verdict) {
+nlohmann::ordered_json quorum_json(const sched::QuorumVerdict& verdict) {
   std::string decision(sched::name_of(verdict.decision));
   std::transform(decision.begin(), decision.end(), decision.begin(), [](char letter) {
     return letter >= 'a' && letter <= 'z' ? static_cast<char>(letter - 'a' + 'A') : letter;
   });
   const bool proceeds = verdict.decision == sched::QuorumDecision::kProceed;
   return {{"decision", decision},
-          {"confidence", proceeds ? Json(verdict.confidence) : Json(nullptr)},
+          {"confidence",
+           proceeds ? nlohmann::ordered_json(verdict.confidence) : nlohmann::ordered_json(nullptr)},
           {"sentence", verdict.sentence}};
 }
 
 Verb quorum_verb() {
-  return {"quorum", "what to do with so many ready, conflict, transit; needs no mesh", &declare};
+  return {"quorum", "what to do with so many ready, conflict, transit; needs no mesh",
+          &of_quorum::declare};
 }
 
 }  // namespace mesh::tools

@@ -23,6 +23,7 @@
 #include "tools/verb.hpp"
 
 namespace mesh::tools {
+namespace of_record {
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -203,8 +204,11 @@ RunVerb declare_replay(CLI::App& command) {
 }
 
 }  // namespace
+}  // namespace of_record
 
-Verb record_verb() { return {"record", "messages as they pass, into a file", &declare_record}; }
-Verb replay_verb() { return {"replay", "a recording, played again", &declare_replay}; }
+Verb record_verb() {
+  return {"record", "messages as they pass, into a file", &of_record::declare_record};
+}
+Verb replay_verb() { return {"replay", "a recording, played again", &of_record::declare_replay}; }
 
 }  // namespace mesh::tools

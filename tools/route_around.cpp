@@ -16,6 +16,7 @@
 #include "tools/verb.hpp"
 
 namespace mesh::tools {
+namespace of_route_around {
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -64,6 +65,7 @@ RunVerb declare(CLI::App& command) {
 }
 
 }  // namespace
+}  // namespace of_route_around
 
 Answered ask_route_around(const WhichMesh& which, const std::vector<std::string>& agents,
                           bool undo) {
@@ -76,9 +78,10 @@ Status check_utf8(const char* what, const std::string& text) {
   return fail(Errc::bad_input, fmt::format("{}: {} is not UTF-8", in_quotes(text), what));
 }
 
-void write_route_around(const Json& answer, std::ostream& out) {
+void write_route_around(const nlohmann::ordered_json& answer, std::ostream& out) {
   const bool around = answer.value("routed_around", true);
-  for (const Json& agent : answer.value("agents", Json::array())) {
+  for (const nlohmann::ordered_json& agent :
+       answer.value("agents", nlohmann::ordered_json::array())) {
     out << fmt::format("{}: {}{}\n", printable(agent.value("agent", "")),
                        around ? "routed around" : "sent to as everybody",
                        agent.value("changed", true) ? "" : ", as before");
@@ -86,7 +89,8 @@ void write_route_around(const Json& answer, std::ostream& out) {
 }
 
 Verb route_around_verb() {
-  return {"route-around", "takes an agent out of the traffic, and back in", &declare};
+  return {"route-around", "takes an agent out of the traffic, and back in",
+          &of_route_around::declare};
 }
 
 }  // namespace mesh::tools

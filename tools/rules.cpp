@@ -17,6 +17,7 @@
 #include "tools/verb.hpp"
 
 namespace mesh::tools {
+namespace of_rules {
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -115,7 +116,8 @@ RunVerb declare(CLI::App& command) {
 }
 
 }  // namespace
+}  // namespace of_rules
 
-Verb rules_verb() { return {"rules", "who gets which work", &declare}; }
+Verb rules_verb() { return {"rules", "who gets which work", &of_rules::declare}; }
 
 }  // namespace mesh::tools

@@ -23,6 +23,7 @@
 #include "tools/verb.hpp"
 
 namespace mesh::tools {
+namespace of_sim {
 namespace {
 
 using engine::simulation::Scenario;
@@ -142,9 +143,11 @@ RunVerb declare(CLI::App& command) {
 }
 
 }  // namespace
+}  // namespace of_sim
 
 Verb sim_verb() {
-  return {"sim", "plays a whole mesh on virtual time, from a scenario and a seed", &declare};
+  return {"sim", "plays a whole mesh on virtual time, from a scenario and a seed",
+          &of_sim::declare};
 }
 
 }  // namespace mesh::tools

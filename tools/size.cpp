@@ -17,6 +17,7 @@
 #include "tools/verb.hpp"
 
 namespace mesh::tools {
+namespace of_size {
 namespace {
 
 constexpr const char* kFooter = R"(
@@ -153,9 +154,10 @@ RunVerb declare(CLI::App& command) {
 }
 
 }  // namespace
+}  // namespace of_size
 
 Verb size_verb() {
-  return {"size", "memory that a mesh would need, and whether it fits", &declare};
+  return {"size", "memory that a mesh would need, and whether it fits", &of_size::declare};
 }
 
 }  // namespace mesh::tools

@@ -27,6 +27,7 @@
 #include "tools/verb.hpp"
 
 namespace mesh::tools {
+namespace of_swarm {
 namespace {
 
 constexpr const char* kFooter = R"(
@@ -176,7 +177,10 @@ RunVerb declare(CLI::App& command) {
 }
 
 }  // namespace
+}  // namespace of_swarm
 
-Verb swarm_verb() { return {"swarm", "agents to test a mesh with, in real processes", &declare}; }
+Verb swarm_verb() {
+  return {"swarm", "agents to test a mesh with, in real processes", &of_swarm::declare};
+}
 
 }  // namespace mesh::tools

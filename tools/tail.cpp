@@ -19,6 +19,7 @@
 #include "tools/verb.hpp"
 
 namespace mesh::tools {
+namespace of_tail {
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -161,7 +162,8 @@ RunVerb declare(CLI::App& command) {
 }
 
 }  // namespace
+}  // namespace of_tail
 
-Verb tail_verb() { return {"tail", "deliveries as they pass", &declare}; }
+Verb tail_verb() { return {"tail", "deliveries as they pass", &of_tail::declare}; }
 
 }  // namespace mesh::tools

@@ -20,6 +20,7 @@
 #include "tools/verb.hpp"
 
 namespace mesh::tools {
+namespace of_top {
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -180,7 +181,8 @@ RunVerb declare(CLI::App& command) {
 }
 
 }  // namespace
+}  // namespace of_top
 
-Verb top_verb() { return {"top", "the live screen of a mesh", &declare}; }
+Verb top_verb() { return {"top", "the live screen of a mesh", &of_top::declare}; }
 
 }  // namespace mesh::tools

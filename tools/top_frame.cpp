@@ -9,7 +9,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr std::string_view kUnknown = "unknown";
+constexpr std::string_view kUnknownCell = "unknown";
 constexpr std::uint32_t kLabelColumns = 7;  // before a row of cells
 constexpr std::uint32_t kCellColumns = 3;
 constexpr std::uint32_t kErrorLinesMax = 8;
@@ -25,13 +25,13 @@ constexpr int kNobody = 53;
 
 template <class T>
 std::string count_text(const std::optional<T>& value) {
-  return value ? fmt::format("{}", *value) : std::string(kUnknown);
+  return value ? fmt::format("{}", *value) : std::string(kUnknownCell);
 }
 std::string ms_text(const std::optional<double>& value) {
-  return value ? fmt::format("{:.1f} ms", *value) : std::string(kUnknown);
+  return value ? fmt::format("{:.1f} ms", *value) : std::string(kUnknownCell);
 }
 std::string us_text(const std::optional<double>& value) {
-  return value ? fmt::format("{:.1f}", *value) : std::string(kUnknown);
+  return value ? fmt::format("{:.1f}", *value) : std::string(kUnknownCell);
 }
 
 // One cell or a run of text, with a background or none.
@@ -53,7 +53,7 @@ std::string cut(const std::string& text, std::uint32_t columns) {
   }
   return text;
 }
-std::uint32_t width_of(const std::string& text) {
+std::uint32_t columns_of(const std::string& text) {
   return static_cast<std::uint32_t>(
       std::count_if(text.begin(), text.end(), [](char byte) { return (byte & 0xC0) != 0x80; }));
 }
@@ -63,7 +63,7 @@ std::string render(const Line& line, const TopLook& look) {
   std::uint32_t left = look.columns;
   for (const Span& span : line) {
     const std::string text = cut(span.text, left);
-    left -= width_of(text);
+    left -= columns_of(text);
     const bool is_styled = look.colour && (span.colour >= 0 || span.bold);
     if (is_styled && span.bold) out += "\x1b[1m";
     if (is_styled && span.colour >= 0) out += fmt::format("\x1b[97;48;5;{}m", span.colour);
@@ -151,7 +151,7 @@ std::string engine_text(const TopSnapshot& seen) {
 
 std::string share_text(const std::optional<std::uint64_t>& part,
                        const std::optional<std::uint64_t>& of) {
-  if (!part || !of || *of == 0) return std::string(kUnknown);
+  if (!part || !of || *of == 0) return std::string(kUnknownCell);
   return fmt::format("{:.1f} %", 100.0 * static_cast<double>(*part) / static_cast<double>(*of));
 }
 
@@ -183,12 +183,12 @@ std::vector<Line> head(const TopSnapshot& seen, const TopLook& look) {
                                  ? look.columns - static_cast<std::uint32_t>(engine.size()) - 2
                                  : 0;
   title = cut(title, room);
-  title.append(room - std::min(room, width_of(title)) + 2, ' ');
+  title.append(room - std::min(room, columns_of(title)) + 2, ' ');
   const bool is_alarm = seen.engine_running == false;
   std::vector<Line> lines;
   lines.push_back({{title, -1, true}, {engine, is_alarm ? 160 : -1, true}});
   const bool is_full = seen.mode == "FULL";
-  const std::string mode = seen.mode ? *seen.mode : std::string(kUnknown);
+  const std::string mode = seen.mode ? *seen.mode : std::string(kUnknownCell);
   lines.push_back(
       {{"mode "},
        {mode, seen.mode && !is_full ? kDegraded : -1, true},

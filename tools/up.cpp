@@ -23,6 +23,7 @@
 #include "tools/verb.hpp"
 
 namespace mesh::tools {
+namespace of_up {
 namespace {
 
 constexpr const char* kFooter = R"(
@@ -233,7 +234,8 @@ RunVerb declare(CLI::App& command) {
 }
 
 }  // namespace
+}  // namespace of_up
 
-Verb up_verb() { return {"up", "runs an engine in the foreground", &declare}; }
+Verb up_verb() { return {"up", "runs an engine in the foreground", &of_up::declare}; }
 
 }  // namespace mesh::tools

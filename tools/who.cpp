@@ -18,6 +18,7 @@
 #include "tools/verb.hpp"
 
 namespace mesh::tools {
+namespace of_who {
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -122,6 +123,7 @@ void write_holders(const Json& answer, std::ostream& out) {
 }
 
 }  // namespace
+}  // namespace of_who
 
 std::string age_text(std::int64_t age_ms) {
   const std::int64_t seconds = age_ms / 1'000;
@@ -133,34 +135,39 @@ std::string age_text(std::int64_t age_ms) {
 
 Answered ask_who(const WhichMesh& which, const WhoAsked& asked) {
   for (const std::string& agent : asked.agents) MESH_CHECK_OK(check_utf8("the name", agent));
-  Json request = {{"op", "who"}, {"agents", asked.agents}};
+  nlohmann::ordered_json request = {{"op", "who"}, {"agents", asked.agents}};
   if (asked.sector) request["sector"] = *asked.sector;
   if (asked.cluster) request["cluster"] = *asked.cluster;
   return ask_engine(which, request);
 }
 
-void write_who(const Json& answer, std::ostream& out) {
-  const Json agents = answer.value("agents", Json::array());
+void write_who(const nlohmann::ordered_json& answer, std::ostream& out) {
+  const nlohmann::ordered_json agents = answer.value("agents", nlohmann::ordered_json::array());
   if (agents.empty()) {
     out << fmt::format(
         "nobody waits and nobody has anything to answer; {} of {} agents say what "
         "they are doing\n",
         answer.value("said", std::uint64_t{0}), answer.value("enrolled", std::uint64_t{0}));
   }
-  for (std::size_t i = 0; i < std::min(agents.size(), kShownMax); ++i)
-    out << fmt::format("{}: {}\n", text_of(agents[i], "agent"), sentence_of(agents[i]));
-  const std::size_t more = agents.size() - std::min(agents.size(), kShownMax) +
+  for (std::size_t i = 0; i < std::min(agents.size(), of_who::kShownMax); ++i)
+    out << fmt::format("{}: {}\n", of_who::text_of(agents[i], "agent"),
+                       of_who::sentence_of(agents[i]));
+  const std::size_t more = agents.size() - std::min(agents.size(), of_who::kShownMax) +
                            answer.value("agents_left_out", std::size_t{0});
   if (more != 0) out << fmt::format("... and {} more\n", more);
-  write_holders(answer, out);
-  for (const Json& circle : answer.value("circles", Json::array())) {
+  of_who::write_holders(answer, out);
+  for (const nlohmann::ordered_json& circle :
+       answer.value("circles", nlohmann::ordered_json::array())) {
     std::string names;
-    for (const Json& name : circle) names += printable(name.get<std::string>()) + " -> ";
+    for (const nlohmann::ordered_json& name : circle)
+      names += printable(name.get<std::string>()) + " -> ";
     if (circle.empty()) continue;
     out << fmt::format("a circle: {}{}\n", names, printable(circle[0].get<std::string>()));
   }
 }
 
-Verb who_verb() { return {"who", "what agents are doing, and who holds whom back", &declare}; }
+Verb who_verb() {
+  return {"who", "what agents are doing, and who holds whom back", &of_who::declare};
+}
 
 }  // namespace mesh::tools
