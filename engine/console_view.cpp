@@ -36,6 +36,25 @@ Result<CapabilitySet> ConsoleView::capabilities(std::span<const std::string> nam
   return wanted;
 }
 
+std::vector<std::string> ConsoleView::names_of(const CapabilitySet& capabilities) const {
+  std::vector<std::string> names;
+  for (std::uint32_t bit = 0; bit < kCapabilities; ++bit) {
+    if (!capabilities.contains(static_cast<CapabilityBit>(bit))) continue;
+    const auto words = capability_name_at(capability_names_, static_cast<CapabilityBit>(bit));
+    if (const auto name = decode("capability", words)) names.emplace_back(name->view());
+  }
+  return names;
+}
+
+std::optional<double> ConsoleView::reliability(AgentId agent) const {
+  AgentRow seen;
+  const std::size_t row = row_of(index_of(agent));
+  if (row >= rows_.rows() || rows_.read(row, seen) != shm::ReadStatus::kRead || seen.is_free() ||
+      seen.id != agent)
+    return std::nullopt;
+  return seen.reliability;
+}
+
 std::optional<FoundAgent> ConsoleView::agent(AgentIndex row) const {
   AgentRow seen;
   if (row_of(row) >= rows_.rows() || rows_.read(row_of(row), seen) != shm::ReadStatus::kRead)

@@ -51,6 +51,9 @@ class ConsoleView {
   static Result<ConsoleView> over(const MeshSize& size, std::span<const std::byte> table);
 
   [[nodiscard]] Result<CapabilitySet> capabilities(std::span<const std::string> names) const;
+  [[nodiscard]] std::vector<std::string> names_of(const CapabilitySet& capabilities) const;
+  // Successes / attempts of the last hour; none: the handle names nobody now.
+  [[nodiscard]] std::optional<double> reliability(AgentId agent) const;
   // None: the row is free, or cannot be read just now.
   [[nodiscard]] std::optional<FoundAgent> agent(AgentIndex row) const;
   [[nodiscard]] Result<FoundAgent> find(const std::string& name) const;

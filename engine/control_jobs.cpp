@@ -300,8 +300,8 @@ Result<std::unique_ptr<Job>> ControlServer::console_job(const ConsoleRequest& re
   if (request.op == "cascade") return cascade_job(request, object);
   return fail(Errc::bad_input,
               "request: op '" + request.op +
-                  "' is none of attach, reattach, enrol, capability, observe, "
-                  "status, send, broadcast, scatter, cascade, resolve, reload, down, " +
+                  "' is none of attach, reattach, enrol, context, capability, observe, status, "
+                  "send, broadcast, scatter, cascade, resolve, contexts, reload, down, " +
                   ActingJobs::kOps);
 }
 

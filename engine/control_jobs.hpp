@@ -23,6 +23,7 @@ struct ControlServer::Connection {
   bool is_busy = false;    // a request is with the scheduler thread
   bool is_broken = false;  // an answer did not fit into its socket
   bool has_left = false;   // it said so: its end is no failure
+  bool loads_context = false;
 };
 
 class ControlServer::AttachJob final : public Job {

@@ -283,6 +283,7 @@ json status_json(const EngineStatus& status) {
           {"agents_enrolled", status.agents_enrolled},
           {"agents_routed_around", status.gauges.routed_around},
           {"agents_frozen", status.gauges.frozen},
+          {"agents_quarantined", status.gauges.quarantined},
           {"stations", status.stations},
           {"stations_ever", status.stations_ever},
           {"connections", status.connections},

@@ -15,6 +15,7 @@
 #include "engine/acting_jobs.hpp"
 #include "engine/control_jobs.hpp"
 #include "engine/control_json.hpp"
+#include "engine/control_orders.hpp"
 #include "shm/descriptor_passing.hpp"
 #include "shm/hash.hpp"
 #include "shm/system_error.hpp"
@@ -62,6 +63,7 @@ ControlServer::ControlServer(const ControlOptions& options, const Uses& uses)
       last_number_(uses.table.last_number()),
       evictions_(kMaxStations, 0, 1),
       told_(kJobsMax, 0, 1),
+      orders_(std::make_unique<Orders>()),
       packet_(kControlPacketBytes) {}
 
 Result<std::unique_ptr<ControlServer>> ControlServer::create(const ControlOptions& options,
@@ -143,17 +145,23 @@ void ControlServer::take_done() {
   for (ToldAnswer told; told_.pop(std::span(&told, 1)) != 0;) {
     Connection* const connection = find(told.connection);
     if (connection == nullptr) continue;
-    answer(*connection, told.json);
+    if (const int carried = told.carried.get(); carried >= 0) {
+      connection->is_busy = false;
+      connection->is_broken = !shm::send_descriptors(
+          connection->socket.get(), std::as_bytes(std::span(told.json)), std::span(&carried, 1));
+    } else {
+      answer(*connection, told.json);
+    }
     if (connection->is_broken) drop(told.connection);
   }
+  take_orders();
   for (; !unposted_.empty(); unposted_.pop_front()) {
     unposted_.front() = scheduler_.post(std::move(unposted_.front()));
     if (unposted_.front() != nullptr) break;
   }
 }
 
-void ControlServer::tell(std::uint64_t connection, std::string text) {
-  ToldAnswer told{connection, std::move(text)};
+void ControlServer::tell(ToldAnswer told) {
   // One request a connection: there is room for all that there can be, or its client gives up.
   if (told_.try_push_from(told)) static_cast<void>(options_.wake->signal());
 }
@@ -270,6 +278,7 @@ void ControlServer::drop(std::uint64_t number) {
   const bool is_attached = found->second->is_attached;
   const Departure departure = found->second->has_left ? Departure::left : Departure::lost;
   connections_.erase(found);
+  fail_orders(number);
   // Else its AttachJob finds the owner gone.
   if (station != 0 && is_attached) detach(station, departure);
 }
@@ -337,6 +346,7 @@ void ControlServer::handle(Connection& connection, Packet packet) {
     connection.has_left = true;
     return drop(connection.number);
   }
+  if (object.value("op", nlohmann::json()) == "loaded") return handle_loaded(connection, object);
   if (connection.is_busy) {
     return refuse(connection, {Errc::busy, 0, "request: the one before it is not answered yet"});
   }
@@ -345,6 +355,7 @@ void ControlServer::handle(Connection& connection, Packet packet) {
   if (*op == "reattach") return handle_reattach(connection, object, packet.descriptors);
   if (*op == "attach") return handle_attach(connection, object);
   if (*op == "enrol") return handle_enrol(connection, object);
+  if (*op == "context") return handle_context(connection, object, packet.descriptors);
   if (*op == "observe") return handle_observe(connection, object);
   handle_console(connection, *op, object);
 }
@@ -378,9 +389,10 @@ void ControlServer::handle_console(Connection& connection, const std::string& op
     const Status begun = ActingJobs::begin(*this, {connection.number, op}, request);
     return begun ? void() : refuse(connection, begun.error());
   }
-  if (op == "resolve") {
+  if (op == "resolve" || op == "contexts") {
     connection.is_busy = true;
-    const Status begun = begin_resolve({connection.number, op}, request);
+    const Status begun = op == "resolve" ? begin_resolve({connection.number, op}, request)
+                                         : begin_contexts({connection.number, op}, request);
     return begun ? void() : refuse(connection, begun.error());
   }
   auto job = console_job({connection.number, op}, request);

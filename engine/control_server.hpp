@@ -46,6 +46,9 @@
 namespace mesh::engine {
 
 class RulesKeeper;
+class RunningContexts;
+struct HandedContext;
+struct LoadOrder;
 
 struct ConsoleRequest {  // status, send, broadcast, scatter
   std::uint64_t connection = 0;
@@ -61,6 +64,7 @@ class RunningConflicts;
 struct ToldAnswer {
   std::uint64_t connection = 0;
   std::string json{};
+  shm::Descriptor carried{};  // with it, or none
 };
 
 // A station that has to go, whatever it does.
@@ -82,8 +86,9 @@ struct ControlOptions {
   std::function<void()> on_down;
   std::function<Result<Reload>()> read_again;
   RunningConflicts* conflicts = nullptr;  // null: they are not recorded
-  Nanos reconnect{};                      // how long stations of the dead engine are waited for
-  Nanos stuck_after{};                    // said to who is evicted for it
+  RunningContexts* contexts = nullptr;
+  Nanos reconnect{};    // how long stations of the dead engine are waited for
+  Nanos stuck_after{};  // said to who is evicted for it
 };
 
 class ControlServer {
@@ -111,7 +116,14 @@ class ControlServer {
 
   void add_counts(EngineStatus& status) const noexcept;
   // Any thread: the answer to a request that this connection waits for.
-  void tell(std::uint64_t connection, std::string text);
+  void tell(std::uint64_t connection, std::string text) {
+    tell(ToldAnswer{connection, std::move(text), {}});
+  }
+  void tell(ToldAnswer answer);
+  // Any thread: has an agent's process load a context. `done` is told on the control thread, or, if
+  // the engine stops first, never; closed: the process is away, or went.
+  void load(LoadOrder order);
+  [[nodiscard]] bool loads_context(StationId station) const;
   // On the control thread.
   [[nodiscard]] Result<WhoReport> who(const WhoWanted& wanted) const;
 
@@ -127,6 +139,8 @@ class ControlServer {
   class ReloadJob;
   class CascadeJob;
   class CapabilityJob;
+  class KnownJob;
+  class ExpectJob;
   struct ActingJobs;  // acting_jobs.hpp
 
   struct Awaited {
@@ -161,6 +175,16 @@ class ControlServer {
   void answer(Connection& connection, const std::string& text);
   void refuse(Connection& connection, const Error& error);
   void drop(std::uint64_t connection);
+
+  // control_contexts.cpp
+  void handle_context(Connection& connection, const nlohmann::json& request,
+                      std::span<shm::Descriptor> carried);
+  void keep_context(std::uint64_t connection, const EngineLoop::KnownAgent& known,
+                    const std::shared_ptr<HandedContext>& handed);
+  Status begin_contexts(const ConsoleRequest& request, const nlohmann::json& object);
+  void handle_loaded(const Connection& connection, const nlohmann::json& object);
+  void take_orders();
+  void fail_orders(std::uint64_t connection);
 
   // control_stations.cpp
   void handle_attach(Connection& connection, const nlohmann::json& request);
@@ -206,6 +230,8 @@ class ControlServer {
   std::deque<std::unique_ptr<Job>> unposted_;
   queues::local::HandOver<Eviction> evictions_;
   queues::local::HandOver<ToldAnswer> told_;
+  struct Orders;
+  std::unique_ptr<Orders> orders_;
   std::vector<std::byte> packet_;
   std::optional<sched::ClockReader<>> clock_;
   std::optional<CounterPage> counter_page_;

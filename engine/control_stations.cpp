@@ -6,6 +6,7 @@
 
 #include "engine/control_jobs.hpp"
 #include "engine/control_json.hpp"
+#include "engine/control_orders.hpp"
 #include "shm/descriptor_passing.hpp"
 
 namespace mesh::engine {
@@ -91,6 +92,9 @@ Result<StationEntry> ControlServer::entry_for(const Connection& connection,
 void ControlServer::handle_attach(Connection& connection, const nlohmann::json& request) {
   auto wanted = entry_for(connection, request);
   if (!wanted) return refuse(connection, wanted.error());
+  const auto loads = flag_field(request, "loads_context", false);
+  if (!loads) return refuse(connection, loads.error());
+  connection.loads_context = *loads;
   auto station = AttachedStation::create(files_, std::move(*wanted), options_.format);
   if (!station) return refuse(connection, station.error());
   last_number_ = (*station)->entry().number;
@@ -106,6 +110,7 @@ const AttachedStation& ControlServer::hold(Connection& connection,
   connection.station = number;
   connection.is_busy = true;
   owners_[number] = connection.number;
+  orders_->set_loads(StationId{number}, connection.loads_context);
   return *stations_.emplace(number, std::move(station)).first->second;
 }
 
@@ -192,6 +197,7 @@ void ControlServer::handle_reattach(Connection& connection, const nlohmann::json
     ++refused_back_;
     return refuse(connection, left.error());
   }
+  connection.loads_context = flag_field(request, "loads_context", false).value_or(false);
   auto station = AttachedStation::take_back(files_, **left, given_back);
   if (!station) {
     ++refused_back_;
@@ -262,6 +268,7 @@ void ControlServer::detach(std::uint16_t station, Departure departure) {
 
 // Nothing of it is looked at any more: its memories and its file go.
 void ControlServer::on_detached(std::uint16_t station) {
+  orders_->set_loads(StationId{station}, false);
   stations_.erase(station);
   owners_.erase(station);
   const auto awaited = awaited_.find(station);

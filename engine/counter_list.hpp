@@ -192,6 +192,10 @@ inline constexpr auto kSchedulerCounters = [] {
       total("sector_recoveries_over_15min", "recoveries", &L::sector_recoveries_over_15min,
             "slower"),
       total("stations_lost", "stations", &L::stations_lost, "that went without a word"),
+      total("context_corruptions", "agents", &L::context_corruptions,
+            "whose context was found to be another than it should be"),
+      total("conflict_bodies_lost", "conflicts", &L::conflict_bodies_lost,
+            "of which what they carried was not kept: no place was free"),
   });
 }();
 

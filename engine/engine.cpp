@@ -13,6 +13,8 @@
 #include "engine/mesh_files.hpp"
 #include "engine/rules_keeper.hpp"
 #include "engine/running_conflicts.hpp"
+#include "engine/running_contexts.hpp"
+#include "engine/running_steps.hpp"
 #include "engine/scheduler_thread.hpp"
 #include "engine/station/control_protocol.hpp"
 #include "engine/station_table.hpp"
@@ -49,6 +51,7 @@ struct Engine::State {
   Status format_new();
   void go_on(const EngineOptions& options);
   Status make_control(const EngineOptions& options);
+  Status make_steps(const EngineOptions& options);
   Status start_threads();
   template <class T, class MadeJob>
   Result<T> call(std::unique_ptr<MadeJob> job);
@@ -75,6 +78,7 @@ struct Engine::State {
   }
   Report report;
   std::unique_ptr<RunningConflicts> conflicts;  // none: they are not recorded
+  std::unique_ptr<RunningContexts> contexts;
   std::unique_ptr<SchedulerThread> scheduler;
   std::unique_ptr<ControlServer> control;
 
@@ -254,10 +258,30 @@ Status Engine::State::make_control(const EngineOptions& options) {
   controlling.reconnect = options.reconnect;
   controlling.stuck_after = options.stuck_after;
   controlling.conflicts = conflicts.get();
+  contexts = std::make_unique<RunningContexts>(conflicts.get());
+  controlling.contexts = contexts.get();
   controlling.on_down = [this] { set_down(); };
   controlling.read_again = options.read_again;
   MESH_TRY(control, ControlServer::create(controlling, {files, *scheduler, *station_table}));
   control->await(std::move(left), adoption);
+  return make_steps(options);
+}
+
+Status Engine::State::make_steps(const EngineOptions& options) {
+  if (conflicts == nullptr) return {};
+  RunningSteps::Uses uses;
+  uses.conflicts = conflicts.get();
+  uses.scheduler = scheduler.get();
+  uses.mesh = [this] {
+    return ActingOn{size, table->bytes(), rules->rules(),
+                    [this](std::unique_ptr<Job> job) { return scheduler->post(std::move(job)); }};
+  };
+  uses.load = [this](LoadOrder order) { control->load(std::move(order)); };
+  uses.loads_context = [this](StationId station) { return control->loads_context(station); };
+  uses.load_patience = options.conflicts.load_patience;
+  uses.at_step = options.conflicts.at_step;
+  MESH_TRY(auto steps, RunningSteps::create(std::move(uses)));
+  conflicts->set_steps(std::move(steps));
   return {};
 }
 

@@ -59,6 +59,10 @@ struct ConflictStoreOptions {
   std::string store{};  // a file, or postgresql://...
   std::string spill{};  // while the store is away; empty: beside the file, FILE.spill
   std::uint64_t spill_bytes = 64U << 20;
+  // How long an agent is waited for that is to load a context and is away, or does not answer.
+  Nanos load_patience{10 * kNsPerSecond};
+  // Where deaths are tried: a step begins; it is done, and not recorded yet. Null in production.
+  std::function<void(std::string_view step, bool is_done)> at_step{};
 };
 
 struct EngineOptions {

@@ -3,6 +3,8 @@
 #include <charconv>
 #include <utility>
 
+#include "engine/running_steps.hpp"
+
 namespace mesh::engine {
 namespace {
 
@@ -26,6 +28,16 @@ class EscalateJob final : public Job {
  private:
   AgentId agent_;
   std::string text_;
+};
+
+class FunctionCall final : public OfficeCall {
+ public:
+  using What = std::function<void(ConflictOffice&, HostTime)>;
+  explicit FunctionCall(What what) : what_(std::move(what)) {}
+  void run(ConflictOffice& office, HostTime now) override { what_(office, now); }
+
+ private:
+  What what_;
 };
 
 class DecideCall final : public OfficeCall {
@@ -70,16 +82,45 @@ Result<std::unique_ptr<RunningConflicts>> RunningConflicts::create(
   }
   std::unique_ptr<RunningConflicts> made(new RunningConflicts);
   made->where_ = options.store;
+  made->clock_ = clock;
+  made->unix_offset_ns_ = unix_offset_ns;
   MESH_TRY(made->office_,
            ConflictOffice::create(
                {.store = {.where = options.store},
                 .spill = {.path = std::move(spill), .size_bytes = options.spill_bytes},
                 .unix_offset_ns = unix_offset_ns},
-               {.escalate = [its = made.get()](const Escalate& escalate, const Record& conflict) {
-                 its->escalate(escalate, conflict);
-               }}));
+               {.escalate = [its = made.get()](
+                                const Escalate& escalate,
+                                const Record& conflict) { its->escalate(escalate, conflict); },
+                .run_step = [its = made.get()](const RunStep& step) -> std::optional<StepEnded> {
+                  if (its->steps_ == nullptr)
+                    return StepEnded{step.subject, step.step, false, "nobody here can do this"};
+                  return its->steps_->run(*its->office_, step);
+                },
+                .complete =
+                    [its = made.get()](const ConflictNote& note, const Carried& carried,
+                                       ConflictReport& report) {
+                      if (its->steps_ != nullptr) its->steps_->complete(note, carried, report);
+                    },
+                .closed =
+                    [its = made.get()](const Closed& closed) {
+                      if (its->steps_ != nullptr) its->steps_->closed(*its->office_, closed);
+                    },
+                .turn =
+                    [its = made.get()](HostTime now) {
+                      return its->steps_ != nullptr && its->steps_->turn(*its->office_, now);
+                    }}));
   made->thread_ = std::make_unique<ConflictThread>(*made->office_, std::move(clock));
   return made;
+}
+
+RunningConflicts::RunningConflicts() = default;
+RunningConflicts::~RunningConflicts() = default;
+
+void RunningConflicts::set_steps(std::unique_ptr<RunningSteps> steps) { steps_ = std::move(steps); }
+
+void RunningConflicts::call(std::function<void(ConflictOffice& office, HostTime now)> what) {
+  thread_->post(std::make_unique<FunctionCall>(std::move(what)));
 }
 
 void RunningConflicts::start(SchedulerThread& scheduler) {

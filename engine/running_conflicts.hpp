@@ -20,13 +20,19 @@
 
 namespace mesh::engine {
 
+class RunningSteps;
+
 class RunningConflicts {
  public:
+  ~RunningConflicts();
   static Result<std::unique_ptr<RunningConflicts>> create(const ConflictStoreOptions& options,
                                                           std::int64_t unix_offset_ns,
                                                           ConflictThread::ReadClock clock);
 
   [[nodiscard]] ConflictSink& sink() noexcept { return *office_; }
+  // Who carries out strategies (engine/running_steps.hpp); before start(). None: people do.
+  void set_steps(std::unique_ptr<RunningSteps> steps);
+  [[nodiscard]] RunningSteps* steps() const noexcept { return steps_.get(); }
   // Once the scheduler's thread runs.
   void start(SchedulerThread& scheduler);
   // After the scheduler's: what it had noted becomes durable. How many records could not.
@@ -34,17 +40,26 @@ class RunningConflicts {
 
   [[nodiscard]] ConflictOfficeStatus status() const { return office_->status(); }
   [[nodiscard]] const std::string& where() const noexcept { return where_; }
+  [[nodiscard]] HostTime now() const { return clock_(); }
+  [[nodiscard]] WireTime wall_now() const {
+    return static_cast<WireTime>(to_ns(clock_()) + unix_offset_ns_);
+  }
   // A person's decision, told to `done` on the office's thread. An engine that stops first destroys
   // `done` untold.
+  // On the office's thread, between two of its turns; an engine that stops first destroys it unrun.
+  void call(std::function<void(ConflictOffice& office, HostTime now)> what);
   using Done = std::function<void(const Status&)>;
   void resolve(const SubjectId& conflict, std::string decision, Done done);
 
  private:
-  RunningConflicts() = default;
+  RunningConflicts();
   void escalate(const Escalate& escalate, const Record& conflict);
 
   std::string where_;
+  ConflictThread::ReadClock clock_;
+  std::int64_t unix_offset_ns_ = 0;
   SchedulerThread* scheduler_ = nullptr;
+  std::unique_ptr<RunningSteps> steps_;
   std::unique_ptr<ConflictOffice> office_;
   std::unique_ptr<ConflictThread> thread_;
 };

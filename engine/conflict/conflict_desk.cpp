@@ -33,7 +33,7 @@ Record record_of(const ConflictReport& report, const ConflictJudgement& judged) 
           .context_hash = report.context_hash,
           .expected = report.expected,
           .received = report.received,
-          .detail = {}};
+          .detail = report.detail};
 }
 
 // The next record of a case: what was done (expected) and what came of it (received).
@@ -46,6 +46,7 @@ Record next_record(const ConflictCase& its, HostTime now, ConflictState state) {
       static_cast<WireTime>(static_cast<std::int64_t>(its.record.at) + (now - its.opened).count());
   record.expected.clear();
   record.received.clear();
+  record.detail.clear();
   return record;
 }
 
@@ -232,7 +233,8 @@ void ConflictDesk::close(const ConflictCase& its, HostTime now, Actions& actions
   if (its.by_person) ++counters_.by_person;
   if (its.state == CaseState::resolving) --resolving_;
   const SubjectId subject = its.record.subject;
-  actions.emplace_back(Closed{subject, now - its.opened, its.by_person});
+  actions.emplace_back(
+      Closed{subject, now - its.opened, its.by_person, its.record.agent, strategy_of(its)});
   cases_.erase(subject);
 }
 
@@ -277,6 +279,16 @@ std::vector<SubjectId> ConflictDesk::queued() const {
   std::vector<SubjectId> subjects;
   for (const Place& place : queue_) subjects.push_back(place.subject);
   return subjects;
+}
+
+bool ConflictDesk::has_another(AgentId agent, ConflictStrategy strategy,
+                               const SubjectId& but) const noexcept {
+  return std::any_of(cases_.begin(), cases_.end(), [&](const auto& one) {
+    const ConflictCase& its = one.second;
+    return one.first != but && its.record.agent == agent && strategy_of(its) == strategy &&
+           !its.is_ending &&
+           (its.state == CaseState::resolving || its.state == CaseState::for_person);
+  });
 }
 
 HostTime ConflictDesk::next_deadline() const noexcept {

@@ -49,6 +49,7 @@ struct ConflictReport {
   std::uint64_t context_hash = 0;
   std::string expected{};
   std::string received{};
+  std::string detail{};  // what it carried, and what its strategy needs to know
 };
 
 // --- commands
@@ -103,6 +104,8 @@ struct Closed {
   SubjectId subject{};
   Nanos took{};  // from the report
   bool by_person = false;
+  AgentId agent{};
+  ConflictStrategy strategy = ConflictStrategy::none;
 };
 using DeskAction =
     std::variant<WriteRecord, QuarantineData, Acknowledge, Escalate, RunStep, Closed>;
@@ -177,6 +180,10 @@ class ConflictDesk {
   [[nodiscard]] const ConflictCase* find(const SubjectId& subject) const noexcept;
   // The resolution queue: who is next, first.
   [[nodiscard]] std::vector<SubjectId> queued() const;
+  // Whether another open conflict of this agent, than `but`, is being resolved so, or waits for a
+  // person. O(open).
+  [[nodiscard]] bool has_another(AgentId agent, ConflictStrategy strategy,
+                                 const SubjectId& but) const noexcept;
   // When tick() has something to do that no command brings: the next deadline, or kNoDeadline.
   [[nodiscard]] HostTime next_deadline() const noexcept;
 

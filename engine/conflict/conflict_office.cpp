@@ -10,24 +10,32 @@ namespace {
 
 constexpr std::size_t kNotesPerTurn = 1'024;
 
-ConflictReport report_of(const ConflictNote& note, std::int64_t unix_offset_ns) {
+}  // namespace
+
+ConflictReport ConflictOffice::report_of(const ConflictNote& note) {
   ConflictReport report;
   report.subject = note.answer;
-  report.at = static_cast<WireTime>(to_ns(note.at) + unix_offset_ns);
+  report.at = static_cast<WireTime>(to_ns(note.at) + options_.unix_offset_ns);
   report.agent = note.agent;
   report.message = note.message;
   report.operation = note.operation;
-  // No agent hands its context over yet: what needs it is a person's task.
+  // Who knows better says so in complete(); else what needs a context is a person's task.
   report.facts = {.type = note.type, .affected = 1, .has_context_calls = false};
   report.context_hash = note.context_hash;
   if (note.has_values) {
     report.expected = std::to_string(note.expected);
     report.received = std::to_string(note.received);
   }
+  Carried carried;
+  if (note.bodies != ConflictBodies::kNone) {
+    using Part = ConflictBodies::Part;
+    carried.answer = bodies_.room(note.bodies, Part::answer).first(note.carried_bytes);
+    carried.message = bodies_.room(note.bodies, Part::message).first(note.message_bytes);
+  }
+  if (outside_.complete) outside_.complete(note, carried, report);
+  if (note.bodies != ConflictBodies::kNone) bodies_.free_place(note.bodies);
   return report;
 }
-
-}  // namespace
 
 ConflictOffice::ConflictOffice(const ConflictOfficeOptions& options, Outside outside)
     : options_(options),
@@ -59,6 +67,7 @@ bool ConflictOffice::take(const ConflictNote& note) noexcept {
 
 bool ConflictOffice::turn(HostTime now) {
   bool worked = take_notes(now);
+  if (outside_.turn) worked |= outside_.turn(now);
   act(desk_.tick(now), now);
   worked |= offer_records();
   worked |= recorder_->turn(now);
@@ -75,7 +84,7 @@ bool ConflictOffice::take_notes(HostTime now) {
     const std::size_t count = notes_.pop(some);
     for (std::size_t i = 0; i < count; ++i) {
       ++noted_;
-      const DeskAnswer answer = apply(report_of(some[i], options_.unix_offset_ns), now);
+      const DeskAnswer answer = apply(report_of(some[i]), now);
       if (answer == DeskAnswer::full || answer == DeskAnswer::invalid)
         refused_.fetch_add(1, std::memory_order_relaxed);  // relaxed: it stands alone
     }
@@ -163,17 +172,19 @@ void ConflictOffice::act(std::vector<DeskAction> actions, HostTime now) {
       ++escalated_;
       const ConflictCase* const its = desk_.find(escalate->subject);
       if (outside_.escalate && its != nullptr) outside_.escalate(*escalate, its->record);
+    } else if (const auto* const closed = std::get_if<Closed>(&action)) {
+      if (outside_.closed) outside_.closed(*closed);
     } else if (const auto* const step = std::get_if<RunStep>(&action)) {
       if (step->step == ConflictStep::ask_person) {
         ++for_person_;  // decide() is what it waits for
         continue;
       }
-      StepEnded ended{.subject = step->subject,
-                      .step = step->step,
-                      .is_done = false,
-                      .outcome = "nobody here can do this"};
+      std::optional<StepEnded> ended = StepEnded{.subject = step->subject,
+                                                 .step = step->step,
+                                                 .is_done = false,
+                                                 .outcome = "nobody here can do this"};
       if (outside_.run_step) ended = outside_.run_step(*step);
-      apply(ended, now);
+      if (ended) apply(*ended, now);
     }
   }
 }

@@ -26,6 +26,8 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <utility>
@@ -59,21 +61,36 @@ struct ConflictOfficeStatus {
   RecorderStatus recorder{};
 };
 
+// What stood in a note's place of ConflictBodies.
+struct Carried {
+  std::span<const std::byte> answer;   // behind its two values
+  std::span<const std::byte> message;  // the work that is to go elsewhere
+};
+
 class ConflictOffice final : public ConflictSink {
  public:
   // Both on the thread of turn().
   struct Outside {
     std::function<void(const Escalate& escalate, const Record& conflict)> escalate{};
-    // What came of the step, or that nobody can do it: then it is a person's.
-    std::function<StepEnded(const RunStep& step)> run_step{};
+    // What came of the step, or that nobody can do it: then it is a person's. Nothing: it is under
+    // way, and step_ended() will be told.
+    std::function<std::optional<StepEnded>(const RunStep& step)> run_step{};
+    // Before a report is on the desk: what the note alone does not say.
+    std::function<void(const ConflictNote& note, const Carried& carried, ConflictReport& report)>
+        complete{};
+    std::function<void(const Closed& closed)> closed{};
+    std::function<bool(HostTime now)> turn{};  // once a turn(). True: there may be more to do
   };
   static Result<std::unique_ptr<ConflictOffice>> create(const ConflictOfficeOptions& options,
                                                         Outside outside);
 
   bool take(const ConflictNote& note) noexcept override;
+  ConflictBodies* bodies() noexcept override { return &bodies_; }
 
   // True: there may be more to do at once.
   bool turn(HostTime now);
+  // Of a step that was under way.
+  DeskAnswer step_ended(const StepEnded& ended, HostTime now) { return apply(ended, now); }
   // A person's decision. no_such, not_expected, invalid: see DeskAnswer.
   DeskAnswer decide(const SubjectId& subject, std::string decision, HostTime now);
   // Makes durable what was taken. How many records could not be.
@@ -95,9 +112,12 @@ class ConflictOffice final : public ConflictSink {
   void act(std::vector<DeskAction> actions, HostTime now);
   void note_status();
 
+  [[nodiscard]] ConflictReport report_of(const ConflictNote& note);
+
   ConflictOfficeOptions options_;
   Outside outside_;
   queues::local::HandOver<ConflictNote> notes_;
+  ConflictBodies bodies_;
   ConflictDesk desk_;
   std::unique_ptr<Recorder> recorder_;
   std::deque<Record> unoffered_;  // the recorder had no room

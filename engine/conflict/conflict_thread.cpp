@@ -55,8 +55,9 @@ bool ConflictThread::nap(Nanos length) {
 void ConflictThread::run() {
   unsigned naps = 0;
   for (;;) {
-    bool worked = run_calls();
-    worked |= office_->turn(clock_());
+    // The store is opened by the first turn: no call meets an office that has not looked for it.
+    bool worked = office_->turn(clock_());
+    worked |= run_calls();
     naps = worked ? 0 : naps + 1;
     if (nap(worked ? Nanos{0} : naps > kNapsUntilLong ? kLongNap : kNap)) return;
   }

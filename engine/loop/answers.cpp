@@ -128,7 +128,11 @@ void EngineLoop::State::take_operation_answer(StationLink& link, const sched::An
   // noted before.
   const bool again = before(position, link.read_again_until);
   if (again || burst->effects[0].outcome <= sched::AnswerOutcome::kLate)
-    note_conflict(*this, link, {answer, position, to.operation->id});
+    note_conflict(*this, link,
+                  {.answer = answer,
+                   .position = position,
+                   .message = to.operation->id,
+                   .source = to.operation->source});
 }
 
 void EngineLoop::State::apply_answers(std::uint32_t slot, std::size_t count) noexcept {

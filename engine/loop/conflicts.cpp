@@ -5,32 +5,119 @@
 #include "engine/loop/state.hpp"
 
 namespace mesh::engine {
+namespace {
+
+constexpr std::size_t kValuesBytes = 2 * sizeof(std::uint64_t);
+
+// Its body alone, if it fits: how long it is.
+std::uint32_t copy_message(const EngineLoop::State& loop, const Entry& question,
+                           std::span<std::byte> room) noexcept {
+  if (question.is_bare() || question.body_bytes > room.size()) return 0;
+  const std::span<std::byte> body = room.first(question.body_bytes);
+  if (question.parked != loop.parked.kNone) {
+    loop.parked.copy(question.parked, sched::kMessageHeaderBytes, body);
+    return question.body_bytes;
+  }
+  const StationLink* const link = loop.link_of(question.station);
+  if (link == nullptr) return 0;
+  const auto found = link->own_bodies_again.view(sched::position_of(question.message));
+  if (found.status != queues::BodyStatus::kRead || found.body.length != question.size_bytes())
+    return 0;
+  std::memcpy(body.data(), found.body.bytes().data() + sched::kMessageHeaderBytes, body.size());
+  return question.body_bytes;
+}
+
+// The answer's body, in the scratch: nothing where it is not where it was said to be.
+std::span<const std::byte> body_of(EngineLoop::State& loop, StationLink& link,
+                                   const sched::AnswerRecord& answer) noexcept {
+  if (answer.body_bytes < kValuesBytes) return {};
+  const auto copied =
+      link.sent_bodies.copy(link.sent_bodies.widen(answer.body_offset), loop.scratch);
+  if (copied.status != queues::BodyStatus::kRead || copied.length != answer.body_bytes) return {};
+  return loop.scratch.first(copied.length);
+}
+
+// Into quarantine: what the answer carries behind its values, and the work that is to go elsewhere.
+void keep_bodies(EngineLoop::State& loop, const ConflictAnswer& conflict,
+                 std::span<const std::byte> carried, ConflictNote& note) noexcept {
+  ConflictBodies* const bodies = loop.outside.conflicts->bodies();
+  const bool is_work = note.type == sched::ConflictType::capability_mismatch &&
+                       conflict.question != nullptr && conflict.question->body_bytes != 0;
+  if (bodies == nullptr || (carried.empty() && !is_work)) return;
+  note.bodies = bodies->take_place();
+  if (note.bodies == ConflictBodies::kNone) {
+    ++loop.counters.conflict_bodies_lost;
+    return;
+  }
+  const auto room = bodies->room(note.bodies, ConflictBodies::Part::answer);
+  note.carried_bytes = static_cast<std::uint32_t>(std::min(carried.size(), room.size()));
+  if (note.carried_bytes != 0) std::memcpy(room.data(), carried.data(), note.carried_bytes);
+  if (is_work)
+    note.message_bytes = copy_message(loop, *conflict.question,
+                                      bodies->room(note.bodies, ConflictBodies::Part::message));
+}
+
+void hand_over(EngineLoop::State& loop, const ConflictNote& note) noexcept {
+  if (loop.outside.conflicts->take(note)) {
+    ++loop.counters.conflicts_noted;
+    return;
+  }
+  ++loop.counters.conflicts_lost;
+  if (note.bodies != ConflictBodies::kNone)
+    loop.outside.conflicts->bodies()->free_place(note.bodies);
+}
+
+void count_wrong_context(EngineLoop::State& loop, std::uint32_t row) noexcept {
+  ++loop.counters.context_corruptions;
+  // Counts as a refused message does (mesh.md part 12: a wrong hash is a failure).
+  loop.gate.watch->refused(row, loop.agents, from_ns(loop.now_ns));
+}
+
+}  // namespace
 
 // The body begins with the two values, if its station wrote one.
 void note_conflict(EngineLoop::State& loop, StationLink& link,
                    const ConflictAnswer& conflict) noexcept {
-  if (loop.outside.conflicts == nullptr) return;
   const sched::AnswerRecord& answer = conflict.answer;
   const auto row = static_cast<std::uint32_t>(index_of(answer.agent));
+  if (answer.conflict_type == sched::ConflictType::hash_mismatch) count_wrong_context(loop, row);
+  if (loop.outside.conflicts == nullptr) return;
   ConflictNote note{.answer = loop.id_at(answer.finished_ns, link.number, conflict.position),
                     .message = conflict.message,
                     .agent = answer.agent,
                     .operation = answer.operation,
                     .type = answer.conflict_type,
                     .context_hash = own(loop.agents.context_hash, row),
-                    .at = from_ns(loop.now_ns)};
-  if (answer.body_bytes >= 2 * sizeof(std::uint64_t)) {
-    const auto copied =
-        link.sent_bodies.copy(link.sent_bodies.widen(answer.body_offset), loop.scratch);
-    note.has_values =
-        copied.status == queues::BodyStatus::kRead && copied.length == answer.body_bytes;
-    if (note.has_values) {
-      std::memcpy(&note.expected, loop.scratch.data(), sizeof note.expected);
-      std::memcpy(&note.received, loop.scratch.data() + sizeof note.expected, sizeof note.received);
-    }
+                    .at = from_ns(loop.now_ns),
+                    .source = conflict.source,
+                    .asked = conflict.asked.words()};
+  std::span<const std::byte> body = body_of(loop, link, answer);
+  note.has_values = !body.empty();
+  if (note.has_values) {
+    std::memcpy(&note.expected, body.data(), sizeof note.expected);
+    std::memcpy(&note.received, body.data() + sizeof note.expected, sizeof note.received);
+    body = body.subspan(kValuesBytes);
   }
-  ++(loop.outside.conflicts->take(note) ? loop.counters.conflicts_noted
-                                        : loop.counters.conflicts_lost);
+  keep_bodies(loop, conflict, body, note);
+  hand_over(loop, note);
+}
+
+// One that is in quarantine is known to be wrong.
+void judge_context(EngineLoop::State& loop, std::uint32_t row, std::uint64_t said) noexcept {
+  const std::uint64_t expected = own(loop.agents.context_hash, row);
+  if (said == 0 || expected == 0 || said == expected || loop.gate.holds.is_quarantined(row)) return;
+  if (loop.gate.holds.wrong_hash[row] == said) return;
+  loop.gate.holds.wrong_hash[row] = said;
+  count_wrong_context(loop, row);
+  if (loop.outside.conflicts == nullptr) return;
+  hand_over(loop, {.answer = loop.own_id(),
+                   .agent = loop.registry->id_of(agent_index(row)),
+                   .type = sched::ConflictType::hash_mismatch,
+                   .has_values = true,
+                   .expected = expected,
+                   .received = said,
+                   .context_hash = expected,
+                   .at = from_ns(loop.now_ns)});
 }
 
 }  // namespace mesh::engine

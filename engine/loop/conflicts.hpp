@@ -6,19 +6,28 @@
 
 #include <cstdint>
 
+#include "engine/capabilities.hpp"
 #include "engine/loop/engine_loop.hpp"
 #include "sched/records.hpp"
 
 namespace mesh::engine {
 
+struct Entry;
 struct StationLink;
 
 struct ConflictAnswer {
   const sched::AnswerRecord& answer;
   std::uint64_t position = 0;  // in its station's outbox
   sched::MessageId message{};  // that it answers
+  AgentId source{};            // whose that is
+  CapabilitySet asked{};
+  const Entry* question = nullptr;  // of a direct message
 };
 void note_conflict(EngineLoop::State& loop, StationLink& link,
                    const ConflictAnswer& conflict) noexcept;
+
+// What a station says its agent's context is, once a second and whenever that changes, against what
+// it is to be. A wrong one is a failure of the agent, and a conflict of its own.
+void judge_context(EngineLoop::State& loop, std::uint32_t row, std::uint64_t said) noexcept;
 
 }  // namespace mesh::engine

@@ -302,7 +302,10 @@ Result<sched::MessageId> EngineLoop::post(const MessageRequest& request, HostTim
   if (refused == Errc::ok) return header.id;
   if (refused == Errc::not_routable &&
       state.gate.holds.is_around(static_cast<std::uint32_t>(index)))
-    return fail(refused, "send: the operator routes around this agent",
+    return fail(refused,
+                state.gate.holds.is_quarantined(static_cast<std::uint32_t>(index))
+                    ? "send: this agent is in quarantine"
+                    : "send: the operator routes around this agent",
                 static_cast<std::int64_t>(request.target));
   return fail(refused, "send: " + std::string(to_string(refused)),
               static_cast<std::int64_t>(request.target));
@@ -389,8 +392,9 @@ LoopGauges EngineLoop::gauges() const noexcept {
   gauges.operations = state.sending.size();
   gauges.parked_free_bytes = state.parked.free_blocks() * kParkedBlockBytes;
   gauges.payload_used_bytes = state.log.used_bytes();
-  gauges.routed_around = state.gate.holds.around_count;
+  gauges.routed_around = state.gate.holds.routed_around_count;
   gauges.frozen = state.gate.holds.frozen_count;
+  gauges.quarantined = state.gate.holds.quarantined_count;
   for (const StationLink* const link : state.live) gauges.pending += link->pending_count;
   return gauges;
 }

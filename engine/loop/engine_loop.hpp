@@ -28,6 +28,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -195,6 +196,7 @@ struct LoopCounters {
   std::uint64_t sector_outages = 0, sector_recoveries = 0, sector_recovery_ms = 0;
   std::uint64_t sector_recoveries_over_10s = 0, sector_recoveries_over_15min = 0;
   std::uint64_t stations_lost = 0;
+  std::uint64_t context_corruptions = 0, conflict_bodies_lost = 0;
 };
 
 // What is in use now.
@@ -203,6 +205,7 @@ struct LoopGauges {
   std::size_t pending = 0;
   std::size_t routed_around = 0;  // agents
   std::size_t frozen = 0;         // agents
+  std::size_t quarantined = 0;    // agents
 };
 
 // What create() found in memory, and readopt() in stations.
@@ -288,6 +291,22 @@ class EngineLoop {
   // it are refused and operations skip it, not_routable both. What was accepted before goes on its
   // way. Whether that is a change. no_such_agent.
   Result<bool> route_around(AgentId agent, bool around);
+
+  // The mesh's own hold, which works alike and stands beside the operator's: while the agent's
+  // context is not what it should be. Whether that is a change. no_such_agent.
+  Result<bool> quarantine(AgentId agent, bool on);
+  // The hash that the agent's context is to have from now on; 0: none. no_such_agent.
+  Status expect_context(AgentId agent, std::uint64_t hash);
+  // It is no longer said of the agent that it can do this, until it enrols again. Whether it was.
+  Result<bool> withdraw(AgentId agent, const CapabilitySet& capabilities);
+  struct KnownAgent {
+    std::string name;
+    std::uint32_t uid = 0;  // that its name is bound to
+    StationId station{};    // where it is attached; 0: nowhere
+    std::uint64_t context_hash = 0;
+    bool is_quarantined = false;
+  };
+  [[nodiscard]] Result<KnownAgent> known(AgentId agent) const;
 
   // Of the agent's sector: nobody, where it has none.
   [[nodiscard]] AgentId coordinator_of(AgentId agent) const noexcept;

@@ -12,30 +12,41 @@ namespace {
 
 using Bits = std::vector<std::uint64_t>;
 
+constexpr std::uint8_t kNothingNew = kRoutedAround | kQuarantined;
+
+void set_bit(Bits& bits, std::uint32_t row, bool on, std::uint32_t& count) noexcept {
+  const std::uint64_t bit = std::uint64_t{1} << (row % 64);
+  if (((bits[row / 64] & bit) != 0) == on) return;
+  bits[row / 64] ^= bit;
+  count += on ? 1U : ~std::uint32_t{0};
+}
+
 bool has(const EngineLoop::State& loop, std::uint32_t row, std::uint8_t hold) noexcept {
   return (own(loop.agents.routing, row) & hold) != 0;
+}
+
+void follow_column(OperatorHolds& holds, std::uint32_t row, std::uint8_t routing) noexcept {
+  set_bit(holds.around, row, (routing & kNothingNew) != 0, holds.around_count);
+  set_bit(holds.frozen, row, (routing & kFrozen) != 0, holds.frozen_count);
+  set_bit(holds.quarantined, row, (routing & kQuarantined) != 0, holds.quarantined_count);
+  set_bit(holds.routed_around, row, (routing & kRoutedAround) != 0, holds.routed_around_count);
 }
 
 // The column is stored first: whoever dies here has held the agent for his successor.
 void set(EngineLoop::State& loop, std::uint32_t row, std::uint8_t hold, bool on) noexcept {
   const std::uint8_t before = own(loop.agents.routing, row);
-  const int after = on ? before | hold : before & ~hold;
-  put(loop.agents.routing, row, static_cast<std::uint8_t>(after));
-  OperatorHolds& holds = loop.gate.holds;
-  Bits& bits = hold == kFrozen ? holds.frozen : holds.around;
-  bits[row / 64] ^= std::uint64_t{1} << (row % 64);
-  (hold == kFrozen ? holds.frozen_count : holds.around_count) += on ? 1U : ~std::uint32_t{0};
+  const auto after = static_cast<std::uint8_t>(on ? before | hold : before & ~hold);
+  put(loop.agents.routing, row, after);
+  follow_column(loop.gate.holds, row, after);
 }
 
-std::uint32_t adopt(const EngineLoop::State& loop, std::uint8_t hold, Bits& bits) {
-  std::uint32_t count = 0;
-  bits.assign(loop.active.size(), 0);
-  for (std::uint32_t row = 0; row < loop.row_count; ++row) {
-    if (!has(loop, row, hold)) continue;
-    bits[row / 64] |= std::uint64_t{1} << (row % 64);
-    ++count;
-  }
-  return count;
+void adopt(const EngineLoop::State& loop, OperatorHolds& holds) {
+  for (Bits* const bits : {&holds.around, &holds.frozen, &holds.quarantined, &holds.routed_around})
+    bits->assign(loop.active.size(), 0);
+  holds.around_count = holds.frozen_count = 0;
+  holds.quarantined_count = holds.routed_around_count = 0;
+  for (std::uint32_t row = 0; row < loop.row_count; ++row)
+    follow_column(holds, row, own(loop.agents.routing, row));
 }
 
 bool is_in(const EngineLoop::State& loop, std::uint32_t row, sched::Selector scope) noexcept {
@@ -56,9 +67,8 @@ bool is_in(const EngineLoop::State& loop, std::uint32_t row, sched::Selector sco
 }  // namespace
 
 void adopt_holds(EngineLoop::State& loop) {
-  OperatorHolds& holds = loop.gate.holds;
-  holds.around_count = adopt(loop, kRoutedAround, holds.around);
-  holds.frozen_count = adopt(loop, kFrozen, holds.frozen);
+  adopt(loop, loop.gate.holds);
+  loop.gate.holds.wrong_hash.assign(loop.row_count, 0);
 }
 
 std::uint32_t drop_held(EngineLoop::State& loop) noexcept {
@@ -147,26 +157,74 @@ StationLink* route_of(const EngineLoop::State& loop, std::uint32_t row) noexcept
 
 Status verify_holds(const EngineLoop::State& loop) {
   OperatorHolds counted;
-  counted.around_count = adopt(loop, kRoutedAround, counted.around);
-  counted.frozen_count = adopt(loop, kFrozen, counted.frozen);
+  adopt(loop, counted);
   const OperatorHolds& holds = loop.gate.holds;
+  const auto counts = [](const OperatorHolds& of) {
+    return std::array{of.around_count, of.frozen_count, of.quarantined_count,
+                      of.routed_around_count};
+  };
   if (counted.around == holds.around && counted.frozen == holds.frozen &&
-      counted.around_count == holds.around_count && counted.frozen_count == holds.frozen_count)
+      counted.quarantined == holds.quarantined && counted.routed_around == holds.routed_around &&
+      counts(counted) == counts(holds))
     return {};
-  return fail(Errc::corrupt, "holds: " + std::to_string(counted.around_count) +
-                                 " agents routed "
-                                 "around and " +
-                                 std::to_string(counted.frozen_count) +
-                                 " frozen in the table, others here");
+  return fail(Errc::corrupt, "holds: the table holds back " + std::to_string(counted.around_count) +
+                                 " agents, " + std::to_string(counted.frozen_count) +
+                                 " frozen and " + std::to_string(counted.quarantined_count) +
+                                 " in quarantine, others here");
 }
 
 Result<bool> EngineLoop::route_around(AgentId agent, bool around) {
   State& state = *state_;
   MESH_TRY(const AgentIndex index, state.registry->find(agent));
   const auto row = static_cast<std::uint32_t>(index);
-  if (state.gate.holds.is_around(row) == around) return false;
+  if (has(state, row, kRoutedAround) == around) return false;
   set(state, row, kRoutedAround, around);
   return true;
+}
+
+Result<bool> EngineLoop::quarantine(AgentId agent, bool on) {
+  State& state = *state_;
+  MESH_TRY(const AgentIndex index, state.registry->find(agent));
+  const auto row = static_cast<std::uint32_t>(index);
+  if (has(state, row, kQuarantined) == on) return false;
+  set(state, row, kQuarantined, on);
+  state.gate.holds.wrong_hash[row] = 0;
+  return true;
+}
+
+Status EngineLoop::expect_context(AgentId agent, std::uint64_t hash) {
+  State& state = *state_;
+  MESH_TRY(const AgentIndex index, state.registry->find(agent));
+  const auto row = static_cast<std::uint32_t>(index);
+  put(state.agents.context_hash, row, hash);
+  state.gate.holds.wrong_hash[row] = 0;
+  return {};
+}
+
+Result<bool> EngineLoop::withdraw(AgentId agent, const CapabilitySet& capabilities) {
+  State& state = *state_;
+  MESH_TRY(const AgentIndex index, state.registry->find(agent));
+  const auto row = static_cast<std::uint32_t>(index);
+  bool is_changed = false;
+  for (std::size_t i = 0; i < CapabilitySet::kWords; ++i) {
+    const std::size_t at = std::size_t{row} * CapabilitySet::kWords + i;
+    const std::uint64_t before = own(state.agents.capabilities, at);
+    const std::uint64_t after = before & ~capabilities.words()[i];
+    is_changed = is_changed || after != before;
+    put(state.agents.capabilities, at, after);
+  }
+  return is_changed;
+}
+
+Result<EngineLoop::KnownAgent> EngineLoop::known(AgentId agent) const {
+  const State& state = *state_;
+  MESH_TRY(const AgentIndex index, state.registry->find(agent));
+  const auto row = static_cast<std::uint32_t>(index);
+  return KnownAgent{.name = std::string(state.registry->name_of(index).view()),
+                    .uid = own(state.owners.uid, row),
+                    .station = state.registry->station_of(index),
+                    .context_hash = own(state.agents.context_hash, row),
+                    .is_quarantined = state.gate.holds.is_quarantined(row)};
 }
 
 namespace {

@@ -1,5 +1,5 @@
-// OperatorHolds: agents that the operator has taken out of the traffic: as a bit a row, for the
-// loop. The column `routing` governs; a successor makes the bits anew from it.
+// OperatorHolds: agents that the operator, or the mesh itself, has taken out of the traffic: as a
+// bit a row, for the loop. The column `routing` governs; a successor makes the bits anew from it.
 //
 // Callers     the phases of the loop, and between ticks.
 // Progress    is_around(): a compare while nobody is held, a load otherwise. No allocation.
@@ -18,10 +18,16 @@ namespace mesh::engine {
 struct StationLink;
 
 struct OperatorHolds {
-  std::vector<std::uint64_t> around;  // a bit for each row that the operator routes around
-  std::vector<std::uint64_t> frozen;  // and for each whose delivery is paused
+  // A bit for each row that nothing new is sent to: routed around, or in quarantine.
+  std::vector<std::uint64_t> around;
+  std::vector<std::uint64_t> frozen;         // and for each whose delivery is paused
+  std::vector<std::uint64_t> quarantined;    // and for each in quarantine
+  std::vector<std::uint64_t> routed_around;  // and for each that the operator routes around
   std::uint32_t around_count = 0;
   std::uint32_t frozen_count = 0;
+  std::uint32_t quarantined_count = 0;
+  std::uint32_t routed_around_count = 0;
+  std::vector<std::uint64_t> wrong_hash;  // by row: the wrong context hash that was told last
   // What the routing rules take away, by row; empty while there are none.
   std::vector<CapabilitySet> denied;
   std::array<CapabilitySet, sched::kAgentClassCount> denied_by_class{};
@@ -32,6 +38,9 @@ struct OperatorHolds {
   }
   [[nodiscard]] bool is_frozen(std::uint32_t row) const noexcept {
     return frozen_count != 0 && (frozen[row / 64] >> (row % 64) & 1U) != 0;
+  }
+  [[nodiscard]] bool is_quarantined(std::uint32_t row) const noexcept {
+    return quarantined_count != 0 && (quarantined[row / 64] >> (row % 64) & 1U) != 0;
   }
 };
 

@@ -14,6 +14,12 @@ namespace {
 
 using Part = std::span<const std::byte>;
 
+CapabilitySet asked_by(const sched::MessageHeader& header) noexcept {
+  CapabilitySet::Words words{};
+  std::copy(std::begin(header.capabilities), std::end(header.capabilities), words.begin());
+  return CapabilitySet(words);
+}
+
 }  // namespace
 
 void EngineLoop::State::answer_letter(StationLink& link, const sched::AnswerRecord& answer,
@@ -49,7 +55,13 @@ void EngineLoop::State::answer_letter(StationLink& link, const sched::AnswerReco
                                : LetterEnd::answered);
   // After the reply: both read the body.
   if (!known && !declined && answer.state == sched::TrinaryState::conflict)
-    note_conflict(*this, link, {answer, position, question.id});
+    note_conflict(*this, link,
+                  {.answer = answer,
+                   .position = position,
+                   .message = question.id,
+                   .source = question.source,
+                   .asked = asked_by(question_header(question)),
+                   .question = &question});
   is_over[at] = true;
   over.push_back(at);
 }

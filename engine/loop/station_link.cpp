@@ -43,6 +43,7 @@ Status open_rings(StationLink& link, const StationMemory& memory) {
   MESH_TRY(self.processing_ms, out.column<float>(memory.out, "self.processing_ms"));
   MESH_TRY(self.drift, out.column<float>(memory.out, "self.drift"));
   MESH_TRY(self.samples, out.column<std::uint32_t>(memory.out, "self.samples"));
+  MESH_TRY(self.context_hash, out.column<std::uint64_t>(memory.out, "self.context_hash"));
   return {};
 }
 

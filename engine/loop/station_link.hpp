@@ -45,6 +45,7 @@ struct SelfColumns {
   shm::ColumnView<HostMemory, float> processing_ms;
   shm::ColumnView<HostMemory, float> drift;
   shm::ColumnView<HostMemory, std::uint32_t> samples;
+  shm::ColumnView<HostMemory, std::uint64_t> context_hash;
 };
 
 inline constexpr std::size_t kRefusalCodes = 128;  // the last one: all codes from there on

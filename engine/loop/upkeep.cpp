@@ -3,6 +3,7 @@
 #include <array>
 #include <cmath>
 
+#include "engine/loop/conflicts.hpp"
 #include "engine/loop/state.hpp"
 #include "sched/lead_time.hpp"
 
@@ -159,6 +160,7 @@ void EngineLoop::State::copy_medians(std::uint32_t row, sched::RowFacts& facts) 
   // Not from the future: that would be invalid to the planner.
   const std::uint32_t age = mesh_ms() - heartbeat;
   if (age < 1U << 31) put(agents.heartbeat_mesh_ms, row, heartbeat);
+  judge_context(*this, row, peer(link->self.context_hash, at));
   if (samples == 0 || !is_delay(latency) || !is_delay(processing) || !is_delay(drift)) return;
   const AgentPriors priors = priors_of(facts.agent_class);
   const auto weight = static_cast<float>(samples);

@@ -89,6 +89,12 @@ Status check_answer(const std::string& who, const std::string& answer) {
               has_detail ? detail->get<std::int64_t>() : 0);
 }
 
+// Of the engine's own, and no answer.
+bool is_question(const std::string& json) {
+  const auto parsed = nlohmann::json::parse(json, nullptr, false);
+  return parsed.is_object() && parsed.contains("ask");
+}
+
 }  // namespace
 
 Result<ControlClient> ControlClient::connect(const std::string& directory,
@@ -115,7 +121,8 @@ Result<ControlClient> ControlClient::connect_at_once(const std::string& director
   return ControlClient(std::move(socket), directory);
 }
 
-Status ControlClient::put(const std::string& json) {
+Status ControlClient::put(const std::string& json, std::span<const int> descriptors) {
+  if (!descriptors.empty()) return send(json, descriptors);
   if (json.size() > kControlPacketBytes) {
     return fail(Errc::truncated, who() + "a request of " + std::to_string(json.size()) +
                                      " bytes, at most " + std::to_string(kControlPacketBytes));
@@ -158,13 +165,18 @@ Result<ControlAnswer> ControlClient::receive(shm::Waiting waiting) {
   return answer;
 }
 
-Result<ControlAnswer> ControlClient::request_descriptors(const std::string& json) {
+Result<ControlAnswer> ControlClient::request_descriptors(const std::string& json,
+                                                         std::span<const int> descriptors) {
   // Who is not admitted is told so and let go, perhaps before it has asked: the reason is read all
   // the same.
-  if (const Status sent = put(json); !sent && sent.error().code != Errc::closed) {
+  if (const Status sent = put(json, descriptors); !sent && sent.error().code != Errc::closed) {
     return tl::unexpected<Error>(sent.error());
   }
-  return receive(shm::Waiting::kWait);
+  for (;;) {
+    MESH_TRY(ControlAnswer answer, receive(shm::Waiting::kWait));
+    if (!is_question(answer.json)) return answer;
+    aside_.push_back(std::move(answer));
+  }
 }
 
 Result<std::string> ControlClient::request(const std::string& json) {
@@ -173,6 +185,11 @@ Result<std::string> ControlClient::request(const std::string& json) {
 }
 
 Result<std::optional<ControlAnswer>> ControlClient::try_receive() {
+  if (!aside_.empty()) {
+    std::optional<ControlAnswer> first(std::move(aside_.front()));
+    aside_.pop_front();
+    return first;
+  }
   char byte = 0;
   const ssize_t peeked = ::recv(fd(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
   if (peeked < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) {

@@ -1,5 +1,7 @@
 // ControlClient: one connection to an engine's control socket.
 //
+// What the engine asks by itself ("ask") is set aside while an answer is waited for.
+//
 // Callers     one thread. Set-up, console, tests; every call is system calls.
 // Progress    request() waits for the answer, at most `timeout`. connect_at_once, try_receive never
 //             wait.
@@ -12,6 +14,7 @@
 //             kControlPacketBytes), and whatever the engine refuses with.
 #pragma once
 
+#include <deque>
 #include <optional>
 #include <span>
 #include <string>
@@ -49,8 +52,9 @@ class ControlClient {
   // One JSON object there, one back. An {"error": ...} comes as an Error of that code.
   Result<std::string> request(const std::string& json);
   // The same, with what the answer carries.
-  Result<ControlAnswer> request_descriptors(const std::string& json);
-  // The two halves, for who does not wait. Nothing yet: none.
+  Result<ControlAnswer> request_descriptors(const std::string& json,
+                                            std::span<const int> descriptors = {});
+  // The two halves, for who does not wait. Nothing yet: none. What was set aside comes first.
   Status send(const std::string& json, std::span<const int> descriptors);
   Result<std::optional<ControlAnswer>> try_receive();
   // What has no answer. Does not wait: where there is no room it is not said.
@@ -64,12 +68,13 @@ class ControlClient {
  private:
   ControlClient(shm::Descriptor socket, std::string directory)
       : socket_(std::move(socket)), directory_(std::move(directory)) {}
-  Status put(const std::string& json);
+  Status put(const std::string& json, std::span<const int> descriptors);
   Result<ControlAnswer> receive(shm::Waiting waiting);
   [[nodiscard]] std::string who() const { return "control socket of " + directory_ + ": "; }
 
   shm::Descriptor socket_;
   std::string directory_;
+  std::deque<ControlAnswer> aside_;
 };
 
 }  // namespace mesh::engine

@@ -15,7 +15,18 @@
 //     answer    {"ok": true, "bit": 7}
 //     request   {"op": "observe", "version", "layout_hash", "page_bytes"}
 //     answer    {"ok": true, "mesh_agents": 64, ...}, carrying the table, open for reading
+//     request   {"op": "context", "agent": 1048576, "hash": 77}, carrying the agent's context as
+//               sealed bytes (shm/sealed_bytes.hpp), at most 1 MiB
+//     answer    {"ok": true, "version": 3, "in_store": true}
 //     request   {"op": "leave"}: has no answer. The station's end that follows is no failure
+//
+// The engine asks, too, of a station that said "loads_context": true as it attached; at any time,
+// also while a request of the station's is not answered yet:
+//     question  {"ask": "load_context", "agent": 1048576, "number": 9, "hash": 77}, carrying
+//               the bytes
+//     reply     {"op": "loaded", "number": 9, "hash": 77}, or {..., "error": {...}}: it has no
+//               answer
+//
 //     request   {"op": "status"}, "send", "broadcast", "scatter", "down"
 //     refusal   {"error": {"code": "layout_mismatch", "detail": 0, "sentence": "..."}}
 //
@@ -31,6 +42,7 @@ namespace mesh::engine {
 inline constexpr std::uint32_t kControlVersion = 2;
 inline constexpr std::size_t kControlPacketBytes = std::size_t{64} << 10;
 inline constexpr std::size_t kEnrolAgentsMax = 500;
+inline constexpr std::size_t kContextBytesMost = std::size_t{1} << 20;
 inline constexpr const char* kSocketFolder = "sock";
 inline constexpr const char* kSocketName = "control.sock";
 

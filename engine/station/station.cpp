@@ -21,7 +21,10 @@ using nlohmann::json;
 
 constexpr std::size_t kPostedMax = 4'096;
 constexpr std::uint64_t kReconnectMsMax = 3'600'000;
-constexpr Nanos kLookEvery{100 * kNsPerMs};  // whether the engine is still there, while we sleep
+// Whether the engine is still there, and asks something: of who polls, and of who sleeps, which it
+// wakes for that.
+constexpr Nanos kLookEvery{20 * kNsPerMs};
+constexpr Nanos kLookAsleep{100 * kNsPerMs};
 constexpr std::size_t kRequestBytes = kControlPacketBytes - 1'024;
 
 // What the engine answered to `attach`.
@@ -73,6 +76,7 @@ Result<std::unique_ptr<Station>> Station::attach(const std::string& directory,
   MESH_TRY(json request, request_of("attach"));
   request["name"] = options.name;
   request["agents"] = options.agents;
+  request["loads_context"] = options.load_context != nullptr;
   const std::int64_t start_ns = sched::HostCounters::monotonic_ns();
   for (;;) {
     auto attached = attach_once(directory, options, text_of(request));
@@ -191,14 +195,14 @@ Result<std::vector<AgentId>> Station::enrol(std::span<const AgentDeclaration> ag
 }
 
 // Of this engine, or of the next: what is asked may be asked again.
-Result<std::string> Station::ask(const std::string& request) {
+Result<std::string> Station::ask(const std::string& request, std::span<const int> descriptors) {
   for (;;) {
     MESH_CHECK_OK(wait_for_engine());
-    auto got = control_.request(request);
-    if (got) return got;
+    auto got = control_.request_descriptors(request, descriptors);
+    if (got) return std::move(got->json);
     if (got.error().code != Errc::closed) {
       if (got.error().code == Errc::evicted) lose(got.error());
-      return got;
+      return tl::unexpected<Error>(std::move(got).error());
     }
     seek(now());
   }
@@ -259,7 +263,9 @@ bool Station::look(HostTime now) {
   if (lost_) return false;
   if (!search_) {
     look_due_ = now + kLookEvery;
-    const auto heard = control_.try_receive();
+    auto heard = control_.try_receive();
+    for (; heard && *heard; heard = control_.try_receive())
+      questions_.push_back(std::move(**heard));
     if (heard) return true;
     // What ends the connection with a reason was meant for us; else the engine is gone.
     if (heard.error().code == Errc::evicted || heard.error().code == Errc::no_mesh) {
@@ -284,6 +290,7 @@ void Station::seek(HostTime now) {
   const Attached& attached = memories_->attached;
   memories_->connection_guard.reset();
   control_.close();
+  questions_.clear();  // the next engine asks again
   Reattachment::Options options;
   options.directory = memories_->directory;
   options.connect = options_.connect;
@@ -293,6 +300,7 @@ void Station::seek(HostTime now) {
   if (request) {
     (*request)["station"] = attached.station;
     (*request)["token"] = attached.token;
+    (*request)["loads_context"] = options_.load_context != nullptr;
     (*request)["mesh_uuid"] = attached.mesh.identity.mesh_uuid;
     options.request = text_of(*request);
   }
@@ -369,9 +377,13 @@ queues::WaitResult Station::wait(HostTime deadline) {
     const bool was_seeking = is_seeking();
     if (!look_if_due()) return queues::WaitResult::kFailed;
     if (was_seeking && !is_seeking()) return queues::WaitResult::kSignalled;  // back
-    const HostTime look = std::min(due, look_due_);
+    if (!questions_.empty()) return queues::WaitResult::kSignalled;
+    const bool may_sleep = !search_ && options_.wait.policy != queues::WaitPolicy::kSpin;
+    const HostTime look =
+        std::min(due, look_due_ + (may_sleep ? kLookAsleep - kLookEvery : Nanos{}));
     const auto result = queues::wait_until(source, {*memories_->wake, options_.wait}, look,
                                            [this] { return clock_.now(); });
+    if (result == queues::WaitResult::kSignalled) look_due_ = {};  // perhaps by its control thread
     if (result != queues::WaitResult::kTimedOut) return result;
     if (now() < due) continue;
     return due < deadline ? queues::WaitResult::kSignalled : queues::WaitResult::kTimedOut;
@@ -381,6 +393,7 @@ queues::WaitResult Station::wait(HostTime deadline) {
 void Station::disarm() noexcept {
   core_->unpark();
   memories_->wake->drain();
+  look_due_ = {};
 }
 
 bool Station::post(std::function<void()> work) {

@@ -3,8 +3,8 @@
 //
 // Callers     one thread, the pump; post() and Reply: any thread.
 // Progress    poll, send, flush: as StationCore's, and one system call where the engine sleeps, and
-//             one each 100 ms that looks whether it is still there. attach, enrol: set-up, they
-//             wait for the engine. wait: until its deadline.
+//             one each 20 ms that looks whether it is still there, or asks something. attach,
+//             enrol, set_context: set-up, they wait for the engine. wait: until its deadline.
 // Ordering    as StationCore's.
 // Units       HostTime, by the engine's clock.
 // If the      engine dies: the station looks for the next one in wait(), poll() and flush(), shows
@@ -49,6 +49,17 @@ struct StationOptions {
   queues::WaitOptions wait{};
   // How long the engine may be away, beyond the time that it waits for us once it is back.
   Nanos engine_patience{10 * kNsPerSecond};
+  // Makes this the context of one of our agents, as it was handed over once: quarantine, healing
+  // and the merging of branches end so. On the pump's thread, in poll(), outside any handler; the
+  // bytes stand until it returns. An error, or what it throws, is told to the engine. None: what
+  // would need it is a person's task.
+  std::function<Status(AgentId agent, std::span<const std::byte> context)> load_context{};
+};
+
+struct ContextReceipt {
+  std::uint64_t version = 0;  // of this agent's, from 1; the newest one's bytes again are that one
+  std::uint64_t hash = 0;     // XXH3-64 of the bytes
+  bool in_store = false;      // false: the engine keeps it in memory, as long as it runs
 };
 
 struct AgentDeclaration {
@@ -72,12 +83,25 @@ class Station {
   // not_found: no agent ever had it.
   Status require(const std::string& capability, SendOptions& options);
 
+  // Hands the engine the context of one of our agents, at most 1 MiB: it is what the agent's is to
+  // be from now on, and the last 3 are kept. Set-up: it waits for the engine, which waits for its
+  // store; the loop has no part in the bytes. no_such_agent; truncated (too long); no_space, busy,
+  // not_ready (the store is away): nothing is kept, try again.
+  Result<ContextReceipt> set_context(AgentId agent, std::span<const std::byte> context);
+  // What an agent finds its context to be, by its hash, whenever it has looked; 0: it does not say.
+  // Another than was handed over or loaded last is a failure: the agent goes into quarantine, and
+  // is given its last good context (docs/CONTEXTS.md). Told with the next heartbeat.
+  Status report_context(AgentId agent, std::uint64_t hash) {
+    return core_->say_context(agent, hash);
+  }
+
   // Runs what was posted, gives up to `limit` deliveries to `handler` (see StationCore::poll), and
   // flushes.
   template <class Handler>
   std::size_t poll(std::size_t limit, Handler&& handler) {
     run_posted();
     if (!look_if_due()) return 0;
+    if (!questions_.empty()) answer_questions();
     const std::size_t taken = core_->poll(limit, std::forward<Handler>(handler));
     reveal();
     return taken;
@@ -130,7 +154,9 @@ class Station {
                                                       const StationOptions& options,
                                                       const std::string& request);
   Status make_core(const TableView& table);
-  Result<std::string> ask(const std::string& request);
+  Result<std::string> ask(const std::string& request, std::span<const int> descriptors = {});
+  void answer_questions();
+  Result<std::uint64_t> load(const ControlAnswer& question);
   Result<std::vector<AgentId>> enrol_packet(const std::string& request, std::size_t count);
   void run_posted();
   struct Source;  // what wait() looks at: the inbox, late answers, what was posted
@@ -154,6 +180,7 @@ class Station {
   Bell posted_bell_;
   std::unique_ptr<StationCore> core_;
   std::optional<Reattachment> search_;
+  std::vector<ControlAnswer> questions_;  // of the engine, for the next poll()
   HostTime look_due_{};
   std::uint64_t reattached_ = 0;
   bool lost_ = false;

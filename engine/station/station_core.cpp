@@ -114,6 +114,17 @@ Status StationCore::report(AgentId agent, const Activity& activity) {
   return {};
 }
 
+Status StationCore::say_context(AgentId agent, std::uint64_t hash) {
+  const std::uint32_t place = place_of(agent);
+  if (place == kNoPlace)
+    return fail(Errc::no_such_agent, "context: no agent of this station has this handle");
+  const shm::RowWriter<HostMemory> rows(options_.side.self.sequence);
+  rows.write(place, [&](const shm::RowStores<HostMemory>& row) {
+    row.store(options_.side.self.context_hash, hash);
+  });
+  return {};
+}
+
 // Deliveries.
 
 void StationCore::take(std::size_t limit) {

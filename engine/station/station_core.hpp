@@ -94,6 +94,11 @@ class StationCore {
   // any more. Also from inside a handler. no_such_agent: it is none of ours; invalid_argument.
   Status report(AgentId agent, const Activity& activity);
 
+  // What one of our agents' context is, by its hash, for the engine to compare; 0: it does not say.
+  // Also from inside a handler. no_such_agent.
+  Status say_context(AgentId agent, std::uint64_t hash);
+  [[nodiscard]] bool is_ours(AgentId agent) const noexcept { return place_of(agent) != kNoPlace; }
+
   // Checks what the table shows, and stages. The body is copied.
   SendStatus send(const SendOptions& options, std::span<const std::byte> body);
 

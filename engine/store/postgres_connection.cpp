@@ -27,9 +27,10 @@ BEGIN
   END IF;
   RETURN OLD;
 END $$;
-CREATE OR REPLACE FUNCTION mesh_contexts_kept() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION mesh_agent_contexts_kept() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-  IF OLD.version > (SELECT max(version) FROM contexts WHERE agent = OLD.agent) - 3 THEN
+  IF OLD.version > (SELECT max(version) FROM agent_contexts
+    WHERE name = OLD.name AND uid = OLD.uid) - 3 THEN
     RAISE EXCEPTION 'the last 3 contexts are kept: DELETE refused'
       USING ERRCODE = 'restrict_violation';
   END IF;
@@ -49,12 +50,12 @@ CREATE OR REPLACE TRIGGER history_no_truncate BEFORE TRUNCATE ON history
   FOR EACH STATEMENT EXECUTE FUNCTION mesh_append_only();
 CREATE OR REPLACE TRIGGER history_kept BEFORE DELETE ON history
   FOR EACH ROW EXECUTE FUNCTION mesh_history_kept();
-CREATE OR REPLACE TRIGGER contexts_no_update BEFORE UPDATE ON contexts
+CREATE OR REPLACE TRIGGER agent_contexts_no_update BEFORE UPDATE ON agent_contexts
   FOR EACH ROW EXECUTE FUNCTION mesh_append_only();
-CREATE OR REPLACE TRIGGER contexts_no_truncate BEFORE TRUNCATE ON contexts
+CREATE OR REPLACE TRIGGER agent_contexts_no_truncate BEFORE TRUNCATE ON agent_contexts
   FOR EACH STATEMENT EXECUTE FUNCTION mesh_append_only();
-CREATE OR REPLACE TRIGGER contexts_kept BEFORE DELETE ON contexts
-  FOR EACH ROW EXECUTE FUNCTION mesh_contexts_kept();
+CREATE OR REPLACE TRIGGER agent_contexts_kept BEFORE DELETE ON agent_contexts
+  FOR EACH ROW EXECUTE FUNCTION mesh_agent_contexts_kept();
 )";
 static_assert(kHistoryMinutes == 43'200 && kContextVersions == 3, "the triggers say the same");
 

@@ -33,9 +33,11 @@ CREATE INDEX IF NOT EXISTS history_by_minute ON history (minute);
 CREATE TABLE IF NOT EXISTS snapshots (
   scope {bytes} NOT NULL, at_ns {integer} NOT NULL, hash {bytes} NOT NULL, bytes {bytes} NOT NULL,
   PRIMARY KEY (scope, at_ns));
-CREATE TABLE IF NOT EXISTS contexts (
-  agent {integer} NOT NULL, version {integer} NOT NULL, hash {integer} NOT NULL,
-  at_ns {integer} NOT NULL, bytes {bytes} NOT NULL, PRIMARY KEY (agent, version));
+CREATE TABLE IF NOT EXISTS agent_contexts (
+  name {bytes} NOT NULL, uid {integer} NOT NULL, version {integer} NOT NULL,
+  hash {integer} NOT NULL, at_ns {integer} NOT NULL, bytes {bytes} NOT NULL,
+  PRIMARY KEY (name, uid, version));
+CREATE INDEX IF NOT EXISTS agent_contexts_by_hash ON agent_contexts (hash);
 )";
 
 template <class T>

@@ -5,7 +5,7 @@
 //   conflict_states  derived: what each conflict has come to; verify() holds it against the records
 //   history          a point a minute a cluster; may be removed once 30 days old
 //   snapshots        append-only
-//   contexts         the last 3 versions of each agent's; older ones may be removed
+//   agent_contexts   the last 3 versions of each agent's; older ones may be removed
 #pragma once
 
 #include <array>

@@ -29,7 +29,8 @@ class SqlStore final : public Store {
   Status keep_snapshot(const Snapshot& snapshot) override;
   Result<Snapshot> newest_snapshot(std::string_view scope) override;
   Result<std::uint64_t> keep_context(const ContextVersion& context) override;
-  Result<std::vector<ContextVersion>> contexts(AgentId agent) override;
+  Result<std::vector<ContextVersion>> contexts(const ContextOwner& owner) override;
+  Result<std::vector<ContextVersion>> contexts_of_hash(std::uint64_t hash) override;
 
  private:
   SqlStore(std::unique_ptr<SqlConnection> connection, std::function<void(StoreStep)> at_step)

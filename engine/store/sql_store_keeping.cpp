@@ -123,57 +123,87 @@ Result<Snapshot> SqlStore::newest_snapshot(std::string_view scope) {
 }
 
 Result<std::uint64_t> SqlStore::keep_context(const ContextVersion& context) {
-  if (context.bytes.size() > kContextBytesMax)
-    return fail(Errc::invalid_argument,
-                "context: " + std::to_string(context.bytes.size()) + " bytes, at most " +
-                    std::to_string(kContextBytesMax),
-                static_cast<std::int64_t>(kContextBytesMax));
-  std::int64_t newest = 0;
+  MESH_CHECK_OK(validate(context));
+  const std::int64_t hash = static_cast<std::int64_t>(shm::hash64(context.bytes));
+  std::int64_t version = 0;
   const Status done = in_transaction([&]() -> Status {
-    const std::array<SqlValue, 1> agent{number(context.agent)};
+    const std::array<SqlValue, 2> owner{std::string_view(context.owner.name),
+                                        number(context.owner.uid)};
     MESH_TRY(const auto rows,
-             connection_->query("SELECT coalesce(max(version), 0) FROM contexts WHERE agent = $1",
-                                agent));
-    if (rows.empty() || !read(rows[0][0], newest))
+             connection_->query("SELECT version, hash FROM agent_contexts WHERE name = $1"
+                                " AND uid = $2 ORDER BY version DESC LIMIT 1",
+                                owner));
+    std::int64_t hash_before = 0;
+    if (!rows.empty() && (!read(rows[0][0], version) || !read(rows[0][1], hash_before)))
       return fail(Errc::corrupt, "store: contexts cannot be counted");
-    ++newest;
-    const std::array<SqlValue, 5> values{number(context.agent), newest,
-                                         number(shm::hash64(context.bytes)), number(context.at),
-                                         std::string_view(context.bytes)};
+    if (!rows.empty() && hash_before == hash) return {};
+    ++version;
+    const std::array<SqlValue, 6> values{
+        owner[0], owner[1], version, hash, number(context.at), std::string_view(context.bytes)};
     MESH_CHECK_OK(
-        write("INSERT INTO contexts (agent, version, hash, at_ns, bytes)"
-              " VALUES ($1, $2, $3, $4, $5)",
+        write("INSERT INTO agent_contexts (name, uid, version, hash, at_ns, bytes)"
+              " VALUES ($1, $2, $3, $4, $5, $6)",
               values));
-    const std::array<SqlValue, 2> old{number(context.agent),
-                                      newest - static_cast<std::int64_t>(kContextVersions)};
-    return write("DELETE FROM contexts WHERE agent = $1 AND version <= $2", old);
+    const std::array<SqlValue, 3> old{owner[0], owner[1],
+                                      version - static_cast<std::int64_t>(kContextVersions)};
+    return write("DELETE FROM agent_contexts WHERE name = $1 AND uid = $2 AND version <= $3", old);
   });
   if (!done) return tl::unexpected(done.error());
-  return static_cast<std::uint64_t>(newest);
+  return static_cast<std::uint64_t>(version);
 }
 
-Result<std::vector<ContextVersion>> SqlStore::contexts(AgentId agent) {
-  const std::array<SqlValue, 1> values{number(agent)};
-  MESH_TRY(const auto rows,
-           connection_->query("SELECT version, hash, at_ns, bytes FROM contexts WHERE agent = $1"
-                              " ORDER BY version DESC",
-                              values));
+namespace {
+
+Result<std::vector<ContextVersion>> contexts_of(const std::vector<SqlRow>& rows) {
   std::vector<ContextVersion> versions;
   for (const SqlRow& row : rows) {
-    ContextVersion context{.agent = agent};
-    std::array<std::int64_t, 3> numbers{};
-    bool is_whole = read(row[3], context.bytes);
+    ContextVersion context;
+    std::array<std::int64_t, 4> numbers{};  // uid, version, hash, at_ns
+    bool is_whole = read(row[0], context.owner.name) && read(row[5], context.bytes);
     for (std::size_t i = 0; i < numbers.size(); ++i)
-      is_whole = is_whole && read(row[i], numbers[i]);
-    context.version = static_cast<std::uint64_t>(numbers[0]);
-    context.hash = static_cast<std::uint64_t>(numbers[1]);
-    context.at = static_cast<WireTime>(numbers[2]);
+      is_whole = is_whole && read(row[i + 1], numbers[i]);
+    context.owner.uid = static_cast<std::uint32_t>(numbers[0]);
+    context.version = static_cast<std::uint64_t>(numbers[1]);
+    context.hash = static_cast<std::uint64_t>(numbers[2]);
+    context.at = static_cast<WireTime>(numbers[3]);
     if (!is_whole || shm::hash64(context.bytes) != context.hash)
       return fail(Errc::corrupt,
                   "context: version " + std::to_string(context.version) + " is not what was kept");
     versions.push_back(std::move(context));
   }
   return versions;
+}
+
+constexpr const char* kContextsSelected =
+    "SELECT name, uid, version, hash, at_ns, bytes FROM agent_contexts WHERE ";
+
+}  // namespace
+
+Result<std::vector<ContextVersion>> SqlStore::contexts(const ContextOwner& owner) {
+  const std::array<SqlValue, 2> values{std::string_view(owner.name), number(owner.uid)};
+  MESH_TRY(const auto rows, connection_->query(std::string(kContextsSelected) +
+                                                   "name = $1 AND uid = $2 ORDER BY version DESC",
+                                               values));
+  return contexts_of(rows);
+}
+
+Result<std::vector<ContextVersion>> SqlStore::contexts_of_hash(std::uint64_t hash) {
+  const std::array<SqlValue, 2> values{number(hash), number(kContextsOfHashMax)};
+  MESH_TRY(const auto rows,
+           connection_->query(std::string(kContextsSelected) +
+                                  "hash = $1 ORDER BY at_ns DESC, version DESC LIMIT $2",
+                              values));
+  return contexts_of(rows);
+}
+
+Status validate(const ContextVersion& context) {
+  if (context.owner.name.empty() || context.bytes.size() > kContextBytesMax)
+    return fail(Errc::invalid_argument,
+                "context of '" + context.owner.name + "': it needs a name and at most " +
+                    std::to_string(kContextBytesMax) + " bytes, these are " +
+                    std::to_string(context.bytes.size()),
+                static_cast<std::int64_t>(kContextBytesMax));
+  return {};
 }
 
 }  // namespace mesh::engine

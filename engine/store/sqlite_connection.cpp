@@ -38,14 +38,16 @@ CREATE TRIGGER IF NOT EXISTS snapshots_no_delete BEFORE DELETE ON snapshots
 CREATE TRIGGER IF NOT EXISTS snapshots_no_replace BEFORE INSERT ON snapshots
   WHEN EXISTS (SELECT 1 FROM snapshots WHERE scope = NEW.scope AND at_ns = NEW.at_ns)
   BEGIN SELECT RAISE(ABORT, 'snapshots is append-only: it is there already'); END;
-CREATE TRIGGER IF NOT EXISTS contexts_no_update BEFORE UPDATE ON contexts
-  BEGIN SELECT RAISE(ABORT, 'contexts is append-only: UPDATE refused'); END;
-CREATE TRIGGER IF NOT EXISTS contexts_no_delete BEFORE DELETE ON contexts
-  WHEN OLD.version > (SELECT max(version) FROM contexts WHERE agent = OLD.agent) - 3
+CREATE TRIGGER IF NOT EXISTS agent_contexts_no_update BEFORE UPDATE ON agent_contexts
+  BEGIN SELECT RAISE(ABORT, 'agent_contexts is append-only: UPDATE refused'); END;
+CREATE TRIGGER IF NOT EXISTS agent_contexts_no_delete BEFORE DELETE ON agent_contexts
+  WHEN OLD.version > (SELECT max(version) FROM agent_contexts
+    WHERE name = OLD.name AND uid = OLD.uid) - 3
   BEGIN SELECT RAISE(ABORT, 'the last 3 contexts are kept: DELETE refused'); END;
-CREATE TRIGGER IF NOT EXISTS contexts_no_replace BEFORE INSERT ON contexts
-  WHEN EXISTS (SELECT 1 FROM contexts WHERE agent = NEW.agent AND version = NEW.version)
-  BEGIN SELECT RAISE(ABORT, 'contexts is append-only: it is there already'); END;
+CREATE TRIGGER IF NOT EXISTS agent_contexts_no_replace BEFORE INSERT ON agent_contexts
+  WHEN EXISTS (SELECT 1 FROM agent_contexts
+    WHERE name = NEW.name AND uid = NEW.uid AND version = NEW.version)
+  BEGIN SELECT RAISE(ABORT, 'agent_contexts is append-only: it is there already'); END;
 )";
 static_assert(kHistoryMinutes == 43'200 && kContextVersions == 3, "the triggers say the same");
 

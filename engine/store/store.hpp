@@ -97,9 +97,16 @@ struct Snapshot {
 };
 inline constexpr std::size_t kSnapshotBytesMax = 256U << 20;
 
+// Whose a context is. A handle names an agent in one mesh; its name, and the user that this is
+// bound to, outlive that.
+struct ContextOwner {
+  std::string name{};
+  std::uint32_t uid = 0;
+  friend auto operator<=>(const ContextOwner&, const ContextOwner&) = default;
+};
 // mesh.md part 11: an agent's context as it handed it over; the last 3 are kept.
 struct ContextVersion {
-  AgentId agent{};
+  ContextOwner owner{};
   std::uint64_t version = 0;  // given by the store, from 1
   std::uint64_t hash = 0;     // XXH3-64 of the bytes
   WireTime at{};
@@ -108,6 +115,9 @@ struct ContextVersion {
 };
 inline constexpr std::size_t kContextBytesMax = 1U << 20;
 inline constexpr std::uint64_t kContextVersions = 3;
+inline constexpr std::size_t kContextsOfHashMax = 16;
+// invalid_argument: a name that is none, or more bytes than there may be.
+[[nodiscard]] Status validate(const ContextVersion& context);
 
 class Store {
  public:
@@ -132,8 +142,12 @@ class Store {
   virtual Status keep_snapshot(const Snapshot& snapshot) = 0;
   virtual Result<Snapshot> newest_snapshot(std::string_view scope) = 0;  // or not_found
 
-  virtual Result<std::uint64_t> keep_context(const ContextVersion& context) = 0;  // its version
-  virtual Result<std::vector<ContextVersion>> contexts(AgentId agent) = 0;        // newest first
+  // Its version. The bytes of the newest version again are that version, not one more.
+  virtual Result<std::uint64_t> keep_context(const ContextVersion& context) = 0;
+  virtual Result<std::vector<ContextVersion>> contexts(
+      const ContextOwner& owner) = 0;  // newest first
+  // Of anybody, newest first; at most kContextsOfHashMax.
+  virtual Result<std::vector<ContextVersion>> contexts_of_hash(std::uint64_t hash) = 0;
 };
 
 // The places of an append where a death is tried (tests/engine/store). Null in production.

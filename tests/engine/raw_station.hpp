@@ -45,6 +45,11 @@ class RawStation {
   [[nodiscard]] std::size_t out_bytes() const {
     return shm::identity_of(out(), "out").value().size_bytes;
   }
+  // Whatever it likes, over its own connection. ok: it was done.
+  Error ask(const Json& request, const std::vector<int>& descriptors) {
+    const auto answer = client_->request_descriptors(engine::text_of(request), descriptors);
+    return answer ? Error{} : answer.error();
+  }
   void enrol(const std::string& name) {
     const Json request = {{"op", "enrol"}, {"agents", {{{"name", name}}}}};
     const auto answer = client_->request(request.dump());

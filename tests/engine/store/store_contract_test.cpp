@@ -317,23 +317,67 @@ TYPED_TEST(StoreContract, DoesNotGiveASnapshotThatIsNotWhatWasKept) {
   EXPECT_EQ(this->store_->newest_snapshot("mesh").error().code, Errc::corrupt);
 }
 
+TYPED_TEST(StoreContract, RefusesAContextOfNobodyAndOneThatIsTooLong) {
+  const ContextOwner nine{"nine", 1'000};
+  EXPECT_EQ(this->store_->keep_context({.owner = {"", 1'000}, .bytes = "x"}).error().code,
+            Errc::invalid_argument);
+  const auto big =
+      this->store_->keep_context({.owner = nine, .bytes = std::string(kContextBytesMax + 1, 'x')});
+  EXPECT_EQ(big.error().code, Errc::invalid_argument);
+  EXPECT_TRUE(this->store_->contexts(nine)->empty());
+  const auto most =
+      this->store_->keep_context({.owner = nine, .bytes = std::string(kContextBytesMax, 'x')});
+  ASSERT_TRUE(most) << most.error().sentence;
+  EXPECT_EQ(this->store_->contexts(nine)->front().bytes.size(), kContextBytesMax);
+}
+
 TYPED_TEST(StoreContract, KeepsTheLastThreeContextsOfAnAgent) {
+  const ContextOwner nine{"nine", 1'000};
   for (std::uint64_t version = 1; version <= 5; ++version) {
     const auto kept = this->store_->keep_context(
-        {.agent = AgentId{9}, .at = WireTime{50}, .bytes = "context " + std::to_string(version)});
+        {.owner = nine, .at = WireTime{50}, .bytes = "context " + std::to_string(version)});
     ASSERT_TRUE(kept) << kept.error().sentence;
     EXPECT_EQ(*kept, version);
   }
-  EXPECT_EQ(*this->store_->keep_context({.agent = AgentId{8}, .bytes = "x"}), 1U);
-  const auto seen = this->store_->contexts(AgentId{9});
+  EXPECT_EQ(*this->store_->keep_context({.owner = {"eight", 1'000}, .bytes = "x"}), 1U);
+  const auto seen = this->store_->contexts(nine);
   ASSERT_TRUE(seen) << seen.error().sentence;
   ASSERT_EQ(seen->size(), 3U);
   EXPECT_EQ((*seen)[0].bytes, "context 5");
+  EXPECT_EQ((*seen)[0].owner, nine);
   EXPECT_EQ((*seen)[2].bytes, "context 3");
-  EXPECT_FALSE(this->backend_->sql("DELETE FROM contexts WHERE version = 4"));
-  const auto big = this->store_->keep_context(
-      {.agent = AgentId{9}, .bytes = std::string(kContextBytesMax + 1, 'x')});
-  EXPECT_EQ(big.error().code, Errc::invalid_argument);
+  EXPECT_FALSE(this->backend_->sql("DELETE FROM agent_contexts WHERE version = 4"));
+}
+
+TYPED_TEST(StoreContract, KeepsAContextThatIsHandedOverAgainOnce) {
+  const ContextOwner nine{"nine", 1'000};
+  for (const char* const bytes : {"a", "a", "b", "b", "a"})
+    ASSERT_TRUE(this->store_->keep_context({.owner = nine, .bytes = bytes}));
+  const auto seen = this->store_->contexts(nine);
+  ASSERT_TRUE(seen);
+  ASSERT_EQ(seen->size(), 3U);
+  EXPECT_EQ((*seen)[0].version, 3U);
+  EXPECT_EQ((*seen)[0].bytes, "a");
+  EXPECT_EQ((*seen)[1].bytes, "b");
+}
+
+TYPED_TEST(StoreContract, GivesNobodyTheContextOfAnotherUsersAgentOfItsName) {
+  ASSERT_TRUE(this->store_->keep_context({.owner = {"nine", 1'000}, .bytes = "secret"}));
+  EXPECT_TRUE(this->store_->contexts({"nine", 1'001})->empty());
+  EXPECT_EQ(*this->store_->keep_context({.owner = {"nine", 1'001}, .bytes = "own"}), 1U);
+}
+
+TYPED_TEST(StoreContract, FindsContextsByTheirHash) {
+  ASSERT_TRUE(this->store_->keep_context({.owner = {"a", 1}, .at = WireTime{1}, .bytes = "same"}));
+  ASSERT_TRUE(this->store_->keep_context({.owner = {"b", 1}, .at = WireTime{2}, .bytes = "same"}));
+  ASSERT_TRUE(this->store_->keep_context({.owner = {"b", 1}, .at = WireTime{3}, .bytes = "new"}));
+  const std::uint64_t hash = this->store_->contexts({"a", 1})->front().hash;
+  const auto seen = this->store_->contexts_of_hash(hash);
+  ASSERT_TRUE(seen) << seen.error().sentence;
+  ASSERT_EQ(seen->size(), 2U);
+  EXPECT_EQ((*seen)[0].owner.name, "b");
+  EXPECT_EQ((*seen)[0].version, 1U);
+  EXPECT_TRUE(this->store_->contexts_of_hash(hash + 1)->empty());
 }
 
 }  // namespace

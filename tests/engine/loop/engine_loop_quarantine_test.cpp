@@ -1,0 +1,110 @@
+// The mesh's own hold on an agent, beside the operator's; what is withdrawn from an agent.
+#include <rapidcheck.h>
+
+#include "engine/health/health_view.hpp"
+#include "engine/loop/engine_loop.hpp"
+#include "tests/engine/loop/loop_pair.hpp"
+
+namespace mesh::engine {
+namespace {
+
+struct Held : Pair {
+  using Pair::Pair;
+  AgentId bob_id() { return ids[2][0]; }
+  Errc post_code(AgentId target, const CapabilitySet& asks = {}) {
+    const auto posted =
+        loop->post({.target = target, .capabilities = asks, .body = bytes("?")}, from_ns(now_ns));
+    return posted ? Errc::ok : posted.error().code;
+  }
+  bool is_routable(AgentId agent) {
+    const auto view = must(health::HealthView::over(must(table_layout(size)), table.span()));
+    return view.is_routable(index_of(agent));
+  }
+};
+
+TEST(Quarantine, RefusesWhoIsNobody) {
+  Held mesh;
+  EXPECT_EQ(mesh.loop->quarantine(AgentId{0}, true).error().code, Errc::no_such_agent);
+  EXPECT_EQ(mesh.loop->expect_context(AgentId{0}, 7).error().code, Errc::no_such_agent);
+  EXPECT_EQ(mesh.loop->withdraw(AgentId{0}, {}).error().code, Errc::no_such_agent);
+  EXPECT_EQ(mesh.loop->known(AgentId{0}).error().code, Errc::no_such_agent);
+  EXPECT_EQ(mesh.loop->gauges().quarantined, 0U);
+}
+
+TEST(Quarantine, NothingNewIsSentToTheAgentUntilItIsLifted) {
+  Held mesh;
+  EXPECT_TRUE(must(mesh.loop->quarantine(mesh.bob_id(), true)));
+  EXPECT_FALSE(must(mesh.loop->quarantine(mesh.bob_id(), true))) << "it was so before";
+  EXPECT_EQ(mesh.loop->gauges().quarantined, 1U);
+  EXPECT_EQ(mesh.loop->gauges().routed_around, 0U);
+  EXPECT_EQ(mesh.post_code(mesh.bob_id()), Errc::not_routable);
+  EXPECT_EQ(mesh.post_code(mesh.ids[2][1]), Errc::ok) << "its neighbour is sent to";
+  EXPECT_FALSE(mesh.is_routable(mesh.bob_id())) << "every process sees it";
+  EXPECT_TRUE(must(mesh.loop->known(mesh.bob_id())).is_quarantined);
+  EXPECT_TRUE(must(mesh.loop->quarantine(mesh.bob_id(), false)));
+  EXPECT_EQ(mesh.post_code(mesh.bob_id()), Errc::ok);
+  must(mesh.loop->verify());
+}
+
+// The bits that the loop keeps are those of the column, whatever is done in whatever order, and a
+// successor finds the same.
+TEST(Quarantine, EveryHoldStandsForItselfAndOutlivesTheEngine) {
+  EXPECT_TRUE(rc::check("holds", [](const std::vector<std::uint8_t>& acts) {
+    Held mesh;
+    bool is_around = false;
+    bool is_quarantined = false;
+    for (const std::uint8_t act : acts) {
+      const bool on = (act & 1U) != 0;
+      if ((act & 2U) != 0) {
+        RC_ASSERT(must(mesh.loop->route_around(mesh.bob_id(), on)) == (on != is_around));
+        is_around = on;
+      } else {
+        RC_ASSERT(must(mesh.loop->quarantine(mesh.bob_id(), on)) == (on != is_quarantined));
+        is_quarantined = on;
+      }
+      if ((act & 12U) == 12U) mesh.restart();
+      RC_ASSERT(mesh.loop->gauges().routed_around == (is_around ? 1U : 0U));
+      RC_ASSERT(mesh.loop->gauges().quarantined == (is_quarantined ? 1U : 0U));
+      RC_ASSERT(mesh.is_routable(mesh.bob_id()) == (!is_around && !is_quarantined));
+      must(mesh.loop->verify());
+    }
+    const Errc expected = is_around || is_quarantined ? Errc::not_routable : Errc::ok;
+    RC_ASSERT(mesh.post_code(mesh.bob_id()) == expected);
+  }));
+}
+
+TEST(Quarantine, WhatIsWithdrawnIsNotSaidOfTheAgentAnyMore) {
+  Held mesh;
+  const CapabilityBit see = must(mesh.loop->capability("see"));
+  const CapabilityBit hear = must(mesh.loop->capability("hear"));
+  CapabilitySet both;
+  both.insert(see);
+  both.insert(hear);
+  mesh.add(3, 1, "dora");
+  const std::vector<AgentSpec> spec{{.name = "dora-0", .capabilities = both}};
+  const AgentId dora = must(mesh.loop->enrol(StationId{3}, spec)).front();
+  CapabilitySet sees;
+  sees.insert(see);
+  CapabilitySet hears;
+  hears.insert(hear);
+  EXPECT_EQ(mesh.post_code(dora, sees), Errc::ok);
+  EXPECT_TRUE(must(mesh.loop->withdraw(dora, sees)));
+  EXPECT_FALSE(must(mesh.loop->withdraw(dora, sees))) << "it was not said before";
+  EXPECT_EQ(mesh.post_code(dora, sees), Errc::capability_mismatch);
+  EXPECT_EQ(mesh.post_code(dora, hears), Errc::ok);
+  must(mesh.loop->enrol(StationId{3}, spec));
+  EXPECT_EQ(mesh.post_code(dora, sees), Errc::ok) << "who enrols again says it anew";
+}
+
+TEST(Quarantine, WhatAContextShouldBeStandsInTheTable) {
+  Held mesh;
+  must(mesh.loop->expect_context(mesh.bob_id(), 77));
+  EXPECT_EQ(must(mesh.loop->known(mesh.bob_id())).context_hash, 77U);
+  EXPECT_EQ(must(mesh.loop->known(mesh.bob_id())).name, "bob-0");
+  EXPECT_EQ(must(mesh.loop->known(mesh.bob_id())).station, StationId{2});
+  mesh.restart();
+  EXPECT_EQ(must(mesh.loop->known(mesh.bob_id())).context_hash, 77U);
+}
+
+}  // namespace
+}  // namespace mesh::engine
