@@ -121,6 +121,7 @@ struct CapabilityHealthConfig {
   Nanos ticket_short_ns{1'800'000'000'000};
   std::uint32_t trend_samples_min = 8;
   double trend_r2_min = 0.5;
+  bool robust_trend = false;         // by Theil-Sen, which one wild score in four cannot turn
   double predict_probability = 0.2;  // of failing within window_ns, from which it is a trend
   double cusum_k = 0.5;              // deviations
   double cusum_h = 5;
@@ -306,6 +307,7 @@ class CapabilityHealthMonitor final
   struct Row : RowFacts {
     explicit Row(const Config& config);
     void clear(const Config& config) noexcept;
+    void prefetch() const noexcept;
     WindowCounter window;
     SampleWindow samples;
     std::array<SlidingRate, 4> burns;  // page long, short, ticket long, short
@@ -345,6 +347,7 @@ class CapabilityHealthMonitor final
   [[nodiscard]] bool is_panic(std::uint32_t capability) const noexcept;
   [[nodiscard]] bool is_eligible(const Row& row, bool panic) const noexcept;
   [[nodiscard]] HealthPrediction predict(const Row& row) const noexcept;
+  [[nodiscard]] bool fit_trend(const Row& row, Line& line) const noexcept;
   void emit(Event kind, const Row& row, std::uint64_t a, std::uint64_t b) noexcept;
   template <class Visit>
   void for_rows(std::uint32_t capability, Visit&& visit) {

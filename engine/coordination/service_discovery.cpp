@@ -4,21 +4,11 @@
 #include <algorithm>
 
 namespace mesh::coordination {
-namespace {
-
-// The longest text of a record: six names, three places, attributes with their lengths.
-constexpr std::size_t kTextBytesMax = 4'096;
-static_assert(8 * kNameBytesMax + kEndpointBytesMax + kVersionBytesMax + kAttributeBytesMax +
-                  4 * (10 + 2 * kAttributesMax) <=
-              kTextBytesMax);
-
-}  // namespace
-
 ServiceDiscovery::ServiceDiscovery(const Config& config, std::uint64_t seed)
     : ServiceForm(config),
       rng_(seed),
       slots_(config.instances_max),
-      links_(config.instances_max),
+      index_(config.instances_max, config.types_max),
       ids_(config.instances_max),
       types_(config.types_max),
       type_ids_(config.types_max),
@@ -50,12 +40,25 @@ ServiceDiscovery::Reply ServiceDiscovery::owned(std::uint32_t slot) const noexce
   return reply;
 }
 
+// What settle() will touch of it, all on its way at once.
+void ServiceDiscovery::prefetch(std::uint32_t slot) const noexcept {
+  const auto* const bytes = reinterpret_cast<const std::byte*>(&slots_[slot]);
+  for (std::size_t at = 0; at < sizeof(Slot); at += 64) __builtin_prefetch(bytes + at);
+  tree_.prefetch_entry(slot);
+  nodes_.prefetch(slot);
+  if (slots_[slot].place == kNone) return;
+  __builtin_prefetch(&index_[slots_[slot].place]);
+}
+
 // A live instance of this node within its lease, held by `station`.
 Errc ServiceDiscovery::find_own(std::string_view instance, std::uint32_t station,
                                 std::int64_t now_ns, std::uint32_t& slot) const noexcept {
   if (!is_name(instance)) return Errc::invalid_id;
-  slot = ids_.find(hash_of(instance));
+  const IdHash id = hash_of(instance);
+  tree_.prefetch(id);
+  slot = ids_.find(id);
   if (slot == kNone) return Errc::not_found;
+  prefetch(slot);
   const Slot& one = slots_[slot];
   if (!is_own(one)) return one.is_live() ? Errc::not_owner : Errc::not_found;
   if (!one.is_live() || now_ns >= one.expires_ns) return Errc::expired;
@@ -70,6 +73,10 @@ ServiceDiscovery::Reply ServiceDiscovery::register_one(const discovery::Register
   if (!is_name(wanted.instance) || !type.parse(wanted.type) || type.is_prefix) {
     return refuse(Errc::invalid_id);
   }
+  const IdHash id = hash_of(wanted.instance);
+  ids_.prefetch(id);
+  tree_.prefetch(id);
+  store_.prefetch_free();
   const Nanos lease = wanted.lease.count() == 0 ? config_.lease_ns : wanted.lease;
   const bool is_start = wanted.status <= InstanceStatus::not_ready;
   if (lease < config_.lease_ns_min || lease > config_.lease_ns_max || !is_start) {
@@ -88,8 +95,8 @@ ServiceDiscovery::Reply ServiceDiscovery::register_one(const discovery::Register
                 0,
                 lease.count()};
   if (const Errc judged = judge(offer); judged != Errc::ok) return refuse(judged);
-  const IdHash id = hash_of(wanted.instance);
   std::uint32_t slot = find_slot(id);
+  if (slot != kNone || !free_.empty()) prefetch(slot != kNone ? slot : free_.back());
   const bool is_there = slot != kNone && slots_[slot].is_live() && now_ns < slots_[slot].expires_ns;
   if (is_there && (!is_own(slots_[slot]) || slots_[slot].station != wanted.station)) {
     return refuse(Errc::already_exists);

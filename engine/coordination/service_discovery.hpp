@@ -52,6 +52,7 @@
 #include "engine/coordination/blocks/service_form.hpp"
 #include "engine/coordination/service.hpp"
 #include "engine/coordination/service_discovery_terms.hpp"
+#include "engine/coordination/service_index.hpp"
 
 namespace mesh::coordination {
 
@@ -112,6 +113,9 @@ class ServiceDiscovery final
 
   [[nodiscard]] DiscoveryView view() const noexcept;
   [[nodiscard]] std::vector<TypeSummary> summaries(Nanos now) const;  // by type name
+  // What is published: the rows of all types, and which of them are of one.
+  [[nodiscard]] const ServiceIndex& index() const noexcept { return index_; }
+  [[nodiscard]] ServiceIndex::List rows_of(std::string_view type) const noexcept;
   [[nodiscard]] bool is_stale() const noexcept {
     return partition_.state() != PartitionState::connected;
   }
@@ -124,6 +128,11 @@ class ServiceDiscovery final
   static constexpr SnapshotKind kKind{"service_discovery", 1};
   static constexpr std::string_view kWho = "service discovery";
   static constexpr std::uint32_t kNone = UINT32_MAX;
+  // The longest text of a record: six names, three places, attributes with their lengths.
+  static constexpr std::size_t kTextBytesMax = 4'096;
+  static_assert(8 * kNameBytesMax + kEndpointBytesMax + kVersionBytesMax + kAttributeBytesMax +
+                    4 * (10 + 2 * kAttributesMax) <=
+                kTextBytesMax);
 
   // A name of at most 128 bytes in its own place.
   struct Text {
@@ -138,7 +147,6 @@ class ServiceDiscovery final
     [[nodiscard]] bool parse(std::string_view type) noexcept;
     [[nodiscard]] bool covers(std::string_view type) const noexcept;
   };
-  // What resolve() reads of each candidate comes first: two lines.
   struct alignas(64) Slot {
     IdHash id;
     std::uint32_t load_ppm = 0;
@@ -155,9 +163,10 @@ class ServiceDiscovery final
     bool is_listed = false;  // in spreading_
     bool is_probed = false;
     bool is_probe_open = false;
-    std::uint8_t spread = 0;     // rounds for which it is still to be sent
-    std::uint32_t type = kNone;  // row in types_; of a tombstone kNone
-    std::int64_t queued_ns = 0;  // its place in leases_: no later than expires_ns
+    std::uint8_t spread = 0;      // rounds for which it is still to be sent
+    std::uint32_t type = kNone;   // row in types_; of a tombstone kNone
+    std::uint32_t place = kNone;  // in the index
+    std::int64_t queued_ns = 0;   // its place in leases_: no later than expires_ns
     RecordOrder order;
     std::int64_t lease_ns = 0;
     std::uint64_t text_sum = 0;
@@ -169,16 +178,10 @@ class ServiceDiscovery final
     std::array<std::uint32_t, 2> misses{};
     [[nodiscard]] bool is_live() const noexcept { return type != kNone; }
   };
-  // Of the same type, live. Apart from the slots, so that a walk can fetch those ahead.
-  struct Link {
-    std::uint32_t next = kNone;
-    std::uint32_t previous = kNone;
-  };
   struct TypeRow {
     Text name;
     IdHash id;
-    std::uint32_t head = kNone;
-    std::uint32_t count = 0;  // 0: the row is free
+    ServiceIndex::List list;  // of nobody: the row is free
   };
   struct Change {
     ChangeKind kind = ChangeKind::added;
@@ -221,6 +224,7 @@ class ServiceDiscovery final
   [[nodiscard]] Errc find_own(std::string_view instance, std::uint32_t station, std::int64_t now_ns,
                               std::uint32_t& slot) const noexcept;
   [[nodiscard]] Reply owned(std::uint32_t slot) const noexcept;
+  void prefetch(std::uint32_t slot) const noexcept;
   void queue(std::uint32_t slot) noexcept;
   void expire_due(std::int64_t now_ns) noexcept;
 
@@ -242,6 +246,8 @@ class ServiceDiscovery final
   void drop(std::uint32_t slot) noexcept;
   void link(std::uint32_t slot, std::string_view type) noexcept;
   void unlink(std::uint32_t slot) noexcept;
+  [[nodiscard]] ServiceRow row_of(std::uint32_t slot) const noexcept;
+  void publish(std::uint32_t slot) noexcept;  // what of it has changed, in the index
   [[nodiscard]] std::uint32_t find_slot(const IdHash& id) const noexcept { return ids_.find(id); }
   [[nodiscard]] std::uint32_t find_type(std::string_view type) const noexcept {
     return type_ids_.find(hash_of(type));
@@ -285,24 +291,8 @@ class ServiceDiscovery final
   void judge_probe(std::uint32_t slot, bool is_good, std::int64_t now_ns) noexcept;
 
   // service_discovery_query.cpp
-  [[nodiscard]] bool is_healthy(const Slot& slot) const noexcept;
-  // Calls visit(index, slot) for each of a type.
-  template <class Visit>
-  void walk(std::uint32_t head, Visit&& visit) const {
-    constexpr int kAhead = 16;
-    std::uint32_t ahead = head;
-    const auto fetch = [&] {
-      if (ahead == kNone) return;
-      const Slot* slot = &slots_[ahead];
-      __builtin_prefetch(slot);
-      __builtin_prefetch(&slot->version.patch);
-      ahead = links_[ahead].next;
-    };
-    for (int i = 0; i < kAhead; ++i) fetch();
-    for (std::uint32_t at = head; at != kNone; at = links_[at].next) {
-      fetch();
-      visit(at, slots_[at]);
-    }
+  [[nodiscard]] bool is_healthy(const ServiceRow& row) const noexcept {
+    return row.status == InstanceStatus::ready && row.health >= config_.health_min;
   }
   template <class Visit>
   void each_candidate(const Choice& choice, Visit&& visit) const;
@@ -310,9 +300,10 @@ class ServiceDiscovery final
   [[nodiscard]] DiscoveredInstance describe(const Slot& slot) const;
   void add_matches(const DiscoveryQuery& query, const TypeRow& type, std::int64_t now_ns,
                    QueryResult& result) const;
+  void survey(Choice& choice) const;
   [[nodiscard]] Result<Choice> choose(std::string_view type,
                                       const DiscoveryPreferences& preferences, Nanos now) const;
-  [[nodiscard]] ScoreBreakdown score_of(const Slot& slot, const Choice& choice) const noexcept;
+  [[nodiscard]] ScoreBreakdown score_of(const ServiceRow& row, const Choice& choice) const noexcept;
   [[nodiscard]] Resolution resolution_of(std::uint32_t slot, const Choice& choice) const;
 
   void save_state(StateWriter& writer) const;
@@ -324,7 +315,7 @@ class ServiceDiscovery final
 
   Rng rng_;
   std::vector<Slot> slots_;
-  std::vector<Link> links_;  // by slot
+  ServiceIndex index_;  // of the live ones
   std::vector<std::uint32_t> free_;
   IdTable ids_;
   std::vector<TypeRow> types_;

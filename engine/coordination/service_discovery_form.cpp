@@ -194,6 +194,7 @@ void ServiceDiscovery::load_slot(StateReader& reader) {
   const auto keep = [&](auto member) { one.*member = facts.*member; };
   keep(&Slot::order), keep(&Slot::health), keep(&Slot::latency_ns), keep(&Slot::station);
   keep(&Slot::is_probed), keep(&Slot::is_probe_open), keep(&Slot::probe), keep(&Slot::misses);
+  publish(slot);
   settle(slot, facts.expires_ns);  // before there are peers: nothing is spread
   one.spread = facts.spread;
   if (one.is_probed) probes_.set(slot, probe_ns, id.low);
@@ -274,11 +275,12 @@ Status ServiceDiscovery::verify() const {
   std::size_t indexed = 0;
   for (std::uint32_t row = 0; row < types_.size(); ++row) {
     std::uint32_t count = 0;
-    for (std::uint32_t at = types_[row].head; at != kNone && count <= live; at = links_[at].next) {
+    index_.for_each(types_[row].list, [&](const ServiceRow& one) {
       ++count;
-      is_sound = is_sound && slots_[at].type == row;
-    }
-    is_sound = is_sound && count == types_[row].count;
+      is_sound = is_sound && slots_[one.record].type == row &&
+                 &index_[slots_[one.record].place] == &one && one == row_of(one.record);
+    });
+    is_sound = is_sound && count == types_[row].list.count;
     indexed += count;
   }
   const Counters& c = counters_;

@@ -20,6 +20,7 @@ ServiceDiscovery::Reply ServiceDiscovery::observe(const discovery::Observe& seen
   if (!is_share || !is_duration(seen.latency)) return refuse(Errc::invalid_argument);
   slots_[slot].health = seen.health;
   slots_[slot].latency_ns = seen.latency.count();
+  publish(slot);
   Reply reply;
   reply.version = version_;
   return reply;
@@ -50,6 +51,7 @@ void ServiceDiscovery::judge_probe(std::uint32_t slot, bool is_good, std::int64_
   InstanceStatus status = one.declared;
   if (one.misses[1] == config_.misses_max) status = InstanceStatus::not_ready;
   if (one.misses[0] == config_.misses_max) status = InstanceStatus::dead;
+  publish(slot);
   if (one.declared == InstanceStatus::draining || status == one.status) return;
   one.status = status;
   change(slot, now_ns);

@@ -1,7 +1,6 @@
 // Questions to a registry: which instances there are, and which of a type is the best.
 #include <algorithm>
 #include <cmath>
-#include <optional>
 
 #include "engine/coordination/blocks/bounded_load.hpp"
 #include "engine/coordination/blocks/selector.hpp"
@@ -78,24 +77,20 @@ struct ServiceDiscovery::Choice {
   std::uint64_t rack = 0;
   SemverRange versions;
   std::int64_t now_ns = 0;
-  std::uint32_t head = kNone;
+  ServiceIndex::List list;
   bool is_any = false;    // include_unhealthy
   bool is_panic = false;  // health does not count
   std::uint32_t ended = 0;
   std::uint32_t going = 0;  // draining or starting
   std::uint32_t unhealthy = 0;
-  std::uint32_t outside = 0;  // of the range of versions
-  std::optional<Semver> newest;
+  std::uint32_t outside = 0;       // of the range of versions
+  const Semver* newest = nullptr;  // of those that may be chosen
 
-  [[nodiscard]] bool is_within(const Slot& slot) const noexcept {
-    return now_ns < slot.expires_ns && slot.status != InstanceStatus::draining &&
-           slot.status != InstanceStatus::starting;
+  [[nodiscard]] bool is_within(const ServiceRow& row) const noexcept {
+    return now_ns < row.expires_ns && row.status != InstanceStatus::draining &&
+           row.status != InstanceStatus::starting;
   }
 };
-
-bool ServiceDiscovery::is_healthy(const Slot& slot) const noexcept {
-  return slot.status == InstanceStatus::ready && slot.health >= config_.health_min;
-}
 
 Result<std::int64_t> ServiceDiscovery::instant_of(Nanos now) const {
   if (!ServiceClock::is_valid(now)) {
@@ -114,11 +109,11 @@ void ServiceDiscovery::add_matches(const DiscoveryQuery& query, const TypeRow& t
                                    std::int64_t now_ns, QueryResult& result) const {
   SemverRange versions;
   static_cast<void>(versions.parse(query.versions));  // judged before
-  walk(type.head, [&](std::uint32_t, const Slot& slot) {
-    const bool is_offered = is_healthy(slot) && now_ns < slot.expires_ns;
+  index_.for_each(type.list, [&](const ServiceRow& row) {
+    const bool is_offered = is_healthy(row) && now_ns < row.expires_ns;
     if (!query.include_unhealthy && !is_offered) return;
-    if (!versions.contains(slot.version)) return;
-    DiscoveredInstance one = describe(slot);
+    if (!versions.contains(row.version)) return;
+    DiscoveredInstance one = describe(slots_[row.record]);
     const auto& attributes = one.content.attributes;
     const bool fits =
         std::all_of(query.filters.begin(), query.filters.end(),
@@ -145,7 +140,8 @@ Result<QueryResult> ServiceDiscovery::query(const DiscoveryQuery& query, Nanos n
   }
   QueryResult result{version_, is_stale(), {}};
   for (const auto& row : types_) {
-    if (row.count != 0 && type.covers(row.name.view())) add_matches(query, row, now_ns, result);
+    if (row.list.count != 0 && type.covers(row.name.view()))
+      add_matches(query, row, now_ns, result);
   }
   std::sort(result.instances.begin(), result.instances.end(),
             [](const DiscoveredInstance& a, const DiscoveredInstance& b) {
@@ -161,12 +157,12 @@ std::vector<TypeSummary> ServiceDiscovery::summaries(Nanos now) const {
   for (const auto& row : types_) {
     TypeSummary one{std::string(row.name.view()), 0, 0, 0};
     std::uint64_t load = 0;
-    walk(row.head, [&](std::uint32_t, const Slot& slot) {
-      if (now_ns >= slot.expires_ns) return;
+    index_.for_each(row.list, [&](const ServiceRow& instance) {
+      if (now_ns >= instance.expires_ns) return;
       ++one.live;
-      if (!is_healthy(slot)) return;
+      if (!is_healthy(instance)) return;
       ++one.healthy;
-      load += slot.load_ppm;
+      load += instance.load_ppm;
     });
     if (one.live == 0) continue;
     if (one.healthy != 0) one.load_ppm_mean = static_cast<std::uint32_t>(load / one.healthy);
@@ -197,34 +193,66 @@ std::uint64_t hash_or_none(std::string_view text) noexcept {
 
 }  // namespace
 
-ScoreBreakdown ServiceDiscovery::score_of(const Slot& slot, const Choice& choice) const noexcept {
+ScoreBreakdown ServiceDiscovery::score_of(const ServiceRow& row,
+                                          const Choice& choice) const noexcept {
   const double reference = static_cast<double>(config_.latency_ref_ns.count());
   ScoreBreakdown terms;
-  terms.health = slot.health;
-  terms.locality = locality_term(slot, choice);
-  terms.load = load_term(slot.load_ppm / static_cast<double>(kLoadFull));
-  terms.version = compare(slot.version, *choice.newest) == 0 ? 1 : 0.5;
-  terms.latency = slot.latency_ns < 0
-                      ? 0.5  // nothing is known: as at the reference
-                      : latency_term(static_cast<double>(slot.latency_ns), reference);
+  terms.health = row.health;
+  terms.locality = locality_term(row, choice);
+  terms.load = load_term(row.load_ppm / static_cast<double>(kLoadFull));
+  terms.version = compare(row.version, *choice.newest) == 0 ? 1 : 0.5;
+  terms.latency = row.latency_ns < 0 ? 0.5  // nothing is known: as at the reference
+                                     : latency_term(static_cast<double>(row.latency_ns), reference);
   return resolve_score(terms);
 }
 
 Resolution ServiceDiscovery::resolution_of(std::uint32_t slot, const Choice& choice) const {
-  return {describe(slots_[slot]), score_of(slots_[slot], choice), is_stale(), choice.is_panic};
+  const Slot& chosen = slots_[slot];
+  return {describe(chosen), score_of(index_[chosen.place], choice), is_stale(), choice.is_panic};
 }
 
-// Calls visit(index, slot) for each instance that may be chosen.
+// Calls visit(row) for each instance that may be chosen.
 template <class Visit>
 void ServiceDiscovery::each_candidate(const Choice& choice, Visit&& visit) const {
-  for (std::uint32_t at = choice.head; at != kNone; at = links_[at].next) {
-    const Slot& slot = slots_[at];
+  index_.for_each(choice.list, [&](const ServiceRow& row) {
     if (!choice.is_any) {
-      if (!choice.is_within(slot)) continue;
-      if (!choice.is_panic && !is_healthy(slot)) continue;
+      if (!choice.is_within(row)) return;
+      if (!choice.is_panic && !is_healthy(row)) return;
     }
-    if (choice.versions.contains(slot.version)) visit(at, slot);
-  }
+    if (choice.versions.contains(row.version)) visit(row);
+  });
+}
+
+// Who there is, whether too few of them are healthy, and the newest version of those that may be
+// chosen: in one pass, for which of the three newest counts is known at its end.
+void ServiceDiscovery::survey(Choice& choice) const {
+  std::uint32_t within = 0;
+  const Semver* newest_of_all = nullptr;
+  const Semver* newest_within = nullptr;
+  const Semver* newest_healthy = nullptr;
+  index_.for_each(choice.list, [&](const ServiceRow& row) {
+    const bool is_wanted = choice.versions.contains(row.version);
+    const auto keep_newer = [&](const Semver*& newest) {
+      const bool is_newer = newest == nullptr || compare(row.version, *newest) > 0;
+      if (is_wanted && is_newer) newest = &row.version;
+    };
+    choice.outside += is_wanted ? 0U : 1U;
+    keep_newer(newest_of_all);
+    if (!choice.is_within(row)) {
+      ++(choice.now_ns >= row.expires_ns ? choice.ended : choice.going);
+      return;
+    }
+    ++within;
+    keep_newer(newest_within);
+    if (is_healthy(row)) {
+      keep_newer(newest_healthy);
+    } else {
+      ++choice.unhealthy;
+    }
+  });
+  choice.is_panic =
+      !choice.is_any && within != 0 && within - choice.unhealthy < config_.panic_share * within;
+  choice.newest = choice.is_any ? newest_of_all : choice.is_panic ? newest_within : newest_healthy;
 }
 
 Result<ServiceDiscovery::Choice> ServiceDiscovery::choose(std::string_view type,
@@ -249,26 +277,10 @@ Result<ServiceDiscovery::Choice> ServiceDiscovery::choose(std::string_view type,
   choice.zone = hash_or_none(preferences.zone);
   choice.rack = hash_or_none(preferences.rack);
   choice.is_any = preferences.include_unhealthy;
-  const std::uint32_t row = find_type(wanted.view());
-  if (row != kNone) choice.head = types_[row].head;
-  std::uint32_t within = 0;
-  walk(choice.head, [&](std::uint32_t, const Slot& slot) {
-    if (choice.now_ns >= slot.expires_ns) {
-      ++choice.ended;
-    } else if (!choice.is_within(slot)) {
-      ++choice.going;
-    } else {
-      ++within;
-      choice.unhealthy += is_healthy(slot) ? 0U : 1U;
-    }
-    if (!choice.versions.contains(slot.version)) ++choice.outside;
-  });
-  choice.is_panic =
-      !choice.is_any && within != 0 && within - choice.unhealthy < config_.panic_share * within;
-  each_candidate(choice, [&](std::uint32_t, const Slot& slot) {
-    if (!choice.newest || compare(slot.version, *choice.newest) > 0) choice.newest = slot.version;
-  });
-  if (choice.newest) return choice;
+  choice.list = rows_of(wanted.view());
+  index_.prefetch(choice.list);
+  survey(choice);
+  if (choice.newest != nullptr) return choice;
   return complain(Errc::no_candidate, "nobody offers " + std::string(wanted.view()) +
                                           ": leases ended " + std::to_string(choice.ended) +
                                           ", draining or starting " + std::to_string(choice.going) +
@@ -283,12 +295,13 @@ Result<Resolution> ServiceDiscovery::resolve_one(std::string_view type,
   MESH_TRY(Choice choice, choose(type, preferences, now));
   std::uint32_t best = kNone;
   double most = 0;
-  each_candidate(choice, [&](std::uint32_t at, const Slot& slot) {
-    const double score = score_of(slot, choice).score;
-    const bool is_better =
-        best == kNone || score > most || (score == most && slot.id < slots_[best].id);
+  IdHash best_id;
+  each_candidate(choice, [&](const ServiceRow& row) {
+    const double score = score_of(row, choice).score;
+    const bool is_better = best == kNone || score > most || (score == most && row.id < best_id);
     if (!is_better) return;
-    best = at;
+    best = row.record;
+    best_id = row.id;
     most = score;
   });
   return resolution_of(best, choice);
@@ -300,8 +313,8 @@ Result<std::vector<Resolution>> ServiceDiscovery::resolve(std::string_view type,
   MESH_TRY(Choice choice, choose(type, preferences, now));
   if (limit == 0) return complain(Errc::invalid_argument, "a limit of 0");
   std::vector<std::pair<double, std::uint32_t>> scored;
-  each_candidate(choice, [&](std::uint32_t at, const Slot& slot) {
-    scored.emplace_back(score_of(slot, choice).score, at);
+  each_candidate(choice, [&](const ServiceRow& row) {
+    scored.emplace_back(score_of(row, choice).score, row.record);
   });
   const std::size_t count = std::min<std::size_t>(limit, scored.size());
   std::partial_sort(scored.begin(), scored.begin() + static_cast<std::ptrdiff_t>(count),
@@ -324,8 +337,9 @@ Result<std::vector<std::string>> ServiceDiscovery::place(std::string_view type,
   MESH_TRY(Choice choice, choose(type, {}, now));
   std::vector<BoundedServer> servers;
   std::vector<std::string> names;
-  each_candidate(choice, [&](std::uint32_t, const Slot& slot) {
-    servers.push_back({slot.id, slot.weight});
+  each_candidate(choice, [&](const ServiceRow& row) {
+    const Slot& slot = slots_[row.record];
+    servers.push_back({row.id, slot.weight});
     names.push_back(content_of(slot).instance);
   });
   std::vector<std::string> places;

@@ -158,28 +158,37 @@ void ServiceDiscovery::link(std::uint32_t slot, std::string_view type) noexcept 
     type_ids_.set(types_[row].id, row);
   }
   slots_[slot].type = row;
-  links_[slot] = {types_[row].head, kNone};
-  if (types_[row].head != kNone) links_[types_[row].head].previous = slot;
-  types_[row].head = slot;
-  ++types_[row].count;
+  slots_[slot].place = index_.append(types_[row].list, row_of(slot));
   ++live_;
 }
 
 void ServiceDiscovery::unlink(std::uint32_t slot) noexcept {
   Slot& one = slots_[slot];
   TypeRow& row = types_[one.type];
-  const Link link = links_[slot];
-  (link.previous == kNone ? row.head : links_[link.previous].next) = link.next;
-  if (link.next != kNone) links_[link.next].previous = link.previous;
-  --row.count;
+  slots_[index_.erase(row.list, one.place)].place = one.place;
   --live_;
-  if (row.count == 0) {
+  if (row.list.count == 0) {
     type_ids_.erase(row.id);
     free_types_.push_back(one.type);  // reserved
     row = TypeRow{};
   }
-  links_[slot] = {};
   one.type = kNone;
+  one.place = kNone;
+}
+
+ServiceRow ServiceDiscovery::row_of(std::uint32_t slot) const noexcept {
+  const Slot& one = slots_[slot];
+  return {one.id,       one.expires_ns, one.region,  one.zone,       one.rack,  one.health,
+          one.load_ppm, slot,           one.version, one.latency_ns, one.status};
+}
+
+void ServiceDiscovery::publish(std::uint32_t slot) noexcept {
+  if (slots_[slot].is_live()) index_[slots_[slot].place] = row_of(slot);
+}
+
+ServiceIndex::List ServiceDiscovery::rows_of(std::string_view type) const noexcept {
+  const std::uint32_t row = find_type(type);
+  return row == kNone ? ServiceIndex::List{} : types_[row].list;
 }
 
 void ServiceDiscovery::sum_up(Slot& slot) const noexcept {
@@ -217,6 +226,7 @@ void ServiceDiscovery::store(std::uint32_t slot, const Offered& offer,
   one.status = one.declared = offer.status;
   one.load_ppm = offer.load_ppm;
   one.lease_ns = offer.lease_ns;
+  publish(slot);
   sum_up(one);
   if (is_new || one.sum != before) {
     tell(is_new ? ChangeKind::added : ChangeKind::updated, slot, now_ns);
@@ -226,6 +236,7 @@ void ServiceDiscovery::store(std::uint32_t slot, const Offered& offer,
 void ServiceDiscovery::settle(std::uint32_t slot, std::int64_t expires_ns) noexcept {
   Slot& one = slots_[slot];
   one.expires_ns = expires_ns;
+  if (one.is_live()) index_[one.place].expires_ns = expires_ns;  // all else: publish()
   queue(slot);
   tree_.set(slot, one.id,
             checksum_of(std::array<std::uint64_t, 5>{
@@ -237,6 +248,7 @@ void ServiceDiscovery::settle(std::uint32_t slot, std::int64_t expires_ns) noexc
 void ServiceDiscovery::change(std::uint32_t slot, std::int64_t now_ns) noexcept {
   Slot& one = slots_[slot];
   ++one.order.sequence;  // one a nanosecond would reach kIncarnationMax in 146 years
+  publish(slot);
   sum_up(one);
   tell(ChangeKind::updated, slot, now_ns);
   settle(slot, one.expires_ns);
@@ -302,8 +314,9 @@ void ServiceDiscovery::tell(ChangeKind kind, std::uint32_t slot, std::int64_t no
 
 ServiceContent ServiceDiscovery::content_of(const Slot& slot) const {
   ServiceContent content;
-  const auto bytes = store_.get(slot.text);
-  StateReader reader(bytes);
+  std::array<std::byte, kTextBytesMax> text_bytes;
+  const std::span<std::byte> bytes(text_bytes);
+  StateReader reader(bytes.first(store_.copy_head(slot.text, bytes)));
   for (auto* text : {&content.instance, &content.type, &content.name, &content.agent,
                      &content.endpoint, &content.version, &content.locality.region,
                      &content.locality.zone, &content.locality.rack}) {

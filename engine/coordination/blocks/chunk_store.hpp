@@ -53,6 +53,13 @@ class ChunkStore {
     }
     return stored;
   }
+  // The first chunk that put() will take, and that of what is stored.
+  void prefetch_free() const noexcept {
+    if (free_ != kNone) prefetch(free_);
+  }
+  void prefetch(const Bytes& stored) const noexcept {
+    if (stored.first != kNone) prefetch(stored.first);
+  }
   void free(Bytes& stored) noexcept {
     for (std::uint32_t index = stored.first; index != kNone;) {
       const std::uint32_t next = chunks_[index].next;
@@ -96,6 +103,11 @@ class ChunkStore {
     std::uint32_t next = kNone;
     std::array<std::byte, kChunkBytes> bytes;
   };
+  void prefetch(std::uint32_t chunk) const noexcept {
+    const auto* const bytes = reinterpret_cast<const std::byte*>(&chunks_[chunk]);
+    for (std::size_t at = 0; at < sizeof(Chunk); at += 64) __builtin_prefetch(bytes + at);
+  }
+
   std::vector<Chunk> chunks_;
   std::uint32_t free_ = kNone;
   std::size_t free_count_ = 0;

@@ -53,6 +53,14 @@ class MerkleMap {
   void for_bucket(std::uint32_t bucket, Visit&& visit) const {
     for (std::uint32_t at = heads_[bucket]; at != kNone; at = entries_[at].next) visit(at);
   }
+  // What set() is about to touch: of the key, and, once it is known, of the entry.
+  void prefetch(const IdHash& key) const noexcept {
+    const std::uint32_t bucket = bucket_of(key);
+    __builtin_prefetch(&sums_[bucket]);
+    __builtin_prefetch(&heads_[bucket]);
+    __builtin_prefetch(&is_old_[place(kDepth - 1, bucket / kFan)]);
+  }
+  void prefetch_entry(std::uint32_t entry) const noexcept { __builtin_prefetch(&entries_[entry]); }
   [[nodiscard]] std::size_t count() const noexcept { return count_; }
   // O(n): each bucket is the sum of its entries.
   [[nodiscard]] bool is_consistent() const noexcept;

@@ -2,10 +2,11 @@
 // and how often success and failure took turns.
 //
 // Callers     one thread.  Progress  wait-free.
-// Cost        add: one move within 128 bytes, about 20 ns; everything that is asked: O(1).
+// Cost        add: one move within 128 bytes, and no branch that hangs on a latency; everything
+//             that is asked: O(1).
 // Units       latencies in whole microseconds up to 2^29 (9 minutes), so that sums are exact and
 //             never drift; a failure has no latency.
-// Invariants  sorted_ holds the latencies of the successes in the ring, in order.
+// Invariants  sorted_ holds the latencies of the successes in the ring, in order, then kNothing.
 #pragma once
 
 #include <algorithm>
@@ -24,28 +25,26 @@ class SampleWindow {
   static constexpr std::uint32_t kMicrosMax = std::uint32_t{1} << 29;  // squares of 32: 2^63
 
   void add(std::int64_t now_ns, bool success, std::uint32_t micros) noexcept {
-    if (count_ == kSamples) drop_oldest();
     const Sample sample{now_ns, success, std::min(micros, kMicrosMax)};
+    std::size_t hole = successes_;  // where a latency may go without another one's leaving
+    if (count_ == kSamples) hole = take_oldest();
     if (count_ != 0 && last().success != success) ++turns_;
     ring_[(first_ + count_) % kSamples] = sample;
     ++count_;
-    if (!success) return;
-    auto* end = sorted_.data() + successes_;
-    auto* at = std::upper_bound(sorted_.data(), end, sample.micros);
-    std::move_backward(at, end, end + 1);
-    *at = sample.micros;
-    ++successes_;
-    sum_ += sample.micros;
-    squares_ += std::uint64_t{sample.micros} * sample.micros;
+    if (!success) {
+      close(hole);
+    } else {
+      put(hole, sample.micros);
+    }
   }
   void drop_before(std::int64_t instant_ns) noexcept {
-    while (count_ != 0 && ring_[first_].at_ns < instant_ns) drop_oldest();
+    while (count_ != 0 && ring_[first_].at_ns < instant_ns) close(take_oldest());
   }
   [[nodiscard]] std::size_t count() const noexcept { return count_; }
   [[nodiscard]] std::size_t successes() const noexcept { return successes_; }
   // Nearest rank; 0 of nothing.
   [[nodiscard]] std::uint32_t median_micros() const noexcept {
-    return successes_ == 0 ? 0 : sorted_[(successes_ - 1) / 2];
+    return successes_ == 0 ? 0 : static_cast<std::uint32_t>(sorted_[(successes_ - 1) / 2]);
   }
   [[nodiscard]] double mean_micros() const noexcept {
     return successes_ == 0 ? 0 : static_cast<double>(sum_) / static_cast<double>(successes_);
@@ -59,6 +58,13 @@ class SampleWindow {
   }
   [[nodiscard]] double flap_rate() const noexcept {
     return count_ < 2 ? 0 : static_cast<double>(turns_) / static_cast<double>(count_ - 1);
+  }
+
+  // What add() is about to read.
+  void prefetch() const noexcept {
+    __builtin_prefetch(&ring_[(first_ + count_) % kSamples]);
+    __builtin_prefetch(sorted_.data());
+    __builtin_prefetch(sorted_.data() + kSamples / 2);
   }
 
   void save(StateWriter& writer) const {
@@ -90,22 +96,57 @@ class SampleWindow {
   [[nodiscard]] const Sample& last() const noexcept {
     return ring_[(first_ + count_ - 1) % kSamples];
   }
-  void drop_oldest() noexcept {
+  // Out of the ring; the place of its latency in sorted_, which is to be filled or closed.
+  std::size_t take_oldest() noexcept {
     const Sample gone = ring_[first_];
     first_ = (first_ + 1) % kSamples;
     --count_;
     if (count_ != 0 && ring_[first_].success != gone.success) --turns_;
-    if (!gone.success) return;
-    auto* end = sorted_.data() + successes_;
-    auto* at = std::lower_bound(sorted_.data(), end, gone.micros);
-    std::move(at + 1, end, at);
-    --successes_;
+    if (!gone.success) return successes_;
     sum_ -= gone.micros;
     squares_ -= std::uint64_t{gone.micros} * gone.micros;
+    return count_below(gone.micros);
+  }
+  // How many of sorted_ are below it: all of them are looked at, which is eight vectors; a search
+  // by halves guesses wrong every other time.
+  [[nodiscard]] std::size_t count_below(std::uint32_t micros) const noexcept {
+    const auto limit = static_cast<std::int32_t>(micros);
+    std::int32_t below = 0;
+    for (const auto one : sorted_) below += one < limit ? 1 : 0;
+    return static_cast<std::size_t>(below);
+  }
+  void close(std::size_t hole) noexcept {
+    if (hole == successes_) return;
+    std::move(sorted_.begin() + static_cast<std::ptrdiff_t>(hole) + 1,
+              sorted_.begin() + static_cast<std::ptrdiff_t>(successes_),
+              sorted_.begin() + static_cast<std::ptrdiff_t>(hole));
+    sorted_[--successes_] = kNothing;
+  }
+  void put(std::size_t hole, std::uint32_t micros) noexcept {
+    if (hole == successes_) ++successes_;
+    sorted_[hole] = kNothing;
+    const std::size_t at = count_below(micros);
+    const auto from = sorted_.begin() + static_cast<std::ptrdiff_t>(std::min(at, hole));
+    const auto to = sorted_.begin() + static_cast<std::ptrdiff_t>(std::max(at, hole));
+    if (at < hole) {
+      std::move_backward(from, to, to + 1);
+    } else {
+      std::move(from + 1, to + 1, from);
+    }
+    sorted_[at] = static_cast<std::int32_t>(micros);
+    sum_ += micros;
+    squares_ += std::uint64_t{micros} * micros;
+  }
+
+  static constexpr std::int32_t kNothing = INT32_MAX;
+  static constexpr std::array<std::int32_t, kSamples> nothing() noexcept {
+    std::array<std::int32_t, kSamples> all{};
+    for (auto& one : all) one = kNothing;
+    return all;
   }
 
   std::array<Sample, kSamples> ring_{};
-  std::array<std::uint32_t, kSamples> sorted_{};
+  std::array<std::int32_t, kSamples> sorted_ = nothing();
   std::size_t first_ = 0;
   std::size_t count_ = 0;
   std::size_t successes_ = 0;

@@ -83,10 +83,7 @@ bool parse(std::string_view text, Semver& version) noexcept {
          parse_number(text, version.patch);
 }
 
-std::strong_ordering compare(const Semver& a, const Semver& b) noexcept {
-  if (const auto major = a.major <=> b.major; major != 0) return major;
-  if (const auto minor = a.minor <=> b.minor; minor != 0) return minor;
-  if (const auto patch = a.patch <=> b.patch; patch != 0) return patch;
+std::strong_ordering compare_pre(const Semver& a, const Semver& b) noexcept {
   return compare_pre(a.pre(), b.pre());
 }
 

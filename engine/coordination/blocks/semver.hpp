@@ -25,10 +25,17 @@ struct Semver {
   std::array<char, kPreBytes> pre_bytes{};
 
   [[nodiscard]] std::string_view pre() const noexcept { return {pre_bytes.data(), pre_size}; }
+  friend bool operator==(const Semver&, const Semver&) = default;  // bit for bit
 };
 
 [[nodiscard]] bool parse(std::string_view text, Semver& version) noexcept;
-[[nodiscard]] std::strong_ordering compare(const Semver& a, const Semver& b) noexcept;
+[[nodiscard]] std::strong_ordering compare_pre(const Semver& a, const Semver& b) noexcept;
+[[nodiscard]] inline std::strong_ordering compare(const Semver& a, const Semver& b) noexcept {
+  if (const auto major = a.major <=> b.major; major != 0) return major;
+  if (const auto minor = a.minor <=> b.minor; minor != 0) return minor;
+  if (const auto patch = a.patch <=> b.patch; patch != 0) return patch;
+  return (a.pre_size | b.pre_size) == 0 ? std::strong_ordering::equal : compare_pre(a, b);
+}
 
 // Up to eight comparators with blanks between them, all of which must hold: =1.2.3, >1.2.3, >=, <,
 // <=, ^1.2.3 (the same leftmost number that is not 0), ~1.2.3 (the same major and minor), a bare

@@ -260,8 +260,10 @@ struct Outcome {
 };
 
 // Probes each second; latency grows by `slope` ms a second, a probe over 1,500 ms fails.
-Outcome play(std::uint64_t seed, double slope) {
-  Monitor monitor = monitor_of(preset("real-time-api"));
+Outcome play(std::uint64_t seed, double slope, bool is_robust) {
+  CapabilityHealthConfig config = preset("real-time-api");
+  config.robust_trend = is_robust;
+  Monitor monitor = monitor_of(config);
   Rng rng(seed);
   Outcome run;
   for (int i = 0; i < 600 && !run.failed; ++i) {
@@ -277,17 +279,34 @@ Outcome play(std::uint64_t seed, double slope) {
 }
 
 TEST(CapabilityHealth, PredictsAFailureByRampAndIsQuietOnNoise) {
-  int ramps = 0;
-  int noise = 0;
-  constexpr int kRuns = 200;
-  for (std::uint64_t seed = 0; seed < kRuns; ++seed) {
-    const Outcome ramp = play(seed, 2);
-    EXPECT_TRUE(ramp.failed) << seed;
-    ramps += ramp.predicted ? 1 : 0;
-    noise += play(seed, 0).alarmed ? 1 : 0;
+  for (const bool is_robust : {false, true}) {
+    SCOPED_TRACE(is_robust ? "Theil-Sen" : "least squares");
+    int ramps = 0;
+    int noise = 0;
+    constexpr int kRuns = 200;
+    for (std::uint64_t seed = 0; seed < kRuns; ++seed) {
+      const Outcome ramp = play(seed, 2, is_robust);
+      EXPECT_TRUE(ramp.failed) << seed;
+      ramps += ramp.predicted ? 1 : 0;
+      noise += play(seed, 0, is_robust).alarmed ? 1 : 0;
+    }
+    EXPECT_GE(ramps, kRuns * 95 / 100);
+    EXPECT_LE(noise, kRuns * 5 / 100);
   }
-  EXPECT_GE(ramps, kRuns * 95 / 100);
-  EXPECT_LE(noise, kRuns * 5 / 100);
+}
+
+// A provider that stands at 50 ms, and at the end is slow for a moment: no trend.
+TEST(CapabilityHealth, ARobustTrendIsNotTurnedByAMoment) {
+  const auto trend_of = [](bool is_robust) {
+    CapabilityHealthConfig config = preset("real-time-api");
+    config.robust_trend = is_robust;
+    Monitor monitor = monitor_of(config);
+    for (int i = 0; i < 30; ++i) probe(monitor, 0, seconds(i), 50);
+    for (int i = 30; i < 36; ++i) probe(monitor, 0, seconds(i), 190);
+    return monitor.view(0, 0).trend;
+  };
+  EXPECT_LT(trend_of(false), -0.0005);
+  EXPECT_NEAR(trend_of(true), 0, 1e-9);
 }
 
 TEST(CapabilityHealth, SeesALatencyThatHasMovedAndLearnsTheNewOne) {
