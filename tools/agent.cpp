@@ -17,6 +17,7 @@
 #include <CLI/Formatter.hpp>
 
 #include "engine/station/station.hpp"
+#include "tools/agent_context.hpp"
 #include "tools/mesh_directory.hpp"
 #include "tools/option_values.hpp"
 #include "tools/shell_command.hpp"
@@ -36,6 +37,9 @@ Exit code 0 answers READY; any other answers CONFLICT with that number; a comman
 signal killed declines the message. Without --exec each message is printed, and
 answered READY. It runs until Ctrl-C; a command that is running then is waited for. An
 engine that was killed is waited for as well, for a minute: nothing is lost meanwhile.
+With --context FILE the agent hands that file over as its context, at the start and after
+each message that has changed it; a context that was kept is loaded by writing it there,
+or by CMD of --load-context, which has it as its standard input and ends with 0.
 mesh who says which message its command works on, since when, and, with --waiting-on,
 on whom that waits.
 
@@ -43,6 +47,7 @@ Examples:
   mesh agent --name printer
   mesh agent --name counter --exec 'wc -c'
   mesh agent --name checker --class B --exec 'grep -q ready'
+  mesh agent --name planner --exec ./plan --context plan.json
 )";
 
 constexpr Nanos kLookAtSignals{100 * kNsPerMs};
@@ -58,6 +63,7 @@ struct Options {
   std::string agent_class = "A";
   std::string waiting_on;  // while its command runs
   std::vector<std::string> capabilities;
+  AgentContextOptions context;
   std::string directory;
   std::string name = kDefaultMeshName;
 };
@@ -157,14 +163,25 @@ class Worker {
 
 class ShellAgent {
  public:
-  ShellAgent(engine::Station& station, AgentId id, const Options& options, Console& console)
-      : station_(station), id_(id), waiting_on_(options.waiting_on), console_(console) {
+  struct Of {
+    engine::Station& station;
+    AgentId id{};
+    AgentContext& context;
+  };
+  ShellAgent(const Of& of, const Options& options, Console& console)
+      : station_(of.station),
+        id_(of.id),
+        context_(of.context),
+        waiting_on_(options.waiting_on),
+        console_(console) {
     if (!options.command.empty()) worker_.emplace(options.command);
   }
 
   Status run(const StopSignals& stop) {
-    while (!stop.requested()) {
+    MESH_CHECK_OK(context_.hand_over(station_, id_));
+    for (std::uint64_t returns = 0; !stop.requested();) {
       report();
+      if (std::exchange(returns, station_.reattached()) != station_.reattached()) hand_over();
       // Always: a station that leaves its inbox unread is evicted.
       const std::size_t polled = station_.poll(
           kDeliveriesATurn, [&](const engine::Delivery& delivery, engine::Reply reply) {
@@ -183,10 +200,16 @@ class ShellAgent {
   void report() {
     std::string task;
     if (!worker_ || !worker_->take_change(task)) return;
+    if (task.empty()) hand_over();
     const std::string_view on = task.empty() ? std::string_view() : waiting_on_;
     // A text that cannot be said, a C1 control for one, is not.
     if (!station_.report(id_, {.task = task, .waiting_on = on}))
       static_cast<void>(station_.report(id_, {.task = "a message", .waiting_on = on}));
+  }
+  // What cannot be handed over now may be after the next message.
+  void hand_over() {
+    if (const Status done = context_.hand_over(station_, id_); !done)
+      console_.err << fmt::format("mesh agent: {}\n", printable(done.error().sentence));
   }
   void take(const engine::Delivery& delivery, engine::Reply reply) {
     if (!reply) return;
@@ -202,6 +225,7 @@ class ShellAgent {
 
   engine::Station& station_;
   AgentId id_;
+  AgentContext& context_;
   std::string waiting_on_;
   Console& console_;
   std::optional<Worker> worker_;
@@ -217,10 +241,15 @@ Result<ExitCode> run(const Options& options, Console& console) {
     MESH_CHECK_OK(engine::check_name("--waiting-on", options.waiting_on));
   MESH_TRY(const std::string directory, mesh_directory(options.directory, options.name));
   std::signal(SIGPIPE, SIG_IGN);  // a command may end before it has read its message
-  MESH_TRY(const auto station,
-           engine::Station::attach(directory, {.name = options.agent,
-                                               .connect = {.patience = kAttachPatience},
-                                               .engine_patience = kEnginePatience}));
+  AgentContext context(options.context);
+  engine::StationOptions attaching{.name = options.agent,
+                                   .connect = {.patience = kAttachPatience},
+                                   .engine_patience = kEnginePatience};
+  if (context.loads())
+    attaching.load_context = [&context](AgentId, std::span<const std::byte> bytes) {
+      return context.load(bytes);
+    };
+  MESH_TRY(const auto station, engine::Station::attach(directory, attaching));
   // Not before: until it has attached a signal may end it at once.
   MESH_TRY(const StopSignals stop, StopSignals::create());
   MESH_TRY(const auto ids, station->enrol(std::vector<engine::AgentDeclaration>{
@@ -229,7 +258,7 @@ Result<ExitCode> run(const Options& options, Console& console) {
                                 .capabilities = options.capabilities}}));
   console.err << fmt::format("mesh agent: {} is in the mesh at {}\n", printable(options.agent),
                              printable(directory));
-  MESH_CHECK_OK(ShellAgent(*station, ids.front(), options, console).run(stop));
+  MESH_CHECK_OK(ShellAgent({*station, ids.front(), context}, options, console).run(stop));
   return ExitCode::done;
 }
 
@@ -247,6 +276,12 @@ RunVerb declare(CLI::App& command) {
       .add_option("--waiting-on", options->waiting_on,
                   "whom its command waits on while it runs: an agent's name, or words")
       ->type_name("NAME");
+  command.add_option("--context", options->context.file, "its context, a file of at most 1 MiB")
+      ->type_name("FILE");
+  command
+      .add_option("--load-context", options->context.load_command,
+                  "loads a context that was kept; default: the file is written")
+      ->type_name("CMD");
   command.add_option("--class", options->agent_class, "A to F")
       ->capture_default_str()
       ->type_name("CLASS");

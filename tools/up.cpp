@@ -126,6 +126,8 @@ Result<engine::Configuration> read_options(const Options& options) {
     wanted.directory.clear();
   }
   if (!options.directory.empty()) wanted.directory = options.directory;
+  if (!options.store.empty()) wanted.conflicts.store = options.store;
+  if (!options.spill.empty()) wanted.conflicts.spill = options.spill;
   return wanted;
 }
 
@@ -171,12 +173,11 @@ void reload(engine::Engine& engine, Wanted& wanted, Console& console) {
 
 Result<ExitCode> run(const Options& options, Console& console) {
   MESH_TRY(const engine::Configuration configuration, read_options(options));
+  if (!options.spill.empty() && configuration.conflicts.store.empty())
+    return fail(Errc::bad_input, "--spill: is for --store, which is not given");
   MESH_TRY(engine::EngineOptions engine_options, engine::engine_options(configuration));
   MESH_TRY(engine_options.directory, mesh_directory(configuration.directory, configuration.name));
   engine_options.fresh = options.fresh;
-  if (!options.spill.empty() && options.store.empty())
-    return fail(Errc::bad_input, "--spill: is for --store, which is not given");
-  engine_options.conflicts = {.store = options.store, .spill = options.spill};
   const bool has_file = !options.file.empty();
   Wanted wanted(options, configuration);
   std::optional<ReloadSignal> reload_signal;

@@ -62,6 +62,7 @@ Verb find_best_verb();
 Verb delegate_verb();
 Verb ask_verb();
 Verb who_verb();
+Verb context_verb();
 Verb freeze_verb();
 Verb thaw_verb();
 Verb rules_verb();

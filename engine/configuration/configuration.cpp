@@ -140,6 +140,22 @@ ReadConfiguration read_configuration(std::string_view toml) {
   return read;
 }
 
+namespace {
+
+// A spill file stands beside a store that is a file; elsewhere it has to be said where.
+Status check_store(const ConflictStoreOptions& store) {
+  if (store.store.empty() && !store.spill.empty())
+    return fail(Errc::bad_input,
+                "spill = \"" + store.spill + "\": is for a store, and there is none");
+  if (store.store.starts_with("postgresql://") && store.spill.empty())
+    return fail(
+        Errc::bad_input,
+        "url = \"" + store.store + "\": a store on a server needs a spill file of its own (spill)");
+  return {};
+}
+
+}  // namespace
+
 Result<EngineOptions> engine_options(const Configuration& configuration) {
   // Each is at most kMaxAgents, 2^20: no overflow.
   const std::uint64_t places = configuration.sectors * configuration.clusters * kAgentsPerCluster;
@@ -157,6 +173,7 @@ Result<EngineOptions> engine_options(const Configuration& configuration) {
                             configuration.clusters, kAgentsPerCluster),
                 static_cast<std::int64_t>(places));
   }
+  MESH_CHECK_OK(check_store(configuration.conflicts));
   EngineOptions engine;
   engine.directory = configuration.directory;
   engine.size.agents = configuration.agents == 0 ? places : configuration.agents;
@@ -170,6 +187,7 @@ Result<EngineOptions> engine_options(const Configuration& configuration) {
   engine.stuck_after = configuration.stuck_after;
   engine.policy = configuration.attach;
   engine.loop = configuration.loop;
+  engine.conflicts = configuration.conflicts;
   return engine;
 }
 

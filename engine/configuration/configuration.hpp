@@ -33,6 +33,7 @@ struct Configuration {
   Nanos stuck_after{10 * kNsPerSecond};
   AttachPolicy attach{};
   LoopOptions loop{};
+  ConflictStoreOptions conflicts{};
 };
 
 // One mistake in a file. `line` from 1; 0: of the file as a whole.

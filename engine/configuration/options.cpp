@@ -70,6 +70,7 @@ Nanos& bucket(Configuration& of) { return of.loop.bucket; }
 Nanos& tolerance(Configuration& of) { return of.loop.tolerance; }
 Nanos& upkeep(Configuration& of) { return of.loop.upkeep; }
 Nanos& agent_ttl(Configuration& of) { return of.loop.agent_ttl; }
+Nanos& load_patience(Configuration& of) { return of.conflicts.load_patience; }
 
 std::int64_t unit_ns(const Option& option) { return option.unit == "s" ? kNsPerSecond : kNsPerMs; }
 
@@ -101,6 +102,34 @@ template <Text kField>
 std::string show_text(const Option& /*option*/, const Configuration& configuration) {
   const std::string& text = configuration.*kField;
   return text.empty() ? text : quoted(text);
+}
+
+std::string& store_url(Configuration& of) { return of.conflicts.store; }
+std::string& store_spill(Configuration& of) { return of.conflicts.spill; }
+using InnerText = std::string& (*)(Configuration&);
+template <InnerText kField>
+bool set_inner_text(const Option& /*option*/, Configuration& configuration,
+                    const OptionValue& value) {
+  const auto* const text = std::get_if<std::string>(&value);
+  if (text == nullptr || text->empty() || text->find('\0') != std::string::npos) return false;
+  kField(configuration) = *text;
+  return true;
+}
+template <InnerText kField>
+std::string show_inner_text(const Option& /*option*/, const Configuration& configuration) {
+  Configuration copy = configuration;
+  const std::string& text = kField(copy);
+  return text.empty() ? text : quoted(text);
+}
+
+constexpr std::uint64_t kMib = std::uint64_t{1} << 20;
+bool set_spill_mib(const Option& option, Configuration& configuration, const OptionValue& value) {
+  const auto number = whole(option, value);
+  if (number) configuration.conflicts.spill_bytes = static_cast<std::uint64_t>(*number) * kMib;
+  return number.has_value();
+}
+std::string show_spill_mib(const Option& /*option*/, const Configuration& configuration) {
+  return std::to_string(configuration.conflicts.spill_bytes / kMib);
 }
 
 // One component of a path.
@@ -180,7 +209,7 @@ std::string show_uids(const Option& /*option*/, const Configuration& configurati
 
 constexpr bool kReloadable = true, kAtStart = false;
 
-constexpr std::array<Option, 18> kOptions = {{
+constexpr std::array<Option, 22> kOptions = {{
     {"mesh", "name", "the mesh's name, where no directory is given", kAtStart, 0, 0, "",
      "a name without a slash", &set_name, &show_text<&Configuration::name>},
     {"mesh", "directory", "where the mesh's files and its socket are: on a tmpfs", kAtStart, 0, 0,
@@ -220,6 +249,16 @@ constexpr std::array<Option, 18> kOptions = {{
      "ms", "", &set_duration<&tolerance>, &show_duration<&tolerance>},
     {"registry", "agent_ttl_s", "offline for so long, an agent's name is free again", kReloadable,
      0, 31'536'000, "s", "", &set_duration<&agent_ttl>, &show_duration<&agent_ttl>},
+    {"store", "url", "records conflicts and keeps contexts there; without it, nowhere", kAtStart, 0,
+     0, "", "a file's path, or postgresql://user@host/database", &set_inner_text<&store_url>,
+     &show_inner_text<&store_url>},
+    {"store", "spill",
+     "keeps records while the store is away; of a file, where this says nothing: FILE.spill",
+     kAtStart, 0, 0, "", "a path", &set_inner_text<&store_spill>, &show_inner_text<&store_spill>},
+    {"store", "spill_mib", "size of the spill file, allocated in full", kAtStart, 1, 65'536, "MiB",
+     "", &set_spill_mib, &show_spill_mib},
+    {"store", "load_ms", "that an agent is waited for which is to load a context", kAtStart, 1,
+     kHourMs, "ms", "", &set_duration<&load_patience>, &show_duration<&load_patience>},
 }};
 
 }  // namespace

@@ -46,16 +46,18 @@ TEST(Acting, RefusesWhatItCannotDo) {
   expect_refusal({"rules", "deny", "x", "--class", "G"}, "--class");
 }
 
+TEST(Acting, RefusesToShowAContextThatCannotBe) {
+  expect_refusal({"context"}, "agent");
+  expect_refusal({"context", "\xff"}, "not UTF-8");
+  expect_refusal({"context", "a", "--version", "1"}, "--output");
+  expect_refusal({"context", "a", "--version", "0", "--output", "-"}, "--version");
+}
+
 TEST(Acting, SaysThatThereIsNoMeshWithExitCode3) {
   const Folder folder;
-  const std::vector<std::vector<std::string>> verbs = {{"route-around", "a"},
-                                                       {"find-best"},
-                                                       {"delegate", "t"},
-                                                       {"ask", "q"},
-                                                       {"who"},
-                                                       {"freeze"},
-                                                       {"thaw"},
-                                                       {"rules"}};
+  const std::vector<std::vector<std::string>> verbs = {
+      {"route-around", "a"}, {"find-best"}, {"delegate", "t"}, {"ask", "q"}, {"who"},
+      {"context", "a"},      {"freeze"},    {"thaw"},          {"rules"}};
   for (std::vector<std::string> words : verbs) {
     words.insert(words.end(), {"--dir", folder.mesh()});
     const Ran ran = run_mesh(words);

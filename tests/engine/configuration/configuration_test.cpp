@@ -39,6 +39,29 @@ void expect_complaint(const std::string& toml, std::uint32_t line, const std::st
   EXPECT_THAT(read.complaints[0].sentence, HasSubstr(sentence)) << toml;
 }
 
+TEST(ConfigurationRefuses, AStoreThatCannotBe) {
+  expect_complaint("[store]\nurl = 3\n", 2, "url");
+  expect_complaint("[store]\nurl = \"\"\n", 2, "url");
+  expect_complaint("[store]\nspill_mib = 0\n", 2, "spill_mib");
+  expect_complaint("[store]\nload_ms = 0\n", 2, "load_ms");
+  expect_complaint("[store]\nspill = \"a\"\n", 0, "is for a store, and there is none");
+  expect_complaint("[store]\nurl = \"postgresql://h/d\"\n", 0, "needs a spill file of its own");
+}
+TEST(Configuration, SaysWhereConflictsAreRecorded) {
+  const ReadConfiguration read = engine::read_configuration(
+      "[store]\nurl = \"/var/conflicts.db\"\nspill = \"/other/spill\"\nspill_mib = 3\nload_ms = "
+      "250\n");
+  ASSERT_THAT(read.complaints, IsEmpty());
+  const auto options = engine::engine_options(read.configuration);
+  ASSERT_TRUE(options.has_value());
+  EXPECT_EQ(options->conflicts.store, "/var/conflicts.db");
+  EXPECT_EQ(options->conflicts.spill, "/other/spill");
+  EXPECT_EQ(options->conflicts.spill_bytes, 3U << 20);
+  EXPECT_EQ(options->conflicts.load_patience, Nanos{250 * kNsPerMs});
+  EXPECT_EQ(value_of(read.configuration, "store", "url"), "\"/var/conflicts.db\"");
+  EXPECT_EQ(value_of({}, "store", "url"), "") << "not set: nowhere";
+}
+
 // Where toml++ 3.1 looks for white space, a letter that is not ASCII is undefined behaviour.
 TEST(ConfigurationRefuses, LettersThatAreNotAsciiOutsideCommentsAndStringsOfOneLine) {
   const std::string e = "\xC3\xA9";
@@ -286,7 +309,11 @@ TEST(Reload, CarriesOverEveryReloadableOptionAndNoOther) {
       {"scheduling.bucket_ms", "2"},
       {"scheduling.z", "1"},
       {"scheduling.tolerance_ms", "60"},
-      {"registry.agent_ttl_s", "1"}};
+      {"registry.agent_ttl_s", "1"},
+      {"store.url", "\"/store\""},
+      {"store.spill", "\"/spill\"\nstore.url = \"/store\""},
+      {"store.spill_mib", "1"},
+      {"store.load_ms", "1"}};
   ASSERT_THAT(others, SizeIs(engine::options().size()));
   for (const auto& [path, value] : others) {
     const auto read = engine::read_configuration(path + " = " + value);
