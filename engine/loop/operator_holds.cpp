@@ -27,6 +27,14 @@ void set(EngineLoop::State& loop, std::uint32_t row, std::uint8_t hold, bool on)
   (hold == kFrozen ? holds.frozen_count : holds.around_count) += on ? 1U : ~std::uint32_t{0};
 }
 
+// Who is held leads no longer. Once all of them are known to be held: nobody of them is promoted.
+void replace_leaders(EngineLoop::State& loop, const std::vector<std::uint32_t>& changed) noexcept {
+  for (const std::uint32_t row : changed)
+    static_cast<void>(loop.topology->refresh(agent_index(row)));
+  for (const std::uint32_t row : changed)
+    loop.topology->fill(loop.topology->refresh(agent_index(row)));
+}
+
 std::uint32_t adopt(const EngineLoop::State& loop, std::uint8_t hold, Bits& bits) {
   std::uint32_t count = 0;
   bits.assign(loop.active.size(), 0);
@@ -166,6 +174,7 @@ Result<bool> EngineLoop::route_around(AgentId agent, bool around) {
   const auto row = static_cast<std::uint32_t>(index);
   if (state.gate.holds.is_around(row) == around) return false;
   set(state, row, kRoutedAround, around);
+  replace_leaders(state, {row});
   return true;
 }
 
@@ -207,6 +216,7 @@ Result<EngineLoop::Frozen> EngineLoop::freeze(sched::Selector scope, bool frozen
   if (sched::kind_of(scope) == sched::SelectorKind::list)
     return fail(Errc::invalid_argument, "freeze: the mesh, a sector, a cluster or a class");
   Frozen result;
+  std::vector<std::uint32_t> changed;
   std::vector<std::uint32_t> to_bring;
   for (std::uint32_t row = 0; row < state.row_count; ++row) {
     if (!is_in(state, row, scope)) continue;
@@ -214,9 +224,11 @@ Result<EngineLoop::Frozen> EngineLoop::freeze(sched::Selector scope, bool frozen
     result.messages += state.held[row];
     if (state.gate.holds.is_frozen(row) == frozen) continue;
     set(state, row, kFrozen, frozen);
-    ++result.changed;
+    changed.push_back(row);
     if (!frozen && state.link_of_row(row) != nullptr) to_bring.push_back(row);
   }
+  result.changed = changed.size();
+  replace_leaders(state, changed);
   if (result.agents.empty()) return fail(Errc::no_such_agent, "freeze: no agent is there");
   if (frozen && result.changed != 0) hold_pending(state);
   if (!to_bring.empty() && state.held_count != 0) state.bring_messages(to_bring);
