@@ -37,6 +37,7 @@
 #include "engine/engine.hpp"
 #include "engine/error_log.hpp"
 #include "engine/mesh_files.hpp"
+#include "engine/recovery/replacement_plan.hpp"
 #include "engine/scheduler_thread.hpp"
 #include "engine/who.hpp"
 #include "sched/clock.hpp"
@@ -45,6 +46,8 @@
 
 namespace mesh::engine {
 
+class BackupKeeper;
+class Recovery;
 class RulesKeeper;
 
 struct ConsoleRequest {  // status, send, broadcast, scatter
@@ -82,8 +85,10 @@ struct ControlOptions {
   std::function<void()> on_down;
   std::function<Result<Reload>()> read_again;
   RunningConflicts* conflicts = nullptr;  // null: they are not recorded
-  Nanos reconnect{};                      // how long stations of the dead engine are waited for
-  Nanos stuck_after{};                    // said to who is evicted for it
+  BackupKeeper* backups = nullptr;
+  Recovery* recovery = nullptr;  // null: no spawn command is configured
+  Nanos reconnect{};             // how long stations of the dead engine are waited for
+  Nanos stuck_after{};           // said to who is evicted for it
 };
 
 class ControlServer {
@@ -112,6 +117,8 @@ class ControlServer {
   void add_counts(EngineStatus& status) const noexcept;
   // Any thread: the answer to a request that this connection waits for.
   void tell(std::uint64_t connection, std::string json);
+  // Any thread: a replacement has failed, for the first time since its agents crashed.
+  void escalate(const LostProcess& process, const std::string& why);
   // On the control thread.
   [[nodiscard]] Result<WhoReport> who(const WhoWanted& wanted) const;
 
@@ -128,6 +135,7 @@ class ControlServer {
   class CascadeJob;
   class CapabilityJob;
   struct ActingJobs;  // acting_jobs.hpp
+  class CrashJob;
 
   struct Awaited {
     LeftStation station;
@@ -148,6 +156,10 @@ class ControlServer {
   void handle_observe(Connection& connection, const nlohmann::json& request);
   void handle_console(Connection& connection, const std::string& op, const nlohmann::json& request);
   Status begin_resolve(const ConsoleRequest& request, const nlohmann::json& object);
+  Status begin_backup(const ConsoleRequest& request, const nlohmann::json& object);
+  Status begin_heal(const ConsoleRequest& request, const nlohmann::json& object);
+  [[nodiscard]] nlohmann::json recovery_json() const;
+  void note_crash(const StationEntry& entry);
   [[nodiscard]] nlohmann::json conflicts_json() const;
   Result<std::unique_ptr<Job>> cascade_job(const ConsoleRequest& request,
                                            const nlohmann::json& object);

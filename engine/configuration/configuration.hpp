@@ -33,6 +33,8 @@ struct Configuration {
   Nanos stuck_after{10 * kNsPerSecond};
   AttachPolicy attach{};
   LoopOptions loop{};
+  BackupOptions backup{};
+  RecoveryOptions recovery{};
 };
 
 // One mistake in a file. `line` from 1; 0: of the file as a whole.
