@@ -354,15 +354,8 @@ Status ControlServer::ActingJobs::begin_who(ControlServer& server, const Console
 Status ControlServer::ActingJobs::begin_freeze(ControlServer& server, const ConsoleRequest& request,
                                                const json& object) {
   FreezeRequest wanted{.frozen = request.op == "freeze"};
-  MESH_TRY(const std::string scope, text_field(object, "scope"));
+  MESH_TRY(wanted.scope, scope_field(object));
   MESH_TRY(wanted.force, flag_field(object, "force", false));
-  if (scope == "sector" || scope == "cluster") {
-    wanted.scope.kind =
-        scope == "sector" ? console::ScopeKind::sector : console::ScopeKind::cluster;
-    MESH_TRY(wanted.scope.number, small_count(object, "number", 0));
-  } else if (scope != "mesh") {
-    return fail(Errc::bad_input, "field 'scope': mesh, sector or cluster is expected");
-  }
   MESH_CHECK_OK(check_thaw(Freeze::mesh_of(server), wanted));
   server.post(std::make_unique<Freeze>(server, request.connection, wanted));
   return {};

@@ -107,6 +107,21 @@ Result<sched::AgentClass> class_field(const json& object) {
   return bad_field("class", "a letter from A to F, or 0 to 5, is expected");
 }
 
+Result<console::Scope> scope_field(const json& object) {
+  MESH_TRY(const std::string kind, text_field(object, "scope"));
+  if (kind == "mesh") return console::Scope{};
+  if (kind != "sector" && kind != "cluster")
+    return fail(Errc::bad_input, "field 'scope': mesh, sector or cluster is expected");
+  std::uint64_t number = 0;
+  if (object.contains("number")) {
+    MESH_TRY(number, count_field(object, "number"));
+  }
+  if (number > UINT32_MAX)
+    return fail(Errc::bad_input, "field 'number': " + std::to_string(number));
+  return console::Scope{kind == "sector" ? console::ScopeKind::sector : console::ScopeKind::cluster,
+                        static_cast<std::uint32_t>(number)};
+}
+
 Result<std::vector<std::string>> names_field(const json& object, const char* key) {
   std::vector<std::string> names;
   const auto found = object.find(key);

@@ -33,6 +33,8 @@ struct NamedAgent {
   std::vector<std::string> capabilities;
 };
 Result<std::vector<NamedAgent>> agents_field(const nlohmann::json& object);
+// "scope": mesh, sector or cluster, the latter two with a "number".
+Result<console::Scope> scope_field(const nlohmann::json& object);
 // Names; none where the field is not there.
 Result<std::vector<std::string>> names_field(const nlohmann::json& object, const char* key);
 // `body` receives the text; it has to outlive the request.

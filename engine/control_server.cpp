@@ -389,10 +389,13 @@ void ControlServer::handle_console(Connection& connection, const std::string& op
     const Status begun = ActingJobs::begin(*this, {connection.number, op}, request);
     return begun ? void() : refuse(connection, begun.error());
   }
-  if (op == "resolve" || op == "contexts") {
+  if (op == "resolve" || op == "contexts" || op == "backup" || op == "heal") {
     connection.is_busy = true;
-    const Status begun = op == "resolve" ? begin_resolve({connection.number, op}, request)
-                                         : begin_contexts({connection.number, op}, request);
+    const ConsoleRequest asked{connection.number, op};
+    const Status begun = op == "backup"     ? begin_backup(asked, request)
+                         : op == "heal"     ? begin_heal(asked, request)
+                         : op == "contexts" ? begin_contexts(asked, request)
+                                            : begin_resolve(asked, request);
     return begun ? void() : refuse(connection, begun.error());
   }
   auto job = console_job({connection.number, op}, request);

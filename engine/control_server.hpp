@@ -37,6 +37,7 @@
 #include "engine/engine.hpp"
 #include "engine/error_log.hpp"
 #include "engine/mesh_files.hpp"
+#include "engine/recovery/replacement_plan.hpp"
 #include "engine/scheduler_thread.hpp"
 #include "engine/who.hpp"
 #include "sched/clock.hpp"
@@ -45,6 +46,8 @@
 
 namespace mesh::engine {
 
+class BackupKeeper;
+class Recovery;
 class RulesKeeper;
 class RunningContexts;
 struct HandedContext;
@@ -87,8 +90,10 @@ struct ControlOptions {
   std::function<Result<Reload>()> read_again;
   RunningConflicts* conflicts = nullptr;  // null: they are not recorded
   RunningContexts* contexts = nullptr;
-  Nanos reconnect{};    // how long stations of the dead engine are waited for
-  Nanos stuck_after{};  // said to who is evicted for it
+  BackupKeeper* backups = nullptr;
+  Recovery* recovery = nullptr;  // null: no spawn command is configured
+  Nanos reconnect{};             // how long stations of the dead engine are waited for
+  Nanos stuck_after{};           // said to who is evicted for it
 };
 
 class ControlServer {
@@ -124,6 +129,8 @@ class ControlServer {
   // the engine stops first, never; closed: the process is away, or went.
   void load(LoadOrder order);
   [[nodiscard]] bool loads_context(StationId station) const;
+  // Any thread: a replacement has failed, for the first time since its agents crashed.
+  void escalate(const LostProcess& process, const std::string& why);
   // On the control thread.
   [[nodiscard]] Result<WhoReport> who(const WhoWanted& wanted) const;
 
@@ -142,6 +149,7 @@ class ControlServer {
   class KnownJob;
   class ExpectJob;
   struct ActingJobs;  // acting_jobs.hpp
+  class CrashJob;
 
   struct Awaited {
     LeftStation station;
@@ -162,6 +170,10 @@ class ControlServer {
   void handle_observe(Connection& connection, const nlohmann::json& request);
   void handle_console(Connection& connection, const std::string& op, const nlohmann::json& request);
   Status begin_resolve(const ConsoleRequest& request, const nlohmann::json& object);
+  Status begin_backup(const ConsoleRequest& request, const nlohmann::json& object);
+  Status begin_heal(const ConsoleRequest& request, const nlohmann::json& object);
+  [[nodiscard]] nlohmann::json recovery_json() const;
+  void note_crash(const StationEntry& entry);
   [[nodiscard]] nlohmann::json conflicts_json() const;
   Result<std::unique_ptr<Job>> cascade_job(const ConsoleRequest& request,
                                            const nlohmann::json& object);

@@ -248,6 +248,7 @@ void ControlServer::give_up_awaited() {
     note({Errc::closed, number,
           named(number) + ": it did not come back to the engine after " +
               std::to_string(options_.reconnect.count() / kNsPerMs) + " ms"});
+    note_crash(awaited.station.entry);
     post(std::make_unique<DetachJob>(*this, number, Departure::lost, &awaited.station));
   }
 }
@@ -263,6 +264,8 @@ int ControlServer::wait_ms() const {
 // Eviction and the end.
 
 void ControlServer::detach(std::uint16_t station, Departure departure) {
+  const auto found = stations_.find(station);
+  if (departure == Departure::lost && found != stations_.end()) note_crash(found->second->entry());
   post(std::make_unique<DetachJob>(*this, station, departure, nullptr));
 }
 

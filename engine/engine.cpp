@@ -8,8 +8,10 @@
 
 #include "engine/acting_jobs.hpp"
 #include "engine/adoption.hpp"
+#include "engine/backup/restore.hpp"
 #include "engine/control_server.hpp"
 #include "engine/engine_jobs.hpp"
+#include "engine/engine_state.hpp"
 #include "engine/mesh_files.hpp"
 #include "engine/rules_keeper.hpp"
 #include "engine/running_conflicts.hpp"
@@ -40,60 +42,6 @@ Result<std::shared_ptr<const shm::EventFd>> shared_event() {
 }
 
 }  // namespace
-
-struct Engine::State {
-  explicit State(MeshFiles claimed) : files(std::move(claimed)) {}
-
-  Status make_memories(const EngineOptions& options);
-  Status look_around(const EngineOptions& options);
-  [[nodiscard]] tl::unexpected<Error> cannot_adopt(const Error& why) const;
-  Status make_scheduler(const EngineOptions& options);
-  Status format_new();
-  void go_on(const EngineOptions& options);
-  Status make_control(const EngineOptions& options);
-  Status make_steps(const EngineOptions& options);
-  Status start_threads();
-  template <class T, class MadeJob>
-  Result<T> call(std::unique_ptr<MadeJob> job);
-  template <class Report, class Start>
-  Result<Report> act(Start&& start);
-
-  // In the order of their making: threads go before what they use.
-  MeshFiles files;
-  MeshSize size;
-  std::optional<shm::Mapping> table, payload, engine;
-  std::optional<StationTable> station_table;
-  std::vector<LeftStation> left;
-  std::vector<LeavingStation> leaving;
-  std::vector<std::string> orphans;
-  AdoptionStatus adoption;
-  std::unique_ptr<RulesKeeper> rules;
-  std::shared_ptr<const shm::EventFd> wake, control_wake;
-  sched::ClockWords* clock = nullptr;
-  shm::FormatOptions format;
-  std::int64_t unix_offset_ns = 0;
-  [[nodiscard]] std::int64_t start_ns() const noexcept {
-    return static_cast<std::int64_t>(
-        format.parameters[static_cast<std::size_t>(MemoryParameter::start_ns)]);
-  }
-  Report report;
-  std::unique_ptr<RunningConflicts> conflicts;  // none: they are not recorded
-  std::unique_ptr<RunningContexts> contexts;
-  std::unique_ptr<SchedulerThread> scheduler;
-  std::unique_ptr<ControlServer> control;
-
-  std::mutex mutex;  // of what wait_for_down() waits for
-  std::condition_variable changed;
-  bool is_down = false;
-
-  void set_down() {
-    {
-      const std::lock_guard lock(mutex);
-      is_down = true;
-    }
-    changed.notify_all();
-  }
-};
 
 // Whatever is there, to begin with: nothing, a mesh to go on with, or what stands in the way.
 Status Engine::State::look_around(const EngineOptions& options) {
@@ -199,6 +147,7 @@ Status Engine::State::format_new() {
   sched::ClockReader<> reader(*clock);
   const HostTime start = reader.now();
   scheduler->loop().tick(start);  // the loop's time begins here
+  MESH_CHECK_OK(expect_back(start));
   MESH_TRY(format.identity.mesh_uuid, shm::random_uuid());
   MESH_TRY(format.identity.boot_id, shm::boot_id());
   format.created_ns = to_ns(start) + unix_offset_ns;
@@ -260,6 +209,8 @@ Status Engine::State::make_control(const EngineOptions& options) {
   controlling.conflicts = conflicts.get();
   contexts = std::make_unique<RunningContexts>(conflicts.get());
   controlling.contexts = contexts.get();
+  controlling.backups = backups.get();
+  controlling.recovery = recovery.get();
   controlling.on_down = [this] { set_down(); };
   controlling.read_again = options.read_again;
   MESH_TRY(control, ControlServer::create(controlling, {files, *scheduler, *station_table}));
@@ -295,6 +246,8 @@ Status Engine::State::start_threads() {
   }
   control->set_missing_rights(std::move(missing));
   control->start();
+  backups->start();
+  if (recovery != nullptr) recovery->start();
   files.own_mesh();  // an adopted one, not before: what fails to start takes nothing away
   return {};
 }
@@ -316,8 +269,11 @@ Result<std::unique_ptr<Engine>> Engine::start(const EngineOptions& options) {
     drop_console_files(state->files.path());  // of a mesh that was there before
     MESH_CHECK_OK(state->format_new());
   }
+  drop_pending_tables(state->files.path());
   MESH_TRY(state->rules, RulesKeeper::open(state->files.path()));
   state->scheduler->loop().obey(*state->rules->rules());
+  MESH_CHECK_OK(state->make_backups(options));
+  MESH_CHECK_OK(state->make_recovery(options));
   MESH_CHECK_OK(state->make_control(options));
   MESH_CHECK_OK(state->start_threads());
   return std::unique_ptr<Engine>(new Engine(std::move(state)));
@@ -334,6 +290,8 @@ Engine::~Engine() {
 void Engine::stop() {
   state_->set_down();
   state_->control->stop();
+  state_->backups->stop();
+  if (state_->recovery != nullptr) state_->recovery->stop();
   state_->scheduler->stop();
   if (state_->conflicts != nullptr) static_cast<void>(state_->conflicts->stop());
 }
@@ -341,20 +299,6 @@ void Engine::stop() {
 bool Engine::wait_for_down(Nanos patience) {
   std::unique_lock lock(state_->mutex);
   return state_->changed.wait_for(lock, patience, [this] { return state_->is_down; });
-}
-
-template <class T, class MadeJob>
-Result<T> Engine::State::call(std::unique_ptr<MadeJob> job) {
-  auto future = job->future();
-  if (scheduler->post(std::move(job)) != nullptr) {
-    return fail(Errc::busy,
-                "engine: " + std::to_string(kJobsMax) + " calls wait already, or it has stopped");
-  }
-  try {
-    return future.get();
-  } catch (const std::future_error&) {
-    return fail(Errc::closed, "engine: it stopped before the call was done");
-  }
 }
 
 Result<OperationReport> Engine::scatter(const OperationRequest& request, bool with_trace) {

@@ -25,8 +25,10 @@
 #include <vector>
 
 #include "engine/acting.hpp"
+#include "engine/backup/backup.hpp"
 #include "engine/console_view.hpp"
 #include "engine/freezing.hpp"
+#include "engine/heal.hpp"
 #include "engine/loop/engine_loop.hpp"
 #include "engine/memory_map.hpp"
 #include "engine/who.hpp"
@@ -77,6 +79,8 @@ struct EngineOptions {
   Nanos reconnect{2'000 * kNsPerMs};     // that stations of a dead engine are waited for
   Nanos stuck_after{10 * kNsPerSecond};  // a station that leaves deliveries unread is evicted
   ConflictStoreOptions conflicts{};
+  BackupOptions backup{};
+  RecoveryOptions recovery{};
   // Answers a console's reload request; on the control thread. None: it is refused.
   std::function<Result<Reload>()> read_again{};
 };
@@ -192,6 +196,12 @@ class Engine {
   // Who gets which work. A change is journaled before it is in force. Whether it is one.
   [[nodiscard]] std::vector<console::RoutingRule> rules() const;
   Result<bool> change_rule(console::RuleChange what, const console::RoutingRule& rule);
+  // Breakers of the place reset, its crashed agents' processes replaced by the configured command,
+  // as far as there is one. Waits for them. invalid_argument: there is no such place.
+  Result<HealReport> heal(const HealRequest& request);
+  // A backup of the store and the tables, verified, into this directory; empty: the configured one.
+  // Waits for it. Errors: engine/backup/backup.hpp; engine/backup/restore.hpp makes a mesh of it.
+  Result<BackupInfo> backup(const std::string& directory);
   // What agents are doing, and who holds whom back.
   Result<WhoReport> who(const WhoWanted& wanted);
   // Between two turns of the loop; all of it or, invalid_argument, nothing.

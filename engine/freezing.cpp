@@ -2,25 +2,19 @@
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <charconv>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
-#include <fstream>
 #include <set>
-#include <sstream>
 
-#include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <nlohmann/json.hpp>
 
 #include "engine/control_json.hpp"
-#include "shm/descriptor.hpp"
+#include "engine/whole_file.hpp"
 #include "shm/hash.hpp"
-#include "shm/system_error.hpp"
 
 namespace mesh::engine {
 namespace {
@@ -30,7 +24,7 @@ using console::ScopeKind;
 using nlohmann::json;
 
 constexpr const char* kFormat = "mesh30k-freeze-1";
-constexpr std::size_t kSnapshotBytesMax = std::size_t{1} << 30;
+constexpr std::size_t kFreezeBytesMax = std::size_t{1} << 30;
 
 std::string words_of(const Scope& scope) {
   switch (scope.kind) {
@@ -100,38 +94,6 @@ std::string agent_lines(const FreezeOn& mesh, const std::vector<AgentId>& agents
   return text;
 }
 
-// Aside first, so that a file of that name is always whole.
-Status write_whole(const std::string& path, const std::string& text) {
-  const std::string aside = path + ".new";
-  const shm::Descriptor file(
-      ::open(aside.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
-  if (!file) return shm::system_failure("create '" + aside + "'", errno);
-  for (std::size_t done = 0; done < text.size();) {
-    const ssize_t wrote = ::write(file.get(), text.data() + done, text.size() - done);
-    if (wrote < 0 && errno == EINTR) continue;
-    if (wrote <= 0) {
-      const int why = errno;
-      ::unlink(aside.c_str());
-      return shm::system_failure("write '" + aside + "'", why);
-    }
-    done += static_cast<std::size_t>(wrote);
-  }
-  const bool is_down = ::fsync(file.get()) == 0 && ::rename(aside.c_str(), path.c_str()) == 0;
-  return is_down ? Status() : shm::system_failure("keep '" + path + "'", errno);
-}
-
-Result<std::string> read_whole(const std::string& path) {
-  struct ::stat about {};
-  if (::stat(path.c_str(), &about) != 0) return fail(Errc::not_found, "there is no '" + path + "'");
-  if (static_cast<std::uint64_t>(about.st_size) > kSnapshotBytesMax)
-    return fail(Errc::verification_failed, "snapshot '" + path + "': it is no snapshot of ours");
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  text << file.rdbuf();
-  if (!file) return fail(Errc::io_error, "'" + path + "' cannot be read");
-  return std::move(text).str();
-}
-
 tl::unexpected<Error> damaged(const std::string& path, const std::string& how) {
   return fail(Errc::verification_failed, "snapshot '" + path + "': " + how);
 }
@@ -167,13 +129,13 @@ Result<SnapshotInfo> write_snapshot(const FreezeOn& mesh, const Scope& scope,
                      {"messages_waiting", frozen.messages},
                      {"bytes", info.bytes},
                      {"xxh3", hex_of(info.checksum)}};
-  MESH_CHECK_OK(write_whole(info.path, dump(head) + "\n" + lines));
+  MESH_CHECK_OK(write_whole_file(info.path, dump(head) + "\n" + lines));
   return info;
 }
 
 // What stands there is input: whoever owns the directory may have changed it.
 Result<CheckedSnapshot> check_snapshot(const std::string& path) {
-  MESH_TRY(const std::string text, read_whole(path));
+  MESH_TRY(const std::string text, read_whole_file(path, kFreezeBytesMax));
   const std::size_t end = text.find('\n');
   if (end == std::string::npos) return damaged(path, "it has no first line");
   const json head =

@@ -135,6 +135,28 @@ Result<Enrolled> Registry::enrol(const Enrolment& enrolment) {
   return Enrolled{live_[row], 1, kNoStation};
 }
 
+Result<AgentId> Registry::expect(const Enrolment& enrolment, HostTime now) {
+  MESH_CHECK_OK(check_name("expect an agent", enrolment.name));
+  const std::string who = "expect " + std::string(enrolment.name) + ": ";
+  if (!sched::is_known(enrolment.attachment.agent_class))
+    return fail(Errc::invalid_argument, who + "it is of an unknown class");
+  const std::uint32_t key = index_.key(enrolment.name);
+  if (find_row(enrolment.name, key) != NameIndex::kNone)
+    return fail(Errc::name_taken, who + "an agent has this name");
+  const std::uint32_t row = free_.lowest();
+  if (row == RowSet::kNone)
+    return fail(Errc::capacity,
+                who + "all " + std::to_string(rows()) + " rows of this mesh are taken",
+                static_cast<std::int64_t>(rows()));
+  live_[row] = rows_.expect(row, encode(enrolment.name), enrolment.uid,
+                            {enrolment.attachment, to_ns(not_before(now))});
+  free_.erase(row);
+  index_.insert(key, row);
+  link_last(head_of(kNoStation), row);
+  ++offline_;
+  return live_[row];
+}
+
 Enrolled Registry::come_back(std::uint32_t row, const Enrolment& enrolment) noexcept {
   const StationId before = rows_.station_of(row);
   if (before == kNoStation) --offline_;

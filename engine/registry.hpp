@@ -76,6 +76,9 @@ class Registry {
   Status set_agent_ttl(Nanos ttl);
 
   Result<Enrolled> enrol(const Enrolment& enrolment);
+  // A name that is not there yet gets its row without a station: offline from now. name_taken: it
+  // is there, whoever's.
+  Result<AgentId> expect(const Enrolment& enrolment, HostTime now);
   // What enrol() would refuse it for, but for rows that are all taken. Changes nothing.
   [[nodiscard]] Status check(const Enrolment& enrolment) const;
   // Frees the name of an agent that is offline: its handle, which names nobody from now on.

@@ -105,6 +105,29 @@ class RegistryRows {
     return id;
   }
 
+  // The same for a tenant that has not come yet: offline from then.
+  struct Absence {
+    const Attachment& attachment;
+    std::int64_t since_ns = 0;
+  };
+  AgentId expect(std::size_t row, const NameBytes& name, std::uint32_t uid,
+                 const Absence& absence) const noexcept {
+    const AgentId id = agent_id(agent_index(row), next_tenant(generation_of(id_of(row))));
+    writer_.write(row, [&](const Stores& stores) {
+      stores.store(owners_.uid, uid);
+      stores.store(owners_.offline_since_ns, absence.since_ns);
+      stores.store(agents_.id, id);
+      store_without_history(stores, absence.attachment.agent_class);
+      stores.store(agents_.incarnation, std::uint32_t{1});  // what waits for it is its
+      store_attachment(stores, absence.attachment);
+      stores.store(agents_.state, state(AgentState::offline));
+      stores.store(agents_.station, kNoStation);
+      for (std::size_t i = kNameWords - 1; i > 0; --i) store_name_word(row, i, name.words[i]);
+      store_name_word(row, 0, name.words[0]);
+    });
+    return id;
+  }
+
   // The tenant is back, or moves to another station. Quarantine outlasts it.
   void attach(std::size_t row, const Attachment& attachment) const noexcept {
     writer_.write(row, [&](const Stores& stores) {

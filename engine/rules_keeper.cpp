@@ -8,18 +8,18 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "engine/backup/backup_status.hpp"
 #include "shm/system_error.hpp"
 
 namespace mesh::engine {
 namespace {
 
-constexpr const char* kJournal = "rules.journal";
 constexpr std::size_t kJournalBytesMax = std::size_t{64} << 20;
 
 }  // namespace
 
 Result<std::unique_ptr<RulesKeeper>> RulesKeeper::open(const std::string& directory) {
-  const std::string path = directory + "/" + kJournal;
+  const std::string path = directory + "/" + kRulesJournal;
   shm::Descriptor journal(::open(path.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
   const int why = errno;
   std::unique_ptr<RulesKeeper> made(new RulesKeeper(path, std::move(journal)));
@@ -102,7 +102,8 @@ void drop_console_files(const std::string& directory) noexcept {
   for (const auto& entry : std::filesystem::directory_iterator(directory, failed)) {
     const std::string name = entry.path().filename().string();
     const bool is_snapshot = name.starts_with("frozen-") && name.find(".snapshot") != name.npos;
-    if (is_snapshot || name == kJournal) ::unlink(entry.path().c_str());
+    if (is_snapshot || name == kRulesJournal || name == kBackupStatusFile)
+      ::unlink(entry.path().c_str());
   }
 }
 

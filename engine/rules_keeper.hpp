@@ -23,6 +23,8 @@
 
 namespace mesh::engine {
 
+inline constexpr const char* kRulesJournal = "rules.journal";
+
 class RulesKeeper {
  public:
   static Result<std::unique_ptr<RulesKeeper>> open(const std::string& directory);

@@ -202,6 +202,7 @@ Vacancy Topology::refresh(AgentIndex row) noexcept {
   if (!sched::is_known(static_cast<sched::AgentClass>(now.agent_class))) return {};
   const bool is_same = member.score == now.score && member.agent_class == now.agent_class &&
                        member.healthy == now.healthy;
+  member.can_lead = now.can_lead;  // counted nowhere
   if (!is_same) {
     count(member, -1);
     member.score = now.score;
@@ -211,7 +212,7 @@ Vacancy Topology::refresh(AgentIndex row) noexcept {
     refile(member.cluster);
   }
   Vacancy vacancy;
-  if (!member.healthy) {
+  if (!member.can_lead) {
     if (lead(member.cluster) == row) vacancy.cluster = member.cluster;
     if (coordinator(sector_of(member.cluster)) == row) vacancy.sector = sector_of(member.cluster);
   }
@@ -263,7 +264,8 @@ Topology::Member Topology::seen(AgentIndex row) const noexcept {
   member.score = std::min<std::uint16_t>(agents_.score.load_relaxed(at), 1'000);  // relaxed: own
   member.agent_class = agents_.agent_class.load_relaxed(at);  // relaxed: own column
   member.healthy = agents_.state.load_relaxed(at) ==
-                   static_cast<std::uint8_t>(AgentState::active);  // relaxed: own column
+                   static_cast<std::uint8_t>(AgentState::active);             // relaxed: own column
+  member.can_lead = member.healthy && agents_.routing.load_relaxed(at) == 0;  // relaxed: own
   return member;
 }
 

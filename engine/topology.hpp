@@ -9,7 +9,8 @@
 // to the lower cluster, sector and row: the same joins give the same mesh.
 //
 // A coordinator leads a sector, a lead a cluster; both are agents of it, with a role. Promotion
-// takes the healthy (ACTIVE) agent with the lowest score. A sector prefers one who leads nothing.
+// takes the healthy (ACTIVE) agent with the lowest score that the operator neither routes around
+// nor has frozen: who may not be sent to cannot lead. A sector prefers one who leads nothing.
 //
 // Callers     the engine's scheduler thread, the one writer of the columns.
 // Progress    bounded: place by the clusters of one class that have room (of all, if the mesh is
@@ -85,15 +86,15 @@ class Topology {
   // To another cluster, as a plain agent.
   Result<Vacancy> move(AgentIndex row, std::uint32_t to_cluster);
 
-  // After its class, score or state changed: counts what the columns say now. Tells whether a role
-  // is now held by someone who is not healthy.
+  // After its class, score, state or routing changed: counts what the columns say now. Tells
+  // whether a role is now held by someone who cannot lead.
   Vacancy refresh(AgentIndex row) noexcept;
 
-  // Who leads from now on; kNoAgent: nobody there is healthy, and nobody leads. A healthy leader
+  // Who leads from now on; kNoAgent: nobody there can lead, and nobody does. A leader who can
   // stays. A lead who becomes coordinator leaves its cluster without one.
   AgentIndex promote_lead(std::uint32_t cluster) noexcept;
   AgentIndex promote_coordinator(std::uint32_t sector) noexcept;
-  // Both, where they are vacant, or held by somebody who is not healthy.
+  // Both, where they are vacant, or held by somebody who cannot lead.
   void fill(const Vacancy& vacancy) noexcept;
   // A leader whose score is beyond kRelievedAt times the best one's of its place, and a bit, gives
   // its role to that one: who came first need not be who leads. A bound that far keeps roles still.
@@ -150,6 +151,7 @@ class Topology {
     std::uint16_t score = 0;
     std::uint8_t agent_class = 0;
     bool healthy = false;
+    bool can_lead = false;  // healthy, and not held by the operator
   };
   struct Group {
     GroupCounts counts{};
@@ -183,7 +185,7 @@ class Topology {
   [[nodiscard]] Status check_room(AgentIndex row, std::uint32_t cluster, const char* verb) const;
   void write_place(AgentIndex row, const Place& place) noexcept;
   void write_role(AgentIndex row, AgentRole role) noexcept;
-  // The healthy agent of a cluster with the lowest score, ties to the lower row.
+  // Of those of a cluster who can lead the one with the lowest score, ties to the lower row.
   [[nodiscard]] AgentIndex best_of(std::uint32_t cluster, AgentRole role) const noexcept;
   [[nodiscard]] bool is_better(AgentIndex candidate, AgentIndex than) const noexcept;
   [[nodiscard]] AgentIndex best_coordinator(std::uint32_t sector) const noexcept;

@@ -5,7 +5,7 @@ namespace mesh::engine {
 AgentIndex Topology::promote_lead(std::uint32_t cluster) noexcept {
   MESH_ASSERT(cluster < clusters_.size());
   AgentIndex& leader = clusters_[cluster].leader;
-  if (leader != kNoAgent && member_of_[row_of(leader)].healthy) return leader;
+  if (leader != kNoAgent && member_of_[row_of(leader)].can_lead) return leader;
   if (leader != kNoAgent) write_role(leader, AgentRole::agent);
   leader = best_of(cluster, AgentRole::agent);
   if (leader != kNoAgent) write_role(leader, AgentRole::lead);
@@ -15,7 +15,7 @@ AgentIndex Topology::promote_lead(std::uint32_t cluster) noexcept {
 AgentIndex Topology::promote_coordinator(std::uint32_t sector) noexcept {
   MESH_ASSERT(sector < sectors_.size());
   AgentIndex& leader = sectors_[sector].leader;
-  if (leader != kNoAgent && member_of_[row_of(leader)].healthy) return leader;
+  if (leader != kNoAgent && member_of_[row_of(leader)].can_lead) return leader;
   if (leader != kNoAgent) write_role(leader, AgentRole::agent);
   leader = best_coordinator(sector);
   if (leader == kNoAgent) return kNoAgent;
@@ -89,7 +89,7 @@ AgentIndex Topology::best_of(std::uint32_t cluster, AgentRole role) const noexce
   AgentIndex best = kNoAgent;
   for (const std::uint32_t row : agents_of(cluster)) {
     const AgentIndex candidate = agent_index(row);
-    if (!member_of_[row].healthy || role_of(candidate) != role) continue;
+    if (!member_of_[row].can_lead || role_of(candidate) != role) continue;
     if (is_better(candidate, best)) best = candidate;
   }
   return best;

@@ -67,8 +67,22 @@ struct FreezeWanted {
   console::Scope scope{};
   bool force = false;
 };
+// Typed as words, or as one in quotes: mesh, sector N, cluster N; none: the mesh.
+Result<console::Scope> scope_of(const std::vector<std::string>& arguments);
+void put_scope(nlohmann::ordered_json& request, const console::Scope& scope);
+
+struct HealWanted {
+  console::Scope scope{};
+  std::uint64_t wait_ms = 10'000;
+};
+Answered ask_heal(const WhichMesh& which, const HealWanted& wanted);
+void write_heal(const nlohmann::ordered_json& answer, std::ostream& out);
+
 Answered ask_freeze(const WhichMesh& which, const FreezeWanted& wanted);
 void write_freeze(const nlohmann::ordered_json& answer, std::ostream& out);
+
+Answered ask_backup(const WhichMesh& which, const std::string& directory);
+void write_backup(const nlohmann::ordered_json& answer, std::ostream& out);
 
 // "4.2 s", "42 s", "12 min", "3 h 12 min".
 [[nodiscard]] std::string age_text(std::int64_t age_ms);

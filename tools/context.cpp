@@ -23,6 +23,7 @@
 #include "tools/verb.hpp"
 
 namespace mesh::tools {
+namespace of_context {
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -129,7 +130,10 @@ RunVerb declare(CLI::App& command) {
 }
 
 }  // namespace
+}  // namespace of_context
 
-Verb context_verb() { return {"context", "what is kept of an agent's context", &declare}; }
+Verb context_verb() {
+  return {"context", "what is kept of an agent's context", &of_context::declare};
+}
 
 }  // namespace mesh::tools

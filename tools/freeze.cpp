@@ -61,28 +61,6 @@ struct Options {
   bool json = false;
 };
 
-// Typed as words, or as one in quotes.
-Result<console::Scope> scope_of(const std::vector<std::string>& arguments) {
-  std::vector<std::string> words;
-  for (const std::string& argument : arguments) {
-    std::istringstream parts(argument);
-    for (std::string word; parts >> word;) words.push_back(word);
-  }
-  if (words.empty() || (words.size() == 1 && words[0] == "mesh")) return console::Scope{};
-  if (words.size() == 2 && (words[0] == "sector" || words[0] == "cluster")) {
-    const std::string option = "SCOPE " + words[0];
-    MESH_TRY(const std::uint64_t number,
-             whole_number({option.c_str(), 0, UINT32_MAX - 1}, words[1]));
-    return console::Scope{
-        words[0] == "sector" ? console::ScopeKind::sector : console::ScopeKind::cluster,
-        static_cast<std::uint32_t>(number)};
-  }
-  std::string typed;
-  for (const std::string& word : words) typed += (typed.empty() ? "" : " ") + word;
-  return fail(Errc::bad_input,
-              fmt::format("SCOPE {}: is mesh, sector N or cluster N", in_quotes(typed)));
-}
-
 Result<ExitCode> run(const Options& options, FreezeWanted wanted, Console& console) {
   MESH_TRY(wanted.scope, scope_of(options.scope));
   wanted.force = options.force;
@@ -122,12 +100,37 @@ RunVerb declare_thaw(CLI::App& command) {
 }  // namespace
 }  // namespace of_freeze
 
-Answered ask_freeze(const WhichMesh& which, const FreezeWanted& wanted) {
-  nlohmann::ordered_json request = {{"op", wanted.frozen ? "freeze" : "thaw"}, {"scope", "mesh"}};
-  if (wanted.scope.kind != console::ScopeKind::mesh) {
-    request["scope"] = wanted.scope.kind == console::ScopeKind::sector ? "sector" : "cluster";
-    request["number"] = wanted.scope.number;
+Result<console::Scope> scope_of(const std::vector<std::string>& arguments) {
+  std::vector<std::string> words;
+  for (const std::string& argument : arguments) {
+    std::istringstream parts(argument);
+    for (std::string word; parts >> word;) words.push_back(word);
   }
+  if (words.empty() || (words.size() == 1 && words[0] == "mesh")) return console::Scope{};
+  if (words.size() == 2 && (words[0] == "sector" || words[0] == "cluster")) {
+    const std::string option = "SCOPE " + words[0];
+    MESH_TRY(const std::uint64_t number,
+             whole_number({option.c_str(), 0, UINT32_MAX - 1}, words[1]));
+    return console::Scope{
+        words[0] == "sector" ? console::ScopeKind::sector : console::ScopeKind::cluster,
+        static_cast<std::uint32_t>(number)};
+  }
+  std::string typed;
+  for (const std::string& word : words) typed += (typed.empty() ? "" : " ") + word;
+  return fail(Errc::bad_input,
+              fmt::format("SCOPE {}: is mesh, sector N or cluster N", in_quotes(typed)));
+}
+
+void put_scope(nlohmann::ordered_json& request, const console::Scope& scope) {
+  request["scope"] = "mesh";
+  if (scope.kind == console::ScopeKind::mesh) return;
+  request["scope"] = scope.kind == console::ScopeKind::sector ? "sector" : "cluster";
+  request["number"] = scope.number;
+}
+
+Answered ask_freeze(const WhichMesh& which, const FreezeWanted& wanted) {
+  nlohmann::ordered_json request = {{"op", wanted.frozen ? "freeze" : "thaw"}};
+  put_scope(request, wanted.scope);
   if (wanted.force) request["force"] = true;
   return ask_engine(which, request);
 }

@@ -1,4 +1,6 @@
 // mesh health: the mode of the mesh and the summaries of what is in it, from its table.
+#include <algorithm>
+#include <chrono>
 #include <memory>
 #include <ostream>
 #include <span>
@@ -11,6 +13,7 @@
 #include <CLI/Formatter.hpp>
 #include <nlohmann/json.hpp>
 
+#include "engine/backup/backup_status.hpp"
 #include "engine/health/health_view.hpp"
 #include "engine/station/control_protocol.hpp"
 #include "sched/clock.hpp"
@@ -18,6 +21,7 @@
 #include "tools/mesh_directory.hpp"
 #include "tools/observed_mesh.hpp"
 #include "tools/option_values.hpp"
+#include "tools/text.hpp"
 #include "tools/text_table.hpp"
 #include "tools/verb.hpp"
 
@@ -35,8 +39,9 @@ summarized them last: age_ms says how long ago. A number that nobody has measure
 prints unknown. A sector is healthy when more than 95 % of its agents are active. With
 --sector its clusters are listed. A breaker is closed, open (nothing is routed there)
 or half_open (one message in ten passes); breakers_open counts those that are not
-closed, of all levels. Reads the table in the mesh's directory, which only
-its owner can, and asks no engine.
+closed, of all levels. backup is the last one that was tried and the last good one,
+as the engine wrote it down; overdue: the last good one is two periods old. Reads the
+mesh's directory, which only its owner can, and asks no engine.
 
 Exit code 0: mode FULL. 1: a degraded mode, or not known yet.
 
@@ -163,6 +168,32 @@ Json clusters_json(const Seen& seen, std::uint32_t sector) {
   return list;
 }
 
+Json age_of(std::int64_t unix_ns) {
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  const std::int64_t age = std::chrono::duration_cast<Nanos>(now).count() - unix_ns;
+  return unix_ns == 0 ? Json(nullptr) : Json(std::max<std::int64_t>(age, 0) / kNsPerMs);
+}
+
+// As the engine's file says: what there is of it is printed, whether an engine runs or not.
+Json backup_json(const std::string& directory) {
+  const auto status = engine::read_status(directory);
+  if (!status) return Json{{"last", "never"}, {"age_ms", nullptr}};
+  Json object = {{"last", status->tried_unix_ns == 0 ? "never"
+                          : status->is_good          ? "good"
+                                                     : "failed"},
+                 {"tried_ms_ago", age_of(status->tried_unix_ns)},
+                 {"age_ms", age_of(status->good_unix_ns)}};
+  if (status->good_unix_ns != 0) object["path"] = printable(status->good_path);
+  if (status->tried_unix_ns != 0 && !status->is_good) object["error"] = printable(status->error);
+  if (status->every > Nanos{0}) {
+    const Json age = object["age_ms"];
+    object["every_ms"] = status->every.count() / kNsPerMs;
+    object["overdue"] =
+        age.is_null() || age.get<std::int64_t>() > 2 * status->every.count() / kNsPerMs;
+  }
+  return object;
+}
+
 Result<ExitCode> run(const Options& options, Console& console) {
   MESH_TRY(const std::string directory,
            mesh_directory(options.which.directory, options.which.name));
@@ -173,6 +204,7 @@ Result<ExitCode> run(const Options& options, Console& console) {
   const bool is_full = report["mode"] == "FULL";
   const auto running = mesh.engine().running;
   report["engine_runs"] = running ? Json(*running) : Json(nullptr);
+  report["backup"] = backup_json(directory);
   Json list;
   std::string what = "sectors";
   if (options.sector.empty()) {

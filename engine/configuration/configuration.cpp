@@ -188,6 +188,11 @@ Result<EngineOptions> engine_options(const Configuration& configuration) {
   engine.policy = configuration.attach;
   engine.loop = configuration.loop;
   engine.conflicts = configuration.conflicts;
+  if (configuration.backup.every > Nanos{0} && configuration.backup.directory.empty())
+    return fail(Errc::bad_input,
+                "backup.every_s: backup.directory says where they go, and is not set");
+  engine.backup = configuration.backup;
+  engine.recovery = configuration.recovery;
   return engine;
 }
 

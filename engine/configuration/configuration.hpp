@@ -34,6 +34,8 @@ struct Configuration {
   AttachPolicy attach{};
   LoopOptions loop{};
   ConflictStoreOptions conflicts{};
+  BackupOptions backup{};
+  RecoveryOptions recovery{};
 };
 
 // One mistake in a file. `line` from 1; 0: of the file as a whole.

@@ -71,6 +71,9 @@ Nanos& tolerance(Configuration& of) { return of.loop.tolerance; }
 Nanos& upkeep(Configuration& of) { return of.loop.upkeep; }
 Nanos& agent_ttl(Configuration& of) { return of.loop.agent_ttl; }
 Nanos& load_patience(Configuration& of) { return of.conflicts.load_patience; }
+Nanos& backup_every(Configuration& of) { return of.backup.every; }
+Nanos& recovery_backoff(Configuration& of) { return of.recovery.backoff; }
+Nanos& recovery_patience(Configuration& of) { return of.recovery.patience; }
 
 std::int64_t unit_ns(const Option& option) { return option.unit == "s" ? kNsPerSecond : kNsPerMs; }
 
@@ -207,9 +210,52 @@ std::string show_uids(const Option& /*option*/, const Configuration& configurati
   return fmt::format("[{}]", fmt::join(configuration.attach.uids, ", "));
 }
 
+// Whoever starts the engine may stand anywhere: what it is to go on doing does not depend on that.
+bool set_backup_directory(const Option& /*option*/, Configuration& configuration,
+                          const OptionValue& value) {
+  const auto* const text = std::get_if<std::string>(&value);
+  if (text == nullptr || !text->starts_with('/') || text->find('\0') != std::string::npos)
+    return false;
+  configuration.backup.directory = *text;
+  return true;
+}
+std::string show_backup_directory(const Option& /*option*/, const Configuration& configuration) {
+  const std::string& text = configuration.backup.directory;
+  return text.empty() ? text : quoted(text);
+}
+
+bool set_backup_keep(const Option& option, Configuration& configuration, const OptionValue& value) {
+  const auto number = whole(option, value);
+  if (number) configuration.backup.keep = static_cast<std::uint32_t>(*number);
+  return number.has_value();
+}
+std::string show_backup_keep(const Option& /*option*/, const Configuration& configuration) {
+  return std::to_string(configuration.backup.keep);
+}
+
+bool set_spawn(const Option& /*option*/, Configuration& configuration, const OptionValue& value) {
+  const auto* const text = std::get_if<std::string>(&value);
+  if (text == nullptr || text->empty() || text->find('\0') != std::string::npos) return false;
+  configuration.recovery.spawn = *text;
+  return true;
+}
+std::string show_spawn(const Option& /*option*/, const Configuration& configuration) {
+  const std::string& text = configuration.recovery.spawn;
+  return text.empty() ? text : quoted(text);
+}
+
+bool set_attempts(const Option& option, Configuration& configuration, const OptionValue& value) {
+  const auto number = whole(option, value);
+  if (number) configuration.recovery.attempts = static_cast<std::uint32_t>(*number);
+  return number.has_value();
+}
+std::string show_attempts(const Option& /*option*/, const Configuration& configuration) {
+  return std::to_string(configuration.recovery.attempts);
+}
+
 constexpr bool kReloadable = true, kAtStart = false;
 
-constexpr std::array<Option, 22> kOptions = {{
+constexpr std::array<Option, 29> kOptions = {{
     {"mesh", "name", "the mesh's name, where no directory is given", kAtStart, 0, 0, "",
      "a name without a slash", &set_name, &show_text<&Configuration::name>},
     {"mesh", "directory", "where the mesh's files and its socket are: on a tmpfs", kAtStart, 0, 0,
@@ -259,6 +305,23 @@ constexpr std::array<Option, 22> kOptions = {{
      "", &set_spill_mib, &show_spill_mib},
     {"store", "load_ms", "that an agent is waited for which is to load a context", kAtStart, 1,
      kHourMs, "ms", "", &set_duration<&load_patience>, &show_duration<&load_patience>},
+    {"backup", "directory", "where backups go", kAtStart, 0, 0, "", "an absolute path",
+     &set_backup_directory, &show_backup_directory},
+    {"backup", "every_s", "a backup is made so often; 0: only by mesh backup", kAtStart, 0,
+     31'536'000, "s", "", &set_duration<&backup_every>, &show_duration<&backup_every>},
+    {"backup", "keep", "older backups than so many go, once a new one is good; 0: none does",
+     kAtStart, 0, 1'000'000, "", "", &set_backup_keep, &show_backup_keep},
+    {"recovery", "spawn",
+     "a line of /bin/sh that starts a process in the place of one that crashed: MESH_DIR,"
+     " MESH_STATION, MESH_AGENT, MESH_AGENTS and MESH_AGENT_COUNT say which",
+     kAtStart, 0, 0, "", "a command", &set_spawn, &show_spawn},
+    {"recovery", "backoff_ms", "before the second try; doubled for each further one, to 60 s",
+     kAtStart, 1, kHourMs, "ms", "", &set_duration<&recovery_backoff>,
+     &show_duration<&recovery_backoff>},
+    {"recovery", "patience_ms", "that a replacement has to attach its agents", kAtStart, 1, kHourMs,
+     "ms", "", &set_duration<&recovery_patience>, &show_duration<&recovery_patience>},
+    {"recovery", "attempts", "so many failed, nobody tries any more until mesh heal", kAtStart, 1,
+     1'000, "", "", &set_attempts, &show_attempts},
 }};
 
 }  // namespace

@@ -213,12 +213,31 @@ void BreakerTree::tick(std::uint32_t cluster, Nanos now) noexcept {
 
 void BreakerTree::adopt(std::size_t place, const coordination::BreakerView& view,
                         Nanos now) noexcept {
-  const std::size_t sectors_end = 1 + sectors_.size();
-  CircuitBreaker& breaker = place == 0            ? mesh_
-                            : place < sectors_end ? sectors_[place - 1]
-                                                  : clusters_[place - sectors_end];
+  CircuitBreaker& breaker = at_place(place);
   breaker.adopt(view, now);
   note(place, breaker);
+}
+
+CircuitBreaker& BreakerTree::at_place(std::size_t place) noexcept {
+  const std::size_t sectors_end = 1 + sectors_.size();
+  return place == 0            ? mesh_
+         : place < sectors_end ? sectors_[place - 1]
+                               : clusters_[place - sectors_end];
+}
+
+void BreakerTree::reset(std::size_t place, Nanos now) noexcept {
+  CircuitBreaker& breaker = at_place(place);
+  breaker.apply(coordination::breaker::Reset{}, now);
+  note(place, breaker);
+  // Where too many sectors are open still, the mesh's opens again at once.
+  note_mesh(now);
+}
+
+void BreakerTree::hold_open(std::size_t place, Nanos now) noexcept {
+  CircuitBreaker& breaker = at_place(place);
+  breaker.apply(coordination::breaker::ForceOpen{}, now);
+  note(place, breaker);
+  note_mesh(now);
 }
 
 const CircuitBreaker& BreakerTree::at(std::size_t place) const noexcept {

@@ -73,6 +73,9 @@ class BreakerTree {
   void record_failure(std::uint32_t cluster, Nanos now, std::uint32_t count = 1) noexcept;
   // Opens a sector for a reason that it cannot count itself: a cascade of failures.
   void trip_sector(std::uint32_t sector, Nanos now) noexcept;
+  // The operator's word on one place: closed, with nothing counted; or open until it is reset.
+  void reset(std::size_t place, Nanos now) noexcept;
+  void hold_open(std::size_t place, Nanos now) noexcept;
   // 0..1000, the lower the healthier; which cluster a probe goes to.
   void set_score(std::uint32_t cluster, std::uint16_t score) noexcept;
   // From another host: the newer epoch wins, open wins a tie.
@@ -124,6 +127,7 @@ class BreakerTree {
     return (restricted_bits_[bit / 64] >> (bit % 64) & 1U) != 0;
   }
   void note(std::size_t bit, const coordination::CircuitBreaker& breaker) noexcept;
+  [[nodiscard]] coordination::CircuitBreaker& at_place(std::size_t place) noexcept;
   void note_all(std::uint32_t cluster, Nanos now) noexcept;
   void note_mesh(Nanos now) noexcept;
   [[nodiscard]] bool is_better(std::uint32_t a, std::uint32_t b) const noexcept;

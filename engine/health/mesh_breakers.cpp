@@ -104,6 +104,24 @@ void MeshBreakers::trip_sector(std::uint32_t sector, HostTime now) noexcept {
   publish_one(0);
 }
 
+BreakerState MeshBreakers::reset(std::size_t place, HostTime now) noexcept {
+  const BreakerState before = tree_.at(place).state();
+  const std::size_t clusters_from = tree_.places() - clusters_.size();
+  if (place >= clusters_from) clusters_[place - clusters_from] = {};
+  tree_.reset(place, instant(now));
+  publish_one(place);
+  publish_one(0);
+  return before;
+}
+
+BreakerState MeshBreakers::hold_open(std::size_t place, HostTime now) noexcept {
+  const BreakerState before = tree_.at(place).state();
+  tree_.hold_open(place, instant(now));
+  publish_one(place);
+  publish_one(0);
+  return before;
+}
+
 // How many of them count now.
 std::uint32_t MeshBreakers::take_crashes(Cluster& cluster, bool is_whole, HostTime now) noexcept {
   if (cluster.crashes == 0) return 0;

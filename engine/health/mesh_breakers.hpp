@@ -49,6 +49,11 @@ class MeshBreakers {
   void crashed(std::uint32_t cluster, HostTime now) noexcept;
   void trip_sector(std::uint32_t sector, HostTime now) noexcept;
 
+  // The operator's word on one: closed, with nothing counted; or open until it is reset. The state
+  // that it had. Places as in the table.
+  coordination::BreakerState reset(std::size_t place, HostTime now) noexcept;
+  coordination::BreakerState hold_open(std::size_t place, HostTime now) noexcept;
+
   // What upkeep saw of a cluster: what was counted goes to its breakers, and their time passes.
   struct Sight {
     std::uint32_t cluster = 0;

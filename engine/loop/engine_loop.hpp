@@ -347,6 +347,9 @@ class EngineLoop {
   [[nodiscard]] Status verify() const;
 
   struct State;  // engine/loop/state.hpp, for the phases
+  // For what of the loop stands in headers of its own (engine/loop/expected.hpp).
+  [[nodiscard]] State& state() noexcept { return *state_; }
+  [[nodiscard]] const State& state() const noexcept { return *state_; }
 
  private:
   explicit EngineLoop(std::unique_ptr<State> state);

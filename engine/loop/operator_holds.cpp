@@ -40,6 +40,14 @@ void set(EngineLoop::State& loop, std::uint32_t row, std::uint8_t hold, bool on)
   follow_column(loop.gate.holds, row, after);
 }
 
+// Who is held leads no longer. Once all of them are known to be held: nobody of them is promoted.
+void replace_leaders(EngineLoop::State& loop, const std::vector<std::uint32_t>& changed) noexcept {
+  for (const std::uint32_t row : changed)
+    static_cast<void>(loop.topology->refresh(agent_index(row)));
+  for (const std::uint32_t row : changed)
+    loop.topology->fill(loop.topology->refresh(agent_index(row)));
+}
+
 void adopt(const EngineLoop::State& loop, OperatorHolds& holds) {
   for (Bits* const bits : {&holds.around, &holds.frozen, &holds.quarantined, &holds.routed_around})
     bits->assign(loop.active.size(), 0);
@@ -179,6 +187,7 @@ Result<bool> EngineLoop::route_around(AgentId agent, bool around) {
   const auto row = static_cast<std::uint32_t>(index);
   if (has(state, row, kRoutedAround) == around) return false;
   set(state, row, kRoutedAround, around);
+  replace_leaders(state, {row});
   return true;
 }
 
@@ -188,6 +197,7 @@ Result<bool> EngineLoop::quarantine(AgentId agent, bool on) {
   const auto row = static_cast<std::uint32_t>(index);
   if (has(state, row, kQuarantined) == on) return false;
   set(state, row, kQuarantined, on);
+  replace_leaders(state, {row});
   state.gate.holds.wrong_hash[row] = 0;
   return true;
 }
@@ -265,6 +275,7 @@ Result<EngineLoop::Frozen> EngineLoop::freeze(sched::Selector scope, bool frozen
   if (sched::kind_of(scope) == sched::SelectorKind::list)
     return fail(Errc::invalid_argument, "freeze: the mesh, a sector, a cluster or a class");
   Frozen result;
+  std::vector<std::uint32_t> changed;
   std::vector<std::uint32_t> to_bring;
   for (std::uint32_t row = 0; row < state.row_count; ++row) {
     if (!is_in(state, row, scope)) continue;
@@ -272,9 +283,11 @@ Result<EngineLoop::Frozen> EngineLoop::freeze(sched::Selector scope, bool frozen
     result.messages += state.held[row];
     if (state.gate.holds.is_frozen(row) == frozen) continue;
     set(state, row, kFrozen, frozen);
-    ++result.changed;
+    changed.push_back(row);
     if (!frozen && state.link_of_row(row) != nullptr) to_bring.push_back(row);
   }
+  result.changed = changed.size();
+  replace_leaders(state, changed);
   if (result.agents.empty()) return fail(Errc::no_such_agent, "freeze: no agent is there");
   if (frozen && result.changed != 0) hold_pending(state);
   if (!to_bring.empty() && state.held_count != 0) state.bring_messages(to_bring);

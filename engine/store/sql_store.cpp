@@ -72,6 +72,19 @@ Result<std::unique_ptr<Store>> SqlStore::open(std::unique_ptr<SqlConnection> con
   return std::unique_ptr<Store>(std::move(store));
 }
 
+Result<std::unique_ptr<Store>> SqlStore::open_to_read(std::unique_ptr<SqlConnection> connection) {
+  MESH_TRY(const auto rows, connection->query("SELECT version FROM store_version", {}));
+  MESH_CHECK_OK(check_version(rows));
+  return std::unique_ptr<Store>(new SqlStore(std::move(connection), {}));
+}
+
+Status SqlStore::check_version(const std::vector<SqlRow>& rows) {
+  std::int64_t version = 0;
+  if (rows.size() == 1 && read(rows[0][0], version) && version == kSchemaVersion) return {};
+  return fail(Errc::version_skew, "store: its tables are version " + std::to_string(version) +
+                                      ", this program knows " + std::to_string(kSchemaVersion));
+}
+
 Status SqlStore::make_schema() {
   return in_transaction([this]() -> Status {
     MESH_CHECK_OK(connection_->run(schema_script(connection_->dialect())));
@@ -83,11 +96,7 @@ Status SqlStore::make_schema() {
       MESH_CHECK_OK(write("INSERT INTO store_version (version) VALUES ($1)", version));
       return write("INSERT INTO chain_head (only_row, position, hash) VALUES (1, 0, $1)", hash);
     }
-    std::int64_t version = 0;
-    if (!read(rows[0][0], version) || version != kSchemaVersion)
-      return fail(Errc::version_skew, "store: its tables are version " + std::to_string(version) +
-                                          ", this program knows " + std::to_string(kSchemaVersion));
-    return {};
+    return check_version(rows);
   });
 }
 

@@ -18,6 +18,8 @@ class SqlStore final : public Store {
   // Makes the tables where there are none. version_skew: they are of another program.
   static Result<std::unique_ptr<Store>> open(std::unique_ptr<SqlConnection> connection,
                                              std::function<void(StoreStep)> at_step);
+  // Of one that is there, to look: nothing is made. corrupt: it has no version.
+  static Result<std::unique_ptr<Store>> open_to_read(std::unique_ptr<SqlConnection> connection);
 
   Result<Appended> append(std::span<const Record> records) override;
   Result<std::vector<StoredRecord>> find(const RecordQuery& query) override;
@@ -37,6 +39,7 @@ class SqlStore final : public Store {
       : connection_(std::move(connection)), at_step_(std::move(at_step)) {}
 
   Status make_schema();
+  [[nodiscard]] static Status check_version(const std::vector<SqlRow>& rows);
   Result<ChainHead> read_head(std::string_view suffix);
   // Runs `work` between begin and commit; rolls back when it fails.
   Status in_transaction(const std::function<Status()>& work);

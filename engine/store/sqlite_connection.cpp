@@ -237,4 +237,17 @@ Result<std::unique_ptr<SqlConnection>> connect_sqlite(const StoreOptions& option
   return std::unique_ptr<SqlConnection>(std::move(connection));
 }
 
+// What stands in the file is input: its schema runs nothing.
+Result<SqliteReader> connect_sqlite_to_read(const std::string& path) {
+  sqlite3* database = nullptr;
+  const int code =
+      sqlite3_open_v2(path.c_str(), &database, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX, nullptr);
+  auto connection = std::make_unique<SqliteConnection>(database);
+  if (code != SQLITE_OK)
+    return fail(errc_of(code), "store '" + path + "': " + sqlite3_errstr(code), code);
+  sqlite3_db_config(database, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
+  MESH_CHECK_OK(connection->run("PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON;"));
+  return SqliteReader{std::move(connection), database};
+}
+
 }  // namespace mesh::engine

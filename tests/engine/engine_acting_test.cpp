@@ -63,6 +63,26 @@ class ActingEngine : public ::testing::Test {
   Crew crew_{*engine_};
 };
 
+TEST_F(ActingEngine, RefusesABackupIntoNowhereAndToHealWhereNothingIs) {
+  EXPECT_EQ(engine_->backup("").error().code, Errc::bad_input);
+  EXPECT_EQ(engine_->backup("/no/such/place").error().code, Errc::not_found);
+  EXPECT_EQ(engine_->heal({.scope = {console::ScopeKind::sector, 1U << 20}}).error().code,
+            Errc::invalid_argument);
+}
+
+TEST_F(ActingEngine, MakesABackupOfItsAgentsAndSaysThatThereIsNothingToHeal) {
+  const ScratchDirectory elsewhere;
+  const auto made = engine_->backup(elsewhere.file("backups"));
+  ASSERT_TRUE(made.has_value()) << made.error().sentence;
+  EXPECT_EQ(made->agents, 3U);
+  EXPECT_FALSE(made->store.has_value()) << "it has none";
+  EXPECT_TRUE(engine::check_backup(made->path).has_value());
+  const auto healed = engine_->heal({});
+  ASSERT_TRUE(healed.has_value()) << healed.error().sentence;
+  EXPECT_TRUE(healed->agents.empty());
+  EXPECT_TRUE(healed->breakers.empty());
+}
+
 TEST_F(ActingEngine, RefusesWhatCannotBe) {
   const std::vector<std::string> names = {"b", "nobody"};
   EXPECT_EQ(engine_->route_around(names, true).error().code, Errc::no_such_agent);

@@ -61,6 +61,12 @@ std::vector<std::string> command_line(const std::vector<std::string>& arguments)
 
 }  // namespace
 
+std::string mesh_command() {
+  std::string text;
+  for (const std::string& word : command_line({})) text += (text.empty() ? "'" : " '") + word + "'";
+  return text;
+}
+
 Ran run_mesh(const std::vector<std::string>& arguments, const std::string& standard_input,
              const std::string& stdout_path) {
   const MemoryFile in;

@@ -18,6 +18,9 @@ struct Ran {
 Ran run_mesh(const std::vector<std::string>& arguments, const std::string& standard_input = "",
              const std::string& stdout_path = "");
 
+// The program as a shell takes it, an emulator before it where there is one.
+std::string mesh_command();
+
 // A `mesh` that goes on running beside the test; killed with the object.
 class StartedMesh {
  public:

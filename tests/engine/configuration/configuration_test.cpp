@@ -122,6 +122,18 @@ TEST(ConfigurationRefuses, AValueOfAnotherType) {
   expect_complaint("[mesh]\nname = 1979-05-27\n", 2, "a name without a slash");
   expect_complaint("[mesh.agents]\nx = 1\n", 1, "mesh.agents = a table: must be");
 }
+TEST(ConfigurationRefuses, AScheduleOfBackupsWithoutADirectoryAndADirectoryThatIsRelative) {
+  const auto refused = [](const std::string& text) {
+    const ReadConfiguration read = engine::read_configuration(text);
+    return read.complaints.empty() ? std::string() : read.complaints[0].sentence;
+  };
+  EXPECT_THAT(refused("[backup]\nevery_s = 60\n"), HasSubstr("backup.directory"));
+  EXPECT_THAT(refused("[backup]\ndirectory = \"here\"\n"), HasSubstr("an absolute path"));
+  EXPECT_THAT(refused("[recovery]\nspawn = \"\"\n"), HasSubstr("a command"));
+  EXPECT_THAT(refused("[recovery]\nattempts = 0\n"), HasSubstr("1 to 1000"));
+  EXPECT_EQ(refused("[backup]\nevery_s = 60\ndirectory = \"/b\"\n"), "");
+}
+
 TEST(ConfigurationRefuses, ANameThatIsNoPathComponent) {
   for (const char* const name : {"", ".", "..", "a/b", "a\\u0000b"}) {
     expect_complaint("[mesh]\nname = \"" + std::string(name) + "\"\n", 2,
@@ -313,7 +325,14 @@ TEST(Reload, CarriesOverEveryReloadableOptionAndNoOther) {
       {"store.url", "\"/store\""},
       {"store.spill", "\"/spill\"\nstore.url = \"/store\""},
       {"store.spill_mib", "1"},
-      {"store.load_ms", "1"}};
+      {"store.load_ms", "1"},
+      {"backup.directory", "\"/var/backups\""},
+      {"backup.every_s", "3600\nbackup.directory = \"/var/backups\""},
+      {"backup.keep", "3"},
+      {"recovery.spawn", "\"true\""},
+      {"recovery.backoff_ms", "5"},
+      {"recovery.patience_ms", "5"},
+      {"recovery.attempts", "2"}};
   ASSERT_THAT(others, SizeIs(engine::options().size()));
   for (const auto& [path, value] : others) {
     const auto read = engine::read_configuration(path + " = " + value);

@@ -110,6 +110,37 @@ TEST(BreakerTree, RecoversTheMeshThroughItsHealthiestCluster) {
   EXPECT_TRUE(tree.verify());
 }
 
+TEST(BreakerTree, ObeysTheOperatorOpenUntilItIsResetAndThenWithNothingCounted) {
+  BreakerTree tree(tree_of(12, 2));
+  const std::size_t cluster = tree.places_of(4).of[2];
+  tree.hold_open(cluster, seconds(1));
+  EXPECT_FALSE(tree.is_routable(4));
+  tree.tick(seconds(10'000));
+  EXPECT_FALSE(tree.is_routable(4)) << "no time closes it";
+  EXPECT_EQ(tree.admit(4, seconds(10'000)).refusal, Refusal::rejected_open);
+  tree.reset(cluster, seconds(10'001));
+  EXPECT_TRUE(tree.is_routable(4));
+  fail_times(tree, 4, 6, seconds(10'002));
+  EXPECT_FALSE(tree.is_routable(4));
+  tree.reset(cluster, seconds(10'003));
+  fail_times(tree, 4, 5, seconds(10'003));
+  EXPECT_TRUE(tree.is_routable(4)) << "five are not six: what was before is not counted";
+  EXPECT_TRUE(tree.verify());
+}
+
+TEST(BreakerTree, OfAResetMeshOpensAgainWhileTooManySectorsAreOpen) {
+  BreakerTree tree(tree_of(12, 2));
+  for (std::uint32_t sector = 0; sector < 11; ++sector)
+    fail_times(tree, 2 * sector, 51, seconds(1));
+  ASSERT_EQ(tree.breaker(kMesh).state(), BreakerState::open);
+  tree.reset(0, seconds(2));
+  EXPECT_EQ(tree.breaker(kMesh).state(), BreakerState::open);
+  tree.reset(tree.places_of(0).of[1], seconds(3));
+  tree.reset(0, seconds(3));
+  EXPECT_EQ(tree.breaker(kMesh).state(), BreakerState::closed) << "ten may be";
+  EXPECT_TRUE(tree.verify());
+}
+
 TEST(BreakerTree, MirrorsWhatAnotherHostSays) {
   BreakerTree tree(tree_of(2, 3));
   tree.mirror({CircuitScope::Level::sector, 1}, {BreakerState::open, 3, seconds(40)}, seconds(1));

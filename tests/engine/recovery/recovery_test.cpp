@@ -1,0 +1,163 @@
+// Replacements by real processes, and what is said of them; who is attached is a file's to say.
+#include "engine/recovery/recovery.hpp"
+
+#include <atomic>
+#include <condition_variable>
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+
+#include "tests/shm/processes.hpp"
+
+namespace mesh::engine {
+namespace {
+
+using ::testing::HasSubstr;
+using testing::ScratchDirectory;
+
+std::string content_of(const std::string& path) {
+  std::ifstream file(path);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+// An agent is attached where a file has its name.
+struct Recovering {
+  explicit Recovering(const std::string& command, RecoveryOptions options = {})
+      : recovery((options.spawn = command, options),
+                 {.mesh_directory = folder.path(),
+                  .now =
+                      [] {
+                        timespec now{};
+                        clock_gettime(CLOCK_MONOTONIC, &now);
+                        return from_ns(now.tv_sec * kNsPerSecond + now.tv_nsec);
+                      },
+                  .is_attached =
+                      [this](const LostAgent& agent) {
+                        return std::filesystem::exists(folder.file(agent.name));
+                      },
+                  .escalate =
+                      [this](const LostProcess& process, const std::string& why) {
+                        const std::lock_guard lock(mutex);
+                        escalated.push_back(process.agents.front().name + ": " + why);
+                      }}) {
+    recovery.start();
+  }
+  std::vector<HealedProcess> heal(const std::vector<std::string>& names, Nanos wait) {
+    std::vector<LostAgent> agents;
+    for (const std::string& name : names) agents.push_back({name, {}});
+    std::mutex told;
+    std::condition_variable wake;
+    std::optional<std::vector<HealedProcess>> got;
+    recovery.heal({agents, wait, [&](std::vector<HealedProcess> healed) {
+                     const std::lock_guard lock(told);
+                     got = std::move(healed);
+                     wake.notify_all();
+                   }});
+    std::unique_lock lock(told);
+    wake.wait(lock, [&] { return got.has_value(); });
+    return *got;
+  }
+  std::vector<std::string> escalations() {
+    const std::lock_guard lock(mutex);
+    return escalated;
+  }
+
+  ScratchDirectory folder;
+  std::mutex mutex;
+  std::vector<std::string> escalated;
+  Recovery recovery;
+};
+
+constexpr Nanos kLong{600 * kNsPerSecond};
+constexpr RecoveryOptions kQuick{.backoff = Nanos{kNsPerMs}, .attempts = 3};
+
+TEST(Child, ThatIsNoProgramDoesNotStart) {
+  const auto child = Child::start({.words = {"no-such-program-of-any-mesh"}});
+  ASSERT_FALSE(child.has_value());
+  EXPECT_EQ(child.error().code, Errc::not_found);
+  EXPECT_EQ(Child::start({}).error().code, Errc::invalid_argument);
+}
+
+TEST(Child, SaysHowItEndedAndHasItsEnvironmentAndNoneOfOurStreams) {
+  const ScratchDirectory folder;
+  ChildProgram program = shell_command(
+      "for n in 0 1 2; do said=\"$said $(readlink /proc/$$/fd/$n)\"; done;"
+      "echo \"$MESH_AGENT$said\" > \"$OUT\"; exit 3");
+  program.environment = {{"MESH_AGENT", "it's \"a\" name"}, {"OUT", folder.file("out")}};
+  auto child = Child::start(program);
+  ASSERT_TRUE(child.has_value()) << child.error().sentence;
+  ASSERT_TRUE(child->wait(kLong));
+  EXPECT_FALSE(child->is_good());
+  EXPECT_EQ(child->ending(), "exit code 3");
+  EXPECT_EQ(content_of(folder.file("out")), "it's \"a\" name /dev/null /dev/null /dev/null\n");
+  auto endless = Child::start(shell_command("exec cat /dev/zero"));
+  ASSERT_TRUE(endless.has_value());
+  EXPECT_FALSE(endless->wait(Nanos{kNsPerMs}));
+  endless->kill(SIGKILL);
+  ASSERT_TRUE(endless->wait(kLong));
+  EXPECT_EQ(endless->ending(), "signal 9");
+}
+
+TEST(Recovery, TellsTheCommandWhomItReplacesAndSeesThemBack) {
+  Recovering mesh(
+      "echo \"$MESH_STATION|$MESH_AGENT|$MESH_AGENTS|$MESH_AGENT_COUNT\" > \"$MESH_DIR/said\";"
+      "touch \"$MESH_DIR/a\" \"$MESH_DIR/b\"");
+  mesh.recovery.lost({.station = "crew", .agents = {{"a", {}}, {"b", {}}}});
+  while (mesh.recovery.status().back != 1) sched_yield();
+  EXPECT_EQ(content_of(mesh.folder.file("said")), "crew|a|a\nb|2\n");
+  EXPECT_EQ(mesh.recovery.status().started, 1U);
+  EXPECT_EQ(mesh.recovery.status().failed, 0U);
+  EXPECT_TRUE(mesh.escalations().empty());
+}
+
+TEST(Recovery, OfOneThatFailsEscalatesOnceTriesAgainAndGivesUp) {
+  Recovering mesh("exit 7", kQuick);
+  mesh.recovery.lost({.station = "crew", .agents = {{"a", {}}}});
+  while (mesh.recovery.status().given_up != 1) sched_yield();
+  EXPECT_EQ(mesh.recovery.status().started, 3U);
+  EXPECT_EQ(mesh.recovery.status().failed, 3U);
+  EXPECT_EQ(mesh.escalations(),
+            std::vector<std::string>{"a: the spawn command ended with exit code 7"});
+}
+
+TEST(Recovery, HealStartsThemAgainAndSaysWhatCameOfEach) {
+  Recovering mesh("test -e \"$MESH_DIR/may\" && touch \"$MESH_DIR/$MESH_AGENT\"", kQuick);
+  mesh.recovery.lost({.station = "crew", .agents = {{"a", {}}}});
+  while (mesh.recovery.status().given_up != 1) sched_yield();
+  const auto failed = mesh.heal({"a", "b"}, kLong);
+  ASSERT_EQ(failed.size(), 2U);
+  EXPECT_FALSE(failed[0].is_back);
+  EXPECT_THAT(failed[0].why, HasSubstr("exit code 1"));
+  std::ofstream(mesh.folder.file("may"));
+  const auto healed = mesh.heal({"a", "b"}, kLong);
+  ASSERT_EQ(healed.size(), 2U);
+  EXPECT_TRUE(healed[0].is_back);
+  EXPECT_TRUE(healed[1].is_back);
+  EXPECT_TRUE(mesh.heal({}, kLong).empty());
+}
+
+TEST(Recovery, HealDoesNotWaitLongerThanItIsTold) {
+  Recovering mesh("mkfifo \"$MESH_DIR/go\" && exec cat \"$MESH_DIR/go\"");
+  const auto healed = mesh.heal({"a"}, Nanos{20 * kNsPerMs});
+  ASSERT_EQ(healed.size(), 1U);
+  EXPECT_EQ(healed[0].why, "its replacement is not back yet");
+  while (!std::filesystem::exists(mesh.folder.file("go"))) sched_yield();
+  std::ofstream(mesh.folder.file("go")) << "home";  // the command ends
+}
+
+// They are the operator's from then on: an engine that ends leaves them alone.
+TEST(Recovery, StartedProcessesOutliveIt) {
+  const ScratchDirectory folder;
+  const std::string fifo = folder.file("go");
+  ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
+  {
+    Recovering mesh("cat " + fifo + " > " + folder.file("got"));
+    mesh.recovery.lost({.station = "crew", .agents = {{"a", {}}}});
+    while (mesh.recovery.status().started != 1) sched_yield();
+  }
+  std::ofstream(fifo) << "still here";
+  while (content_of(folder.file("got")) != "still here") sched_yield();
+}
+
+}  // namespace
+}  // namespace mesh::engine
