@@ -87,6 +87,7 @@ TEST(ReplacementPlan, ThePauseIsBoundedAndLatenessIsAFailure) {
   EXPECT_EQ(planned.escalated[0], "a: its agents were not back within 5000 ms");
   EXPECT_EQ(planned.at(15 * kS), Names{"a"});
   EXPECT_EQ(planned.at(20 * kS), Names{});
+  EXPECT_EQ(planned.at(35 * kS - Nanos{1}), Names{}) << "longer than the first";
   EXPECT_EQ(planned.at(35 * kS), Names{"a"}) << "15 s, not 20";
 }
 
