@@ -135,6 +135,23 @@ TEST(Federation, AnswersAllWhoAskTheSameWithOneCall) {
   EXPECT_TRUE(router.verify());
 }
 
+TEST(Federation, DoesNotCompleteAFollowerBeforeItsLeader) {
+  FederationRouter router(wide());
+  router.apply(network(100), Nanos{0});
+  const auto leader = router.apply(Submit{0, 0, 1, 5, 77}, Nanos{0});
+  const auto follower = router.apply(Submit{0, 0, 1, 6, 77}, Nanos{0});
+  ASSERT_TRUE(follower.is_follower);
+  std::array<Completion, 4> out{};
+  EXPECT_EQ(router.take_completions(out), 0U) << "the leader is queued";
+  EXPECT_EQ(send_all(router, Nanos{0}), 1U);
+  EXPECT_EQ(router.take_completions(out), 0U) << "the leader is on its way";
+  router.apply(federation::Complete{leader.id, RequestOutcome::failed}, seconds(1));
+  ASSERT_EQ(router.take_completions(out), 2U);
+  EXPECT_EQ(out[0].request, leader.id);
+  EXPECT_EQ(out[1].request, follower.id);
+  EXPECT_EQ(out[1].outcome, RequestOutcome::failed) << "and as it did";
+}
+
 TEST(Federation, StartsAtHalfTheBudgetAfter429AndDoublesEachCleanWindow) {
   const auto [inputs, expected] = golden("federation_router", "slow_start_after_429");
   FederationRouter router(wide());

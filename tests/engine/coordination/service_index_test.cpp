@@ -103,7 +103,8 @@ TEST(ServiceDiscovery, PublishesAnIndexByWhichAReaderChoosesTheSame) {
     const std::string who = "compute-" + std::to_string(rng.below(30));
     const auto load = static_cast<std::uint32_t>(rng.below(1'000'001));
     registry.apply(discovery::UpdateLoad{who, load}, Nanos{0});
-    registry.apply(discovery::Observe{who, 0.4 + 0.6 * rng.u01(),
+    const std::string other = "compute-" + std::to_string(rng.below(30));
+    registry.apply(discovery::Observe{other, 0.4 + 0.6 * rng.u01(),
                                       Nanos{static_cast<std::int64_t>(rng.below(200'000'000))}},
                    Nanos{0});
     const ServiceIndex copy = registry.index();
@@ -129,6 +130,14 @@ TEST(ServiceDiscovery, TakesWhatIsBuriedOutOfItsIndexAndPutsItBack) {
     registry.apply(discovery::Deregister{"compute-" + std::to_string(i)}, seconds(1));
   }
   EXPECT_EQ(registry.rows_of("agent.compute").count, 10U);
+  EXPECT_TRUE(registry.verify()) << "what took the place of a buried one knows where it stands";
+  std::vector<IdHash> left;
+  registry.index().for_each(registry.rows_of("agent.compute"),
+                            [&](const ServiceRow& row) { left.push_back(row.id); });
+  for (int i = 0; i < 20; ++i) {
+    EXPECT_EQ(std::count(left.begin(), left.end(), hash_of("compute-" + std::to_string(i))), i % 2)
+        << i;
+  }
   EXPECT_EQ(registry.rows_of("agent.nothing").count, 0U);
   DiscoveryActions actions;
   registry.tick(seconds(15), actions);

@@ -159,6 +159,36 @@ TEST(VectorClockCausality, DoesNotLeaveAGapWhenItReceivesAndThenEmits) {
   EXPECT_EQ(other.apply(as_received(answer), Nanos{0}).delivered.size(), 1U);
 }
 
+TEST(VectorClockCausality, DoesNotDeliverAnEventTwice) {
+  auto one = group(config_of(1));
+  const Receive first{2, 1, 0, {{2, 1}}, {}};
+  const Receive third{2, 3, 0, {{2, 3}}, {}};
+  EXPECT_EQ(one.apply(first, Nanos{0}).delivered.size(), 1U);
+  EXPECT_EQ(one.apply(third, Nanos{0}).code, Errc::ok) << "it waits for the second";
+  for (const auto& again : {first, third}) {
+    const auto reply = one.apply(again, Nanos{0});
+    EXPECT_EQ(reply.code, Errc::duplicate);
+    EXPECT_TRUE(reply.delivered.empty());
+  }
+  EXPECT_EQ(one.apply(Receive{2, 2, 0, {{2, 2}}, {}}, Nanos{0}).delivered.size(), 2U);
+  EXPECT_EQ(one.apply(third, Nanos{0}).code, Errc::duplicate);
+  EXPECT_EQ(one.counters().duplicates, 3U);
+  EXPECT_EQ(one.counters().delivered, 3U);
+}
+
+TEST(VectorClockCausality, DoesNotLetABarrierEndInSilence) {
+  auto one = group(config_of(1));
+  one.apply(causal::Wait{8, {{3, 1}}, ms(5)}, Nanos{0});
+  CausalityActions actions;
+  one.tick(ms(6), actions);
+  ASSERT_EQ(actions.barriers.size(), 1U);
+  EXPECT_EQ(actions.barriers[0].barrier, 8U);
+  EXPECT_FALSE(actions.barriers[0].is_met);
+  EXPECT_EQ(one.counters().barriers_late, 1U);
+  one.tick(ms(7), actions);
+  EXPECT_TRUE(actions.barriers.empty()) << "once";
+}
+
 TEST(VectorClockCausality, RefusesWhatItsBufferCannotHold) {
   CausalityConfig config = config_of(1);
   config.buffer_max = 1;
