@@ -8,6 +8,9 @@
 namespace mesh::engine {
 namespace {
 
+// Each that is resolving waits for one record: half of what one commit carries (recorder.hpp).
+constexpr std::uint32_t kResolvingMax = 512;
+
 // Tells the coordinator of the agent's sector. Nobody waits for what comes of it.
 class EscalateJob final : public Job {
  public:
@@ -88,6 +91,7 @@ Result<std::unique_ptr<RunningConflicts>> RunningConflicts::create(
            ConflictOffice::create(
                {.store = {.where = options.store},
                 .spill = {.path = std::move(spill), .size_bytes = options.spill_bytes},
+                .desk = {.resolving_max = kResolvingMax},
                 .unix_offset_ns = unix_offset_ns},
                {.escalate = [its = made.get()](
                                 const Escalate& escalate,
