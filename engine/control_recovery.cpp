@@ -97,11 +97,17 @@ void ControlServer::escalate(const LostProcess& process, const std::string& why)
   static_cast<void>(scheduler_.post(std::make_unique<CrashJob>(*this, process, why)));
 }
 
-// Before its agents are detached: from here on the table no longer says whose they were.
+// Before its agents are detached: from then on the table no longer says whose they were.
 void ControlServer::note_crash(const StationEntry& entry) {
   if (options_.recovery == nullptr) return;
   auto process = process_of(options_, entry);
-  if (process && !process->agents.empty()) options_.recovery->lost(std::move(*process));
+  if (process && !process->agents.empty()) crashed_.emplace(entry.number, std::move(*process));
+}
+
+// Not before its agents are detached: until then they look as if they were here.
+void ControlServer::tell_crash(std::uint16_t station) {
+  if (auto crashed = crashed_.extract(station); !crashed.empty())
+    options_.recovery->lost(std::move(crashed.mapped()));
 }
 
 json ControlServer::recovery_json() const {

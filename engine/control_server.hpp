@@ -174,6 +174,7 @@ class ControlServer {
   Status begin_heal(const ConsoleRequest& request, const nlohmann::json& object);
   [[nodiscard]] nlohmann::json recovery_json() const;
   void note_crash(const StationEntry& entry);
+  void tell_crash(std::uint16_t station);
   [[nodiscard]] nlohmann::json conflicts_json() const;
   Result<std::unique_ptr<Job>> cascade_job(const ConsoleRequest& request,
                                            const nlohmann::json& object);
@@ -236,7 +237,8 @@ class ControlServer {
   std::map<std::uint16_t, std::unique_ptr<AttachedStation>> stations_;
   std::map<std::uint16_t, std::uint64_t> owners_;  // connection of each station
   std::map<std::uint16_t, Awaited> awaited_;
-  std::int64_t await_until_ns_ = 0;  // CLOCK_MONOTONIC
+  std::map<std::uint16_t, LostProcess> crashed_;  // until their agents are detached
+  std::int64_t await_until_ns_ = 0;               // CLOCK_MONOTONIC
   AdoptionStatus adoption_;
   std::vector<std::string> missing_rights_;
   std::deque<std::unique_ptr<Job>> unposted_;

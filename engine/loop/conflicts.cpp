@@ -80,7 +80,10 @@ void note_conflict(EngineLoop::State& loop, StationLink& link,
                    const ConflictAnswer& conflict) noexcept {
   const sched::AnswerRecord& answer = conflict.answer;
   const auto row = static_cast<std::uint32_t>(index_of(answer.agent));
-  if (answer.conflict_type == sched::ConflictType::hash_mismatch) count_wrong_context(loop, row);
+  // Of an agent that has handed over none the mesh expects nothing.
+  if (answer.conflict_type == sched::ConflictType::hash_mismatch &&
+      own(loop.agents.context_hash, row) != 0)
+    count_wrong_context(loop, row);
   if (loop.outside.conflicts == nullptr) return;
   ConflictNote note{.answer = loop.id_at(answer.finished_ns, link.number, conflict.position),
                     .message = conflict.message,

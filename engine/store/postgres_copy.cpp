@@ -143,7 +143,7 @@ class DumpReader {
   Status take(const std::string& line) {
     if (table_ == "history") ++content_.history;
     if (table_ == "snapshots") ++content_.snapshots;
-    if (table_ == "contexts") ++content_.contexts;
+    if (table_ == "agent_contexts") ++content_.contexts;
     if (table_ == "records") return take_record(line);
     if (table_ == "chain_head") return take_head(line);
     return {};

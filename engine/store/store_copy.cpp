@@ -20,7 +20,7 @@ Result<StoreContent> content_of(SqlConnection& connection) {
   MESH_TRY(content.records, count_rows(connection, "records"));
   MESH_TRY(content.history, count_rows(connection, "history"));
   MESH_TRY(content.snapshots, count_rows(connection, "snapshots"));
-  MESH_TRY(content.contexts, count_rows(connection, "contexts"));
+  MESH_TRY(content.contexts, count_rows(connection, "agent_contexts"));
   MESH_TRY(const auto rows, connection.query("SELECT position, hash FROM chain_head", {}));
   std::int64_t position = 0;
   if (rows.size() != 1 || !read(rows[0][0], position) || !read(rows[0][1], content.head.hash))
