@@ -199,7 +199,7 @@ TEST_F(SectorLoss, InACascadeOpensWhatPart12SaysAndTheMeshReturnsToFullByItself)
 
   // 850 of 1,200 are active: below 0.80, not below 0.60.
   EXPECT_TRUE(eventually([&] { return mode() == OperatingMode::degraded_moderate; }));
-  EXPECT_EQ(active(), kAgents - 300U - 50U);
+  EXPECT_TRUE(eventually([&] { return active() == kAgents - 300U - 50U; })) << active();
   const auto code_of = [&](sched::Priority priority) {
     engine::OperationRequest request = to_all();
     request.priority = priority;
@@ -231,7 +231,7 @@ TEST_F(SectorLoss, InACascadeOpensWhatPart12SaysAndTheMeshReturnsToFullByItself)
     spare->tell("serve");
   }
   EXPECT_TRUE(eventually([&] { return mode() == OperatingMode::full; }));
-  EXPECT_EQ(active(), kAgents);
+  EXPECT_TRUE(eventually([&] { return active() == kAgents; })) << active();
   EXPECT_TRUE(eventually([&] {
     engine::OperationRequest probes = to_all();
     probes.at_once = true;
