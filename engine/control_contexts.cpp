@@ -186,7 +186,7 @@ Status ControlServer::begin_contexts(const ConsoleRequest& request, const json& 
                             {"agent", known->name},
                             {"expected_hash", hex_of(known->context_hash)},
                             {"quarantined", known->is_quarantined},
-                            {"loads_context", loads_context(known->station)},
+                            {"loads_context", loads_context(known->station).value_or(false)},
                             {"in_store", options_.contexts->is_in_store()}};
         options_.contexts->list(
             {known->name, known->uid},
@@ -207,7 +207,9 @@ void ControlServer::load(LoadOrder order) {
   static_cast<void>(options_.wake->signal());
 }
 
-bool ControlServer::loads_context(StationId station) const { return orders_->loads(station); }
+std::optional<bool> ControlServer::loads_context(StationId station) const {
+  return orders_->loads(station);
+}
 
 void ControlServer::take_orders() {
   for (LoadOrder& order : orders_->take()) {

@@ -1,12 +1,12 @@
 // What other threads want of stations' processes, on its way to the control thread.
 //
-// Callers     give, set_loads, loads: any thread. The rest: the control thread.
+// Callers     give, set_loads, forget, loads: any thread. The rest: the control thread.
 #pragma once
 
 #include <cstdint>
 #include <map>
 #include <mutex>
-#include <set>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -31,19 +31,22 @@ struct ControlServer::Orders {
   }
   void set_loads(StationId station, bool does) {
     const std::lock_guard lock(mutex);
-    if (does)
-      loading.insert(station);
-    else
-      loading.erase(station);
+    loading[station] = does;
   }
-  [[nodiscard]] bool loads(StationId station) const {
+  void forget(StationId station) {
     const std::lock_guard lock(mutex);
-    return loading.contains(station);
+    loading.erase(station);
+  }
+  // None: it is not here. A dead engine's station is in the table before it has come back to us.
+  [[nodiscard]] std::optional<bool> loads(StationId station) const {
+    const std::lock_guard lock(mutex);
+    const auto said = loading.find(station);
+    return said == loading.end() ? std::nullopt : std::optional(said->second);
   }
 
   mutable std::mutex mutex;
   std::vector<LoadOrder> given;
-  std::set<StationId> loading;  // stations that said that they load contexts
+  std::map<StationId, bool> loading;  // whether they load contexts, as those who are here said
   std::map<std::uint64_t, Asked> asked;
   std::uint64_t last_number = 0;
 };

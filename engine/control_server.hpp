@@ -128,7 +128,8 @@ class ControlServer {
   // Any thread: has an agent's process load a context. `done` is told on the control thread, or, if
   // the engine stops first, never; closed: the process is away, or went.
   void load(LoadOrder order);
-  [[nodiscard]] bool loads_context(StationId station) const;
+  // Whether it loads contexts; none: it is not here now.
+  [[nodiscard]] std::optional<bool> loads_context(StationId station) const;
   // Any thread: a replacement has failed, for the first time since its agents crashed.
   void escalate(const LostProcess& process, const std::string& why);
   // On the control thread.

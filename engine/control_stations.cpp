@@ -272,7 +272,7 @@ void ControlServer::detach(std::uint16_t station, Departure departure) {
 // Nothing of it is looked at any more: its memories and its file go.
 void ControlServer::on_detached(std::uint16_t station) {
   tell_crash(station);
-  orders_->set_loads(StationId{station}, false);
+  orders_->forget(StationId{station});
   stations_.erase(station);
   owners_.erase(station);
   const auto awaited = awaited_.find(station);

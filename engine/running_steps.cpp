@@ -220,7 +220,9 @@ void RunningSteps::on_known(ConflictOffice& office, const std::shared_ptr<Loadin
   if (!known && may_come_back(known.error().code)) return try_again(known.error().sentence);
   if (!known) return over(office, loading, tl::unexpected(known.error()));
   if (known->station == kNoStation) return try_again("the agent's process is away");
-  if (!uses_.loads_context(known->station))
+  const std::optional<bool> loads = uses_.loads_context(known->station);
+  if (!loads) return try_again("the agent's process is away");
+  if (!*loads)
     return over(
         office, loading,
         fail(Errc::unsupported, "the agent's process loads no contexts: it has no handler"));

@@ -56,7 +56,7 @@ class RunningSteps {
     std::function<ActingOn()> mesh{};
     std::function<void(LoadOrder)> load{};
     // Whether this station, which is attached, loads contexts.
-    std::function<bool(StationId)> loads_context{};
+    std::function<std::optional<bool>(StationId)> loads_context{};
     Nanos load_patience{};
     std::function<void(std::string_view step, bool is_done)> at_step{};
   };

@@ -82,7 +82,7 @@ void RunningSteps::complete(const ConflictNote& note, const Carried& carried,
   const auto agent = view_.agent(index_of(note.agent));
   const bool is_here = agent && agent->id == note.agent && agent->station != kNoStation;
   report.facts.has_context_calls =
-      note.context_hash != 0 && (!is_here || uses_.loads_context(agent->station));
+      note.context_hash != 0 && (!is_here || uses_.loads_context(agent->station).value_or(true));
   json detail = {{"source", static_cast<std::uint64_t>(note.source)}};
   if (const auto names = view_.names_of(CapabilitySet(note.asked)); !names.empty())
     detail["asked"] = names;
