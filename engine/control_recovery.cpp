@@ -6,6 +6,7 @@
 
 #include "engine/agent_name.hpp"
 #include "engine/control_jobs.hpp"
+#include "engine/escalate_job.hpp"
 #include "engine/recovery/recovery.hpp"
 
 namespace mesh::engine {
@@ -65,36 +66,15 @@ Result<LostProcess> process_of(const ControlOptions& options, const StationEntry
 
 }  // namespace
 
-// Tells the coordinator of the first agent's sector, and `mesh errors`.
-class ControlServer::CrashJob final : public Job {
- public:
-  CrashJob(ControlServer& server, const LostProcess& process, std::string why)
-      : server_(server),
-        agent_(process.agents.front().id),
-        sentence_("replace '" + process.agents.front().name + "' and " +
-                  std::to_string(process.agents.size() - 1) + " more agents of station '" +
-                  process.station + "': " + std::move(why)) {}
-  std::optional<OperationId> run(SchedulerThread& scheduler, HostTime now) override {
-    const AgentId coordinator = scheduler.loop().coordinator_of(agent_);
-    if (coordinator == AgentId{}) return std::nullopt;
-    // A coordinator that can take nothing more is no reason to hold anything up.
-    static_cast<void>(scheduler.loop().post({.target = coordinator,
-                                             .verb = sched::Verb::decide,
-                                             .priority = sched::Priority::high,
-                                             .body = std::as_bytes(std::span(sentence_))},
-                                            now));
-    return std::nullopt;
-  }
-  void done() override { server_.note({Errc::closed, 0, sentence_}); }
-
- private:
-  ControlServer& server_;
-  AgentId agent_;
-  std::string sentence_;
-};
-
+// The coordinator of the first agent's sector, and `mesh errors`.
 void ControlServer::escalate(const LostProcess& process, const std::string& why) {
-  static_cast<void>(scheduler_.post(std::make_unique<CrashJob>(*this, process, why)));
+  const std::string sentence = "replace '" + process.agents.front().name + "' and " +
+                               std::to_string(process.agents.size() - 1) +
+                               " more agents of station '" + process.station + "': " + why;
+  static_cast<void>(scheduler_.post(
+      std::make_unique<EscalateJob>(process.agents.front().id, sentence, [this, sentence] {
+        note({Errc::closed, 0, sentence});
+      })));
 }
 
 // Before its agents are detached: from then on the table no longer says whose they were.

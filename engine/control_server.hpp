@@ -150,7 +150,6 @@ class ControlServer {
   class KnownJob;
   class ExpectJob;
   struct ActingJobs;  // acting_jobs.hpp
-  class CrashJob;
 
   struct Awaited {
     LeftStation station;

@@ -9,7 +9,7 @@
 namespace mesh::engine {
 namespace {
 
-constexpr const char* kNoContext = "no context known";
+constexpr const char* kNoContext = "no context loaded";
 
 class HealJob final : public Job {
  public:

@@ -3,7 +3,7 @@
 // not be, is said.
 //
 // What the operator holds (routed around, frozen) is the operator's, and stays. Who is quarantined
-// stays so: no context of it is known from which it could be reloaded.
+// stays so: what loads its context is the quarantine itself (docs/CONTEXTS.md).
 //
 // Callers     heal_job: any thread; `done` is called on the control thread or the recovery's.
 // Errors      invalid_argument: there is no such place.

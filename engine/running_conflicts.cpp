@@ -3,6 +3,7 @@
 #include <charconv>
 #include <utility>
 
+#include "engine/escalate_job.hpp"
 #include "engine/running_steps.hpp"
 
 namespace mesh::engine {
@@ -10,28 +11,6 @@ namespace {
 
 // Each that is resolving waits for one record: half of what one commit carries (recorder.hpp).
 constexpr std::uint32_t kResolvingMax = 512;
-
-// Tells the coordinator of the agent's sector. Nobody waits for what comes of it.
-class EscalateJob final : public Job {
- public:
-  EscalateJob(AgentId agent, std::string text) : agent_(agent), text_(std::move(text)) {}
-  std::optional<OperationId> run(SchedulerThread& scheduler, HostTime now) override {
-    const AgentId coordinator = scheduler.loop().coordinator_of(agent_);
-    if (coordinator == AgentId{}) return std::nullopt;
-    // A coordinator that can take nothing more is no reason to hold anything up.
-    static_cast<void>(scheduler.loop().post({.target = coordinator,
-                                             .verb = sched::Verb::decide,
-                                             .priority = sched::Priority::high,
-                                             .body = std::as_bytes(std::span(text_))},
-                                            now));
-    return std::nullopt;
-  }
-  void done() override {}
-
- private:
-  AgentId agent_;
-  std::string text_;
-};
 
 class FunctionCall final : public OfficeCall {
  public:

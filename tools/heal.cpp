@@ -31,7 +31,7 @@ under [recovery] starts another one, at once, whatever was tried before; --wait 
 long their return is waited for. Each agent and breaker is named with what was done.
 
 What the operator holds stays held: see mesh route-around --undo and mesh thaw. A
-quarantined agent stays so: no context of it is known from which it could be reloaded.
+quarantined agent stays so: what loads its context is the quarantine itself (mesh context).
 
 Exit code 0: nobody there is away or quarantined now, 1: somebody is, or there is no such
 place.

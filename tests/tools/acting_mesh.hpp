@@ -21,23 +21,15 @@ namespace mesh::testing {
 
 using Json = nlohmann::json;
 
-// Whoever belongs to the mesh is waited for.
-class ActingMesh {
+// A mesh in a folder of its own, whose engine the test starts as `up`.
+class MeshInFolder {
  public:
-  explicit ActingMesh(std::string agents = "300") : agents_(std::move(agents)) { start(); }
-  void start() {
-    up_ = std::make_unique<StartedMesh>(
-        std::vector<std::string>{"up", "--agents", agents_, "--stations", "8", "--dir",
-                                 folder_.mesh(), "--reconnect-ms", "600000"});
-    EXPECT_THAT(up_->line(), ::testing::StartsWith("up: " + folder_.mesh()));
+  void kill() const {
+    up->signal(SIGKILL);
+    EXPECT_EQ(up->wait().exit_code, 128 + SIGKILL);
   }
-  void kill() {
-    up_->signal(SIGKILL);
-    EXPECT_EQ(up_->wait().exit_code, 128 + SIGKILL);
-  }
-  [[nodiscard]] std::string directory() const { return folder_.mesh(); }
   [[nodiscard]] Ran run(std::vector<std::string> words, const std::string& input = "") const {
-    words.insert(words.end(), {"--dir", folder_.mesh()});
+    words.insert(words.end(), {"--dir", folder.mesh()});
     return run_mesh(words, input);
   }
   // Of a verb with --json that ends with this exit code.
@@ -47,6 +39,22 @@ class ActingMesh {
     EXPECT_EQ(ran.exit_code, exit_code) << words[0] << ": " << ran.out << ran.err;
     return Json::parse(ran.out, nullptr, false);
   }
+
+  Folder folder;
+  std::unique_ptr<StartedMesh> up;
+};
+
+// Whoever belongs to the mesh is waited for.
+class ActingMesh : public MeshInFolder {
+ public:
+  explicit ActingMesh(std::string agents = "300") : agents_(std::move(agents)) { start(); }
+  void start() {
+    up = std::make_unique<StartedMesh>(
+        std::vector<std::string>{"up", "--agents", agents_, "--stations", "8", "--dir",
+                                 folder.mesh(), "--reconnect-ms", "600000"});
+    EXPECT_THAT(up->line(), ::testing::StartsWith("up: " + folder.mesh()));
+  }
+  [[nodiscard]] std::string directory() const { return folder.mesh(); }
   void wait_for(std::size_t agents) const {
     // After a restart those of a station that is waited for seem to be there.
     for (;; sched_yield()) {
@@ -58,9 +66,7 @@ class ActingMesh {
   }
 
  private:
-  Folder folder_;
   std::string agents_;
-  std::unique_ptr<StartedMesh> up_;
 };
 
 // A station with its pump in a thread of its own. Each agent answers by `handler`; none: READY.

@@ -12,13 +12,6 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
-void expect_refusal(const std::vector<std::string>& arguments, const std::string& sentence) {
-  const Ran ran = run_mesh(arguments);
-  EXPECT_EQ(ran.exit_code, 2) << sentence;
-  EXPECT_THAT(ran.out, IsEmpty());
-  EXPECT_THAT(ran.err, HasSubstr(sentence));
-}
-
 TEST(Acting, RefusesWhatItCannotDo) {
   expect_refusal({"route-around"}, "agent");
   expect_refusal({"route-around", "\xff"}, "not UTF-8");

@@ -13,15 +13,8 @@ namespace fs = std::filesystem;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
-void expect_refusal(const std::vector<std::string>& arguments, const std::string& sentence) {
-  const Ran ran = run_mesh(arguments);
-  EXPECT_EQ(ran.exit_code, 2) << sentence;
-  EXPECT_THAT(ran.out, IsEmpty());
-  EXPECT_THAT(ran.err, HasSubstr(sentence));
-}
-
 // A mesh with a store, whose engine may be killed and whose memories may be lost.
-class KeptMesh {
+class KeptMesh : public MeshInFolder {
  public:
   explicit KeptMesh(std::string configuration = "") {
     if (!configuration.empty()) {
@@ -37,22 +30,8 @@ class KeptMesh {
     up = std::make_unique<StartedMesh>(words);
     EXPECT_THAT(up->line(), ::testing::StartsWith("up: "));
   }
-  void kill() const {
-    up->signal(SIGKILL);
-    EXPECT_EQ(up->wait().exit_code, 128 + SIGKILL);
-  }
   [[nodiscard]] std::string store() const { return folder.file("conflicts.db"); }
   [[nodiscard]] std::string backups() const { return folder.file("backups"); }
-  [[nodiscard]] Ran run(std::vector<std::string> words) const {
-    words.insert(words.end(), {"--dir", folder.mesh()});
-    return run_mesh(words);
-  }
-  Json ask(std::vector<std::string> words, int exit_code = 0) const {
-    words.emplace_back("--json");
-    const Ran ran = run(words);
-    EXPECT_EQ(ran.exit_code, exit_code) << words[0] << ": " << ran.out << ran.err;
-    return Json::parse(ran.out, nullptr, false);
-  }
   // Whatever its mode is: a mesh that has just begun does not know it.
   [[nodiscard]] Json health() const { return Json::parse(run({"health", "--json"}).out); }
   [[nodiscard]] std::vector<std::string> made() const {
@@ -63,9 +42,6 @@ class KeptMesh {
     std::sort(names.begin(), names.end());
     return names;
   }
-
-  Folder folder;
-  std::unique_ptr<StartedMesh> up;
 
  private:
   bool config_ = false;

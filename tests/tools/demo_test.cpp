@@ -14,13 +14,6 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using Json = nlohmann::json;
 
-void expect_refusal(const std::vector<std::string>& arguments, const std::string& sentence) {
-  const Ran ran = run_mesh(arguments);
-  EXPECT_EQ(ran.exit_code, 2) << sentence;
-  EXPECT_THAT(ran.out, IsEmpty());
-  EXPECT_THAT(ran.err, HasSubstr(sentence));
-}
-
 // Directories and processes that carry the mark of one demo.
 std::vector<std::string> directories_of(pid_t demo) {
   std::vector<std::string> found;

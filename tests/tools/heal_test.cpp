@@ -14,7 +14,7 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
 // Whatever its engine has started ends with it: it is taken down.
-class HealedMesh {
+class HealedMesh : public MeshInFolder {
  public:
   // `with`: of its [recovery]; %MESH% is the program.
   explicit HealedMesh(const std::string& with) {
@@ -31,16 +31,6 @@ class HealedMesh {
     static_cast<void>(run({"down"}));
     up->wait();
   }
-  [[nodiscard]] Ran run(std::vector<std::string> words) const {
-    words.insert(words.end(), {"--dir", folder.mesh()});
-    return run_mesh(words);
-  }
-  Json ask(std::vector<std::string> words, int exit_code = 0) const {
-    words.emplace_back("--json");
-    const Ran ran = run(words);
-    EXPECT_EQ(ran.exit_code, exit_code) << words[0] << ": " << ran.out << ran.err;
-    return Json::parse(ran.out, nullptr, false);
-  }
   [[nodiscard]] Json status() const { return ask({"status"}); }
   void wait_for(std::size_t agents) const {
     while (status()["agents_active"] != agents) sched_yield();
@@ -50,9 +40,6 @@ class HealedMesh {
     return std::make_unique<StartedMesh>(
         std::vector<std::string>{"agent", "--name", name, "--dir", folder.mesh(), "--exec", exec});
   }
-
-  Folder folder;
-  std::unique_ptr<StartedMesh> up;
 };
 
 constexpr const char* kSpawn =
@@ -154,7 +141,7 @@ TEST(AgentCrash, WhoseReplacementFailsIsEscalatedGivenUpAndHealedOnceItCan) {
   std::ofstream(mesh.folder.file("may"));
   const Json healed = mesh.ask({"heal", "--wait", "600000"});
   // None is ailing where a later try of the first heal was quicker.
-  for (const Json& one : healed["agents"]) EXPECT_EQ(one["did"], "replaced; no context known");
+  for (const Json& one : healed["agents"]) EXPECT_EQ(one["did"], "replaced; no context loaded");
   EXPECT_EQ(healed["agents_well"], healed["agents_ailing"]);
   EXPECT_EQ(mesh.run({"send", "w", "?"}).exit_code, 0);
 }

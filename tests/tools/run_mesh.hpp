@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include <gmock/gmock.h>
 #include <sys/types.h>
 
 namespace mesh::testing {
@@ -20,6 +21,14 @@ Ran run_mesh(const std::vector<std::string>& arguments, const std::string& stand
 
 // The program as a shell takes it, an emulator before it where there is one.
 std::string mesh_command();
+
+// Bad input: nothing on its standard output, and this in what it says.
+inline void expect_refusal(const std::vector<std::string>& arguments, const std::string& sentence) {
+  const Ran ran = run_mesh(arguments);
+  EXPECT_EQ(ran.exit_code, 2) << sentence;
+  EXPECT_THAT(ran.out, ::testing::IsEmpty());
+  EXPECT_THAT(ran.err, ::testing::HasSubstr(sentence));
+}
 
 // A `mesh` that goes on running beside the test; killed with the object.
 class StartedMesh {

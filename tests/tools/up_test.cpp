@@ -48,13 +48,6 @@ std::string content_of(const std::string& path) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
-void expect_refusal(const std::vector<std::string>& arguments, const std::string& sentence) {
-  const Ran ran = run_mesh(arguments);
-  EXPECT_EQ(ran.exit_code, 2) << sentence;
-  EXPECT_THAT(ran.out, IsEmpty());
-  EXPECT_THAT(ran.err, HasSubstr(sentence));
-}
-
 TEST(Up, RefusesWhatItCannotDo) {
   expect_refusal({"up", "--agents", "0"}, "--agents");
   expect_refusal({"up", "--agents", "30001"}, "from 1 to 30000");
