@@ -20,7 +20,7 @@ ConflictReport ConflictOffice::report_of(const ConflictNote& note) {
   report.message = note.message;
   report.operation = note.operation;
   // Who knows better says so in complete(); else what needs a context is a person's task.
-  report.facts = {.type = note.type, .affected = 1, .has_context_calls = false};
+  report.facts = {.type = note.type, .affected = note.affected, .has_context_calls = false};
   report.context_hash = note.context_hash;
   if (note.has_values) {
     report.expected = std::to_string(note.expected);
@@ -40,14 +40,18 @@ ConflictReport ConflictOffice::report_of(const ConflictNote& note) {
 ConflictOffice::ConflictOffice(const ConflictOfficeOptions& options, Outside outside)
     : options_(options),
       outside_(std::move(outside)),
-      notes_(options.notes_max, 1, 1),
+      notes_(options.notes_max, 1, 0),
+      noted_by_loop_(notes_.lane()),
       desk_(options.desk) {}
 
 Result<std::unique_ptr<ConflictOffice>> ConflictOffice::create(const ConflictOfficeOptions& options,
                                                                Outside outside) {
   MESH_CHECK_OK(validate(options.desk));
-  if (options.notes_max == 0)
-    return fail(Errc::invalid_argument, "conflict office: room for no note");
+  constexpr std::size_t kNotesMost = queues::local::HandOver<ConflictNote>::kOneThreadMax;
+  if (options.notes_max == 0 || options.notes_max > kNotesMost)
+    return fail(Errc::invalid_argument, "conflict office: room for " +
+                                            std::to_string(options.notes_max) +
+                                            " notes, allowed are 1.." + std::to_string(kNotesMost));
   std::unique_ptr<ConflictOffice> made(new ConflictOffice(options, std::move(outside)));
   RecorderOptions recording;
   recording.open_store = [store = options.store] { return open_store(store); };
@@ -60,7 +64,7 @@ Result<std::unique_ptr<ConflictOffice>> ConflictOffice::create(const ConflictOff
 }
 
 bool ConflictOffice::take(const ConflictNote& note) noexcept {
-  if (notes_.try_push(note)) return true;
+  if (noted_by_loop_.try_push(note)) return true;
   refused_.fetch_add(1, std::memory_order_relaxed);  // relaxed: it stands alone
   return false;
 }

@@ -117,6 +117,7 @@ class ConflictOffice final : public ConflictSink {
   ConflictOfficeOptions options_;
   Outside outside_;
   queues::local::HandOver<ConflictNote> notes_;
+  queues::local::HandOver<ConflictNote>::Lane noted_by_loop_;
   ConflictBodies bodies_;
   ConflictDesk desk_;
   std::unique_ptr<Recorder> recorder_;

@@ -11,7 +11,9 @@
 // Source      moodycamel::ConcurrentQueue. Its author says that it does not work between processes.
 //             A lane of it keeps every block it ever used, so without our bound on all that waits
 //             the first lanes to run ahead take every block and the others are refused for ever
-//             (seen with 4 threads on 2 cores).
+//             (seen with 4 threads on 2 cores). Each pushing thread has an index of its blocks,
+//             which a push that may not allocate does not grow: with the library's 32 entries it
+//             refuses after 1,024 values, whatever the capacity. Ours has room for kOneThreadMax.
 #pragma once
 
 #include <cstddef>
@@ -22,9 +24,19 @@
 
 namespace mesh::queues::local {
 
+struct HandOverTraits : moodycamel::ConcurrentQueueDefaultTraits {
+  static constexpr std::size_t EXPLICIT_INITIAL_INDEX_SIZE = 1'024;
+  static constexpr std::size_t IMPLICIT_INITIAL_INDEX_SIZE = 1'024;
+};
+
 template <class T>
 class HandOver {
  public:
+  // Of the capacity, what one thread alone may take: less one block that is being emptied and one
+  // that is being filled.
+  static constexpr std::size_t kOneThreadMax =
+      (HandOverTraits::EXPLICIT_INITIAL_INDEX_SIZE - 2) * HandOverTraits::BLOCK_SIZE;
+
   // Room for at least `capacity` values, with up to `lanes` lanes and `other_threads` threads that
   // push without.
   HandOver(std::size_t capacity, std::size_t lanes, std::size_t other_threads)
@@ -70,7 +82,7 @@ class HandOver {
     return queue_.size_approx() + count <= capacity_;
   }
 
-  moodycamel::ConcurrentQueue<T> queue_;
+  moodycamel::ConcurrentQueue<T, HandOverTraits> queue_;
   std::size_t capacity_;
 };
 
