@@ -178,6 +178,7 @@ Result<OperationRequest> operation_of(const json& object, std::string& body) {
   MESH_TRY(const double weight, number_field(object, "weight", request.weight));
   request.weight = static_cast<float>(weight);
   MESH_TRY(request.verb, verb_field(object, request.verb));
+  MESH_TRY(request.comparable, flag_field(object, "comparable", false));
   if (object.contains("text")) {
     MESH_TRY(body, text_field(object, "text"));
     request.body = std::as_bytes(std::span(body));
@@ -195,6 +196,18 @@ std::string error_json(const Error& error) {
                  {"detail", error.detail},
                  {"sentence", error.sentence}}}});
 }
+
+namespace {
+
+json compared_json(const OutcomesCompared& compared) {
+  if (compared.verdict == OutcomesCompared::Verdict::not_compared) return nullptr;
+  return {{"verdict", name_of(compared.verdict)},
+          {"answers", compared.answers},
+          {"majority", compared.majority},
+          {"majority_count", compared.majority_count}};
+}
+
+}  // namespace
 
 json result_json(const FinishedOperation& finished) {
   const sched::GatherResult& result = finished.result;
@@ -230,6 +243,7 @@ json result_json(const FinishedOperation& finished) {
         {"p99_ns", result.errors.p99_ns},
         {"max_ns", result.errors.max_ns},
         {"median_ns", result.errors.median_ns}}},
+      {"compared", compared_json(finished.compared)},
       {"took_ns", result.took_ns},
       {"cost",
        {{"plan_ns", finished.cost.plan_ns},

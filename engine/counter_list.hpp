@@ -196,6 +196,12 @@ inline constexpr auto kSchedulerCounters = [] {
             "whose context was found to be another than it should be"),
       total("conflict_bodies_lost", "conflicts", &L::conflict_bodies_lost,
             "of which what they carried was not kept: no place was free"),
+      total("byzantine", "agents", &L::byzantine,
+            "that differed from a large majority in a comparable operation"),
+      total("contradictions", "operations", &L::contradictions,
+            "comparable, and no large majority said the same"),
+      total("operations_not_compared", "operations", &L::operations_not_compared,
+            "comparable, but ended by another engine than the one that knew the outcomes"),
   });
 }();
 

@@ -125,6 +125,11 @@ void RunningSteps::quarantine(const RunStep& step) {
 }
 
 void RunningSteps::reload(ConflictOffice& office, const RunStep& step, const Record& conflict) {
+  // What is wrong with it is not what it knows: its own last context would be of no help.
+  if (is_byzantine(conflict))
+    return ends(step)(office, fail(Errc::verification_failed,
+                                   "it differs from a large majority: it is held until somebody "
+                                   "has looked at it"));
   const auto loaded = loaded_.find(step.agent);
   if (loaded != loaded_.end() && loaded->second.asked > conflict.at) {
     const Loaded& its = loaded->second;

@@ -105,6 +105,8 @@ class RunningSteps {
   void over(ConflictOffice& office, const std::shared_ptr<Loading>& loading, Text text);
   Status choose(ConflictOffice& office, Loading& loading, const EngineLoop::KnownAgent& known);
 
+  // It differed from a large majority (engine/loop/comparing.hpp).
+  static bool is_byzantine(const Record& conflict);
   // What an earlier step of the case wrote down as its outcome.
   static Result<nlohmann::json> outcome_of(Store& store, const Record& conflict, ConflictStep step);
 

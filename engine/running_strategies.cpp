@@ -66,6 +66,10 @@ std::vector<std::string> asked_in(const json& detail) {
 
 }  // namespace
 
+bool RunningSteps::is_byzantine(const Record& conflict) {
+  return detail_of(conflict).value("byzantine", false);
+}
+
 Result<json> RunningSteps::outcome_of(Store& store, const Record& conflict, ConflictStep step) {
   MESH_TRY(const auto records, store.find({.subject = conflict.subject, .limit = 1'000}));
   for (const StoredRecord& stored : records) {
@@ -84,6 +88,10 @@ void RunningSteps::complete(const ConflictNote& note, const Carried& carried,
   report.facts.has_context_calls =
       note.context_hash != 0 && (!is_here || uses_.loads_context(agent->station).value_or(true));
   json detail = {{"source", static_cast<std::uint64_t>(note.source)}};
+  if (note.is_byzantine) {
+    report.facts.has_context_calls = true;  // held whatever it loads: see reload()
+    detail["byzantine"] = true;
+  }
   if (const auto names = view_.names_of(CapabilitySet(note.asked)); !names.empty())
     detail["asked"] = names;
   if (!carried.answer.empty()) detail["carried"] = text_of(carried.answer);

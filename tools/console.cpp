@@ -37,6 +37,7 @@ struct Options {
   std::string timeout_ms = "30000";
   std::vector<std::string> required;
   bool no_wait = false;
+  bool comparable = false;
   bool acknowledge = false;
   bool json = false;
 };
@@ -66,6 +67,7 @@ Result<Json> operation_request(const Options& options, const char* op) {
               {"timeout_ms", horizon_ms + window_ms},
               {"ready_min", ready_min},
               {"weight", weight},
+              {"comparable", options.comparable},
               {"require", options.required}};
 }
 
@@ -255,10 +257,16 @@ RunVerb declare_broadcast(CLI::App& command) {
 RunVerb declare_scatter(CLI::App& command) {
   const auto options = declare_common(command);
   declare_operation(command, *options);
+  command.add_flag("--comparable", options->comparable,
+                   "it asks all the same: answers are compared");
   command.footer(
       "\nSends to every agent early by its own lead time, so that all are READY at T,\n"
-      "and says how many were. Exit code 0: success; 1: too few.\n\nExamples:\n"
-      "  mesh scatter 'step 7' --horizon-ms 2000\n");
+      "and says how many were. Exit code 0: success; 1: too few.\n\n"
+      "--comparable says that every agent should answer the same. Who differs from a majority\n"
+      "of more than 2/3 of at least 7 answers is BYZANTINE: with a store it is quarantined,\n"
+      "until mesh resolve. No such majority is a conflict, DATA_CONTRADICTION.\n\nExamples:\n"
+      "  mesh scatter 'step 7' --horizon-ms 2000\n"
+      "  mesh scatter 'sum of block 7?' --comparable\n");
   return [options](Console& console) { return run_scatter(*options, console); };
 }
 

@@ -21,6 +21,8 @@ struct ConflictNote {
   OperationId operation{};  // 0: a direct message
   sched::ConflictType type = sched::ConflictType::other;
   bool has_values = false;
+  bool is_byzantine = false;   // it differs from a large majority: held until a person decides
+  std::uint32_t affected = 1;  // agents
   std::uint64_t expected = 0;
   std::uint64_t received = 0;
   std::uint64_t context_hash = 0;

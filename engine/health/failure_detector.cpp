@@ -99,6 +99,16 @@ std::optional<Failure> FailureDetector::context(const Whereabouts& where, std::u
                .found = found});
 }
 
+Failure FailureDetector::differs(const Whereabouts& where, const Outcomes& outcomes,
+                                 HostTime now) noexcept {
+  return note({.failure = FailureClass::byzantine_behavior,
+               .where = where,
+               .at = now,
+               .escalates = true,
+               .expected = outcomes.expected,
+               .found = outcomes.found});
+}
+
 void FailureDetector::forget(std::uint32_t row, HostTime now) noexcept {
   MESH_ASSERT(row < agents_.size());
   agents_[row] = {};

@@ -87,6 +87,13 @@ class FailureDetector {
   [[nodiscard]] Failure unanswered(const Whereabouts& where, HostTime now) noexcept;
   [[nodiscard]] std::optional<Failure> context(const Whereabouts& where, std::uint64_t expected,
                                                std::uint64_t found, HostTime now) noexcept;
+  // Of a comparable operation (compare()).
+  struct Outcomes {
+    std::uint64_t expected = 0;
+    std::uint64_t found = 0;
+  };
+  [[nodiscard]] Failure differs(const Whereabouts& where, const Outcomes& outcomes,
+                                HostTime now) noexcept;
   // The row is somebody else's from now on, or attached anew.
   void forget(std::uint32_t row, HostTime now) noexcept;
 

@@ -106,6 +106,11 @@ void MeshWatch::unanswered(std::uint32_t row, const AgentRows<HostMemory>& agent
   breakers_.failed(failure.where.cluster);
 }
 
+void MeshWatch::differs(std::uint32_t row, const AgentRows<HostMemory>& agents,
+                        const FailureDetector::Outcomes& outcomes, HostTime now) noexcept {
+  static_cast<void>(failures_.differs(where_is(row, agents), outcomes, now));
+}
+
 void MeshWatch::answered(std::uint32_t row) noexcept {
   suspect(row, false);
   failures_.answered({.row = row});

@@ -60,6 +60,9 @@ class MeshWatch {
   void refused(std::uint32_t row, const AgentRows<HostMemory>& agents, HostTime now) noexcept;
   void unanswered(std::uint32_t row, const AgentRows<HostMemory>& agents, HostTime now) noexcept;
   void answered(std::uint32_t row) noexcept;
+  // BYZANTINE_BEHAVIOR: quarantine answers it, and no breaker counts it.
+  void differs(std::uint32_t row, const AgentRows<HostMemory>& agents,
+               const FailureDetector::Outcomes& outcomes, HostTime now) noexcept;
   [[nodiscard]] std::uint32_t suspects() const noexcept { return suspect_count_; }
   // visit(row), which may call answered().
   template <class Visit>

@@ -4,6 +4,7 @@
 #include <bit>
 
 #include "engine/loop/bare.hpp"
+#include "engine/loop/comparing.hpp"
 #include "engine/loop/conflicts.hpp"
 #include "engine/loop/state.hpp"
 
@@ -123,7 +124,11 @@ void EngineLoop::State::take_operation_answer(StationLink& link, const sched::An
   if (declines && to.operation->is_outstanding(place) && (expires == 0 || expires >= now_ns))
     gate.watch->refused(row, agents, from_ns(now_ns));
   apply_answers(to.slot, 1);
-  if (declines || answer.state != sched::TrinaryState::conflict) return;
+  if (declines) return;
+  if (answer.state == sched::TrinaryState::ready &&
+      burst->effects[0].outcome < sched::AnswerOutcome::kLate)
+    note_outcome(*this, link, operations[to.slot], place, answer);
+  if (answer.state != sched::TrinaryState::conflict) return;
   // The first answer of an agent stands; of a burst that is read again nobody knows whether it was
   // noted before.
   const bool again = before(position, link.read_again_until);

@@ -105,6 +105,10 @@ void note_conflict(EngineLoop::State& loop, StationLink& link,
   hand_over(loop, note);
 }
 
+void note_conflict(EngineLoop::State& loop, const ConflictNote& note) noexcept {
+  if (loop.outside.conflicts != nullptr) hand_over(loop, note);
+}
+
 // One that is in quarantine is known to be wrong.
 void judge_context(EngineLoop::State& loop, std::uint32_t row, std::uint64_t said) noexcept {
   const std::uint64_t expected = own(loop.agents.context_hash, row);
@@ -112,15 +116,14 @@ void judge_context(EngineLoop::State& loop, std::uint32_t row, std::uint64_t sai
   if (loop.gate.holds.wrong_hash[row] == said) return;
   loop.gate.holds.wrong_hash[row] = said;
   count_wrong_context(loop, row);
-  if (loop.outside.conflicts == nullptr) return;
-  hand_over(loop, {.answer = loop.own_id(),
-                   .agent = loop.registry->id_of(agent_index(row)),
-                   .type = sched::ConflictType::hash_mismatch,
-                   .has_values = true,
-                   .expected = expected,
-                   .received = said,
-                   .context_hash = expected,
-                   .at = from_ns(loop.now_ns)});
+  note_conflict(loop, {.answer = loop.own_id(),
+                       .agent = loop.registry->id_of(agent_index(row)),
+                       .type = sched::ConflictType::hash_mismatch,
+                       .has_values = true,
+                       .expected = expected,
+                       .received = said,
+                       .context_hash = expected,
+                       .at = from_ns(loop.now_ns)});
 }
 
 }  // namespace mesh::engine

@@ -25,6 +25,8 @@ struct ConflictAnswer {
 };
 void note_conflict(EngineLoop::State& loop, StationLink& link,
                    const ConflictAnswer& conflict) noexcept;
+// One that the loop found itself. Nobody records them: nothing.
+void note_conflict(EngineLoop::State& loop, const ConflictNote& note) noexcept;
 
 // What a station says its agent's context is, once a second and whenever that changes, against what
 // it is to be. A wrong one is a failure of the agent, and a conflict of its own.

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "engine/loop/account.hpp"
+#include "engine/loop/comparing.hpp"
 #include "engine/loop/state.hpp"
 
 namespace mesh::engine {
@@ -263,6 +264,7 @@ Result<OperationId> EngineLoop::open(const OperationRequest& request, HostTime n
   if (opened.refused == Errc::ok) {
     Operation& operation = state.operations[opened.slot];
     if (request.with_trace) state.note_plan(operation);
+    if (request.comparable) expect_outcomes(state, operation);
     return operation_id(opened.slot, operation.serial);
   }
   return fail(opened.refused, State::sentence_of(opened, request), opened.detail);

@@ -121,6 +121,7 @@ struct OperationRequest {
   bool in_time = false;          // at_once, but who cannot be READY by then is skipped
   bool confidential = false;     // its body is copied for each station, and never in the common log
   bool with_trace = false;       // keeps when each answered
+  bool comparable = false;       // the same question for all: outcomes are compared (comparing.hpp)
   bool confirmed = false;        // by the operator: what a degraded mesh does not do by itself
   std::span<const std::byte> body{};
   std::uint64_t part_of = 0;  // the loop's to set: the cascade that opens it
@@ -135,11 +136,28 @@ struct OperationCost {
   std::uint64_t wakes = 0;
 };
 
+// Of a comparable operation: whether those that were READY said the same.
+struct OutcomesCompared {
+  enum class Verdict : std::uint8_t {
+    not_compared = 0,  // not asked for, or the engine that knew the outcomes died
+    too_few,
+    agreed,
+    outliers,  // some differ from a majority of more than 2/3
+    contradiction,
+  };
+  Verdict verdict = Verdict::not_compared;
+  std::uint32_t answers = 0;
+  std::uint64_t majority = 0;  // its outcome; agreed, outliers
+  std::uint32_t majority_count = 0;
+};
+[[nodiscard]] std::string_view name_of(OutcomesCompared::Verdict verdict) noexcept;
+
 struct FinishedOperation {
   OperationId id{};
   HostTime target{};
   sched::GatherResult result;
   OperationCost cost;
+  OutcomesCompared compared{};
 };
 
 // One target of an operation, for traces.
@@ -197,6 +215,7 @@ struct LoopCounters {
   std::uint64_t sector_recoveries_over_10s = 0, sector_recoveries_over_15min = 0;
   std::uint64_t stations_lost = 0;
   std::uint64_t context_corruptions = 0, conflict_bodies_lost = 0;
+  std::uint64_t byzantine = 0, contradictions = 0, operations_not_compared = 0;
 };
 
 // What is in use now.

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "engine/loop/account.hpp"
+#include "engine/loop/comparing.hpp"
 #include "engine/loop/state.hpp"
 #include "shm/hash.hpp"
 
@@ -68,6 +69,7 @@ void EngineLoop::State::end_operation(std::uint32_t slot, sched::GatherEnd why) 
                                        std::uint64_t{operation.serial} << 32);
   // After the state: a successor that finds it sending ends it again, and counts each miss once.
   judge_operation(*this, slot);
+  compare_outcomes(*this, operation);
   if (operation.part_of != 0)
     cascades.note(slot, operation);
   else
@@ -79,7 +81,8 @@ void EngineLoop::State::end_operation(std::uint32_t slot, sched::GatherEnd why) 
       .id = operation_id(slot, operation.serial),
       .target = from_ns(operation.target_ns),
       .result = operation.gather->result(from_ns(now_ns)),
-      .cost = operation.cost};
+      .cost = operation.cost,
+      .compared = operation.compared};
 }
 
 // To the agent that opened it.

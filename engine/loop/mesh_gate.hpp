@@ -37,6 +37,7 @@ struct MeshGate {
   bool was_open = false;        // a target of the operation being opened was behind a breaker
   std::vector<Trial> trials{};  // kTrialsMax of them have room
   OperatorHolds holds{};
+  std::vector<health::Comparable> compared{};  // of the comparable operation that is ending
 
   // Nothing is refused, queued or tried: the mode is FULL and every breaker is closed.
   [[nodiscard]] bool is_full() const noexcept { return !is_restricted; }

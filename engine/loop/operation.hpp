@@ -74,6 +74,7 @@ inline constexpr std::uint8_t kOperationConfidential = 1U << 0;  // never throug
 inline constexpr std::uint8_t kOperationNow = 1U << 1;           // no T: sent at once
 inline constexpr std::uint8_t kOperationByT = 1U << 2;           // aimed so, not at the centre
 inline constexpr std::uint8_t kOperationInTime = 1U << 3;        // at once, but to who can make it
+inline constexpr std::uint8_t kOperationComparable = 1U << 4;    // outcomes are compared at its end
 
 // What only a trace shows.
 struct TraceNote {
@@ -122,7 +123,9 @@ struct Operation {
   std::uint32_t sending_at = 0;    // among those that are sending
   std::uint64_t part_of = 0;       // the cascade that opened it; 0: none
   OperationCost cost;
-  std::unique_ptr<TraceNote[]> notes;  // by place, where a trace was asked for
+  std::unique_ptr<TraceNote[]> notes;         // by place, where a trace was asked for
+  std::unique_ptr<std::uint64_t[]> outcomes;  // by place, of a comparable one (comparing.hpp)
+  OutcomesCompared compared;
 
   [[nodiscard]] bool is_wide() const noexcept { return rows.empty(); }
   [[nodiscard]] std::uint32_t room() const noexcept {

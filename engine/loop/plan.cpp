@@ -263,11 +263,13 @@ void EngineLoop::State::begin(std::uint32_t slot, const OperationRequest& reques
   operation.marks = static_cast<std::uint8_t>(
       (request.confidential ? kOperationConfidential : 0) | (request.at_once ? kOperationNow : 0) |
       (request.aim == sched::Aim::kByT ? kOperationByT : 0) |
-      (request.in_time ? kOperationInTime : 0));
+      (request.in_time ? kOperationInTime : 0) | (request.comparable ? kOperationComparable : 0));
   operation.part_of = request.part_of;
   operation.is_noted = false;
   operation.cost = {};
   operation.notes.reset();
+  operation.outcomes.reset();
+  operation.compared = {};
   operation.parked = request.confidential ? kept : parked.kNone;
   operation.body = request.confidential ? kNoBody : kept;
   if (request.confidential) return;

@@ -107,7 +107,7 @@ struct EngineLoop::State {
   std::vector<EligibleLine> eligible;                // of the operation that is being planned
   std::size_t eligible_first = 0, eligible_end = 0;  // its words: all, or a short list's
   std::unique_ptr<NarrowColumns> narrow;
-  std::vector<FinishedOperation> finished;  // a ring
+  std::vector<FinishedOperation> finished;   // a ring
   std::uint64_t finished_head = 0, finished_tail = 0;
   std::vector<LoggedBody> bodies;  // a ring
   std::uint64_t body_head = 0, body_tail = 0;
