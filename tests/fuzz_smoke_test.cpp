@@ -8,7 +8,7 @@
 #include "tests/seed.hpp"
 
 namespace mesh::testing {
-namespace {
+namespace of_fuzz_smoke_test {
 
 using Bytes = std::vector<std::byte>;
 
@@ -67,5 +67,5 @@ TEST(Fuzz, HoldsOverRandomBytes) {
   }
 }
 
-}  // namespace
+}  // namespace of_fuzz_smoke_test
 }  // namespace mesh::testing

@@ -14,7 +14,7 @@
 #include "tests/sched/manual_counters.hpp"
 
 namespace mesh {
-namespace {
+namespace of_points_test {
 
 using testing::Host;
 using testing::SharedRing;
@@ -254,5 +254,5 @@ TEST(Points, AReaderKilledWhileItParksIsSeenAsAsleepAndHarmsNobody) {
   write_and_read_on(ring, kWritten + 1, kWritten);
 }
 
-}  // namespace
+}  // namespace of_points_test
 }  // namespace mesh

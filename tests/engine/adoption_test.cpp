@@ -15,7 +15,7 @@
 #include "tests/seed.hpp"
 
 namespace mesh::testing {
-namespace {
+namespace of_adoption_test {
 
 namespace fs = std::filesystem;
 using engine::Engine;
@@ -415,5 +415,5 @@ TEST(AdoptionKill, RandomMomentsOfAStartLeaveADirectoryThatTheNextStartTakes) {
   EXPECT_EQ(next.hear(), "up");
 }
 
-}  // namespace
+}  // namespace of_adoption_test
 }  // namespace mesh::testing

@@ -4,7 +4,7 @@
 #include "tests/engine/test_table.hpp"
 
 namespace mesh::testing {
-namespace {
+namespace of_agent_row_views_test {
 
 using engine::AgentRow;
 using engine::AgentRowViews;
@@ -73,5 +73,5 @@ TEST(AgentRowViews, FindsARowBusyWhoseWriterDiedInIt) {
   EXPECT_EQ(views.read(3, copy), shm::ReadStatus::kRead);
 }
 
-}  // namespace
+}  // namespace of_agent_row_views_test
 }  // namespace mesh::testing

@@ -11,7 +11,7 @@
 #include "tests/seed.hpp"
 
 namespace mesh::engine {
-namespace {
+namespace of_capabilities_test {
 
 using ::testing::HasSubstr;
 
@@ -151,5 +151,5 @@ RC_GTEST_PROP(CapabilitySet, ContainsAllIsTheSubsetRelation,
   RC_ASSERT(agent.contains_all(CapabilitySet{}));
 }
 
-}  // namespace
+}  // namespace of_capabilities_test
 }  // namespace mesh::engine

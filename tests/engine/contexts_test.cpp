@@ -6,7 +6,7 @@
 #include "tests/engine/raw_station.hpp"
 
 namespace mesh::testing {
-namespace {
+namespace of_contexts_test {
 
 using engine::Engine;
 using nlohmann::json;
@@ -133,5 +133,5 @@ TEST_P(Contexts, SomeThingsAreSaidOfAnAgentThatHasNone) {
   EXPECT_EQ(client->request(R"({"op": "contexts"})").error().code, Errc::bad_input);
 }
 
-}  // namespace
+}  // namespace of_contexts_test
 }  // namespace mesh::testing

@@ -5,7 +5,7 @@
 #include "tests/engine/station_processes.hpp"
 
 namespace mesh::testing {
-namespace {
+namespace of_engine_acting_test {
 
 using engine::Answer;
 using engine::Delivery;
@@ -150,5 +150,5 @@ TEST_F(ActingEngine, PassesOverWhoIsRoutedAroundFrozenOrDenied) {
   EXPECT_EQ(best(), "b");
 }
 
-}  // namespace
+}  // namespace of_engine_acting_test
 }  // namespace mesh::testing

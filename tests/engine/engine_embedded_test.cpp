@@ -5,7 +5,7 @@
 #include "tests/engine/station_processes.hpp"
 
 namespace mesh::testing {
-namespace {
+namespace of_engine_embedded_test {
 
 using engine::Answer;
 using engine::Delivery;
@@ -226,5 +226,5 @@ TEST(EmbeddedEngine, TellsWhoWaitsThatItStopped) {
   EXPECT_TRUE(station->is_lost());
 }
 
-}  // namespace
+}  // namespace of_engine_embedded_test
 }  // namespace mesh::testing

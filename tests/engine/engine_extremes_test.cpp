@@ -8,7 +8,7 @@
 #include "tests/engine/station_processes.hpp"
 
 namespace mesh::testing {
-namespace {
+namespace of_engine_extremes_test {
 
 using engine::Answer;
 using engine::Delivery;
@@ -289,5 +289,5 @@ TEST(EngineExtremes, KnowsAStationDeadWhoseForkedChildLivesOn) {
   EXPECT_EQ(report->finished.result.counts.ready, 1U);
 }
 
-}  // namespace
+}  // namespace of_engine_extremes_test
 }  // namespace mesh::testing

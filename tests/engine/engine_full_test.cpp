@@ -4,7 +4,7 @@
 #include "tests/engine/station_processes.hpp"
 
 namespace mesh::testing {
-namespace {
+namespace of_engine_full_test {
 
 using engine::Answer;
 using engine::Delivery;
@@ -144,5 +144,5 @@ TEST(EngineFull, BodiesThatWaitFillTheirStoreAndAreRefusedUntilTheirAgentIsBack)
   EXPECT_TRUE(engine->send(to, body).has_value());
 }
 
-}  // namespace
+}  // namespace of_engine_full_test
 }  // namespace mesh::testing

@@ -10,7 +10,7 @@
 #include "tests/engine/station_processes.hpp"
 
 namespace mesh::testing {
-namespace {
+namespace of_engine_memory_test {
 
 constexpr std::uint32_t kAgents = 30'000;
 constexpr std::uint32_t kStations = 128;
@@ -69,5 +69,5 @@ TEST(EngineMemory, StaysUnder256MiBWith30000AgentsOn128StationsAlsoAfterOperatio
   EXPECT_LT(mapped + own, 256 * kMiB);
 }
 
-}  // namespace
+}  // namespace of_engine_memory_test
 }  // namespace mesh::testing

@@ -14,7 +14,7 @@
 #include "tests/engine/station_processes.hpp"
 
 namespace mesh::testing {
-namespace {
+namespace of_engine_test {
 
 using engine::Answer;
 using engine::Delivery;
@@ -454,5 +454,5 @@ TEST(ForkGuard, ClosesTheConnectionInAForkedChild) {
   EXPECT_EQ(answer_of_child([&] { return ::fcntl(ends[1], F_GETFD) == -1 ? 1 : 0; }), 0);
 }
 
-}  // namespace
+}  // namespace of_engine_test
 }  // namespace mesh::testing

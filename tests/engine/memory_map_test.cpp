@@ -5,7 +5,7 @@
 #include "queues/ring_layout.hpp"
 
 namespace mesh::engine {
-namespace {
+namespace of_memory_map_test {
 
 using ::testing::HasSubstr;
 
@@ -135,5 +135,5 @@ RC_GTEST_PROP(MemoryMapProperty, MoreAgentsNeverNeedLess, ()) {
             memory_map({.agents = more, .stations = stations})->total_bytes());
 }
 
-}  // namespace
+}  // namespace of_memory_map_test
 }  // namespace mesh::engine

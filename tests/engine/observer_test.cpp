@@ -6,7 +6,7 @@
 #include "tests/engine/engine_process.hpp"
 
 namespace mesh::testing {
-namespace {
+namespace of_observer_test {
 
 using engine::AgentState;
 using engine::Observer;
@@ -69,5 +69,5 @@ TEST(Observer, KeepsTheLastThatADeadEngineWrote) {
   EXPECT_GE((*observer)->now(), before) << "the clock stepped back";
 }
 
-}  // namespace
+}  // namespace of_observer_test
 }  // namespace mesh::testing

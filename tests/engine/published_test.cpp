@@ -11,7 +11,7 @@
 #include "tests/engine/test_table.hpp"
 
 namespace mesh::testing {
-namespace {
+namespace of_published_test {
 
 using engine::CounterPage;
 using engine::CounterReading;
@@ -373,5 +373,5 @@ TEST(Account, NotesWhoseRecordsWereRefusedAndWhy) {
   EXPECT_THAT(seen[1].text, HasSubstr("station 1: a message of it was refused: no agent"));
 }
 
-}  // namespace
+}  // namespace of_published_test
 }  // namespace mesh::testing

@@ -12,7 +12,7 @@
 #include "tests/seed.hpp"
 
 namespace mesh::engine {
-namespace {
+namespace of_registry_crash_test {
 
 using testing::CrashMemory;
 using testing::Death;
@@ -289,5 +289,5 @@ TEST(RegistryKill, RandomKillsUnderLoadLeaveEveryRowFreeOrWhole) {
   EXPECT_TRUE(verified.has_value()) << verified.error().sentence;
 }
 
-}  // namespace
+}  // namespace of_registry_crash_test
 }  // namespace mesh::engine

@@ -9,7 +9,7 @@
 #include "tests/seed.hpp"
 
 namespace mesh::engine {
-namespace {
+namespace of_registry_model_test {
 
 using testing::TestTable;
 
@@ -246,5 +246,5 @@ TEST(NameIndex, FindsWhatIsInItWhenAllHomesAreTheSameOrWrapRound) {
   }
 }
 
-}  // namespace
+}  // namespace of_registry_model_test
 }  // namespace mesh::engine

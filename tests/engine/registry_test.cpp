@@ -8,7 +8,7 @@
 #include "tests/seed.hpp"
 
 namespace mesh::engine {
-namespace {
+namespace of_registry_test {
 
 using ::testing::HasSubstr;
 using ::testing::Not;
@@ -440,5 +440,5 @@ TEST(RowSet, GivesTheLowestOfRandomSets) {
   }
 }
 
-}  // namespace
+}  // namespace of_registry_test
 }  // namespace mesh::engine

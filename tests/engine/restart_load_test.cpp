@@ -9,7 +9,7 @@
 #include "tests/seed.hpp"
 
 namespace mesh::testing {
-namespace {
+namespace of_restart_load_test {
 
 using engine::Answer;
 using engine::Delivery;
@@ -247,5 +247,5 @@ TEST(RestartUnderLoadAtPoints, LosesNothingWhereverTheEngineDies) {
   ring.settle(last);
 }
 
-}  // namespace
+}  // namespace of_restart_load_test
 }  // namespace mesh::testing

@@ -6,7 +6,7 @@
 #include "tests/engine/raw_station.hpp"
 
 namespace mesh::testing {
-namespace {
+namespace of_restart_test {
 
 using engine::EngineOptions;
 using nlohmann::json;
@@ -387,5 +387,5 @@ TEST(Stuck, IsNobodyWhoHasNothingToRead) {
   EXPECT_EQ(engine.status()["evicted"], 0);
 }
 
-}  // namespace
+}  // namespace of_restart_test
 }  // namespace mesh::testing

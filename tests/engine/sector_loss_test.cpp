@@ -10,7 +10,7 @@
 #include "tests/engine/engine_process.hpp"
 
 namespace mesh::testing {
-namespace {
+namespace of_sector_loss_test {
 
 using coordination::BreakerState;
 using engine::health::HealthView;
@@ -244,5 +244,5 @@ TEST_F(SectorLoss, InACascadeOpensWhatPart12SaysAndTheMeshReturnsToFullByItself)
   EXPECT_EQ(last->finished.result.counts.ready, kAgents);
 }
 
-}  // namespace
+}  // namespace of_sector_loss_test
 }  // namespace mesh::testing

@@ -11,7 +11,7 @@
 #include "tests/repeats.hpp"
 
 namespace mesh::testing {
-namespace {
+namespace of_station_churn_test {
 
 namespace fs = std::filesystem;
 
@@ -201,5 +201,5 @@ TEST(StationChurn, FinishesWhatAnEngineBeganThatDiedAtEachStep) {
   }
 }
 
-}  // namespace
+}  // namespace of_station_churn_test
 }  // namespace mesh::testing

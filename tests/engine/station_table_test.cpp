@@ -10,7 +10,7 @@
 #include "tests/engine/test_table.hpp"
 
 namespace mesh::engine {
-namespace {
+namespace of_station_table_test {
 
 using testing::CrashMemory;
 using testing::Death;
@@ -226,5 +226,5 @@ TEST_F(StationTableCrash, KilledWhileAStationLeavesItIsAttachedLeavingOrGone) {
               ::testing::IsSupersetOf({"stations.leave:after_state", "stations.free:after_state"}));
 }
 
-}  // namespace
+}  // namespace of_station_table_test
 }  // namespace mesh::engine

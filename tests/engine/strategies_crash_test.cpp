@@ -6,7 +6,7 @@
 #include "tests/engine/engine_process.hpp"
 
 namespace mesh::testing {
-namespace {
+namespace of_strategies_crash_test {
 
 using engine::Answer;
 using engine::ConflictState;
@@ -181,5 +181,5 @@ TEST_F(StrategiesCrash, BothDieAndTheCaseWaitsForBoth) {
   EXPECT_EQ(engine.end(), 0);
 }
 
-}  // namespace
+}  // namespace of_strategies_crash_test
 }  // namespace mesh::testing

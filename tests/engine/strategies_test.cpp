@@ -4,7 +4,7 @@
 #include "tests/engine/context_mesh.hpp"
 
 namespace mesh::testing {
-namespace {
+namespace of_strategies_test {
 
 using engine::Answer;
 using engine::ConflictState;
@@ -374,6 +374,49 @@ TEST_F(Strategies, WithoutVectorClocksATemporalParadoxIsAPersons) {
             "collect_clocks: the answer carries no vector clocks of the events concerned");
 }
 
+// BYZANTINE_BEHAVIOR: quarantined, evidence kept, escalated at once.
+
+TEST_F(Strategies, WhoDiffersFromALargeMajorityIsHeldUntilAPersonHasDecided) {
+  for (const bool has_context : {false, true}) {
+    start();
+    std::vector<engine::AgentDeclaration> names;
+    for (int i = 0; i < 8; ++i) names.push_back({"a-" + std::to_string(i)});
+    ContextAgents agents(directory_.path(),
+                         {.agents = names, .handler = [&](const Delivery& delivery) {
+                            return Answer::ready(as_context(
+                                delivery.agent == 7 && delivery.text() == "?" ? "8" : "7"));
+                          }});
+    if (has_context) {
+      ASSERT_TRUE(agents.set(7, "what it knows"));
+    }
+    engine::OperationRequest request;
+    request.horizon = request.window = Nanos{60 * kNsPerSecond};  // ended by the last answer
+    request.timeout = Nanos{600 * kNsPerSecond};
+    request.at_once = request.comparable = true;
+    request.body = as_context("?");
+    const auto done = engine_->scatter(request, false);
+    ASSERT_TRUE(done.has_value()) << done.error().sentence;
+    EXPECT_EQ(done->finished.compared.verdict, engine::OutcomesCompared::Verdict::outliers);
+    const auto found = reader_.wait_for(ConflictState::for_person);
+    ASSERT_EQ(found.size(), 1U);
+    EXPECT_EQ(found[0].agent, agents.id(7));
+    EXPECT_EQ(found[0].priority, 4) << "told to the coordinator and the operator";
+    EXPECT_EQ(found[0].expected, std::to_string(hash_of("7")));
+    EXPECT_EQ(found[0].received, std::to_string(hash_of("8")));
+    EXPECT_TRUE(json::parse(found[0].detail)["byzantine"]);
+    EXPECT_THAT(lines_of(reader_.history(found[0].subject)),
+                ElementsAre("conflict", "quarantine_agent: nothing is routed to it",
+                            "load_snapshot: it differs from a large majority: it is held until "
+                            "somebody has looked at it"));
+    EXPECT_EQ(quarantined(), 1U);
+    EXPECT_TRUE(agents.loaded().empty());
+    EXPECT_EQ(engine_->send(agents.id(7), as_context("!")).error().code, Errc::not_routable);
+    resolve(found[0].subject);
+    EXPECT_TRUE(eventually([&] { return quarantined() == 0; }));
+    EXPECT_TRUE(engine_->send(agents.id(7), as_context("!")));
+  }
+}
+
 // What a conflicting answer carried.
 
 TEST_F(Strategies, WhatAnAnswerCarriedStandsInItsRecordAlsoWhereItIsNoText) {
@@ -395,5 +438,5 @@ TEST_F(Strategies, WhatAnAnswerCarriedStandsInItsRecordAlsoWhereItIsNoText) {
   EXPECT_EQ(json::parse(found[0].detail)["carried"]["hex"], "ff0001") << "the newest first";
 }
 
-}  // namespace
+}  // namespace of_strategies_test
 }  // namespace mesh::testing

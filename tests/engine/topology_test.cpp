@@ -9,7 +9,7 @@
 #include "tests/seed.hpp"
 
 namespace mesh::engine {
-namespace {
+namespace of_topology_test {
 
 using sched::AgentClass;
 using ::testing::HasSubstr;
@@ -493,5 +493,5 @@ TEST(Topology, KeepsThePlaceOfAnAgentThatComesBackAndFreesThatOfOneForgotten) {
   EXPECT_EQ(topology.cluster(place.cluster).agents, 0U);
 }
 
-}  // namespace
+}  // namespace of_topology_test
 }  // namespace mesh::engine

@@ -7,7 +7,7 @@
 #include "tests/seed.hpp"
 
 namespace mesh::queues {
-namespace {
+namespace of_payload_log_crash_test {
 
 using testing::CrashLog;
 using testing::Death;
@@ -226,5 +226,5 @@ TEST(PayloadLogCrash, FiveHundredRandomKillsUnderLoad) {
   }
 }
 
-}  // namespace
+}  // namespace of_payload_log_crash_test
 }  // namespace mesh::queues

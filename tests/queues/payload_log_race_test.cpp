@@ -10,7 +10,7 @@
 #include "tests/seed.hpp"
 
 namespace mesh::queues {
-namespace {
+namespace of_payload_log_race_test {
 
 using testing::HostLog;
 using testing::SharedLog;
@@ -182,5 +182,5 @@ TEST(PayloadLogRace, NeverShowsATornBody) {
   EXPECT_GT(lapped.whole.load(std::memory_order_relaxed), 100U);
 }
 
-}  // namespace
+}  // namespace of_payload_log_race_test
 }  // namespace mesh::queues

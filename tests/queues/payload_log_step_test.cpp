@@ -7,7 +7,7 @@
 #include "tests/queues/payload_log_fixture.hpp"
 
 namespace mesh::queues {
-namespace {
+namespace of_payload_log_step_test {
 
 #if defined(__x86_64__)  // whose registers it knows
 
@@ -114,5 +114,5 @@ TEST(PayloadLogStep, AWriterKilledAtEveryInstructionLosesNothingAndLeavesNothing
 
 #endif
 
-}  // namespace
+}  // namespace of_payload_log_step_test
 }  // namespace mesh::queues

@@ -8,7 +8,7 @@
 #include "tests/seed.hpp"
 
 namespace mesh::queues {
-namespace {
+namespace of_payload_log_test {
 
 using testing::HostLog;
 using testing::is_body;
@@ -443,5 +443,5 @@ RC_GTEST_PROP(PayloadLog, BehavesAsAQueueOfBodies, ()) {
   compare(log, writer, model);
 }
 
-}  // namespace
+}  // namespace of_payload_log_test
 }  // namespace mesh::queues

@@ -8,7 +8,7 @@
 #include "tests/seed.hpp"
 
 namespace mesh::queues {
-namespace {
+namespace of_spsc_ring_crash_test {
 
 using testing::Crash;
 using testing::Death;
@@ -329,5 +329,5 @@ TEST(SpscRingCrash, WritersKilledAtRandomMomentsUnderLoadLoseNothing) {
   }
 }
 
-}  // namespace
+}  // namespace of_spsc_ring_crash_test
 }  // namespace mesh::queues

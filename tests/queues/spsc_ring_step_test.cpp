@@ -7,7 +7,7 @@
 #include "tests/queues/ring_fixture.hpp"
 
 namespace mesh::queues {
-namespace {
+namespace of_spsc_ring_step_test {
 
 #if defined(__x86_64__)  // whose int3 and registers it knows
 
@@ -121,5 +121,5 @@ TEST(SpscRingStep, AWriterKilledAtEveryInstructionLosesNothingAndLeavesNothing) 
 
 #endif
 
-}  // namespace
+}  // namespace of_spsc_ring_step_test
 }  // namespace mesh::queues

@@ -8,7 +8,7 @@
 #include "tests/seed.hpp"
 
 namespace mesh::queues {
-namespace {
+namespace of_spsc_ring_test {
 
 using testing::Host;
 using testing::SharedRing;
@@ -270,5 +270,5 @@ RC_GTEST_PROP(SpscRing, BehavesAsAQueueOfRevealedBatches, ()) {
   }
 }
 
-}  // namespace
+}  // namespace of_spsc_ring_test
 }  // namespace mesh::queues

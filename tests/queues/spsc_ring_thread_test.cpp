@@ -11,7 +11,7 @@
 #include "tests/seed.hpp"
 
 namespace mesh::queues {
-namespace {
+namespace of_spsc_ring_thread_test {
 
 using testing::Host;
 using testing::SharedRing;
@@ -157,5 +157,5 @@ TEST(SpscRingThreadDeathTest, ThreadSanitizerReportsAPublishWithoutRelease) {
   EXPECT_EXIT(run(), ::testing::ExitedWithCode(kExitOfThreadSanitizer), "data race");
 }
 
-}  // namespace
+}  // namespace of_spsc_ring_thread_test
 }  // namespace mesh::queues

@@ -8,7 +8,7 @@
 #include "tests/seed.hpp"
 
 namespace mesh::queues {
-namespace {
+namespace of_wait_strategy_test {
 
 using testing::SharedRing;
 
@@ -142,5 +142,5 @@ TEST(WaitStrategy, NoWakeUpIsLostBetweenProcesses) {
   for (testing::Repeats rounds(10); !HasFailure() && rounds.next();) hand_over(10'000, random());
 }
 
-}  // namespace
+}  // namespace of_wait_strategy_test
 }  // namespace mesh::queues

@@ -8,7 +8,7 @@
 #include "tests/seed.hpp"
 
 namespace mesh::sched {
-namespace {
+namespace of_arrivals_test {
 
 using mesh::testing::crash_plan;
 using mesh::testing::CrashMemory;
@@ -248,5 +248,5 @@ TEST(ArrivalsCrash, ASuccessorMayDieWhileItAdopts) {
   }
 }
 
-}  // namespace
+}  // namespace of_arrivals_test
 }  // namespace mesh::sched

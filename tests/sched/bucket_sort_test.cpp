@@ -6,7 +6,7 @@
 #include "tests/seed.hpp"
 
 namespace mesh::sched {
-namespace {
+namespace of_bucket_sort_test {
 
 BucketSorter sorter_for(std::uint32_t rows, std::uint32_t buckets) {
   auto made = BucketSorter::create(rows, buckets);
@@ -108,5 +108,5 @@ TEST(BucketSorter, EqualsStdStableSortAndIsAPermutation) {
   }
 }
 
-}  // namespace
+}  // namespace of_bucket_sort_test
 }  // namespace mesh::sched

@@ -9,7 +9,7 @@
 #include "tests/seed.hpp"
 
 namespace mesh::sched {
-namespace {
+namespace of_calibrated_plan_test {
 
 using testing::on_every_target;
 using testing::TestMesh;
@@ -268,5 +268,5 @@ TEST(SendPlanner, HasTheLeadItselfAsBaseByTheNominalModel) {
   EXPECT_EQ(planner.base()[0], 20 * 62'500);
 }
 
-}  // namespace
+}  // namespace of_calibrated_plan_test
 }  // namespace mesh::sched

@@ -9,7 +9,7 @@
 #include "tests/seed.hpp"
 
 namespace mesh::sched {
-namespace {
+namespace of_clock_test {
 
 using testing::ManualCounters;
 using testing::ManualTime;
@@ -467,5 +467,5 @@ TEST(ClockFallback, HasANameForEveryReason) {
   EXPECT_EQ(name_of(ClockFallback{99}), "unknown");
 }
 
-}  // namespace
+}  // namespace of_clock_test
 }  // namespace mesh::sched

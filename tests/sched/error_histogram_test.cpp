@@ -6,7 +6,7 @@
 #include "tests/seed.hpp"
 
 namespace mesh::sched {
-namespace {
+namespace of_error_histogram_test {
 
 constexpr std::int64_t kTolerance = 50 * kNsPerMs;
 
@@ -207,5 +207,5 @@ TEST(SaturatingDifference, EndsAtTheEnds) {
   EXPECT_EQ(magnitude(INT64_MIN), std::uint64_t{1} << 63);
 }
 
-}  // namespace
+}  // namespace of_error_histogram_test
 }  // namespace mesh::sched

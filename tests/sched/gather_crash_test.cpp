@@ -6,7 +6,7 @@
 #include "tests/sched/gather_fixture.hpp"
 
 namespace mesh::sched {
-namespace {
+namespace of_gather_crash_test {
 
 using namespace testing;
 using mesh::testing::crash_plan;
@@ -234,5 +234,5 @@ TEST(GatherAdopt, RefusesBytesThatMakeNoSense) {
   refused([&](auto&) { bitmap(place, 0)[2] |= 4; }, "no row");
 }
 
-}  // namespace
+}  // namespace of_gather_crash_test
 }  // namespace mesh::sched

@@ -8,7 +8,7 @@
 #include "tests/seed.hpp"
 
 namespace mesh::sched {
-namespace {
+namespace of_gather_test {
 
 using namespace testing;
 using HostGather = Gather<HostMemory>;
@@ -423,5 +423,5 @@ TEST(Gather, RepetitionAndOrderOfAnswersChangeNothing) {
   }
 }
 
-}  // namespace
+}  // namespace of_gather_test
 }  // namespace mesh::sched

@@ -6,7 +6,7 @@
 #include "tests/seed.hpp"
 
 namespace mesh::sched {
-namespace {
+namespace of_lead_time_test {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
@@ -203,5 +203,5 @@ RC_GTEST_PROP(NominalPlan, AnyBitsAreEitherInvalidOrFiniteAndInRange, ()) {
   RC_ASSERT(plan.confidence >= 0 && plan.confidence <= 1);
 }
 
-}  // namespace
+}  // namespace of_lead_time_test
 }  // namespace mesh::sched

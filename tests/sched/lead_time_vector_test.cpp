@@ -8,7 +8,7 @@
 #include "tests/seed.hpp"
 
 namespace mesh::sched {
-namespace {
+namespace of_lead_time_vector_test {
 
 using testing::Agent;
 using testing::TestMesh;
@@ -459,5 +459,5 @@ TEST(ResolveFar, TouchesNothingWhileTIsNearerThanTheLongestLead) {
   EXPECT_EQ(resolve_far(p, {}, {}), 0U);
 }
 
-}  // namespace
+}  // namespace of_lead_time_vector_test
 }  // namespace mesh::sched

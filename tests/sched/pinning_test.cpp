@@ -7,7 +7,7 @@
 #include <sys/prctl.h>
 
 namespace mesh::sched {
-namespace {
+namespace of_pinning_test {
 
 using ::testing::HasSubstr;
 
@@ -131,5 +131,5 @@ TEST(Pinning, WritesCpusAsTheKernelDoes) {
   EXPECT_EQ(name_of(ThreadRight::timer_slack), "timer_slack");
 }
 
-}  // namespace
+}  // namespace of_pinning_test
 }  // namespace mesh::sched

@@ -5,7 +5,7 @@
 #include "tests/seed.hpp"
 
 namespace mesh::sched {
-namespace {
+namespace of_prediction_test {
 
 using testing::Figures;
 using testing::kPopulationNames;
@@ -145,5 +145,5 @@ INSTANTIATE_TEST_SUITE_P(Simulated, Populations,
                                kPopulationNames[static_cast<std::size_t>(chosen.param)]);
                          });
 
-}  // namespace
+}  // namespace of_prediction_test
 }  // namespace mesh::sched

@@ -8,7 +8,7 @@
 #include "tests/seed.hpp"
 
 namespace mesh::sched {
-namespace {
+namespace of_predictor_test {
 
 using mesh::testing::crash_plan;
 using mesh::testing::CrashMemory;
@@ -496,5 +496,5 @@ TEST(PredictorCrash, ATurnKilledAnywhereIsFinishedByASuccessor) {
   }
 }
 
-}  // namespace
+}  // namespace of_predictor_test
 }  // namespace mesh::sched

@@ -5,7 +5,7 @@
 #include "sched/cascade_phases.hpp"
 
 namespace mesh::sched {
-namespace {
+namespace of_quorum_test {
 
 constexpr QuorumThresholds kDefaults;
 
@@ -171,5 +171,5 @@ TEST(CascadePhases, AreInTheSpecifiedOrderWithTheirThresholds) {
   }
 }
 
-}  // namespace
+}  // namespace of_quorum_test
 }  // namespace mesh::sched

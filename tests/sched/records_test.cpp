@@ -8,7 +8,7 @@
 #include "tests/seed.hpp"
 
 namespace mesh::sched {
-namespace {
+namespace of_records_test {
 
 constexpr BodyRegion kRegion{0, 4'096};
 constexpr DeliveryRegions kRegions{{1'024, 8'192}, {0, 4'096}};
@@ -389,5 +389,5 @@ TEST(BareBody, OfMoreThan16BytesIsRefused) {
   EXPECT_EQ(validate(send, kRegion), RecordRefusal::body_bytes);
 }
 
-}  // namespace
+}  // namespace of_records_test
 }  // namespace mesh::sched

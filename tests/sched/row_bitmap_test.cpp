@@ -8,7 +8,7 @@
 #include "tests/seed.hpp"
 
 namespace mesh::sched {
-namespace {
+namespace of_row_bitmap_test {
 
 using testing::SharedBytes;
 using Map = RowBitmap<HostMemory>;
@@ -139,5 +139,5 @@ TEST(RowBitmapCrash, AWriterKilledAtAnyAccessLeavesAPrefixOfItsBurst) {
   }
 }
 
-}  // namespace
+}  // namespace of_row_bitmap_test
 }  // namespace mesh::sched

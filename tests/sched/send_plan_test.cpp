@@ -7,7 +7,7 @@
 #include "tests/seed.hpp"
 
 namespace mesh::sched {
-namespace {
+namespace of_send_plan_test {
 
 using testing::TestMesh;
 
@@ -110,5 +110,5 @@ TEST(SendPlanner, KeepsAStationsRowsTogetherInsideABucket) {
   EXPECT_EQ(std::vector<std::uint32_t>(bucket.begin(), bucket.end()), by_station);
 }
 
-}  // namespace
+}  // namespace of_send_plan_test
 }  // namespace mesh::sched

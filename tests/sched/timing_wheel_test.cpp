@@ -5,7 +5,7 @@
 #include "tests/seed.hpp"
 
 namespace mesh::sched {
-namespace {
+namespace of_timing_wheel_test {
 
 TimingWheel make_wheel(std::uint32_t capacity, std::int64_t start_ns = 0,
                        std::uint32_t operations = 16) {
@@ -368,5 +368,5 @@ TEST(TimingWheel, SleepingUntilNextDueReachesEveryEntryInFewSteps) {
   EXPECT_EQ(fired, 5'000U);
 }
 
-}  // namespace
+}  // namespace of_timing_wheel_test
 }  // namespace mesh::sched

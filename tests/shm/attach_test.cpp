@@ -12,7 +12,7 @@
 #include "tests/shm/processes.hpp"
 
 namespace mesh::shm {
-namespace {
+namespace of_attach_test {
 
 using ::testing::HasSubstr;
 
@@ -336,5 +336,5 @@ TEST(AttachFile, EndToEndThroughAFileOnePageShortOrWhole) {
   EXPECT_EQ(attach(rest.bytes(), layout, kOptions.identity).error().code, Errc::truncated);
 }
 
-}  // namespace
+}  // namespace of_attach_test
 }  // namespace mesh::shm

@@ -6,7 +6,7 @@
 #include "shm/base/limits.hpp"
 
 namespace mesh::shm {
-namespace {
+namespace of_columns_test {
 
 enum class Light : std::uint32_t { off = 0, on = 1 };
 
@@ -104,5 +104,5 @@ RC_GTEST_PROP(Column, EveryRowKeepsItsOwnValueOfEveryType, (std::vector<std::uin
   }
 }
 
-}  // namespace
+}  // namespace of_columns_test
 }  // namespace mesh::shm

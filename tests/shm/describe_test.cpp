@@ -1,7 +1,7 @@
 #include "shm/describe.hpp"
 
 namespace mesh::shm {
-namespace {
+namespace of_describe_test {
 
 enum class Colour : std::uint16_t { red };
 
@@ -52,5 +52,5 @@ TEST(Describe, NamesFloatsAndForeignStructsBySize) {
   EXPECT_EQ(kTypeName<Sample>, "struct of 48 bytes");
 }
 
-}  // namespace
+}  // namespace of_describe_test
 }  // namespace mesh::shm

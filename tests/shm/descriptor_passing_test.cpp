@@ -10,7 +10,7 @@
 #include "tests/shm/processes.hpp"
 
 namespace mesh::shm {
-namespace {
+namespace of_descriptor_passing_test {
 
 using ::testing::HasSubstr;
 
@@ -230,5 +230,5 @@ TEST(PeerCredentials, AreRefusedWhereThereIsNoPeer) {
   EXPECT_EQ(peer_credentials(null.get()).error().code, Errc::system_error);
 }
 
-}  // namespace
+}  // namespace of_descriptor_passing_test
 }  // namespace mesh::shm

@@ -6,7 +6,7 @@
 #include "tests/shm/processes.hpp"
 
 namespace mesh::shm {
-namespace {
+namespace of_descriptor_test {
 
 int open_null() { return open("/dev/null", O_RDONLY | O_CLOEXEC); }
 bool is_open(int fd) { return fcntl(fd, F_GETFD) >= 0; }
@@ -52,5 +52,5 @@ TEST(Descriptor, LeaksNothingOverManyMoves) {
   EXPECT_EQ(testing::count_open_descriptors(), before);
 }
 
-}  // namespace
+}  // namespace of_descriptor_test
 }  // namespace mesh::shm

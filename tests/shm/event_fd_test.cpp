@@ -13,7 +13,7 @@
 #include "tests/shm/processes.hpp"
 
 namespace mesh::shm {
-namespace {
+namespace of_event_fd_test {
 
 constexpr HostTime kNow = from_ns(5'000);
 constexpr HostTime kFarAway = from_ns(5'000 + 600 * kNsPerSecond);
@@ -123,5 +123,5 @@ TEST(EventFd, ASignalHandlerFreesASignalThatAHostilePeerBlocks) {
   EXPECT_EQ(answer, 0);
 }
 
-}  // namespace
+}  // namespace of_event_fd_test
 }  // namespace mesh::shm

@@ -15,7 +15,7 @@
 #include "tests/shm/processes.hpp"
 
 namespace mesh::shm {
-namespace {
+namespace of_files_test {
 
 using ::testing::HasSubstr;
 using testing::ScratchDirectory;
@@ -411,5 +411,5 @@ TEST_F(Files, AnotherUserCannotChangeWhatItWasHandedReadOnly) {
   EXPECT_EQ(answer, 0);
 }
 
-}  // namespace
+}  // namespace of_files_test
 }  // namespace mesh::shm

@@ -7,7 +7,7 @@
 #include "shm/uuid.hpp"
 
 namespace mesh::shm {
-namespace {
+namespace of_layout_test {
 
 using ::testing::HasSubstr;
 
@@ -294,5 +294,5 @@ TEST(Uuid, BootIdIsTheKernels) {
   EXPECT_EQ(to_text(*id), text);
 }
 
-}  // namespace
+}  // namespace of_layout_test
 }  // namespace mesh::shm

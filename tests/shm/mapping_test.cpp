@@ -12,7 +12,7 @@
 #include "tests/shm/processes.hpp"
 
 namespace mesh::shm {
-namespace {
+namespace of_mapping_test {
 
 using ::testing::HasSubstr;
 
@@ -180,5 +180,5 @@ TEST_F(MappingTest, LocksWhereItMayAndSaysWhereItMayNot) {
   EXPECT_EQ(answer, 0);
 }
 
-}  // namespace
+}  // namespace of_mapping_test
 }  // namespace mesh::shm

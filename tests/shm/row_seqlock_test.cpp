@@ -7,7 +7,7 @@
 #include "tests/shm/processes.hpp"
 
 namespace mesh::shm {
-namespace {
+namespace of_row_seqlock_test {
 
 // A row of four columns under one sequence, in private memory laid out as it would be in a mapping.
 class Rows {
@@ -199,5 +199,5 @@ TEST(RowSeqlock, NeverShowsATornRow) {
   EXPECT_GT(value, 1000U);
 }
 
-}  // namespace
+}  // namespace of_row_seqlock_test
 }  // namespace mesh::shm

@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 namespace mesh::shm {
-namespace {
+namespace of_sealed_bytes_test {
 
 std::span<const std::byte> bytes_of(const std::string& text) {
   return std::as_bytes(std::span(text));
@@ -64,5 +64,5 @@ TEST(SealedBytes, AreWhatWasSealedHoweverOftenTheyAreRead) {
   }));
 }
 
-}  // namespace
+}  // namespace of_sealed_bytes_test
 }  // namespace mesh::shm

@@ -7,7 +7,7 @@
 #include "tests/tools/acting_mesh.hpp"
 
 namespace mesh::testing {
-namespace {
+namespace of_acting_test {
 
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -224,6 +224,34 @@ TEST(Ask, CountsEqualAnswersTogetherAndConflictsApart) {
   EXPECT_EQ(five["conflict"], again["conflict"]);
 }
 
+// A mesh without a store accuses in its counters alone.
+TEST(Scatter, ComparesAnswersWhereItAsksAllTheSame) {
+  ActingMesh mesh;
+  std::vector<std::string> names = {"differs"};
+  for (int i = 0; i < 7; ++i) names.push_back("agrees-" + std::to_string(i));
+  const Agents agents(
+      mesh.directory(),
+      {.agents = named(names), .handler = [](const std::string& agent, const std::string&) {
+         constexpr std::string_view kSaid[] = {"7", "8"};
+         return std::optional(engine::Answer::ready(
+             std::as_bytes(std::span(agent == "differs" ? kSaid[1] : kSaid[0]))));
+       }});
+  const std::vector<std::string> words = {"scatter", "sum?", "--window-ms", "60000"};
+  EXPECT_TRUE(mesh.ask(words)["compared"].is_null());
+  std::vector<std::string> comparable = words;
+  comparable.emplace_back("--comparable");
+  const Json done = mesh.ask(comparable);
+  EXPECT_EQ(done["ready"], 8);
+  EXPECT_EQ(done["compared"]["verdict"], "outliers");
+  EXPECT_EQ(done["compared"]["answers"], 8);
+  EXPECT_EQ(done["compared"]["majority_count"], 7);
+  const auto byzantine = [&] {
+    return mesh.ask({"stat", "byzantine"})["counters"][0]["value"].get<int>();
+  };
+  while (byzantine() != 1) sched_yield();  // counters are published now and then
+  EXPECT_EQ(mesh.ask({"status"})["agents_quarantined"], 0);
+}
+
 // What each says that it is doing: "a" waits on "b", which waits on "c"; "d" waits on words.
 void say_what_they_do(engine::Station& station, const std::vector<AgentId>& ids) {
   const auto since = [&](std::int64_t seconds) {
@@ -431,5 +459,5 @@ TEST(Rules, AreNotReadFromAJournalThatMakesNoSense) {
   mesh.start();
 }
 
-}  // namespace
+}  // namespace of_acting_test
 }  // namespace mesh::testing

@@ -7,7 +7,7 @@
 #include "tests/tools/acting_mesh.hpp"
 
 namespace mesh::testing {
-namespace {
+namespace of_backup_test {
 
 namespace fs = std::filesystem;
 using ::testing::HasSubstr;
@@ -209,5 +209,5 @@ TEST(BackupSchedule, OfAnEngineThatIsKilledWhatIsThereIsWhole) {
   }
 }
 
-}  // namespace
+}  // namespace of_backup_test
 }  // namespace mesh::testing

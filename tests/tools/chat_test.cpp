@@ -5,7 +5,7 @@
 #include "tests/tools/acting_mesh.hpp"
 
 namespace mesh::testing {
-namespace {
+namespace of_chat_test {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
@@ -167,5 +167,5 @@ TEST(Say, RefusesWithTheNearestThingsItCanDo) {
   EXPECT_EQ(run_mesh({"chat", "--dir", nowhere.mesh()}).exit_code, 3);
 }
 
-}  // namespace
+}  // namespace of_chat_test
 }  // namespace mesh::testing

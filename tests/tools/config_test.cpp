@@ -12,7 +12,7 @@
 #include "tools/generated_part.hpp"
 
 namespace mesh::testing {
-namespace {
+namespace of_config_test {
 
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -167,5 +167,5 @@ TEST(ReloadRefuses, AnEngineWithoutAFile) {
   EXPECT_EQ(run_mesh({"down", "--dir", folder.mesh()}).exit_code, 0);
 }
 
-}  // namespace
+}  // namespace of_config_test
 }  // namespace mesh::testing

@@ -5,7 +5,7 @@
 #include "tests/tools/acting_mesh.hpp"
 
 namespace mesh::testing {
-namespace {
+namespace of_context_test {
 
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
@@ -83,5 +83,5 @@ TEST_F(ContextVerb, RefusesAContextThatIsTooLong) {
   EXPECT_THAT(ran.err, HasSubstr(file));
 }
 
-}  // namespace
+}  // namespace of_context_test
 }  // namespace mesh::testing

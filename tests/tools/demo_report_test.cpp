@@ -4,7 +4,7 @@
 #include <nlohmann/json.hpp>
 
 namespace mesh::testing {
-namespace {
+namespace of_demo_report_test {
 
 using ::testing::HasSubstr;
 using ::testing::Not;
@@ -235,5 +235,5 @@ TEST(DemoReport, HoldsTheLastFiveOperationsToTheirWord) {
   EXPECT_EQ(steps[0]["n"], 5 * 12);
 }
 
-}  // namespace
+}  // namespace of_demo_report_test
 }  // namespace mesh::testing

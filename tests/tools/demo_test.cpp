@@ -8,7 +8,7 @@
 #include "tests/tools/run_mesh.hpp"
 
 namespace mesh::testing {
-namespace {
+namespace of_demo_test {
 
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -227,5 +227,5 @@ TEST(Swarm, EndsWithAParentThatIsKilled) {
   for (const std::string& directory : left) std::filesystem::remove_all(directory);
 }
 
-}  // namespace
+}  // namespace of_demo_test
 }  // namespace mesh::testing

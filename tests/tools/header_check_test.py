@@ -26,7 +26,7 @@ class HeaderCheckTest(unittest.TestCase):
             (root / "CMakeLists.txt").write_text(PROJECT % ROOT.as_posix(), encoding="utf-8")
             configure = ["cmake", "-G", "Ninja", "-S", folder, "-B", f"{folder}/build"]
             subprocess.run(configure, capture_output=True, text=True, check=True)
-            build = ["cmake", "--build", f"{folder}/build"]
+            build = ["cmake", "--build", f"{folder}/build", "--target", "mesh_header_check"]
             ended = subprocess.run(build, capture_output=True, text=True, check=False)
             return ended.returncode == 0, ended.stdout
 

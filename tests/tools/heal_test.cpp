@@ -8,7 +8,7 @@
 #include "tests/tools/acting_mesh.hpp"
 
 namespace mesh::testing {
-namespace {
+namespace of_heal_test {
 
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -163,5 +163,5 @@ TEST(AgentCrash, WhileTheEngineWasDeadIsReplacedByTheNextOne) {
   EXPECT_EQ(mesh.run({"send", "w", "?"}).exit_code, 0);
 }
 
-}  // namespace
+}  // namespace of_heal_test
 }  // namespace mesh::testing

@@ -11,7 +11,7 @@
 #include "tests/tools/run_mesh.hpp"
 
 namespace mesh::testing {
-namespace {
+namespace of_inspect_test {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
@@ -253,5 +253,5 @@ TEST(Inspect, ShowsWhatADeadEngineLeftAndChangesNothing) {
   EXPECT_EQ(content("station-1.in"), inbox);
 }
 
-}  // namespace
+}  // namespace of_inspect_test
 }  // namespace mesh::testing

@@ -9,7 +9,7 @@
 #include "tools/layout_report.hpp"
 
 namespace mesh::testing {
-namespace {
+namespace of_layout_test {
 
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -94,5 +94,5 @@ TEST(Layout, ShowsTheSameStructuresInAllForms) {
   }
 }
 
-}  // namespace
+}  // namespace of_layout_test
 }  // namespace mesh::testing

@@ -14,7 +14,7 @@
 #include "tools/mesh_counters.hpp"
 
 namespace mesh::testing {
-namespace {
+namespace of_live_test {
 
 using engine::CounterKind;
 using ::testing::ElementsAre;
@@ -483,5 +483,5 @@ TEST(Kpis, NeverShowAShareRoundedUpToItsTarget) {
   EXPECT_THAT(tools::kpi_text({}, rows), HasSubstr("98.99 %"));
 }
 
-}  // namespace
+}  // namespace of_live_test
 }  // namespace mesh::testing

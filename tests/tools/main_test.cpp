@@ -9,7 +9,7 @@
 #include "tools/text.hpp"
 
 namespace mesh::testing {
-namespace {
+namespace of_main_test {
 
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -145,5 +145,5 @@ TEST(ParseNumber, KnowsTooLargeFromTooSmall) {
   EXPECT_EQ(tools::parse_number("5e-324"), 5e-324);
 }
 
-}  // namespace
+}  // namespace of_main_test
 }  // namespace mesh::testing

@@ -7,7 +7,7 @@
 #include "tests/tools/run_mesh.hpp"
 
 namespace mesh::testing {
-namespace {
+namespace of_plan_test {
 
 using ::testing::AllOf;
 using ::testing::ContainsRegex;
@@ -479,5 +479,5 @@ RC_GTEST_PROP(PlanProperty, KeepsInputOrderAndTheCountsAddUp, ()) {
   RC_ASSERT(result["skipped"] == rows - scheduled);
 }
 
-}  // namespace
+}  // namespace of_plan_test
 }  // namespace mesh::testing

@@ -4,7 +4,7 @@
 #include "tests/tools/run_mesh.hpp"
 
 namespace mesh::testing {
-namespace {
+namespace of_quorum_test {
 
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -107,5 +107,5 @@ TEST(QuorumVerb, SaysItInASentence) {
             "allowed\n");
 }
 
-}  // namespace
+}  // namespace of_quorum_test
 }  // namespace mesh::testing

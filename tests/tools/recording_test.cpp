@@ -4,7 +4,7 @@
 #include <sstream>
 
 namespace mesh::testing {
-namespace {
+namespace of_recording_test {
 
 using ::testing::HasSubstr;
 using ::testing::SizeIs;
@@ -101,5 +101,5 @@ TEST(Recording, IsPlayedAtItsOwnDistancesOrFaster) {
             (std::vector<Nanos>{Nanos{1'000}, Nanos{0}, Nanos{250}}));
 }
 
-}  // namespace
+}  // namespace of_recording_test
 }  // namespace mesh::testing

@@ -10,7 +10,7 @@
 #include "tools/child_process.hpp"
 
 namespace mesh::testing {
-namespace {
+namespace of_shell_command_test {
 
 using tools::ChildProcess;
 using tools::run_shell_command;
@@ -85,5 +85,5 @@ TEST(ChildProcess, ReportEndsWithTheChild) {
   EXPECT_EQ(read(child->report(), &none, 1), 0);
 }
 
-}  // namespace
+}  // namespace of_shell_command_test
 }  // namespace mesh::testing

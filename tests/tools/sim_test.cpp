@@ -11,7 +11,7 @@
 #include "tools/generated_part.hpp"
 
 namespace mesh::testing {
-namespace {
+namespace of_sim_test {
 
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -142,5 +142,5 @@ TEST(Sim, PrintsKpisWithTargetsToPeople) {
   EXPECT_THAT(ran.err, IsEmpty()) << "progress is for terminals";
 }
 
-}  // namespace
+}  // namespace of_sim_test
 }  // namespace mesh::testing

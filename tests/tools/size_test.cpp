@@ -5,7 +5,7 @@
 #include "tests/tools/run_mesh.hpp"
 
 namespace mesh::testing {
-namespace {
+namespace of_size_test {
 
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -116,5 +116,5 @@ TEST(Size, LooksWhereTheMeshWillBe) {
   EXPECT_EQ(directory({"--name", "lab"}), "/dev/shm/mesh30k-" + std::to_string(getuid()) + "/lab");
 }
 
-}  // namespace
+}  // namespace of_size_test
 }  // namespace mesh::testing

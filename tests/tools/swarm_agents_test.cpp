@@ -4,7 +4,7 @@
 #include "tests/seed.hpp"
 
 namespace mesh::testing {
-namespace {
+namespace of_swarm_agents_test {
 
 using tools::SwarmAgents;
 using tools::SwarmAnswer;
@@ -152,5 +152,5 @@ RC_GTEST_PROP(SwarmAgents, EndEveryDeliveryOnce, ()) {
   RC_ASSERT(agents.held() == 0U);
 }
 
-}  // namespace
+}  // namespace of_swarm_agents_test
 }  // namespace mesh::testing

@@ -5,7 +5,7 @@
 #include "tools/portable_math.hpp"
 
 namespace mesh::testing {
-namespace {
+namespace of_swarm_population_test {
 
 using sched::AgentClass;
 using tools::SwarmPopulation;
@@ -249,5 +249,5 @@ RC_GTEST_PROP(SwarmShare, CoversEveryAgentOnceAndEvenly, ()) {
   RC_ASSERT(next == agents);
 }
 
-}  // namespace
+}  // namespace of_swarm_population_test
 }  // namespace mesh::testing

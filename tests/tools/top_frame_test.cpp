@@ -2,7 +2,7 @@
 #include "tools/top_frame.hpp"
 
 namespace mesh::testing {
-namespace {
+namespace of_top_frame_test {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
@@ -125,5 +125,5 @@ TEST(Numbers, AreShort) {
   EXPECT_EQ(tools::duration_text(86'400'000), "1 d 0 h");
 }
 
-}  // namespace
+}  // namespace of_top_frame_test
 }  // namespace mesh::testing

@@ -10,7 +10,7 @@
 #include "tests/tools/run_mesh.hpp"
 
 namespace mesh::testing {
-namespace {
+namespace of_up_test {
 
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -455,5 +455,5 @@ TEST(Agent, WithoutACommandPrintsWhatCannotHarmATerminal) {
   EXPECT_EQ(agent.line(), "a\\x1b[2Jb");
 }
 
-}  // namespace
+}  // namespace of_up_test
 }  // namespace mesh::testing

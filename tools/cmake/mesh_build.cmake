@@ -76,13 +76,43 @@ endfunction()
 # mesh_compile_together(target SIZE n): its files in groups of n, one file a group for the compiler. What their headers
 # cost, and the templates that each of them needs, is paid once a group: half of the time from nothing, some seconds
 # more after a touch. For what is compiled plainly. No two files of a group have a name in their unnamed namespaces in
-# common: what every verb has (Options, declare, run) stands in a namespace of its file, `of_top`.
+# common: what every verb has (Options, declare, run), and all that a test has, stands in a namespace of its file,
+# `of_top`.
 # MESH_TOGETHER=OFF, as in the lint preset: a file at a time.
 option(MESH_TOGETHER "Compile groups of plain files together" ON)
 function(mesh_compile_together target)
   cmake_parse_arguments(GROUP "" "SIZE" "" ${ARGN})
-  set_target_properties(${target} PROPERTIES UNITY_BUILD ${MESH_TOGETHER} UNITY_BUILD_BATCH_SIZE ${GROUP_SIZE})
   get_target_property(sources ${target} SOURCES)
-  list(TRANSFORM sources PREPEND "${CMAKE_CURRENT_SOURCE_DIR}/")
-  set_property(GLOBAL APPEND PROPERTY MESH_COMPILED_TOGETHER ${sources})  # they prove no header: mesh_header_check
+  set(absolute "")
+  foreach(source IN LISTS sources)
+    get_filename_component(source "${source}" ABSOLUTE)
+    list(APPEND absolute "${source}")
+  endforeach()
+  set_property(GLOBAL APPEND PROPERTY MESH_COMPILED_TOGETHER ${absolute})  # they prove no header: mesh_header_check
+  if(NOT MESH_TOGETHER)
+    return()
+  endif()
+  # Not CMake's own UNITY_BUILD: its files name the tree's folder, so that no two clones have the same.
+  set(groups "")
+  foreach(source IN LISTS absolute)  # what has definitions of its own is compiled alone
+    get_source_file_property(definitions "${source}" COMPILE_DEFINITIONS)
+    if(definitions)
+      list(REMOVE_ITEM absolute "${source}")
+      list(APPEND groups "${source}")
+    endif()
+  endforeach()
+  list(LENGTH absolute count)
+  math(EXPR last "${count} - 1")
+  foreach(first RANGE 0 ${last} ${GROUP_SIZE})
+    list(SUBLIST absolute ${first} ${GROUP_SIZE} members)
+    set(content "")
+    foreach(member IN LISTS members)
+      file(RELATIVE_PATH member "${PROJECT_SOURCE_DIR}" "${member}")
+      string(APPEND content "#include \"${member}\"\n")
+    endforeach()
+    set(group "${CMAKE_CURRENT_BINARY_DIR}/together/${target}_${first}.cpp")
+    file(CONFIGURE OUTPUT "${group}" CONTENT "${content}" @ONLY)
+    list(APPEND groups "${group}")
+  endforeach()
+  set_property(TARGET ${target} PROPERTY SOURCES ${groups})
 endfunction()

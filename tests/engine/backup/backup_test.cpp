@@ -14,7 +14,7 @@
 #include "tests/shm/processes.hpp"
 
 namespace mesh::testing {
-namespace {
+namespace of_backup_test {
 
 using engine::BackupSchedule;
 using engine::BackupStatus;
@@ -279,5 +279,5 @@ TEST(BackupStatus, StandsInItsFileAsItWasWritten) {
   EXPECT_EQ(*engine::read_status(folder.path()), status);
 }
 
-}  // namespace
+}  // namespace of_backup_test
 }  // namespace mesh::testing

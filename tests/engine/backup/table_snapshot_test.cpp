@@ -7,7 +7,7 @@
 #include "tests/engine/backup/backup_fixture.hpp"
 
 namespace mesh::testing {
-namespace {
+namespace of_table_snapshot_test {
 
 using ::testing::HasSubstr;
 
@@ -121,5 +121,5 @@ TEST(Restore, DoesNotWriteRulesThatAreNone) {
   EXPECT_FALSE(std::filesystem::exists(folder.file("rules.journal")));
 }
 
-}  // namespace
+}  // namespace of_table_snapshot_test
 }  // namespace mesh::testing

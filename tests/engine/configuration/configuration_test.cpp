@@ -10,7 +10,7 @@
 #include "engine/configuration/options.hpp"
 
 namespace mesh::testing {
-namespace {
+namespace of_configuration_test {
 
 using engine::Configuration;
 using engine::OptionFacts;
@@ -345,5 +345,5 @@ TEST(Reload, CarriesOverEveryReloadableOptionAndNoOther) {
   }
 }
 
-}  // namespace
+}  // namespace of_configuration_test
 }  // namespace mesh::testing

@@ -8,7 +8,7 @@
 #include "tests/seed.hpp"
 
 namespace mesh::engine {
-namespace {
+namespace of_conflict_desk_test {
 
 using sched::ConflictType;
 
@@ -405,5 +405,5 @@ TEST(ConflictDesk, WhateverHappensEveryConflictIsResolvedOnceAndItsRecordsAreCom
   }
 }
 
-}  // namespace
+}  // namespace of_conflict_desk_test
 }  // namespace mesh::engine

@@ -7,7 +7,7 @@
 #include "tests/engine/store/recorder_fixture.hpp"
 
 namespace mesh::engine {
-namespace {
+namespace of_conflict_office_test {
 
 using sched::ConflictType;
 using testing::records_at;
@@ -224,5 +224,5 @@ TEST_F(ConflictOfficeTest, AThreadTurnsItAndLeavesNothingBehind) {
   EXPECT_EQ(office_->status().noted, 200U);
 }
 
-}  // namespace
+}  // namespace of_conflict_office_test
 }  // namespace mesh::engine

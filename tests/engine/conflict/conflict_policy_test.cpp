@@ -1,7 +1,7 @@
 #include "engine/conflict/conflict_policy.hpp"
 
 namespace mesh::engine {
-namespace {
+namespace of_conflict_policy_test {
 
 using sched::ConflictType;
 
@@ -70,5 +70,5 @@ TEST(ConflictPolicy, EveryStrategyIsStepsWithNames) {
   EXPECT_TRUE(steps_of(static_cast<ConflictStrategy>(99)).empty());
 }
 
-}  // namespace
+}  // namespace of_conflict_policy_test
 }  // namespace mesh::engine

@@ -7,7 +7,7 @@
 #include "engine/conflict/provenance.hpp"
 
 namespace mesh::engine {
-namespace {
+namespace of_conflict_strategies_test {
 
 TEST(ContextBranches, TakesEachEntryFromTheBranchThatChangedIt) {
   const MergedContext merged = merge({.ancestor = {{"a", "1"}, {"b", "1"}, {"c", "1"}, {"d", "1"}},
@@ -161,5 +161,5 @@ RC_GTEST_PROP(CausalOrder, HoldsEveryCauseBeforeItsEffectAndDoesNotDependOnTheIn
   for (std::size_t i = 0; i < first.size(); ++i) RC_ASSERT(first[i].clock == second[i].clock);
 }
 
-}  // namespace
+}  // namespace of_conflict_strategies_test
 }  // namespace mesh::engine

@@ -5,7 +5,7 @@
 #include <rapidcheck.h>
 
 namespace mesh::engine {
-namespace {
+namespace of_context_shelf_test {
 
 const ContextOwner kA{"a", 1};
 const ContextOwner kB{"b", 1};
@@ -59,5 +59,5 @@ TEST(ContextShelf, HoldsTheLastThreeThatDifferFromTheOneBefore) {
   }));
 }
 
-}  // namespace
+}  // namespace of_context_shelf_test
 }  // namespace mesh::engine

@@ -5,7 +5,7 @@
 #include "engine/console/wait_graph.hpp"
 
 namespace mesh::console {
-namespace {
+namespace of_console_test {
 
 TEST(AnswerGroups, CountsTheSameBytesTogetherMostOftenFirst) {
   AnswerGroups groups;
@@ -214,5 +214,5 @@ TEST(RoutingRules, ComeBackFromTheirLines) {
       }));
 }
 
-}  // namespace
+}  // namespace of_console_test
 }  // namespace mesh::console

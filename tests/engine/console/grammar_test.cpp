@@ -6,7 +6,7 @@
 #include "engine/console/sentence.hpp"
 
 namespace mesh::console {
-namespace {
+namespace of_grammar_test {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
@@ -262,5 +262,5 @@ TEST(Command, IsWhatAShellTakes) {
             "mesh send 'a b' 'it'\\''s $HOME; `x`'");
 }
 
-}  // namespace
+}  // namespace of_grammar_test
 }  // namespace mesh::console

@@ -7,7 +7,7 @@
 #include "tests/engine/coordination/service_kit.hpp"
 
 namespace mesh::coordination {
-namespace {
+namespace of_backpressure_controller_test {
 
 using testing::golden;
 using testing::Json;
@@ -298,5 +298,5 @@ TEST(Backpressure, RefusesADepthBeyondItsView) {
   EXPECT_EQ(controller.counters().refused, 4U);
 }
 
-}  // namespace
+}  // namespace of_backpressure_controller_test
 }  // namespace mesh::coordination

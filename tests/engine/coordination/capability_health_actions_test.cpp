@@ -9,7 +9,7 @@
 #include "tests/engine/coordination/health_probes.hpp"
 
 namespace mesh::coordination {
-namespace {
+namespace of_capability_health_actions_test {
 
 using namespace testing::probes;  // NOLINT(google-build-using-namespace): test words
 
@@ -217,5 +217,5 @@ RC_GTEST_PROP(SampleWindow, EqualsAListOfItsSamples, ()) {
   }
 }
 
-}  // namespace
+}  // namespace of_capability_health_actions_test
 }  // namespace mesh::coordination

@@ -8,7 +8,7 @@
 #include "tests/engine/coordination/service_kit.hpp"
 
 namespace mesh::coordination {
-namespace {
+namespace of_capability_health_test {
 
 using testing::golden;
 using testing::Json;
@@ -490,5 +490,5 @@ TEST(CapabilityHealth, StaysSoundAndAllocatesNothing) {
   EXPECT_GT(monitor.counters().late_ticks, 0U);
 }
 
-}  // namespace
+}  // namespace of_capability_health_test
 }  // namespace mesh::coordination

@@ -2,7 +2,7 @@
 #include "engine/coordination/circuit_breaker.hpp"
 
 namespace mesh::coordination {
-namespace {
+namespace of_circuit_breaker_model_test {
 
 constexpr Nanos seconds(double count) { return Nanos{static_cast<std::int64_t>(count * 1e9)}; }
 
@@ -142,5 +142,5 @@ RC_GTEST_PROP(CircuitBreaker, DoesWhatTheModelDoes, ()) {
   }
 }
 
-}  // namespace
+}  // namespace of_circuit_breaker_model_test
 }  // namespace mesh::coordination

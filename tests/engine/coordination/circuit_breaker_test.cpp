@@ -9,7 +9,7 @@
 #include "tests/engine/coordination/service_kit.hpp"
 
 namespace mesh::coordination {
-namespace {
+namespace of_circuit_breaker_test {
 
 using testing::golden;
 using testing::Json;
@@ -495,5 +495,5 @@ TEST(CircuitBreaker, SumsBeyond32BitsStayAboveTheThreshold) {
   EXPECT_EQ(breaker.state(), BreakerState::open) << "a row of failures has wrapped to none";
 }
 
-}  // namespace
+}  // namespace of_circuit_breaker_test
 }  // namespace mesh::coordination

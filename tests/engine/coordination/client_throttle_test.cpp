@@ -3,7 +3,7 @@
 #include "tests/engine/coordination/goldens.hpp"
 
 namespace mesh::coordination {
-namespace {
+namespace of_client_throttle_test {
 
 using testing::golden;
 using testing::Json;
@@ -62,5 +62,5 @@ TEST(BreakerGroup, LetsEverybodyInWhenMostAreOpen) {
   for (std::size_t i = 0; i < 10; ++i) EXPECT_FALSE(group.is_ejected(i));
 }
 
-}  // namespace
+}  // namespace of_client_throttle_test
 }  // namespace mesh::coordination

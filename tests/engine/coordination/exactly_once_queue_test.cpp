@@ -8,7 +8,7 @@
 #include "tests/engine/coordination/queue_kit.hpp"
 
 namespace mesh::coordination {
-namespace {
+namespace of_exactly_once_queue_test {
 
 using testing::by;
 using testing::bytes;
@@ -449,5 +449,5 @@ TEST(ExactlyOnceQueue, RefusesDurationsThatWouldLeaveTheClock) {
   }
 }
 
-}  // namespace
+}  // namespace of_exactly_once_queue_test
 }  // namespace mesh::coordination

@@ -4,7 +4,7 @@
 #include "tests/engine/coordination/service_kit.hpp"
 
 namespace mesh::coordination {
-namespace {
+namespace of_federation_router_test {
 
 using federation::Submit;
 using testing::golden;
@@ -455,5 +455,5 @@ TEST(Federation, TellsOfEachLoanAndItsReturn) {
   }
 }
 
-}  // namespace
+}  // namespace of_federation_router_test
 }  // namespace mesh::coordination

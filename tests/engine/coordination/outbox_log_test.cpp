@@ -6,7 +6,7 @@
 #include "tests/engine/coordination/outbox_kit.hpp"
 
 namespace mesh::coordination {
-namespace {
+namespace of_outbox_log_test {
 
 using outbox::AppendEvent;
 using outbox::Commit;
@@ -292,5 +292,5 @@ TEST(Outbox, TakesATornCommitForNone) {
   }
 }
 
-}  // namespace
+}  // namespace of_outbox_log_test
 }  // namespace mesh::coordination

@@ -9,7 +9,7 @@
 #include "tests/engine/coordination/outbox_kit.hpp"
 
 namespace mesh::coordination {
-namespace {
+namespace of_outbox_test {
 
 using outbox::AppendEvent;
 using outbox::Commit;
@@ -436,5 +436,5 @@ TEST(Outbox, StopsTheKeyRatherThanDropWhenTheDeadHaveNoPlace) {
   EXPECT_EQ(tick(box, ms(7)).size(), 1U) << "and its key goes on";
 }
 
-}  // namespace
+}  // namespace of_outbox_test
 }  // namespace mesh::coordination

@@ -5,7 +5,7 @@
 #include "tests/engine/coordination/reputation_crew.hpp"
 
 namespace mesh::coordination {
-namespace {
+namespace of_reputation_long_run_test {
 
 using namespace testing::crew;  // NOLINT(google-build-using-namespace): test words
 
@@ -240,5 +240,5 @@ TEST(ReputationRouter, EjectsNobodyWherePeersAreAlikeOrFew) {
   }
 }
 
-}  // namespace
+}  // namespace of_reputation_long_run_test
 }  // namespace mesh::coordination

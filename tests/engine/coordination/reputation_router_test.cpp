@@ -8,7 +8,7 @@
 #include "tests/engine/coordination/service_kit.hpp"
 
 namespace mesh::coordination {
-namespace {
+namespace of_reputation_router_test {
 
 using testing::golden;
 using testing::Json;
@@ -459,5 +459,5 @@ TEST(ReputationRouter, StaysSoundAndAllocatesNothing) {
   EXPECT_GT(router.counters().quarantines, 0U);
 }
 
-}  // namespace
+}  // namespace of_reputation_router_test
 }  // namespace mesh::coordination

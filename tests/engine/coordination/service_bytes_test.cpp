@@ -15,7 +15,7 @@
 #include "tests/engine/coordination/service_kit.hpp"
 
 namespace mesh::coordination {
-namespace {
+namespace of_service_bytes_test {
 
 using testing::Timed;
 
@@ -290,5 +290,5 @@ TEST(ServiceBytes, OfAServiceDiscoveryStand) {
       9082796771151360884U);
 }
 
-}  // namespace
+}  // namespace of_service_bytes_test
 }  // namespace mesh::coordination

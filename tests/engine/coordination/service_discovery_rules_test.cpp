@@ -7,7 +7,7 @@
 #include "tests/engine/coordination/service_kit.hpp"
 
 namespace mesh::coordination {
-namespace {
+namespace of_service_discovery_rules_test {
 
 using testing::Timed;
 using namespace testing::nodes;  // NOLINT(google-build-using-namespace): test words
@@ -337,5 +337,5 @@ TEST(ServiceDiscovery, StaysSoundWhateverItIsTold) {
   EXPECT_GT(one.counters().merged, 0U);
 }
 
-}  // namespace
+}  // namespace of_service_discovery_rules_test
 }  // namespace mesh::coordination

@@ -9,7 +9,7 @@
 #include "tests/engine/coordination/goldens.hpp"
 
 namespace mesh::coordination {
-namespace {
+namespace of_service_discovery_sync_test {
 
 using testing::golden;
 using testing::Json;
@@ -383,5 +383,5 @@ TEST(ServiceDiscoverySync, CountsAPeerOnlyOnceItWasThereForAWhile) {
   EXPECT_FALSE(one.is_stale()) << "none of them ever belonged to it";
 }
 
-}  // namespace
+}  // namespace of_service_discovery_sync_test
 }  // namespace mesh::coordination

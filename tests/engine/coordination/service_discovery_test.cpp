@@ -10,7 +10,7 @@
 #include "tests/engine/coordination/goldens.hpp"
 
 namespace mesh::coordination {
-namespace {
+namespace of_service_discovery_test {
 
 using testing::golden;
 using testing::Json;
@@ -424,5 +424,5 @@ TEST(ServiceDiscovery, AllocatesNothingForItsOwnInstances) {
   EXPECT_TRUE(is_taken);
 }
 
-}  // namespace
+}  // namespace of_service_discovery_test
 }  // namespace mesh::coordination

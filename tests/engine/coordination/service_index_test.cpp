@@ -9,7 +9,7 @@
 #include "tests/engine/coordination/service_kit.hpp"
 
 namespace mesh::coordination {
-namespace {
+namespace of_service_index_test {
 
 constexpr Nanos seconds(std::int64_t count) { return Nanos{count * kNsPerSecond}; }
 
@@ -150,5 +150,5 @@ TEST(ServiceDiscovery, TakesWhatIsBuriedOutOfItsIndexAndPutsItBack) {
   EXPECT_EQ(kept, 20U) << "a reader's copy is its own";
 }
 
-}  // namespace
+}  // namespace of_service_index_test
 }  // namespace mesh::coordination

@@ -12,7 +12,7 @@
 #include "tests/engine/coordination/service_kit.hpp"
 
 namespace mesh::coordination {
-namespace {
+namespace of_service_pattern_test {
 
 using Journaled = JournaledService<CircuitBreaker>;
 
@@ -172,5 +172,5 @@ TEST(CircuitBreaker, RefusesDurationsThatWouldLeaveTheClock) {
   }
 }
 
-}  // namespace
+}  // namespace of_service_pattern_test
 }  // namespace mesh::coordination

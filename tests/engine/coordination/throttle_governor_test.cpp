@@ -7,7 +7,7 @@
 #include "tests/engine/coordination/service_kit.hpp"
 
 namespace mesh::coordination {
-namespace {
+namespace of_throttle_governor_test {
 
 using testing::golden;
 using testing::Json;
@@ -457,5 +457,5 @@ TEST(Throttle, AHostThatIsItselfIsNotCountedTwice) {
   EXPECT_NEAR(governor.view().effective_rate, 30, 1e-9) << "it is alone: the cap is its own";
 }
 
-}  // namespace
+}  // namespace of_throttle_governor_test
 }  // namespace mesh::coordination

@@ -8,7 +8,7 @@
 #include "tests/engine/coordination/service_kit.hpp"
 
 namespace mesh::coordination {
-namespace {
+namespace of_vector_clock_test {
 
 using causal::Emit;
 using causal::Receive;
@@ -442,5 +442,5 @@ TEST(VectorClockCausality, NamesTheFieldThatIsOutOfRange) {
   EXPECT_EQ(CausalityConfig::preset("large-federation")->plausible_entries, 64U);
 }
 
-}  // namespace
+}  // namespace of_vector_clock_test
 }  // namespace mesh::coordination

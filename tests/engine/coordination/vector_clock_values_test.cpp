@@ -10,7 +10,7 @@
 #include "tests/engine/coordination/goldens.hpp"
 
 namespace mesh::coordination {
-namespace {
+namespace of_vector_clock_values_test {
 
 using testing::golden;
 using testing::Json;
@@ -238,5 +238,5 @@ RC_GTEST_PROP(PlausibleClock, NeverReversesACause, ()) {
   }
 }
 
-}  // namespace
+}  // namespace of_vector_clock_values_test
 }  // namespace mesh::coordination

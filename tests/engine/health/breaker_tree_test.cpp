@@ -3,7 +3,7 @@
 #include "tests/engine/coordination/goldens.hpp"
 
 namespace mesh::engine::health {
-namespace {
+namespace of_breaker_tree_test {
 
 using coordination::BreakerState;
 using coordination::CallOutcome;
@@ -204,5 +204,5 @@ RC_GTEST_PROP(BreakerTree, BitsFollowTheBreakersOnEveryPath, ()) {
   }
 }
 
-}  // namespace
+}  // namespace of_breaker_tree_test
 }  // namespace mesh::engine::health

@@ -4,7 +4,7 @@
 #include <rapidcheck/gtest.h>
 
 namespace mesh::engine::health {
-namespace {
+namespace of_failure_detector_test {
 
 constexpr Whereabouts kHere{.row = 3, .cluster = 1, .sector = 0};
 
@@ -293,5 +293,5 @@ RC_GTEST_PROP(FailureDetector, CallsNobodyDeadWhoWasHeard, ()) {
   }
 }
 
-}  // namespace
+}  // namespace of_failure_detector_test
 }  // namespace mesh::engine::health

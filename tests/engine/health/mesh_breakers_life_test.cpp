@@ -6,7 +6,7 @@
 #include "tests/engine/health/breakers_fixture.hpp"
 
 namespace mesh::engine::health {
-namespace {
+namespace of_mesh_breakers_life_test {
 
 using coordination::BreakerState;
 using coordination::BreakerView;
@@ -202,5 +202,5 @@ RC_GTEST_PROP(MeshBreakers, RefusesOnlyBehindABreakerThatIsNotClosed, ()) {
   }
 }
 
-}  // namespace
+}  // namespace of_mesh_breakers_life_test
 }  // namespace mesh::engine::health

@@ -4,7 +4,7 @@
 #include "tests/engine/health/breakers_fixture.hpp"
 
 namespace mesh::engine::health {
-namespace {
+namespace of_mesh_breakers_test {
 
 using coordination::BreakerState;
 using testing::BreakerMesh;
@@ -379,5 +379,5 @@ TEST(MeshBreakers, ACascadeOpensItsSector) {
   EXPECT_EQ(mesh.post(1), Errc::open);
 }
 
-}  // namespace
+}  // namespace of_mesh_breakers_test
 }  // namespace mesh::engine::health

@@ -8,7 +8,7 @@
 #include "tests/engine/loop/loop_fixture.hpp"
 
 namespace mesh::engine::health {
-namespace {
+namespace of_mesh_watch_test {
 
 using testing::LoopFixture;
 using testing::must;
@@ -278,5 +278,5 @@ TEST(HealthView, NobodyBehindAnOpenBreakerIsRoutable) {
   }
 }
 
-}  // namespace
+}  // namespace of_mesh_watch_test
 }  // namespace mesh::engine::health

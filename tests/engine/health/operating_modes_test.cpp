@@ -4,7 +4,7 @@
 #include <rapidcheck/gtest.h>
 
 namespace mesh::engine::health {
-namespace {
+namespace of_operating_modes_test {
 
 using Mode = OperatingMode;
 
@@ -190,5 +190,5 @@ RC_GTEST_PROP(OperatingModes, NoChangeComesBeforeItsTime, ()) {
   }
 }
 
-}  // namespace
+}  // namespace of_operating_modes_test
 }  // namespace mesh::engine::health

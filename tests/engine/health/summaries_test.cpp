@@ -6,7 +6,7 @@
 #include <rapidcheck/gtest.h>
 
 namespace mesh::engine::health {
-namespace {
+namespace of_summaries_test {
 
 Summaries summaries(std::uint32_t sectors, std::uint32_t clusters, std::uint32_t agents) {
   return Summaries::create({sectors, clusters, agents}).value();
@@ -155,5 +155,5 @@ RC_GTEST_PROP(Summaries, UpdatesByDifferencesEqualACountFromTheStart, ()) {
   RC_ASSERT(mesh.mesh().mean == (p95s.empty() ? 0 : means / p95s.size()));
 }
 
-}  // namespace
+}  // namespace of_summaries_test
 }  // namespace mesh::engine::health

@@ -3,7 +3,7 @@
 #include "tests/engine/loop/loop_pair.hpp"
 
 namespace mesh::engine {
-namespace {
+namespace of_engine_loop_bare_test {
 
 TEST(EngineLoopBare, ABareMessageStaysBareAndIsNamedByItsSendersPlace) {
   Pair mesh;
@@ -186,5 +186,5 @@ TEST(EngineLoopBare, ABareReplyThatNobodyReadWaitsForItsAgentsReturn) {
   EXPECT_EQ(mesh.loop->gauges().unanswered, 0U);
 }
 
-}  // namespace
+}  // namespace of_engine_loop_bare_test
 }  // namespace mesh::engine

@@ -6,7 +6,7 @@
 #include "tests/seed.hpp"
 
 namespace mesh::engine {
-namespace {
+namespace of_engine_loop_cascade_deaths_test {
 
 #if defined(MESH_FAULTS)
 constexpr bool kHasPoints = true;
@@ -176,5 +176,5 @@ TEST(EngineLoopCascade, AlwaysEndsAndItsCountsAddUpUnderRandomFaults) {
   }
 }
 
-}  // namespace
+}  // namespace of_engine_loop_cascade_deaths_test
 }  // namespace mesh::engine

@@ -5,7 +5,7 @@
 #include "tests/engine/loop/cascade_mesh.hpp"
 
 namespace mesh::engine {
-namespace {
+namespace of_engine_loop_cascade_test {
 
 const CascadeUnit* unit_of(const std::vector<CascadeUnit>& units, bool is_sector,
                            std::uint32_t index) {
@@ -344,5 +344,5 @@ TEST(EngineLoopCascade, APhaseBelowItsThresholdIsADegradationAndTheNextRuns) {
   EXPECT_EQ(mesh.classes_in_order().size(), 5U);
 }
 
-}  // namespace
+}  // namespace of_engine_loop_cascade_test
 }  // namespace mesh::engine

@@ -4,7 +4,7 @@
 #include "tests/engine/loop/loop_pair.hpp"
 
 namespace mesh::engine {
-namespace {
+namespace of_engine_loop_conflicts_test {
 
 struct Kept final : ConflictSink {
   std::vector<ConflictNote> notes;
@@ -162,5 +162,5 @@ TEST(EngineLoopConflicts, ABurstThatIsReadAgainIsNotedAgainByTheSameName) {
   EXPECT_EQ(mesh.kept.notes[0].answer, mesh.kept.notes[1].answer);
 }
 
-}  // namespace
+}  // namespace of_engine_loop_conflicts_test
 }  // namespace mesh::engine

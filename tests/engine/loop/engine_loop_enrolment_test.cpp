@@ -4,7 +4,7 @@
 #include "tests/engine/loop/loop_fixture.hpp"
 
 namespace mesh::engine {
-namespace {
+namespace of_engine_loop_enrolment_test {
 
 using testing::LoopFixture;
 using testing::must;
@@ -43,5 +43,5 @@ TEST(EngineLoopEnrolment, EnrolsAllThatAreAskedForTogetherOrNone) {
   EXPECT_TRUE(mesh.loop->verify());
 }
 
-}  // namespace
+}  // namespace of_engine_loop_enrolment_test
 }  // namespace mesh::engine

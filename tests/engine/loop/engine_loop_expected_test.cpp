@@ -4,7 +4,7 @@
 #include "tests/engine/loop/loop_pair.hpp"
 
 namespace mesh::engine {
-namespace {
+namespace of_engine_loop_expected_test {
 
 using sched::AgentClass;
 
@@ -124,5 +124,5 @@ TEST(EngineLoopExpected, ASuccessorFindsThem) {
   EXPECT_TRUE(mesh.loop->verify());
 }
 
-}  // namespace
+}  // namespace of_engine_loop_expected_test
 }  // namespace mesh::engine

@@ -6,7 +6,7 @@
 #include "tests/seed.hpp"
 
 namespace mesh::engine {
-namespace {
+namespace of_engine_loop_freeze_test {
 
 constexpr auto kGpus = sched::selector(sched::SelectorKind::agent_class, 3);
 
@@ -259,5 +259,5 @@ TEST(Freeze, LosesNothingInAnyOrderOfThings) {
   }
 }
 
-}  // namespace
+}  // namespace of_engine_loop_freeze_test
 }  // namespace mesh::engine

@@ -4,7 +4,7 @@
 #include "tests/engine/loop/cascade_mesh.hpp"
 
 namespace mesh::engine {
-namespace {
+namespace of_engine_loop_healing_test {
 
 using console::Scope;
 using console::ScopeKind;
@@ -84,5 +84,5 @@ TEST(EngineLoopHealing, NamesWhoIsMissedAndNotWhoHasLeft) {
   EXPECT_TRUE(must(ailing_agents(*mesh->loop, {ScopeKind::sector, 1})).empty());
 }
 
-}  // namespace
+}  // namespace of_engine_loop_healing_test
 }  // namespace mesh::engine

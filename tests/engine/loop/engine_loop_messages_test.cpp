@@ -4,7 +4,7 @@
 #include "tests/engine/loop/loop_pair.hpp"
 
 namespace mesh::engine {
-namespace {
+namespace of_engine_loop_messages_test {
 
 // Answers.
 
@@ -357,5 +357,5 @@ TEST(EngineLoopMessages, SilentAgentsOfOneStationLeaveHalfOfAllRoomToTheOthers) 
   EXPECT_TRUE(mesh.loop->verify());
 }
 
-}  // namespace
+}  // namespace of_engine_loop_messages_test
 }  // namespace mesh::engine

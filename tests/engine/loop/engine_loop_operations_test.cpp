@@ -6,7 +6,7 @@
 #include "tests/engine/loop/loop_pair.hpp"
 
 namespace mesh::engine {
-namespace {
+namespace of_engine_loop_operations_test {
 
 // Operations of stations.
 
@@ -405,5 +405,5 @@ TEST(EngineLoopOperations, OneThatDoesNotComeBackIsGivenUpAndWhatItHadIsKept) {
   EXPECT_TRUE(mesh.loop->verify());
 }
 
-}  // namespace
+}  // namespace of_engine_loop_operations_test
 }  // namespace mesh::engine

@@ -4,7 +4,7 @@
 #include "tests/engine/loop/loop_pair.hpp"
 
 namespace mesh::engine {
-namespace {
+namespace of_engine_loop_prediction_test {
 
 constexpr std::int64_t kHorizon = 300 * kMs;
 
@@ -176,5 +176,5 @@ TEST(EngineLoopPrediction, TheNextAgentOfARowIsNotTakenForTheLast) {
   EXPECT_EQ(mesh.operate()[0].lead_us, nominal);
 }
 
-}  // namespace
+}  // namespace of_engine_loop_prediction_test
 }  // namespace mesh::engine

@@ -6,7 +6,7 @@
 #include "tests/engine/loop/loop_pair.hpp"
 
 namespace mesh::engine {
-namespace {
+namespace of_engine_loop_quarantine_test {
 
 struct Held : Pair {
   using Pair::Pair;
@@ -106,5 +106,5 @@ TEST(Quarantine, WhatAContextShouldBeStandsInTheTable) {
   EXPECT_EQ(must(mesh.loop->known(mesh.bob_id())).context_hash, 77U);
 }
 
-}  // namespace
+}  // namespace of_engine_loop_quarantine_test
 }  // namespace mesh::engine

@@ -21,7 +21,7 @@
 #include "tests/shm/processes.hpp"
 
 namespace mesh::engine {
-namespace {
+namespace of_engine_loop_restart_test {
 
 using testing::Memory;
 using testing::must;
@@ -392,5 +392,5 @@ TEST(EngineLoopRestart, KilledAtEachPointOfATickItLosesNothing) {
   }
 }
 
-}  // namespace
+}  // namespace of_engine_loop_restart_test
 }  // namespace mesh::engine

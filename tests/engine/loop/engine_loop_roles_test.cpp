@@ -7,7 +7,7 @@
 #include "tests/engine/loop/cascade_mesh.hpp"
 
 namespace mesh::engine {
-namespace {
+namespace of_engine_loop_roles_test {
 
 CascadeStep step_of(const std::vector<CascadeUnit>& units, bool is_sector, std::uint32_t index) {
   for (const CascadeUnit& unit : units)
@@ -161,5 +161,5 @@ TEST(EngineLoopRoles, WhoIsHeldNeverLeads) {
   }));
 }
 
-}  // namespace
+}  // namespace of_engine_loop_roles_test
 }  // namespace mesh::engine

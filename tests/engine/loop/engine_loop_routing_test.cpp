@@ -4,7 +4,7 @@
 #include "tests/engine/loop/loop_pair.hpp"
 
 namespace mesh::engine {
-namespace {
+namespace of_engine_loop_routing_test {
 
 struct Routed : Pair {
   using Pair::Pair;
@@ -202,5 +202,5 @@ TEST(RoutingRules, HoldForWhoComesLaterAndForCapabilitiesThatComeLater) {
   EXPECT_EQ(mesh.takers(sight), "0011") << "who has declared it";
 }
 
-}  // namespace
+}  // namespace of_engine_loop_routing_test
 }  // namespace mesh::engine

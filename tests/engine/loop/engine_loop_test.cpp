@@ -8,7 +8,7 @@
 #include "tests/seed.hpp"
 
 namespace mesh::engine {
-namespace {
+namespace of_engine_loop_test {
 
 using sched::TrinaryState;
 using testing::LoopFixture;
@@ -478,5 +478,5 @@ TEST(EngineLoop, TheSameSeedReplaysToTheSameBytes) {
   EXPECT_NE(history_of(testing::seed()), history_of(testing::seed() + 1));
 }
 
-}  // namespace
+}  // namespace of_engine_loop_test
 }  // namespace mesh::engine

@@ -4,7 +4,7 @@
 #include "tests/engine/loop/loop_pair.hpp"
 
 namespace mesh::engine {
-namespace {
+namespace of_engine_loop_upkeep_test {
 
 constexpr std::int64_t kRound = 1'100 * kMs;
 
@@ -140,5 +140,5 @@ TEST(EngineLoopUpkeep, WhatAClassLearnsReachesIdleRowsOfIt) {
   EXPECT_LT(mesh.agent<std::uint16_t>("agent.confidence", 1), before);
 }
 
-}  // namespace
+}  // namespace of_engine_loop_upkeep_test
 }  // namespace mesh::engine

@@ -3,7 +3,7 @@
 #include "tests/engine/loop/loop_fixture.hpp"
 
 namespace mesh::testing {
-namespace {
+namespace of_loop_allocations_test {
 
 constexpr std::uint32_t kAgents = 40;
 
@@ -74,5 +74,5 @@ TEST(EngineLoop, TicksWithoutAllocating) {
   EXPECT_GT(busy.counters().no_such_agent, 100U);
 }
 
-}  // namespace
+}  // namespace of_loop_allocations_test
 }  // namespace mesh::testing

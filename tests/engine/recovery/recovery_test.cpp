@@ -10,7 +10,7 @@
 #include "tests/shm/processes.hpp"
 
 namespace mesh::engine {
-namespace {
+namespace of_recovery_test {
 
 using ::testing::HasSubstr;
 using testing::ScratchDirectory;
@@ -159,5 +159,5 @@ TEST(Recovery, StartedProcessesOutliveIt) {
   while (content_of(folder.file("got")) != "still here") sched_yield();
 }
 
-}  // namespace
+}  // namespace of_recovery_test
 }  // namespace mesh::engine

@@ -6,7 +6,7 @@
 #include <rapidcheck.h>
 
 namespace mesh::engine {
-namespace {
+namespace of_replacement_plan_test {
 
 constexpr Nanos kS{kNsPerSecond};
 constexpr HostTime kStart = from_ns(1'000 * kNsPerSecond);
@@ -178,5 +178,5 @@ TEST(ReplacementPlan, KeepsItsInvariantsUnderAnything) {
   }));
 }
 
-}  // namespace
+}  // namespace of_replacement_plan_test
 }  // namespace mesh::engine

@@ -7,7 +7,7 @@
 #include "shm/base/nanos.hpp"
 
 namespace mesh::engine::simulation {
-namespace {
+namespace of_event_queue_test {
 
 TEST(EventQueue, HasNothingWhenItIsEmpty) {
   EventQueue queue;
@@ -51,5 +51,5 @@ TEST(EventQueue, GivesEventsByTimeAndThenByTheOrderOfAsking) {
   }));
 }
 
-}  // namespace
+}  // namespace of_event_queue_test
 }  // namespace mesh::engine::simulation

@@ -8,7 +8,7 @@
 #include "engine/simulation/population.hpp"
 
 namespace mesh::engine::simulation {
-namespace {
+namespace of_integer_tables_test {
 
 constexpr double kOne = static_cast<double>(kTableOne);
 
@@ -106,5 +106,5 @@ TEST(SimulatedPopulation, FeelsTheWeather) {
   }
 }
 
-}  // namespace
+}  // namespace of_integer_tables_test
 }  // namespace mesh::engine::simulation

@@ -6,7 +6,7 @@
 #include "tests/engine/simulation/small_mesh.hpp"
 
 namespace mesh::engine::simulation {
-namespace {
+namespace of_scenario_property_test {
 
 using testing::play;
 
@@ -84,5 +84,5 @@ TEST(AnyScenario, IsAnsweredAndRecordedAndPlayedTheSameWayAgain) {
   }));
 }
 
-}  // namespace
+}  // namespace of_scenario_property_test
 }  // namespace mesh::engine::simulation

@@ -8,7 +8,7 @@
 #include "engine/simulation/scenario_keys.hpp"
 
 namespace mesh::engine::simulation {
-namespace {
+namespace of_scenario_test {
 
 using ::testing::HasSubstr;
 
@@ -171,5 +171,5 @@ TEST(MeshClock, SlewsAStepAndNeverGoesBack) {
   }
 }
 
-}  // namespace
+}  // namespace of_scenario_test
 }  // namespace mesh::engine::simulation

@@ -7,7 +7,7 @@
 #include "tests/engine/simulation/small_mesh.hpp"
 
 namespace mesh::engine::simulation {
-namespace {
+namespace of_simulation_faults_test {
 
 using testing::fault;
 using testing::play;
@@ -335,5 +335,5 @@ TEST(ConflictRecords, AreCompleteOnlyWithEveryRecord) {
   EXPECT_EQ(records.counts().resolved, 1U);
 }
 
-}  // namespace
+}  // namespace of_simulation_faults_test
 }  // namespace mesh::engine::simulation

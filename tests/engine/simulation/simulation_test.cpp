@@ -6,7 +6,7 @@
 #include "tests/engine/simulation/small_mesh.hpp"
 
 namespace mesh::engine::simulation {
-namespace {
+namespace of_simulation_test {
 
 using testing::play;
 using testing::small_mesh;
@@ -58,5 +58,5 @@ TEST(Simulation, LearnsWhatItsAgentsTake) {
   EXPECT_LT(2 * p90(calibrated), p90(nominal));
 }
 
-}  // namespace
+}  // namespace of_simulation_test
 }  // namespace mesh::engine::simulation

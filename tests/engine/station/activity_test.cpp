@@ -4,7 +4,7 @@
 #include "tests/engine/station/core_fixture.hpp"
 
 namespace mesh::testing {
-namespace {
+namespace of_activity_test {
 
 using engine::Activity;
 
@@ -74,5 +74,5 @@ TEST_F(ActivityTest, IsNotBelievedWhereItsBytesAreNoText) {
   EXPECT_FALSE(views_.read(2).has_value());
 }
 
-}  // namespace
+}  // namespace of_activity_test
 }  // namespace mesh::testing

@@ -6,7 +6,7 @@
 #include <gtest/gtest.h>
 
 namespace mesh::testing {
-namespace {
+namespace of_agent_samples_test {
 
 TEST(AgentSamples, KeepsTheLastHundredAndTheirMedian) {
   engine::AgentSamples samples;
@@ -29,5 +29,5 @@ TEST(AgentSamples, TakesTheElementAtHalfTheCountRoundedUpForTheMedian) {
   }
 }
 
-}  // namespace
+}  // namespace of_agent_samples_test
 }  // namespace mesh::testing

@@ -4,7 +4,7 @@
 #include "tests/engine/station/core_fixture.hpp"
 
 namespace mesh::testing {
-namespace {
+namespace of_station_core_measures_test {
 
 using engine::Answer;
 using engine::Delivery;
@@ -89,5 +89,5 @@ TEST_F(StationCoreMeasures, CountsWhatWasMeasuredOnceTooMuchWaits) {
   EXPECT_FLOAT_EQ(side_.self.processing_ms.load_relaxed(1), 0.002950F);
 }
 
-}  // namespace
+}  // namespace of_station_core_measures_test
 }  // namespace mesh::testing

@@ -8,7 +8,7 @@
 #include "tests/seed.hpp"
 
 namespace mesh::testing {
-namespace {
+namespace of_station_core_test {
 
 using engine::Answer;
 using engine::Delivery;
@@ -493,5 +493,5 @@ TEST_F(StationCore, IsBrokenByACursorThatCannotBe) {
   EXPECT_TRUE(core_->is_broken());
 }
 
-}  // namespace
+}  // namespace of_station_core_test
 }  // namespace mesh::testing

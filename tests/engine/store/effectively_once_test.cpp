@@ -9,7 +9,7 @@
 #include "tests/seed.hpp"
 
 namespace mesh::coordination {
-namespace {
+namespace of_effectively_once_test {
 
 using testing::Death;
 using testing::Killer;
@@ -181,5 +181,5 @@ TEST(EffectivelyOnce, AnOutboxInAFileBringsEachEventOnceHoweverOftenItIsKilled) 
   die_and_die_again<OutboxWorld, InAFile>(150);
 }
 
-}  // namespace
+}  // namespace of_effectively_once_test
 }  // namespace mesh::coordination

@@ -8,7 +8,7 @@
 #include "tests/engine/store/store_fixture.hpp"
 
 namespace mesh::testing {
-namespace {
+namespace of_postgres_copy_test {
 
 using ::testing::HasSubstr;
 
@@ -100,5 +100,5 @@ TEST_F(PostgresCopy, OfAFileThatWasCutThereIsNone) {
   EXPECT_FALSE(engine::put_back(engine::StoreKind::postgres, dump_, to_.where()).has_value());
 }
 
-}  // namespace
+}  // namespace of_postgres_copy_test
 }  // namespace mesh::testing

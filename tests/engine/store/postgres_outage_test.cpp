@@ -2,7 +2,7 @@
 #include "tests/engine/store/recorder_fixture.hpp"
 
 namespace mesh::engine {
-namespace {
+namespace of_postgres_outage_test {
 
 using testing::conflicts;
 using testing::RecorderTest;
@@ -49,5 +49,5 @@ TEST_F(RecorderTest, ACommitWhoseAnswerWasLostIsKnownAgain) {
   EXPECT_EQ(stored(), conflicts(1, 60));
 }
 
-}  // namespace
+}  // namespace of_postgres_outage_test
 }  // namespace mesh::engine

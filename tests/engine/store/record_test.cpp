@@ -3,7 +3,7 @@
 #include "tests/engine/store/store_fixture.hpp"
 
 namespace mesh::engine {
-namespace {
+namespace of_record_test {
 
 using testing::conflict;
 
@@ -87,5 +87,5 @@ TEST(Record, TheFirstHashOfAChainIsWhatItAlwaysWas) {
             "ca9b0ad9dff2ea3e65ec83a1d73d5c0d6056e0e958690c799f6a20703cc61fb0");
 }
 
-}  // namespace
+}  // namespace of_record_test
 }  // namespace mesh::engine

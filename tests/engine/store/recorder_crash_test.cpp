@@ -10,7 +10,7 @@
 #include "tests/seed.hpp"
 
 namespace mesh::engine {
-namespace {
+namespace of_recorder_crash_test {
 
 using testing::conflict;
 
@@ -209,5 +209,5 @@ TEST(RecorderCrashAnywhere, KilledInEveryRecoveryItStillLosesNothing) {
   check({folder.path(), 0}, acknowledged);
 }
 
-}  // namespace
+}  // namespace of_recorder_crash_test
 }  // namespace mesh::engine

@@ -9,7 +9,7 @@
 #include <sys/mount.h>
 
 namespace mesh::engine {
-namespace {
+namespace of_recorder_test {
 
 using testing::conflict;
 using testing::conflicts;
@@ -279,5 +279,5 @@ TEST_F(RecorderTest, ItsThreadSaysHowManyCouldNotBeKeptAnywhere) {
   EXPECT_GT(left, 0U);
 }
 
-}  // namespace
+}  // namespace of_recorder_test
 }  // namespace mesh::engine

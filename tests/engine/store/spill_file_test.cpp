@@ -9,7 +9,7 @@
 #include "tests/engine/store/store_fixture.hpp"
 
 namespace mesh::engine {
-namespace {
+namespace of_spill_file_test {
 
 using testing::conflict;
 using testing::conflicts;
@@ -179,5 +179,5 @@ TEST_F(SpillFileTest, AfterDamageNewRecordsGoBehindTheLastWholeOne) {
   EXPECT_EQ(all(open()), conflicts(2, 3));
 }
 
-}  // namespace
+}  // namespace of_spill_file_test
 }  // namespace mesh::engine

@@ -6,7 +6,7 @@
 #include "tests/engine/store/journal_disk.hpp"
 
 namespace mesh::coordination {
-namespace {
+namespace of_sqlite_journal_crash_test {
 
 using testing::CrashSweep;
 using testing::eventful_outbox;
@@ -28,5 +28,5 @@ TEST(SqliteJournalCrash, AnOutboxKilledAtEachStepAnswersWhatItHadAnsweredAndLose
   EXPECT_GT(sweep.run(3), 14U * 2 * 7);
 }
 
-}  // namespace
+}  // namespace of_sqlite_journal_crash_test
 }  // namespace mesh::coordination

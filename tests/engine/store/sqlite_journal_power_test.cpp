@@ -8,7 +8,7 @@
 #include "tests/seed.hpp"
 
 namespace mesh::coordination {
-namespace {
+namespace of_sqlite_journal_power_test {
 
 using testing::CrashSweep;
 
@@ -55,5 +55,5 @@ TEST(SqliteJournalPower, AnOutboxLosesNothingThatItHadAnswered) {
   cut_at_random(sweep, 200);
 }
 
-}  // namespace
+}  // namespace of_sqlite_journal_power_test
 }  // namespace mesh::coordination

@@ -14,7 +14,7 @@
 #include "tests/shm/processes.hpp"
 
 namespace mesh::engine {
-namespace {
+namespace of_sqlite_journal_test {
 
 using coordination::Journal;
 using coordination::JournalVisitor;
@@ -400,5 +400,5 @@ TEST(SqliteJournal, NamesAMissingRecordAndOneThatHasChanged) {
             "journal: its head makes no sense");
 }
 
-}  // namespace
+}  // namespace of_sqlite_journal_test
 }  // namespace mesh::engine

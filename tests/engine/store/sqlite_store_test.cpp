@@ -4,7 +4,7 @@
 #include "tests/engine/store/store_fixture.hpp"
 
 namespace mesh::engine {
-namespace {
+namespace of_sqlite_store_test {
 
 using testing::conflicts;
 
@@ -66,5 +66,5 @@ TEST(PostgresStore, SaysWhoDoesNotAnswer) {
   EXPECT_TRUE(opened.error().code == Errc::closed || opened.error().code == Errc::unsupported);
 }
 
-}  // namespace
+}  // namespace of_sqlite_store_test
 }  // namespace mesh::engine

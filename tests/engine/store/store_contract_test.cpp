@@ -4,7 +4,7 @@
 #include "tests/engine/store/store_fixture.hpp"
 
 namespace mesh::engine {
-namespace {
+namespace of_store_contract_test {
 
 using testing::conflict;
 using testing::conflicts;
@@ -380,5 +380,5 @@ TYPED_TEST(StoreContract, FindsContextsByTheirHash) {
   EXPECT_TRUE(this->store_->contexts_of_hash(hash + 1)->empty());
 }
 
-}  // namespace
+}  // namespace of_store_contract_test
 }  // namespace mesh::engine

@@ -14,7 +14,7 @@
 #include "tests/engine/coordination/queue_kit.hpp"
 
 namespace mesh::coordination {
-namespace {
+namespace of_three_ways_test {
 
 using testing::bytes;
 using testing::ms;
@@ -326,5 +326,5 @@ TEST(ThreeWays, AQueueCommitsOnceUnderTheNewestFence) {
   script.run();
 }
 
-}  // namespace
+}  // namespace of_three_ways_test
 }  // namespace mesh::coordination

@@ -3,7 +3,7 @@
 #include <thread>
 
 namespace mesh::queues::local {
-namespace {
+namespace of_hand_over_test {
 
 TEST(HandOver, EmptyGivesNothing) {
   HandOver<int> queue(64, 1, 1);
@@ -20,6 +20,31 @@ TEST(HandOver, RefusesWhenTheRoomIsUsedUpAndLosesNothingItTook) {
   std::vector<int> room(1000);
   ASSERT_EQ(queue.pop(room), static_cast<std::size_t>(pushed));
   for (int i = 0; i < pushed; ++i) EXPECT_EQ(room[static_cast<std::size_t>(i)], i);
+}
+
+// Also where the values take more blocks than the library's own index of a thread has room for.
+TEST(HandOver, OneThreadAloneMayTakeAllOfTheRoomAgainAndAgain) {
+  for (const std::size_t capacity : {std::size_t{16'384}, HandOver<std::size_t>::kOneThreadMax}) {
+    HandOver<std::size_t> queue(capacity, 1, 1);
+    auto lane = queue.lane();
+    std::vector<std::size_t> room(capacity + 1);
+    for (const bool by_lane : {true, false, true, false}) {
+      std::size_t pushed = 0;
+      while (by_lane ? lane.try_push(pushed) : queue.try_push(pushed)) ++pushed;
+      ASSERT_EQ(pushed, capacity) << "by a lane: " << by_lane;
+      ASSERT_EQ(queue.pop(room), capacity);
+      for (std::size_t i = 0; i < capacity; ++i) ASSERT_EQ(room[i], i);
+    }
+    // Not emptied at once: an offset into a block, and a lap of the index.
+    std::size_t next = 0;
+    std::size_t expected = 0;
+    for (int lap = 0; lap < 5; ++lap) {
+      while (lane.try_push(next)) ++next;
+      const std::size_t count = queue.pop(std::span(room).first(capacity - 5));
+      for (std::size_t i = 0; i < count; ++i) ASSERT_EQ(room[i], expected++);
+      ASSERT_EQ(next - expected, 5U);
+    }
+  }
 }
 
 TEST(HandOver, ABulkGoesInWholeOrNotAtAll) {
@@ -88,5 +113,5 @@ TEST(HandOver, KeepsTheOrderOfEachOfFourThreadsLosesNothingAndStarvesNone) {
   EXPECT_EQ(queue.pop(room), 0U);
 }
 
-}  // namespace
+}  // namespace of_hand_over_test
 }  // namespace mesh::queues::local

@@ -10,7 +10,7 @@
 #include "shm/base/word.hpp"
 
 namespace mesh {
-namespace {
+namespace of_base_test {
 
 TEST(AgentId, PacksRowIntoBits0To19AndGenerationAbove) {
   const AgentId id = agent_id(AgentIndex{0xABCDE}, Generation{0x123});
@@ -106,5 +106,5 @@ TEST(Points, RunTheArmedActAtTheCountedTimeAndOnlyThere) {
   points::arm(nullptr, 0, nullptr, nullptr);
 }
 
-}  // namespace
+}  // namespace of_base_test
 }  // namespace mesh

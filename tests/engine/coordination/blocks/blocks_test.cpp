@@ -17,7 +17,7 @@
 #include "engine/coordination/blocks/window_counter.hpp"
 
 namespace mesh::coordination {
-namespace {
+namespace of_blocks_test {
 
 std::int64_t random_ns(std::int64_t below) { return *rc::gen::inRange<std::int64_t>(0, below); }
 
@@ -357,5 +357,5 @@ TEST(ViewRow, IsReadWholeOrNotAtAll) {
   EXPECT_EQ(words[0], 7U);
 }
 
-}  // namespace
+}  // namespace of_blocks_test
 }  // namespace mesh::coordination

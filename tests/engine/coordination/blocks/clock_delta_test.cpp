@@ -5,7 +5,7 @@
 #include "engine/coordination/blocks/rng.hpp"
 
 namespace mesh::coordination {
-namespace {
+namespace of_clock_delta_test {
 
 std::size_t size_of(const VectorClock& clock) { return clock.entries().size(); }
 
@@ -85,5 +85,5 @@ RC_GTEST_PROP(ClockDelta, CatchesUpWhateverTheNetworkDoesAndIsNeverAhead, ()) {
   RC_ASSERT(size_of(sender.next(now).entries) == 0);
 }
 
-}  // namespace
+}  // namespace of_clock_delta_test
 }  // namespace mesh::coordination

@@ -5,7 +5,7 @@
 #include "engine/coordination/blocks/window_counter.hpp"
 
 namespace mesh::coordination {
-namespace {
+namespace of_codec_test {
 
 constexpr SnapshotKind kKind{"codec_test", 3};
 
@@ -84,5 +84,5 @@ TEST(Snapshot, OfBlocksGoesOnWhereItStopped) {
   EXPECT_EQ(samples_again.at(0).x, 8);
 }
 
-}  // namespace
+}  // namespace of_codec_test
 }  // namespace mesh::coordination

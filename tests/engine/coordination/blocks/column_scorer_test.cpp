@@ -4,7 +4,7 @@
 #include <limits>
 
 namespace mesh::coordination {
-namespace {
+namespace of_column_scorer_test {
 
 constexpr SelectTerms kAll{.reputation = .25,
                            .health = .2,
@@ -138,5 +138,5 @@ RC_GTEST_PROP(ColumnScorer, StaysInItsRangeAndNeverFallsWhenATermRises, ()) {
             ColumnScorer(columns.spans(), without).score(0));
 }
 
-}  // namespace
+}  // namespace of_column_scorer_test
 }  // namespace mesh::coordination

@@ -16,7 +16,7 @@
 #include "tests/engine/coordination/goldens.hpp"
 
 namespace mesh::coordination {
-namespace {
+namespace of_golden_blocks_test {
 
 using testing::golden;
 using testing::Json;
@@ -306,5 +306,5 @@ TEST(GoldenLargestRemainder, LosesNothingAndBreaksTiesByIndex) {
   }
 }
 
-}  // namespace
+}  // namespace of_golden_blocks_test
 }  // namespace mesh::coordination

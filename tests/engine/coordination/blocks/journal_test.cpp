@@ -1,7 +1,7 @@
 #include "engine/coordination/blocks/memory_journal.hpp"
 
 namespace mesh::coordination {
-namespace {
+namespace of_journal_test {
 
 std::vector<std::byte> record_of(unsigned value) {
   return std::vector<std::byte>(value + 1, static_cast<std::byte>(value));
@@ -49,5 +49,5 @@ TEST(MemoryJournal, ForgetsWhatItsSnapshotHolds) {
   EXPECT_EQ(journal.replace_snapshot({9, {}}).error().code, Errc::invalid_argument);
 }
 
-}  // namespace
+}  // namespace of_journal_test
 }  // namespace mesh::coordination

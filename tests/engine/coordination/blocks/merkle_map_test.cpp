@@ -13,7 +13,7 @@
 #include "engine/coordination/blocks/semver.hpp"
 
 namespace mesh::coordination {
-namespace {
+namespace of_merkle_map_test {
 
 TEST(MerkleMap, HasEqualRootsForEqualMapsHoweverTheyCameAbout) {
   EXPECT_TRUE(rc::check("equal maps have equal roots", [] {
@@ -187,5 +187,5 @@ TEST(BoundedLoad, KeepsEveryServerBelowItsShareByWeight) {
   for (std::size_t i = 0; i < keys.size(); ++i) ASSERT_EQ(again[i], 1 - places[i]);
 }
 
-}  // namespace
+}  // namespace of_merkle_map_test
 }  // namespace mesh::coordination

@@ -5,7 +5,7 @@
 #include "engine/coordination/blocks/rng.hpp"
 
 namespace mesh::coordination {
-namespace {
+namespace of_priority_admission_test {
 
 constexpr std::int64_t kMs = 1'000'000;
 using Admission = PriorityAdmission;
@@ -116,5 +116,5 @@ TEST(PriorityAdmission, FindsWhatTheServerCanAndServesTheUrgentFirst) {
   }
 }
 
-}  // namespace
+}  // namespace of_priority_admission_test
 }  // namespace mesh::coordination

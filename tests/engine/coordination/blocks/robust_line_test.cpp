@@ -3,7 +3,7 @@
 #include "engine/coordination/blocks/ols.hpp"
 
 namespace mesh::coordination {
-namespace {
+namespace of_robust_line_test {
 
 std::vector<Point> line_of(double slope, double intercept, int count) {
   std::vector<Point> points;
@@ -68,5 +68,5 @@ RC_GTEST_PROP(RobustLine, IsTheMedianOfAllSlopesWhateverTheOrder, ()) {
   RC_ASSERT(same.intercept == line.intercept);
 }
 
-}  // namespace
+}  // namespace of_robust_line_test
 }  // namespace mesh::coordination

@@ -11,7 +11,7 @@
 #include "engine/coordination/blocks/recency_list.hpp"
 
 namespace mesh::coordination {
-namespace {
+namespace of_selector_test {
 
 std::uint64_t any_seed() { return *rc::gen::arbitrary<std::uint64_t>(); }
 
@@ -363,5 +363,5 @@ TEST(Selector, AnswersWithDistinctRowsUnderEachPolicy) {
   }
 }
 
-}  // namespace
+}  // namespace of_selector_test
 }  // namespace mesh::coordination
