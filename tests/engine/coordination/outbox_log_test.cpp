@@ -22,6 +22,48 @@ using testing::tick;
 using testing::Timed;
 using testing::with_worker;
 
+// --- the inbox ---------------------------------------------------------------------------------
+
+TEST(Outbox, CommitsAnEffectOnceWithTheEventThatItConsumes) {
+  Outbox sink(small_outbox());
+  Commit effect{{{"balance", 0, bytes("7"), false}}, {{"k", "paid", bytes("p"), {}, 0}}, 41};
+  EXPECT_EQ(sink.apply(effect, Nanos{0}).code, Errc::ok);
+  effect.puts[0].version_expected = outbox::kAnyVersion;
+  EXPECT_EQ(sink.apply(effect, ms(1)).code, Errc::duplicate) << "the source sent it again";
+  EXPECT_EQ(sink.counters().appended, 1U);
+  EXPECT_EQ(sink.apply(Commit{{}, {}, 42}, ms(1)).code, Errc::ok) << "of no effect, and known";
+  EXPECT_EQ(sink.apply(Commit{{}, {}, 42}, ms(1)).code, Errc::duplicate);
+  EXPECT_EQ(sink.counters().consumed, 2U);
+  EXPECT_EQ(sink.counters().consumed_again, 2U);
+  auto again = Outbox::restore(small_outbox(), sink.snapshot());
+  ASSERT_TRUE(again);
+  EXPECT_EQ(again->apply(effect, ms(2)).code, Errc::duplicate) << "also in its next life";
+}
+
+TEST(Outbox, KnowsNothingOfAnEventWhoseCommitItRefused) {
+  Outbox sink(small_outbox());
+  Commit effect{{{"balance", 9, bytes("7"), false}}, {}, 41};
+  EXPECT_EQ(sink.apply(effect, Nanos{0}).code, Errc::conflict);
+  effect.puts[0].version_expected = 0;
+  EXPECT_EQ(sink.apply(effect, Nanos{0}).code, Errc::ok);
+}
+
+TEST(Outbox, RefusesToConsumeMoreThanItCanRemember) {
+  OutboxConfig config = small_outbox();
+  config.inbox_max = 2;
+  config.inbox_window_ns = ms(100);
+  Outbox sink(config);
+  sink.apply(Commit{{}, {}, 1}, ms(0));
+  sink.apply(Commit{{}, {}, 2}, ms(10));
+  const std::uint64_t hash = sink.state_hash();
+  const auto full = sink.apply(Commit{{}, {}, 3}, ms(20));
+  EXPECT_EQ(full.code, Errc::capacity);
+  EXPECT_EQ(full.retry_after, ms(80));
+  EXPECT_EQ(sink.state_hash(), hash);
+  EXPECT_EQ(sink.apply(Commit{{}, {}, 3}, ms(100)).code, Errc::ok) << "the oldest is forgotten";
+  EXPECT_EQ(sink.apply(Commit{{}, {}, 2}, ms(100)).code, Errc::duplicate);
+}
+
 // --- cursors -----------------------------------------------------------------------------------
 
 TEST(Outbox, ShowsACursorWhatWasCommittedInOrder) {
