@@ -83,7 +83,7 @@ TEST(ServiceBytes, OfABackpressureControllerStand) {
                pressure::StationClosed{4}, pressure::HearDownstream{1, 300'000},
                pressure::Observe{220, 90}, pressure::ShouldAccept{3}, pressure::ShouldAccept{9},
                pressure::Observe{150, 80}}),
-      16252883055485817505U);
+      8260968500338680080U);
 }
 
 TEST(ServiceBytes, OfAnExactlyOnceQueueStand) {
