@@ -1,8 +1,10 @@
 // What an outbox keeps: its log and cursors, what its sink applies, what stands after a death.
 #include <algorithm>
 #include <map>
+#include <stdexcept>
 
 #include "engine/coordination/blocks/idempotency_registry.hpp"
+#include "engine/coordination/outbox_delivery.hpp"
 #include "tests/engine/coordination/outbox_kit.hpp"
 
 namespace mesh::coordination {
@@ -62,6 +64,34 @@ TEST(Outbox, RefusesToConsumeMoreThanItCanRemember) {
   EXPECT_EQ(sink.state_hash(), hash);
   EXPECT_EQ(sink.apply(Commit{{}, {}, 3}, ms(100)).code, Errc::ok) << "the oldest is forgotten";
   EXPECT_EQ(sink.apply(Commit{{}, {}, 2}, ms(100)).code, Errc::duplicate);
+}
+
+// --- a sink in the same program ----------------------------------------------------------------
+
+TEST(Outbox, ReportsWhatAFunctionSaysAndTakesWhatItThrowsForAFailure) {
+  Outbox box = with_worker(small_outbox());
+  for (const auto* key : {"good", "busy", "bad", "odd"}) box.apply(event(key), Nanos{0});
+  OutboxActions actions;
+  std::map<std::string, int> seen;
+  const auto deliver = [&](const LogRecord& record) -> DeliveryAnswer {
+    ++seen[record.key];
+    if (record.key == "busy") return {DeliveryVerdict::retry, "later"};
+    if (record.key == "bad") return {DeliveryVerdict::permanent, "never"};
+    if (record.key == "odd") throw std::runtime_error("a bug");
+    return {};
+  };
+  std::size_t confirmed = 0;
+  for (int i = 0; i < 40 && seen.size() < 4; ++i) {
+    box.tick(ms(i), actions);
+    confirmed += deliver_all(box, actions, ms(i), deliver);
+  }
+  EXPECT_EQ(confirmed, 1U);
+  EXPECT_EQ(seen.size(), 4U);
+  EXPECT_GE(box.counters().failures, 3U);
+  const auto dead = box.dead(9);
+  ASSERT_EQ(dead.size(), 1U) << "the others are tried again";
+  EXPECT_EQ(dead[0].last_error, "never");
+  EXPECT_TRUE(box.verify());
 }
 
 // --- cursors -----------------------------------------------------------------------------------
