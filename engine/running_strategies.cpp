@@ -279,7 +279,7 @@ Result<std::vector<ClockedEvent>> events_of(const json& list) {
     for (const auto& [name, count] : clock.items()) {
       if (!count.is_number_unsigned())
         return fail(Errc::bad_input, "a clock counts something else than events");
-      event.clock[id_of(name)] = count.get<std::uint64_t>();
+      event.clock.set(static_cast<std::uint64_t>(id_of(name)), count.get<std::uint64_t>());
     }
     events.push_back(std::move(event));
   }

@@ -7,17 +7,7 @@
 namespace mesh::engine {
 namespace {
 
-std::uint64_t count_of(const VectorClock& clock, AgentId agent) noexcept {
-  const auto found = clock.find(agent);
-  return found == clock.end() ? 0 : found->second;
-}
-
-// Is there an agent of which `left` knows more than `right`?
-bool knows_more(const VectorClock& left, const VectorClock& right) noexcept {
-  return std::any_of(left.begin(), left.end(), [&](const auto& entry) {
-    return entry.second > count_of(right, entry.first);
-  });
-}
+using coordination::CausalOrder;
 
 Status check(std::span<const ClockedEvent> events) {
   if (events.size() > kCausalEventsMax)
@@ -25,7 +15,7 @@ Status check(std::span<const ClockedEvent> events) {
                 static_cast<std::int64_t>(kCausalEventsMax));
   std::set<std::pair<AgentId, std::uint64_t>> seen;
   for (const ClockedEvent& event : events) {
-    const std::uint64_t own = count_of(event.clock, event.agent);
+    const std::uint64_t own = event.clock.at(event.agent);
     if (own == 0)
       return fail(Errc::corrupt,
                   "causal order: an event that its own agent's clock does not count");
@@ -38,14 +28,6 @@ Status check(std::span<const ClockedEvent> events) {
 
 }  // namespace
 
-Causality compare(const VectorClock& left, const VectorClock& right) noexcept {
-  const bool left_more = knows_more(left, right);
-  const bool right_more = knows_more(right, left);
-  if (left_more && right_more) return Causality::concurrent;
-  if (left_more) return Causality::after;
-  return right_more ? Causality::before : Causality::same;
-}
-
 Result<std::vector<std::size_t>> causal_order(std::span<const ClockedEvent> events) {
   MESH_CHECK_OK(check(events));
   // Kahn's algorithm; of those with nothing left before them, the earliest by wall clock is next.
@@ -53,10 +35,10 @@ Result<std::vector<std::size_t>> causal_order(std::span<const ClockedEvent> even
   std::vector<std::vector<std::size_t>> after(events.size());
   for (std::size_t i = 0; i < events.size(); ++i) {
     for (std::size_t j = 0; j < events.size(); ++j) {
-      const Causality relation = compare(events[i].clock, events[j].clock);
-      if (i != j && relation == Causality::same)
+      const CausalOrder relation = compare(events[i].clock, events[j].clock);
+      if (i != j && relation == CausalOrder::equal)
         return fail(Errc::corrupt, "causal order: two events with one clock");
-      if (relation != Causality::before) continue;
+      if (relation != CausalOrder::before) continue;
       after[i].push_back(j);
       ++before[j];
     }
@@ -64,7 +46,7 @@ Result<std::vector<std::size_t>> causal_order(std::span<const ClockedEvent> even
   const auto earlier = [&](std::size_t left, std::size_t right) {
     const auto key = [&](std::size_t at) {
       const ClockedEvent& event = events[at];
-      return std::tuple(event.at, event.agent, count_of(event.clock, event.agent));
+      return std::tuple(event.at, event.agent, event.clock.at(event.agent));
     };
     return key(left) < key(right);
   };

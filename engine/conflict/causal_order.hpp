@@ -11,26 +11,20 @@
 #pragma once
 
 #include <cstddef>
-#include <cstdint>
-#include <map>
 #include <span>
 #include <vector>
 
+#include "engine/coordination/blocks/version_vector.hpp"
 #include "shm/base/ids.hpp"
 #include "shm/base/nanos.hpp"
 #include "shm/base/result.hpp"
 
 namespace mesh::engine {
 
-using VectorClock = std::map<AgentId, std::uint64_t>;  // no entry: 0
-
-enum class Causality : std::uint8_t { before, after, same, concurrent };
-[[nodiscard]] Causality compare(const VectorClock& left, const VectorClock& right) noexcept;
-
 struct ClockedEvent {
   AgentId agent{};
   WireTime at{};
-  VectorClock clock;
+  coordination::VectorClock clock;
 };
 inline constexpr std::size_t kCausalEventsMax = 1'024;
 

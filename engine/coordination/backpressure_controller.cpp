@@ -17,6 +17,7 @@ CreditConfig credit_of(const BackpressureConfig& config) {
   CreditConfig credit;
   credit.rate_per_s = config.throttle_rate_per_s > 0 ? config.throttle_rate_per_s : 1;
   credit.burst = config.throttle_burst;
+  credit.grants_max = config.grants_max;
   return credit;
 }
 
@@ -64,6 +65,10 @@ Status BackpressureController::validate(const Config& config) {
       Check{is_positive_duration(config.codel_target_ns) &&
                 is_positive_duration(config.codel_interval_ns),
             "codel_target_ns or codel_interval_ns is outside 1 ns..36 years"},
+      Check{config.grants_max >= 1 && config.grants_max <= 65'536,
+            "grants_max is outside 1..65536"},
+      Check{config.downstream_max <= 65'536 && is_positive_duration(config.downstream_ttl_ns),
+            "downstream_max is above 65536, or downstream_ttl_ns outside 1 ns..36 years"},
       events_in_range(config),
   };
   return all_hold(Errc::invalid_config, checks);
@@ -73,7 +78,8 @@ BackpressureController::BackpressureController(const Config& config, std::uint64
     : ServiceForm(config),
       rate_(credit_of(config).rate_per_s),
       credits_(credit_of(config)),
-      codel_(config.codel_target_ns.count(), config.codel_interval_ns.count()) {}
+      codel_(config.codel_target_ns.count(), config.codel_interval_ns.count()),
+      downstream_(config.downstream_max, config.downstream_ttl_ns.count()) {}
 
 BackpressureController::Reply BackpressureController::refuse(Errc code) noexcept {
   Reply reply = ServiceForm::refuse(code);
@@ -90,7 +96,7 @@ BackpressureController::Reply BackpressureController::reject(Refusal refusal,
   return reply;
 }
 
-std::uint32_t BackpressureController::pressure_ppm() const noexcept {
+std::uint32_t BackpressureController::own_pressure_ppm() const noexcept {
   const std::uint64_t limit = config_.limit();
   if (depth_ <= config_.watermark_low) return 0;
   const std::uint64_t above = std::min(depth_, limit) - config_.watermark_low;
@@ -115,8 +121,12 @@ BackpressureController::Reply BackpressureController::decide(std::uint32_t prior
     ++counters_.blocked;
     return reject(Refusal::rejected_pressure, until_depth(config_.limit() - 1));
   }
+  if (priority < kCritical && downstream_.most(now_ns) > config_.shed_start_ppm[priority]) {
+    ++counters_.shed;
+    return reject(Refusal::rejected_pressure, config_.downstream_ttl_ns);
+  }
   const bool throttled = state_ == PressureState::throttling && priority < kCritical;
-  if (throttled && pressure_ppm() > config_.shed_start_ppm[priority]) {
+  if (throttled && own_pressure_ppm() > config_.shed_start_ppm[priority]) {
     ++counters_.shed;
     const std::uint64_t span = config_.limit() - config_.watermark_low;
     const std::uint64_t start = config_.shed_start_ppm[priority] * span / kPpm;
@@ -213,6 +223,13 @@ BackpressureController::Reply BackpressureController::apply(const Command& comma
     return seen->depth > kDepthMax ? refuse(Errc::invalid_argument)
                                    : observe(seen->depth, seen->drained, now);
   }
+  if (const auto* heard = std::get_if<pressure::HearDownstream>(&command)) {
+    const bool is_possible = heard->pressure_ppm <= kPpm && heard->child < config_.downstream_max;
+    if (!is_possible) return refuse(Errc::invalid_argument);
+    downstream_.hear(heard->child, heard->pressure_ppm, clock_.at(now));
+    view_changed_ = true;
+    return reject(Refusal::none, Nanos{0});
+  }
   if (const auto* wanted = std::get_if<pressure::WantCredit>(&command)) return want(*wanted, now);
   if (const auto* spent = std::get_if<pressure::ReportSpent>(&command)) {
     const std::uint64_t counted = credits_.spend(spent->station, spent->count, clock_.at(now));
@@ -229,6 +246,8 @@ void BackpressureController::tick(Nanos now, Actions& out) noexcept {
     const std::int64_t now_ns = clock_.at(now);
     sample_drain(0, now_ns);
     credits_.tick(now_ns);
+    const std::uint32_t before = downstream_.last_most();
+    view_changed_ = downstream_.most(now_ns) != before || view_changed_;
   }
   out.view_changed = std::exchange(view_changed_, false);
 }
@@ -247,6 +266,7 @@ void BackpressureController::save_state(StateWriter& writer) const {
   writer.put(sample_begin_ns_);
   credits_.save(writer);
   codel_.save(writer);
+  downstream_.save(writer);
 }
 
 void BackpressureController::load_state(StateReader& reader) {
@@ -257,6 +277,7 @@ void BackpressureController::load_state(StateReader& reader) {
   reader.get(sample_begin_ns_);
   credits_.load(reader);
   codel_.load(reader);
+  downstream_.load(reader);
 }
 
 Status BackpressureController::verify() const {

@@ -4,6 +4,9 @@
 //   accepting --depth >= high--> throttling --depth >= hard_limit--> blocked
 //       ^------ depth <= low --------|  ^------- depth < hard_limit -----|
 //
+//   Where what it sends on to is under pressure, it sheds by that too, and passes it on in its
+//   view: senders slow before the queue between is full.
+//
 // Callers     one thread, the one that admits to the queue. Any process may read view()'s word.
 // Progress    wait-free.  Cost  should_accept: accepting 4 ns, throttling 25 ns. No allocation.
 // Units       depths and marks in messages, never fractions; pressure in ppm of (low, hard_limit).
@@ -18,6 +21,7 @@
 //             latency: CoDel on how long messages wait (RFC 8289).
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <span>
@@ -27,6 +31,7 @@
 #include "engine/coordination/blocks/codel.hpp"
 #include "engine/coordination/blocks/credit_pool.hpp"
 #include "engine/coordination/blocks/gcra_bucket.hpp"
+#include "engine/coordination/blocks/pressure_relay.hpp"
 #include "engine/coordination/blocks/refusal.hpp"
 #include "engine/coordination/blocks/service_form.hpp"
 #include "engine/coordination/service.hpp"
@@ -51,6 +56,9 @@ struct BackpressureConfig {
   bool codel = false;  // also shed what has waited too long, by on_dequeue
   Nanos codel_target_ns{5'000'000};
   Nanos codel_interval_ns{100'000'000};
+  std::uint32_t grants_max = 1'024;        // of admissions to stations ahead of time, live at once
+  std::uint32_t downstream_max = 16;       // queues that it sends on to and hears of
+  Nanos downstream_ttl_ns{1'000'000'000};  // of what was heard of one
   std::uint32_t events_max = 64;
 
   [[nodiscard]] std::uint32_t limit() const noexcept {
@@ -68,6 +76,11 @@ struct Observe {
 };
 struct ShouldAccept {
   std::uint32_t priority = 2;
+};
+// The view's pressure of a queue that this one sends on to.
+struct HearDownstream {
+  std::uint32_t child = 0;
+  std::uint32_t pressure_ppm = 0;
 };
 // A station asks for admissions ahead of time; while accepting it needs none.
 struct WantCredit {
@@ -126,7 +139,7 @@ struct PressureActions {
 
 using PressureCommand =
     std::variant<pressure::Observe, pressure::ShouldAccept, pressure::WantCredit,
-                 pressure::ReportSpent, pressure::StationClosed>;
+                 pressure::ReportSpent, pressure::StationClosed, pressure::HearDownstream>;
 
 class BackpressureController final
     : public ServiceForm<BackpressureController, BackpressureConfig, PressureCommand, PressureReply,
@@ -139,7 +152,8 @@ class BackpressureController final
 
   Reply should_accept(std::uint32_t priority, Nanos now) noexcept {
     ++counters_.commands;
-    const bool plain = state_ == PressureState::accepting && priority < kPressurePriorities;
+    const bool plain = state_ == PressureState::accepting && priority < kPressurePriorities &&
+                       downstream_.last_most() == 0;
     if (plain && clock_.goes_on(now)) [[likely]] {
       clock_.at(now);
       ++counters_.offered;
@@ -162,7 +176,10 @@ class BackpressureController final
 
   [[nodiscard]] PressureState state() const noexcept { return state_; }
   [[nodiscard]] std::uint64_t depth() const noexcept { return depth_; }
-  [[nodiscard]] std::uint32_t pressure_ppm() const noexcept;
+  // Of its own queue, or of one further on, whichever is greater.
+  [[nodiscard]] std::uint32_t pressure_ppm() const noexcept {
+    return std::max(own_pressure_ppm(), downstream_.last_most());
+  }
   [[nodiscard]] double pressure() const noexcept { return pressure_ppm() * 1e-6; }
   // For producers that pull: how many more may come before anybody is slowed.
   [[nodiscard]] std::uint64_t room() const noexcept {
@@ -178,11 +195,12 @@ class BackpressureController final
  private:
   friend ServiceForm;
   static constexpr std::uint64_t kDepthMax = UINT32_MAX;  // 32 bits of the view
-  static constexpr SnapshotKind kKind{"backpressure_controller", 1};
+  static constexpr SnapshotKind kKind{"backpressure_controller", 2};
   static constexpr std::string_view kWho = "backpressure";
   Reply refuse(Errc code) noexcept;  // with the state
   Reply reject(Refusal refusal, Nanos retry_after) noexcept;
   Reply decide(std::uint32_t priority, Nanos now) noexcept;
+  [[nodiscard]] std::uint32_t own_pressure_ppm() const noexcept;
   Reply observe(std::uint64_t depth, std::uint64_t drained, Nanos now) noexcept;
   Reply want(const pressure::WantCredit& command, Nanos now) noexcept;
   void enter(PressureState state, std::int64_t now_ns) noexcept;
@@ -201,6 +219,7 @@ class BackpressureController final
   std::int64_t sample_begin_ns_ = -1;  // below 0: nothing seen yet
   CreditPool credits_;  // its bucket is the bucket: granted and admitted units come from one place
   Codel codel_;
+  PressureRelay downstream_;
 };
 
 static_assert(DurableService<BackpressureController>);

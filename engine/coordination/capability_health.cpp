@@ -18,25 +18,25 @@ std::uint32_t ppm(double value) noexcept { return static_cast<std::uint32_t>(val
 
 CapabilityHealthMonitor::Row::Row(const Config& config)
     : window(config.window_ns.count(), kWindowBuckets),
-      burns{SlidingRate(config.page_long_ns.count()), SlidingRate(config.page_short_ns.count()),
-            SlidingRate(config.ticket_long_ns.count()),
-            SlidingRate(config.ticket_short_ns.count())} {}
+      burns({config.page_long_ns.count(), config.page_short_ns.count(),
+             config.ticket_long_ns.count(), config.ticket_short_ns.count()}) {}
 
-// A row is 2 KiB, and a probe touches a dozen places in it: all on their way at once.
+// A row is 2 KiB, and a probe touches a dozen lines of it: all on their way at once. What is
+// always touched comes first, in lines that follow each other.
 void CapabilityHealthMonitor::Row::prefetch() const noexcept {
+  const auto* line = reinterpret_cast<const std::byte*>(this);
+  for (const auto* end = reinterpret_cast<const std::byte*>(&samples); line < end; line += 64) {
+    __builtin_prefetch(line);
+  }
   samples.prefetch();
   trend.prefetch();
-  for (const auto& burn : burns) __builtin_prefetch(&burn);
-  __builtin_prefetch(&phi);
-  __builtin_prefetch(&cusum);
 }
 
-void CapabilityHealthMonitor::Row::clear(const Config& config) noexcept {
+void CapabilityHealthMonitor::Row::clear() noexcept {
   static_cast<RowFacts&>(*this) = RowFacts{};
   window.clear();
   samples = SampleWindow{};
-  burns = {SlidingRate(config.page_long_ns.count()), SlidingRate(config.page_short_ns.count()),
-           SlidingRate(config.ticket_long_ns.count()), SlidingRate(config.ticket_short_ns.count())};
+  burns.clear();
   phi = PhiAccrual{};
   cusum = Cusum{};
   trend.clear();
@@ -169,6 +169,8 @@ void CapabilityHealthMonitor::restatus(Row& row, std::int64_t now_ns) noexcept {
   const std::int64_t unknown_ns = config_.unknown_intervals * config_.probe_interval_ns.count();
   if (row.forced || silent) {
     row.status = HealthStatus::failed;
+  } else if (before == HealthStatus::unknown && row.window.sum().total == 0) {
+    row.status = before;  // it lives, and nothing is known of how well
   } else if (quiet >= unknown_ns && !row.phi.can_tell()) {
     row.status = HealthStatus::unknown;
   } else {
@@ -184,18 +186,26 @@ void CapabilityHealthMonitor::restatus(Row& row, std::int64_t now_ns) noexcept {
        static_cast<std::uint64_t>(row.status));
 }
 
-void CapabilityHealthMonitor::note(Row& row, const health::ProbeSums& sums,
+void CapabilityHealthMonitor::note_readiness(Row& row, bool ready, std::int64_t now_ns) noexcept {
+  view_changed_ = view_changed_ || ready != row.ready;
+  row.ready = ready;
+  row.last_probe_ns = now_ns;
+  row.phi.heard(now_ns);  // it lives
+  restatus(row, now_ns);
+}
+
+void CapabilityHealthMonitor::note(Row& row, const health::ProbeSums& sums, bool has_latency,
                                    std::int64_t now_ns) noexcept {
-  const bool slow = sums.latency_mean.count() > kinds_[row.capability].sla_ns;
+  const bool slow = has_latency && sums.latency_mean.count() > kinds_[row.capability].sla_ns;
   const std::uint32_t good = sums.count - sums.failures;
   row.window.add_many(now_ns, {sums.count, sums.failures, slow ? good : 0U});
-  for (auto& burn : row.burns) burn.add(now_ns, sums.count, sums.failures);
+  row.burns.add(now_ns, sums.count, sums.failures);
   row.last_probe_ns = now_ns;
   row.phi.heard(now_ns);  // a failure is no silence: misses_max is for those
   row.misses = good == 0 ? row.misses + sums.count : 0;
   row.successes = sums.failures == 0 ? row.successes + good : 0;
   if (sums.failures != 0) row.samples.add(now_ns, false, 0);
-  if (good != 0) {
+  if (good != 0 && has_latency) {
     const std::int64_t micros = sums.latency_mean.count() / 1'000;
     const auto kept =
         static_cast<std::uint32_t>(std::min<std::int64_t>(micros, SampleWindow::kMicrosMax));
@@ -229,7 +239,13 @@ CapabilityHealthMonitor::Reply CapabilityHealthMonitor::probe(const health::Prob
   Reply reply;
   if (is_countable(row, probe, at_ns)) {
     ++counters_.accepted;
-    note(row, {probe.capability, probe.agent, 1, probe.success ? 0U : 1U, probe.latency}, now_ns);
+    if (probe.type == ProbeType::readiness) {
+      note_readiness(row, probe.success, now_ns);
+    } else {
+      const bool has_latency = probe.type == ProbeType::performance;
+      note(row, {probe.capability, probe.agent, 1, probe.success ? 0U : 1U, probe.latency},
+           has_latency, now_ns);
+    }
     if (row.status != HealthStatus::healthy) reply.remediation = remediate(row, now_ns).action;
   }
   reply.agent = probe.agent;
@@ -250,7 +266,7 @@ CapabilityHealthMonitor::Reply CapabilityHealthMonitor::probe_sums(const health:
   counters_.probes += sums.count;
   counters_.accepted += sums.count;
   row.last_at_ns = std::max(row.last_at_ns, now_ns);
-  note(row, sums, now_ns);
+  note(row, sums, true, now_ns);
   Reply reply;
   reply.agent = sums.agent;
   reply.score = row.score;
@@ -263,7 +279,7 @@ CapabilityHealthMonitor::Reply CapabilityHealthMonitor::probe_sums(const health:
 
 void CapabilityHealthMonitor::judge_alerts(Row& row, std::int64_t now_ns) noexcept {
   const auto burns = [&](std::size_t window) {
-    return burn_rate(row.burns[window].failure_rate(now_ns), kinds_[row.capability].slo);
+    return burn_rate(row.burns.failure_rate(window, now_ns), kinds_[row.capability].slo);
   };
   const auto judge = [&](bool& active, std::size_t window, double limit, std::uint64_t which) {
     const bool both = burns(window) > limit && burns(window + 1) > limit;
@@ -316,11 +332,12 @@ HealthView CapabilityHealthMonitor::view(std::uint32_t capability,
   view.ticket = row.ticket;
   view.acknowledged = row.acknowledged;
   view.share = row.share;
-  SlidingRate longest = row.burns[2];
-  const double compliance = 1 - longest.failure_rate(clock_.last_ns());
+  SlidingRates<4> burns = row.burns;  // to look moves nothing
+  const double compliance = 1 - burns.failure_rate(2, clock_.last_ns());
   view.sla_score = 100 * std::min(1.0, compliance / kinds_[capability].slo) -
                    10 * ((row.page ? 1 : 0) + (row.ticket ? 1 : 0));
   const WindowTotals& seen = row.window.sum();
+  view.ready = row.ready;
   view.p95_met = seen.slow * 1'000'000 <= kSlowPpm * (seen.total - seen.failed);
   return view;
 }
@@ -372,7 +389,7 @@ CapabilityHealthMonitor::Reply CapabilityHealthMonitor::change_provider(
   const auto& gone = std::get<health::RemoveProvider>(command);
   const std::uint32_t index = row_of(gone.capability, gone.agent);
   if (index == kNoRow) return refuse(Errc::not_found);
-  rows_[index].clear(config_);
+  rows_[index].clear();
   providers_[gone.capability].set(gone.agent, false);
   row_of_[std::size_t{gone.capability} * config_.agents_max + gone.agent] = kNoRow;
   free_rows_.push_back(index);  // reserved

@@ -48,6 +48,10 @@
 namespace mesh::coordination {
 
 enum class HealthStatus : std::uint8_t { unknown, healthy, degraded, critical, failed };
+// What a probe of each type tells. liveness: does it answer at all; it counts for availability, not
+// for latency. readiness: may it be given work; a provider that is not ready is passed over at once
+// and loses nothing of its score. performance: all there is. correctness: is the answer right; a
+// wrong one is a failure, how long it took says nothing.
 enum class ProbeType : std::uint8_t { liveness, readiness, performance, correctness };
 enum class HealthCause : std::uint8_t { none, latency, errors, silence, burn, trend };
 enum class Remediation : std::uint8_t {
@@ -62,9 +66,12 @@ enum class Remediation : std::uint8_t {
 };
 constexpr HealthStatus last_of(HealthStatus) noexcept { return HealthStatus::failed; }
 constexpr ProbeType last_of(ProbeType) noexcept { return ProbeType::correctness; }
+constexpr HealthCause last_of(HealthCause) noexcept { return HealthCause::trend; }
 constexpr Remediation last_of(Remediation) noexcept { return Remediation::trip_dependency; }
 [[nodiscard]] std::string_view to_string(HealthStatus status) noexcept;
 [[nodiscard]] std::string_view to_string(Remediation action) noexcept;
+// What is to be done about a provider of this status, for this cause.
+[[nodiscard]] Remediation remediation_for(HealthStatus status, HealthCause cause) noexcept;
 
 inline constexpr std::array<double, 5> kStatusBounds{2, 0.80, 0.55, 0.30, 0};  // by HealthStatus
 
@@ -206,6 +213,7 @@ struct HealthView {
   double share = 0;  // of the capability's work
   double sla_score = 100;
   bool p95_met = true;
+  bool ready = true;  // to be given work
 };
 
 struct HealthPrediction {
@@ -280,13 +288,14 @@ class CapabilityHealthMonitor final
 
  private:
   friend ServiceForm;
-  static constexpr SnapshotKind kKind{"capability_health", 1};
+  static constexpr SnapshotKind kKind{"capability_health", 2};
   static constexpr std::string_view kWho = "capability health";
   struct RowFacts {
     std::uint32_t agent = kNoRow;  // kNoRow: the row is free
     std::uint32_t capability = 0;
     HealthStatus status = HealthStatus::unknown;
     bool spare = true;    // capacity
+    bool ready = true;    // by its last readiness probe
     bool forced = false;  // failed by misses: leaves it only by as many successes
     bool page = false;
     bool ticket = false;
@@ -304,15 +313,15 @@ class CapabilityHealthMonitor final
     std::uint32_t remedies = 0;  // in this hour
     std::uint32_t doublings = 0;
   };
-  struct Row : RowFacts {
+  struct alignas(64) Row : RowFacts {
     explicit Row(const Config& config);
-    void clear(const Config& config) noexcept;
+    void clear() noexcept;
     void prefetch() const noexcept;
-    WindowCounter window;
-    SampleWindow samples;
-    std::array<SlidingRate, 4> burns;  // page long, short, ticket long, short
-    PhiAccrual phi;
     Cusum cusum;
+    WindowCounter window;
+    SlidingRates<4> burns;  // page long, short, ticket long, short
+    PhiAccrual phi;
+    SampleWindow samples;
     SampleRing trend;
     SequenceWindow sequences;
   };
@@ -332,7 +341,9 @@ class CapabilityHealthMonitor final
   Reply change_provider(const Command& command) noexcept;
   [[nodiscard]] bool is_countable(Row& row, const health::Probe& probe,
                                   std::int64_t at_ns) noexcept;
-  void note(Row& row, const health::ProbeSums& sums, std::int64_t now_ns) noexcept;
+  void note(Row& row, const health::ProbeSums& sums, bool has_latency,
+            std::int64_t now_ns) noexcept;
+  void note_readiness(Row& row, bool ready, std::int64_t now_ns) noexcept;
   void watch_latency(Row& row, double latency_ms) noexcept;
   void learn_base(Row& row, std::int64_t now_ns) noexcept;
   void rescore(Row& row, std::int64_t now_ns) noexcept;

@@ -29,6 +29,10 @@ bool is_unhealthy(HealthStatus status) noexcept { return status >= HealthStatus:
 
 }  // namespace
 
+Remediation remediation_for(HealthStatus status, HealthCause cause) noexcept {
+  return kTable[static_cast<std::size_t>(status)][static_cast<std::size_t>(cause)];
+}
+
 HealthCause CapabilityHealthMonitor::cause_of(const Row& row, std::int64_t now_ns) const noexcept {
   if (row.phi.phi(now_ns) > config_.phi_max) return HealthCause::silence;
   const WindowTotals& seen = row.window.sum();
@@ -50,8 +54,7 @@ HealthAction CapabilityHealthMonitor::remediate(Row& row, std::int64_t now_ns) n
   if (now_ns < silent_until_ns_ || now_ns < row.next_remedy_ns) return action;
   if (kinds_[row.capability].tripped) return action;
   action.cause = cause_of(row, now_ns);
-  const Remediation wanted =
-      kTable[static_cast<std::size_t>(row.status)][static_cast<std::size_t>(action.cause)];
+  const Remediation wanted = remediation_for(row.status, action.cause);
   if (wanted == none) return action;
   if (row.remedies == 0 || now_ns - row.hour_began_ns >= kHourNs) {
     row.hour_began_ns = now_ns;
@@ -81,6 +84,7 @@ bool CapabilityHealthMonitor::is_panic(std::uint32_t capability) const noexcept 
 }
 
 bool CapabilityHealthMonitor::is_eligible(const Row& row, bool panic) const noexcept {
+  if (!row.ready) return false;
   if (panic) return true;
   return row.status == HealthStatus::healthy || row.status == HealthStatus::degraded;
 }

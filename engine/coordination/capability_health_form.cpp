@@ -127,7 +127,7 @@ namespace {
 
 template <class R, class Field>
 void each_fact(R& row, Field&& field) {
-  field(row.spare), field(row.forced), field(row.page), field(row.ticket);
+  field(row.spare), field(row.ready), field(row.forced), field(row.page), field(row.ticket);
   field(row.acknowledged), field(row.shifted);
   field(row.misses), field(row.successes), field(row.score), field(row.share);
   field(row.last_probe_ns), field(row.last_at_ns), field(row.base_ns);
@@ -136,8 +136,7 @@ void each_fact(R& row, Field&& field) {
 template <class R, class Part>
 void each_part(R& row, Part&& part) {
   part(row.window), part(row.samples), part(row.phi), part(row.cusum), part(row.trend);
-  part(row.sequences);
-  for (auto& burn : row.burns) part(burn);
+  part(row.sequences), part(row.burns);
 }
 
 }  // namespace

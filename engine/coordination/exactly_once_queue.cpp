@@ -46,7 +46,8 @@ ExactlyOnceQueue::ExactlyOnceQueue(const Config& config, std::uint64_t seed)
       entries_(config.dedup_capacity),
       entry_of_slot_(config.capacity, kNone),
       producer_index_(config.producers_max),
-      rng_(seed) {
+      rng_(seed),
+      redrives_(std::max(1U, config.redrive_rate_per_s), std::max(1U, config.redrive_rate_per_s)) {
   free_entries_.reserve(config.dedup_capacity);
   for (std::uint32_t i = config.dedup_capacity; i != 0; --i) free_entries_.push_back(i - 1);
   producers_.reserve(config.producers_max);
@@ -246,6 +247,22 @@ ExactlyOnceQueue::Reply ExactlyOnceQueue::complete(const once::Complete& done,
   return reply;
 }
 
+ExactlyOnceQueue::Reply ExactlyOnceQueue::complete_all(const once::CompleteAll& done,
+                                                       std::int64_t now_ns) noexcept {
+  if (done.tasks.empty() || done.tasks.size() > config_.claim_burst_max) {
+    return refuse(Errc::invalid_argument);
+  }
+  Reply reply;
+  const std::uint64_t refused = counters_.refused;
+  for (const auto& task : done.tasks) {
+    reply.codes.push_back(complete(task, now_ns).code);
+    reply.count += reply.codes.back() == Errc::ok ? 1U : 0U;
+  }
+  counters_.refused = refused;  // the command was not
+  if (reply.count != 0) reply.state = TaskState::completed;
+  return reply;
+}
+
 ExactlyOnceQueue::Reply ExactlyOnceQueue::nack(std::uint32_t slot, const once::Nack& nack,
                                                std::int64_t now_ns) noexcept {
   std::int64_t wait_ns = nack.delay.count();
@@ -324,11 +341,21 @@ ExactlyOnceQueue::Reply ExactlyOnceQueue::of_lease(const Command& command,
 ExactlyOnceQueue::Reply ExactlyOnceQueue::redrive(const once::Redrive& redrive,
                                                   std::int64_t now_ns) noexcept {
   Reply reply;
+  // False: so many have gone back lately that what killed them could kill everything else.
   const auto revive = [&](const Entry& entry) {
+    const TakeResult taken =
+        config_.redrive_rate_per_s == 0 ? TakeResult{} : redrives_.take(now_ns);
+    if (taken.status != TakeStatus::kTaken) {
+      reply.refusal = Refusal::rejected_rate;
+      reply.retry_after = Nanos{taken.retry_after_ns};
+      ++counters_.redrives_held;
+      return false;
+    }
     queue_.revive(entry.slot, now_ns);
     ++reply.count;
     ++counters_.redriven;
     view_changed_ = true;
+    return true;
   };
   if (!redrive.task.empty()) {
     const std::uint32_t at = find(hash_of(redrive.task), now_ns);
@@ -340,11 +367,11 @@ ExactlyOnceQueue::Reply ExactlyOnceQueue::redrive(const once::Redrive& redrive,
   }
   for (std::uint32_t at = oldest_; at != kNone && redrive.task.empty(); at = entries_[at].next) {
     if (reply.count == redrive.max) break;
-    if (entries_[at].slot != kNone && state_of(entries_[at]) == TaskState::dead) {
-      revive(entries_[at]);
-    }
+    const bool is_dead = entries_[at].slot != kNone && state_of(entries_[at]) == TaskState::dead;
+    if (is_dead && !revive(entries_[at])) break;
   }
-  reply.state = TaskState::ready;
+  const bool is_held = reply.count == 0 && reply.refusal != Refusal::none;
+  reply.state = is_held ? TaskState::dead : TaskState::ready;
   return reply;
 }
 
@@ -383,6 +410,9 @@ ExactlyOnceQueue::Reply ExactlyOnceQueue::apply(const Command& command, Nanos no
   if (const auto* task = std::get_if<once::Enqueue>(&command)) return enqueue(*task, now_ns);
   if (const auto* wanted = std::get_if<once::Claim>(&command)) return claim(*wanted, now_ns);
   if (const auto* done = std::get_if<once::Complete>(&command)) return complete(*done, now_ns);
+  if (const auto* all = std::get_if<once::CompleteAll>(&command)) {
+    return complete_all(*all, now_ns);
+  }
   if (const auto* again = std::get_if<once::Redrive>(&command)) return redrive(*again, now_ns);
   if (const auto* gone = std::get_if<once::Purge>(&command)) return purge(*gone);
   if (const auto* closed = std::get_if<once::StationClosed>(&command)) {

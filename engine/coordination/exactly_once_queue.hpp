@@ -34,6 +34,7 @@
 
 #include "engine/coordination/blocks/bloom_filter.hpp"
 #include "engine/coordination/blocks/chunk_store.hpp"
+#include "engine/coordination/blocks/gcra_bucket.hpp"
 #include "engine/coordination/blocks/lease_queue.hpp"
 #include "engine/coordination/blocks/refusal.hpp"
 #include "engine/coordination/blocks/rng.hpp"
@@ -67,6 +68,8 @@ struct ExactlyOnceQueueConfig {
   Nanos retry_cap_ns{60'000'000'000};
   std::uint32_t retry_jitter = 0;  // 1: full jitter
   Nanos ttl_ns{0};                 // of a task that names none; 0: for ever
+  std::uint32_t redrive_rate_per_s =
+      0;  // dead tasks that go back a second; 0: as many as are named
   DedupMode dedup_mode = DedupMode::ids;
   std::uint32_t producers_max = 1'024;
   std::uint32_t workers_max = 256;
@@ -112,6 +115,10 @@ struct Complete {
   std::uint64_t fence = 0;
   Bytes result;
 };
+// A burst of completions, each as if by itself: what one of them lacks does not hold up the others.
+struct CompleteAll {
+  std::vector<Complete> tasks;  // claim_burst_max of them at most
+};
 struct Nack {
   std::string task;
   std::uint64_t fence = 0;
@@ -155,6 +162,7 @@ struct ExactlyOnceQueueReply {
   Nanos retry_after{0};
   once::Bytes result;
   std::vector<ClaimedTask> tasks;
+  std::vector<Errc> codes;  // CompleteAll: of each, `count` of them ok
 };
 
 struct ExactlyOnceQueueCounters {
@@ -175,7 +183,8 @@ struct ExactlyOnceQueueCounters {
   std::uint64_t deaths = 0;
   std::uint64_t redriven = 0;
   std::uint64_t purged = 0;
-  std::uint64_t forgotten = 0;  // ids older than the window
+  std::uint64_t forgotten = 0;      // ids older than the window
+  std::uint64_t redrives_held = 0;  // by redrive_rate_per_s
 };
 
 struct ExactlyOnceQueueView {
@@ -191,8 +200,8 @@ struct ExactlyOnceQueueActions {
 
 using ExactlyOnceQueueCommand =
     std::variant<once::Enqueue, once::Claim, once::Begin, once::Renew, once::Complete, once::Nack,
-                 once::Release, once::Redrive, once::Purge, once::RemoveWorker,
-                 once::StationClosed>;
+                 once::Release, once::Redrive, once::Purge, once::RemoveWorker, once::StationClosed,
+                 once::CompleteAll>;
 
 class ExactlyOnceQueue final
     : public ServiceForm<ExactlyOnceQueue, ExactlyOnceQueueConfig, ExactlyOnceQueueCommand,
@@ -214,7 +223,7 @@ class ExactlyOnceQueue final
 
  private:
   friend ServiceForm;
-  static constexpr SnapshotKind kKind{"exactly_once_queue", 1};
+  static constexpr SnapshotKind kKind{"exactly_once_queue", 2};
   static constexpr std::string_view kWho = "exactly-once queue";
   static constexpr std::uint32_t kNone = IdTable::kNone;
   // A remembered id. While its task lives `slot` is its place in the queue, and `name` and
@@ -247,6 +256,7 @@ class ExactlyOnceQueue final
   Reply known(std::uint32_t entry, std::uint64_t payload_hash) noexcept;
   Reply claim(const once::Claim& claim, std::int64_t now_ns) noexcept;
   Reply complete(const once::Complete& done, std::int64_t now_ns) noexcept;
+  Reply complete_all(const once::CompleteAll& done, std::int64_t now_ns) noexcept;
   Reply of_lease(const Command& command, std::int64_t now_ns) noexcept;
   Reply nack(std::uint32_t slot, const once::Nack& nack, std::int64_t now_ns) noexcept;
   Reply redrive(const once::Redrive& redrive, std::int64_t now_ns) noexcept;
@@ -287,6 +297,7 @@ class ExactlyOnceQueue final
   std::vector<Producer> producers_;
   IdTable producer_index_;
   Rng rng_;
+  GcraBucket redrives_;
   bool view_changed_ = true;
 };
 

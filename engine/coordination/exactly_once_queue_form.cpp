@@ -80,7 +80,7 @@ Status ExactlyOnceQueue::validate(const Config& config) {
   const Nanos visibility_max = seconds(12 * 3'600);
   const double window_s = static_cast<double>(config.dedup_window_ns.count()) * 1e-9;
   const bool is_by_id = config.dedup_mode == DedupMode::ids;
-  const std::array<Check, 15> checks{{
+  const std::array<Check, 16> checks{{
       {config.capacity >= 1 && config.capacity <= 1U << 24, "capacity is outside 1..16777216"},
       {config.visibility_ns.count() >= 10 * kNsPerMs && config.visibility_ns <= visibility_max,
        "visibility_ns is outside 10 ms..12 h"},
@@ -107,6 +107,7 @@ Status ExactlyOnceQueue::validate(const Config& config) {
        "claim_burst_max is outside 1..4096"},
       {config.store_bytes >= config.payload_bytes_max && config.store_bytes <= 1ULL << 36,
        "store_bytes is outside payload_bytes_max..64 GiB"},
+      {config.redrive_rate_per_s <= 1'000'000, "redrive_rate_per_s is above 1000000"},
       events_in_range(config),
   }};
   return all_hold(Errc::invalid_config, checks);
@@ -117,6 +118,7 @@ Status ExactlyOnceQueue::validate(const Config& config) {
 void ExactlyOnceQueue::save_state(StateWriter& writer) const {
   queue_.save(writer);
   rng_.save(writer);
+  redrives_.save(writer);
   writer.put(static_cast<std::uint32_t>(producers_.size()));
   for (const auto& producer : producers_) {
     writer.put(producer.id);
@@ -167,6 +169,7 @@ void ExactlyOnceQueue::load_entry(StateReader& reader) {
 void ExactlyOnceQueue::load_state(StateReader& reader) {
   queue_.load(reader);
   rng_.load(reader);
+  redrives_.load(reader);
   const std::size_t producers = reader.get_count(8 + 4 + 8 + 128);
   if (producers > config_.producers_max) return reader.fail();
   for (std::size_t i = 0; i < producers; ++i) {

@@ -8,14 +8,9 @@ namespace {
 constexpr std::uint64_t kPpm = 1'000'000;
 constexpr std::uint32_t kHigh = 2;
 constexpr std::uint32_t kCritical = 3;
-constexpr std::uint32_t kStartAfter429 = 500'000;  // of the quota
 constexpr std::int64_t kSamplesAWindow = 6;
 constexpr double kLevelAlpha = 0.3;
-
-std::uint64_t share_of(std::uint64_t whole, std::uint64_t ppm) noexcept {
-  __extension__ using Wide = unsigned __int128;
-  return static_cast<std::uint64_t>(static_cast<Wide>(whole) * ppm / kPpm);
-}
+constexpr std::uint64_t kHedgesSaved = 8;  // what calm times may save up
 
 CircuitBreakerConfig breaker_of(const FederationConfig& config) {
   CircuitBreakerConfig breaker = CircuitBreakerConfig::preset("rate-limit").value();
@@ -30,7 +25,16 @@ double rate_of(std::uint64_t quota, Nanos window) noexcept {
 }
 
 std::uint64_t burst_of(std::uint64_t quota, const FederationConfig& config) noexcept {
-  return std::max<std::uint64_t>(1, share_of(quota, config.burst_ppm));
+  return std::max<std::uint64_t>(1, federation::share_of(quota, config.burst_ppm));
+}
+
+CreditConfig credit_of(const federation::AddNetwork& wanted, const FederationConfig& config) {
+  CreditConfig credit;
+  credit.rate_per_s = rate_of(wanted.quota, wanted.window);
+  credit.burst = burst_of(wanted.quota, config);
+  credit.expiry_ns = config.credit_expiry_ns.count();
+  credit.grants_max = config.grants_max;
+  return credit;
 }
 
 }  // namespace
@@ -41,12 +45,21 @@ FederationRouter::Network::Network(const federation::AddNetwork& wanted,
       capabilities(wanted.capabilities),
       trust_ppm(wanted.trust_ppm),
       quota(wanted.quota),
+      price(wanted.price),
       window(wanted.window.count()),
-      bucket(rate_of(wanted.quota, wanted.window), burst_of(wanted.quota, config)),
-      breaker(breaker_of(config)) {}
+      bucket(credit_of(wanted, config)),
+      breaker(breaker_of(config)) {
+  success.fill(-1);
+}
 
 FederationRouter::FederationRouter(const Config& config, std::uint64_t /*seed*/)
-    : ServiceForm(config), requests_(config.queue_max), loans_(config.loans_max) {
+    : ServiceForm(config),
+      requests_(config.queue_max),
+      loans_(config.loans_max),
+      items_(config.networks_max),
+      offers_(config.networks_max),
+      filled_(config.networks_max),
+      scratch_(2 * std::size_t{config.networks_max}) {
   networks_.reserve(config.networks_max);
 }
 
@@ -62,7 +75,7 @@ FederationRouter::Reply FederationRouter::reject(Refusal refusal, Nanos retry_af
 // --- budgets -----------------------------------------------------------------------------------
 
 std::uint64_t FederationRouter::budget(const Network& network) const noexcept {
-  return share_of(network.quota + network.borrowed - network.lent, network.start_ppm);
+  return federation::share_of(network.quota + network.borrowed - network.lent, network.start_ppm);
 }
 
 std::uint32_t FederationRouter::remaining_ppm(const Network& network,
@@ -101,6 +114,7 @@ FederationRouter::Reply FederationRouter::add_network(const federation::AddNetwo
   network.window.roll(now_ns);
   network.window_end_ns = network.window.end_ns();
   network.sample_end_ns = now_ns + wanted.window.count() / kSamplesAWindow;
+  network.last_sent_ns = now_ns;
   Reply reply;
   reply.id = networks_.size() - 1;
   return reply;
@@ -141,7 +155,8 @@ bool FederationRouter::is_full() const noexcept {
 
 FederationRouter::Reply FederationRouter::submit(const federation::Submit& wanted,
                                                  std::int64_t now_ns) noexcept {
-  if (wanted.network >= networks_.size()) return refuse(Errc::not_found);
+  const bool is_any = wanted.network == kAnyNetwork;
+  if (!is_any && wanted.network >= networks_.size()) return refuse(Errc::not_found);
   if (wanted.priority >= kFederationPriorities || wanted.capability >= 64 ||
       !ServiceClock::is_valid(wanted.deadline)) {
     return refuse(Errc::invalid_argument);
@@ -149,6 +164,17 @@ FederationRouter::Reply FederationRouter::submit(const federation::Submit& wante
   if (wanted.deadline.count() != 0 && wanted.deadline.count() < now_ns) {
     return refuse(Errc::expired);
   }
+  if (!is_any) return submit_to(wanted, now_ns);
+  Request like;
+  like.priority = static_cast<std::uint8_t>(wanted.priority);
+  like.capability = wanted.capability;
+  federation::Submit chosen = wanted;
+  chosen.network = cheapest(like, now_ns, kNone);
+  return chosen.network == kNone ? refuse(Errc::no_candidate) : submit_to(chosen, now_ns);
+}
+
+FederationRouter::Reply FederationRouter::submit_to(const federation::Submit& wanted,
+                                                    std::int64_t now_ns) noexcept {
   Network& network = networks_[wanted.network];
   const BreakerState state = network.breaker.state();
   const std::int64_t open_ns = network.breaker.open_until().count() - now_ns;
@@ -195,6 +221,7 @@ FederationRouter::Reply FederationRouter::enqueue(const federation::Submit& want
   free->payload = wanted.payload;
   free->since_ns = now_ns;
   free->deadline_ns = wanted.deadline.count();
+  free->may_hedge = wanted.may_hedge;
   ++counters_.submitted;
   if (leader == kNone) {
     ++queued_;
@@ -206,23 +233,26 @@ FederationRouter::Reply FederationRouter::enqueue(const federation::Submit& want
   Reply reply;
   reply.id = id_of(static_cast<std::uint32_t>(free - requests_.begin()));
   reply.is_follower = leader != kNone;
+  reply.network = wanted.network;
   return reply;
 }
 
-// Base priority, one more for each aging_ns of waiting and one when its deadline is near; never
-// critical by either.
+// Base priority, one more for each aging_ns of waiting, and one when its deadline is near or it
+// promises more than most there; never critical by either.
 std::uint32_t FederationRouter::urgency(const Request& request,
                                         std::int64_t now_ns) const noexcept {
   if (request.priority >= kHigh) return request.priority;
   const bool late =
       request.deadline_ns != 0 && request.deadline_ns - now_ns < config_.aging_ns.count();
-  const std::int64_t aged = (now_ns - request.since_ns) / config_.aging_ns.count() + (late ? 1 : 0);
+  const bool hurried = late || is_promising(request);
+  const std::int64_t aged =
+      (now_ns - request.since_ns) / config_.aging_ns.count() + (hurried ? 1 : 0);
   return static_cast<std::uint32_t>(std::min<std::int64_t>(kHigh, request.priority + aged));
 }
 
 bool FederationRouter::is_over_share(const Request& request) const noexcept {
   const Network& network = networks_[request.network];
-  const std::uint64_t most = share_of(budget(network), config_.requester_share_ppm);
+  const std::uint64_t most = federation::share_of(budget(network), config_.requester_share_ppm);
   return network.used[request.requester % network.used.size()] + 1 > most;
 }
 
@@ -249,12 +279,20 @@ std::uint32_t FederationRouter::next_to_send(std::int64_t now_ns) noexcept {
   return best;
 }
 
-void FederationRouter::send(Request& request) noexcept {
-  Network& network = networks_[request.network];
-  network.window.spend(1);
-  ++network.used[request.requester % network.used.size()];
-  ++network.sample_count;
+void FederationRouter::spend(Network& network, std::uint32_t requester, std::uint64_t count,
+                             std::int64_t now_ns) noexcept {
+  network.window.spend(count);
+  network.used[requester % network.used.size()] += static_cast<std::uint32_t>(count);
+  network.sample_count += count;
+  network.last_sent_ns = now_ns;
+}
+
+void FederationRouter::send(Request& request, std::int64_t now_ns) noexcept {
+  spend(networks_[request.network], request.requester, 1, now_ns);
   request.stage = Stage::in_flight;
+  request.is_out = true;
+  request.sent_ns = now_ns;
+  hedge_budget_ = std::min<std::uint64_t>(hedge_budget_ + config_.hedge_ppm, kHedgesSaved * kPpm);
   --queued_;
   ++counters_.dispatched;
 }
@@ -273,65 +311,11 @@ std::size_t FederationRouter::dispatch(Nanos now, std::span<Dispatched> out) noe
     if (admitted.refusal != Refusal::none) break;
     if (network.bucket.take(now_ns).status != TakeStatus::kTaken) break;
     request.permit = admitted.permit;
-    send(request);
-    out[count++] = {id_of(slot), request.network, request.capability, request.payload};
+    send(request, now_ns);
+    out[count++] = {id_of(slot), request.network, request.capability, request.payload, false};
   }
+  while (count < out.size() && hedge(now, out[count])) ++count;
   return count;
-}
-
-void FederationRouter::answer(std::uint32_t slot, RequestOutcome outcome) noexcept {
-  for (auto& one : requests_) {
-    if (one.stage != Stage::following || one.leader != slot) continue;
-    one.stage = Stage::answered;
-    one.outcome = outcome;
-  }
-  Request& leader = requests_[slot];
-  queued_ -= leader.stage == Stage::queued ? 1 : 0;
-  leader.stage = Stage::answered;
-  leader.outcome = outcome;
-}
-
-std::size_t FederationRouter::take_completions(std::span<Completion> out) noexcept {
-  std::size_t count = 0;
-  // Leaders first: a follower never is answered before its leader.
-  for (const bool leaders : {true, false}) {
-    for (std::uint32_t slot = 0; slot < requests_.size() && count < out.size(); ++slot) {
-      Request& one = requests_[slot];
-      if (one.stage != Stage::answered || (one.leader == kNone) != leaders) continue;
-      out[count++] = {id_of(slot), one.requester, one.outcome};
-      ++(one.outcome == RequestOutcome::cancelled ? counters_.cancelled : counters_.completed);
-      one.stage = Stage::free;
-    }
-  }
-  return count;
-}
-
-FederationRouter::Reply FederationRouter::complete(const federation::Complete& done,
-                                                   std::int64_t now_ns) noexcept {
-  const std::uint32_t slot = slot_of(done.request);
-  if (slot == kNone) return refuse(Errc::not_found);
-  if (requests_[slot].stage != Stage::in_flight) return refuse(Errc::wrong_state);
-  if (done.outcome > RequestOutcome::cancelled || done.retry_after.count() < 0) {
-    return refuse(Errc::invalid_argument);
-  }
-  const Request& request = requests_[slot];
-  Network& network = networks_[request.network];
-  const BreakerState before = network.breaker.state();
-  const bool limited = done.outcome == RequestOutcome::rate_limited;
-  const CallOutcome outcome = limited                                     ? CallOutcome::fail
-                              : done.outcome == RequestOutcome::cancelled ? CallOutcome::ignored
-                                                                          : CallOutcome::ok;
-  network.breaker.record({request.permit, outcome, Nanos{0}, done.retry_after}, Nanos{now_ns});
-  counters_.rate_limited += limited ? 1 : 0;
-  if (before != BreakerState::closed && network.breaker.state() == BreakerState::closed) {
-    network.start_ppm = kStartAfter429;
-  }
-  if (before != BreakerState::open && network.breaker.state() == BreakerState::open) {
-    emit(Event::breaker_opened, Severity::warning, now_ns,
-         {request.network, static_cast<std::uint64_t>(network.breaker.open_until().count())});
-  }
-  answer(slot, done.outcome);
-  return {};
 }
 
 // Its leader is gone: the oldest follower takes its place, and the others follow that one.
@@ -397,6 +381,7 @@ void FederationRouter::drop_late(std::int64_t now_ns) noexcept {
 void FederationRouter::roll_network(Network& network, std::int64_t now_ns) noexcept {
   BreakerActions unused;
   network.breaker.tick(Nanos{now_ns}, unused);
+  network.bucket.tick(now_ns);
   if (now_ns >= network.sample_end_ns) {
     const std::int64_t length = network.window.window_ns() / kSamplesAWindow;
     const auto rate = static_cast<double>(network.sample_count * kSamplesAWindow);
@@ -457,6 +442,12 @@ FederationRouter::Reply FederationRouter::apply_rest(const Command& command, Nan
     return reply;
   }
   const std::int64_t now_ns = clock_.at(now);
+  if (const auto* asked = std::get_if<federation::Negotiate>(&command)) {
+    return negotiate(*asked, now_ns);
+  }
+  if (const auto* wanted = std::get_if<federation::WantCredit>(&command)) {
+    return want_credit(*wanted, now_ns);
+  }
   for (auto& network : networks_) {  // AssumeFull
     network.window.roll(now_ns);
     network.window.fill(network.quota);

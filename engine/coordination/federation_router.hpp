@@ -17,9 +17,9 @@
 //             A follower completes with its leader, never before.
 // Errors      validate -> invalid_config. Unknown network or request: not_found. Trust above 1, a
 //             window or quota of 0: invalid_config. Queue or tables full: capacity. A deadline
-//             that has passed: expired.
+//             that has passed: expired. No network takes a request to kAnyNetwork: no_candidate.
 // Source      sliding window counter and GCRA; coalescing as "single flight"; water-filling by
-//             trust.
+//             trust; hedged requests: Dean & Barroso, The Tail at Scale, 2013.
 #pragma once
 
 #include <array>
@@ -30,11 +30,13 @@
 #include <variant>
 #include <vector>
 
-#include "engine/coordination/blocks/gcra_bucket.hpp"
+#include "engine/coordination/blocks/credit_pool.hpp"
 #include "engine/coordination/blocks/names.hpp"
 #include "engine/coordination/blocks/ols.hpp"
 #include "engine/coordination/blocks/refusal.hpp"
+#include "engine/coordination/blocks/sample_window.hpp"
 #include "engine/coordination/blocks/service_form.hpp"
+#include "engine/coordination/blocks/water_fill.hpp"
 #include "engine/coordination/blocks/window_counter.hpp"
 #include "engine/coordination/circuit_breaker.hpp"
 #include "engine/coordination/service.hpp"
@@ -42,6 +44,7 @@
 namespace mesh::coordination {
 
 inline constexpr std::uint32_t kFederationPriorities = 4;
+inline constexpr std::uint32_t kAnyNetwork = UINT32_MAX;
 
 struct FederationConfig {
   std::uint32_t burst_ppm = 250'000;                                // of the quota
@@ -49,6 +52,7 @@ struct FederationConfig {
   std::array<std::uint32_t, 3> shed_ppm{250'000, 100'000, 30'000};  // of it left: low, normal, high
   std::uint32_t requester_share_ppm = 400'000;  // of the budget, while others have queued demand
   std::uint32_t donate_ppm = 500'000;           // of the surplus
+  Nanos idle_after_ns{5'000'000'000};           // without a request: its surplus is offered to all
   Nanos coalesce_window_ns{10'000'000};
   std::uint32_t coalesce_max = 64;  // followers of one leader
   std::uint32_t breaker_429 = 3;    // in a row
@@ -56,6 +60,9 @@ struct FederationConfig {
   Nanos aging_ns{2'000'000'000};
   std::uint32_t queue_max = 5'000;
   std::uint32_t min_trust_ppm = 0;
+  std::uint32_t hedge_ppm = 20'000;    // of what is dispatched, at most; 0: never
+  Nanos credit_expiry_ns{20'000'000};  // of what a station was granted ahead of time
+  std::uint32_t grants_max = 64;       // live at once, of a network
   std::uint32_t networks_max = 64;
   std::uint32_t loans_max = 256;
   std::uint32_t events_max = 64;
@@ -69,21 +76,29 @@ constexpr RequestOutcome last_of(RequestOutcome) noexcept { return RequestOutcom
 enum class QuotaRisk : std::uint8_t { low, medium, high, critical };
 
 namespace federation {
+// So many millionths of it, rounded down.
+[[nodiscard]] constexpr std::uint64_t share_of(std::uint64_t whole, std::uint64_t ppm) noexcept {
+  __extension__ using Wide = unsigned __int128;
+  return static_cast<std::uint64_t>(static_cast<Wide>(whole) * ppm / 1'000'000);
+}
+
 struct AddNetwork {
   std::string name;
   std::uint64_t capabilities = 0;  // bits; the host interns their names
   std::uint32_t trust_ppm = 1'000'000;
   std::uint64_t quota = 0;
   Nanos window{0};
+  std::uint64_t price = 0;  // of a request, in any unit that all share
 };
 struct Submit {
-  std::uint32_t network = 0;
+  std::uint32_t network = 0;     // kAnyNetwork: where one that succeeds is cheapest
   std::uint32_t capability = 0;  // a bit's number
   std::uint32_t priority = 1;
   std::uint32_t requester = 0;
   std::uint64_t coalesce_key = 0;  // 0: none
   std::uint64_t payload = 0;       // the host's reference
   Nanos deadline{0};               // 0: none; queued beyond it: cancelled
+  bool may_hedge = false;  // it may be executed twice: a slow one is sent to a second network
 };
 struct Cancel {
   std::uint64_t request = 0;
@@ -91,7 +106,8 @@ struct Cancel {
 struct Complete {
   std::uint64_t request = 0;
   RequestOutcome outcome = RequestOutcome::ok;
-  Nanos retry_after{0};  // of a 429
+  Nanos retry_after{0};                 // of a 429
+  std::uint32_t network = kAnyNetwork;  // which answered, where it was hedged; else its own
 };
 struct StationClosed {
   std::uint32_t requester = 0;
@@ -108,6 +124,22 @@ struct Borrow {
 struct Reclaim {
   std::uint32_t lender = 0;
 };
+// All at once: the surplus of those that are idle and do not ask, split among those that ask by
+// their trust, none above what it asks for.
+struct Ask {
+  std::uint32_t network = 0;
+  std::uint64_t count = 0;
+};
+struct Negotiate {
+  std::vector<Ask> asks;
+};
+// A station asks for requests to a network ahead of time. What is granted counts as used, whatever
+// comes of it, and ends with the window.
+struct WantCredit {
+  std::uint32_t network = 0;
+  std::uint32_t station = 0;
+  std::uint64_t count = 0;
+};
 // The one form of dispatch() and of take_completions() that a journal knows: one request.
 struct DispatchNext {};
 struct TakeCompletion {};
@@ -120,6 +152,7 @@ struct Dispatched {
   std::uint32_t network = 0;
   std::uint32_t capability = 0;
   std::uint64_t payload = 0;
+  bool is_hedge = false;  // the second one of this request: the first answer counts
 };
 struct Completion {
   std::uint64_t request = 0;
@@ -132,11 +165,13 @@ struct FederationReply {
   Refusal refusal = Refusal::none;
   std::uint64_t id = 0;  // of the network or the request
   bool is_follower = false;
-  std::uint64_t granted = 0;  // Borrow, Reclaim
+  std::uint64_t granted = 0;  // Borrow, Reclaim, Negotiate
   Nanos retry_after{0};
-  bool any = false;       // DispatchNext, TakeCompletion: there was one
-  Dispatched dispatched;  // DispatchNext
-  Completion completion;  // TakeCompletion
+  bool any = false;                     // DispatchNext, TakeCompletion: there was one
+  Dispatched dispatched;                // DispatchNext
+  Completion completion;                // TakeCompletion
+  std::uint32_t network = kAnyNetwork;  // Submit: where to
+  Grant grant;                          // WantCredit
 };
 
 struct FederationView {
@@ -171,6 +206,8 @@ struct FederationCounters {
   std::uint64_t cancelled = 0;
   std::uint64_t rate_limited = 0;
   std::uint64_t loans = 0;
+  std::uint64_t hedges = 0;
+  std::uint64_t credited = 0;  // units granted ahead
 };
 
 struct FederationActions {
@@ -181,7 +218,7 @@ using FederationCommand =
     std::variant<federation::AddNetwork, federation::Submit, federation::Cancel,
                  federation::Complete, federation::StationClosed, federation::Borrow,
                  federation::Reclaim, federation::DispatchNext, federation::TakeCompletion,
-                 federation::AssumeFull>;
+                 federation::AssumeFull, federation::Negotiate, federation::WantCredit>;
 
 class FederationRouter final
     : public ServiceForm<FederationRouter, FederationConfig, FederationCommand, FederationReply,
@@ -204,13 +241,15 @@ class FederationRouter final
   [[nodiscard]] FederationView view(std::uint32_t network, Nanos now) const noexcept;
   [[nodiscard]] FederationForecast forecast(std::uint32_t network, Nanos horizon) const noexcept;
   [[nodiscard]] std::uint64_t effective_quota(std::uint32_t network) const noexcept;
+  // Of this capability's outcomes there, lately; 1 while none is known.
+  [[nodiscard]] double success(std::uint32_t network, std::uint32_t capability) const noexcept;
   [[nodiscard]] std::uint32_t queued() const noexcept { return queued_; }
 
   [[nodiscard]] Status verify() const;
 
  private:
   friend ServiceForm;
-  static constexpr SnapshotKind kKind{"federation_router", 1};
+  static constexpr SnapshotKind kKind{"federation_router", 2};
   static constexpr std::string_view kWho = "federation router";
   static constexpr std::uint32_t kNone = UINT32_MAX;
   enum class Stage : std::uint8_t { free, queued, in_flight, following, answered };
@@ -229,6 +268,12 @@ class FederationRouter final
     std::int64_t since_ns = 0;
     std::int64_t deadline_ns = 0;
     Permit permit;
+    bool may_hedge = false;
+    bool is_out = false;  // in flight: its own network has not answered yet
+    bool hedge_is_out = false;
+    std::uint32_t hedge_network = kNone;
+    Permit hedge_permit;
+    std::int64_t sent_ns = 0;
   };
   struct Network {
     Network(const federation::AddNetwork& wanted, const FederationConfig& config);
@@ -238,8 +283,9 @@ class FederationRouter final
     std::uint64_t quota = 0;  // granted
     std::uint64_t lent = 0;
     std::uint64_t borrowed = 0;
+    std::uint64_t price = 0;
     HybridWindow window;
-    GcraBucket bucket;
+    CreditPool bucket;
     CircuitBreaker breaker;
     std::uint32_t start_ppm = 1'000'000;  // of the quota, after a 429; doubles each clean window
     std::int64_t window_end_ns = 0;
@@ -248,6 +294,10 @@ class FederationRouter final
     double level = 0;                      // EWMA of the rates
     SampleRing rates;                      // requests a window, over seconds
     std::array<std::uint32_t, 64> used{};  // of the budget in this window, by requester modulo 64
+    std::int64_t last_sent_ns = 0;
+    SampleWindow took;                 // from dispatch to answer
+    double success_all = 1;            // EWMA
+    std::array<double, 64> success{};  // of each capability; below 0: not known
   };
   struct Loan {
     std::uint32_t lender = kNone;  // kNone: free
@@ -260,12 +310,32 @@ class FederationRouter final
   [[nodiscard]] bool is_possible(const federation::AddNetwork& wanted) const noexcept;
   Reply add_network(const federation::AddNetwork& wanted, std::int64_t now_ns) noexcept;
   Reply submit(const federation::Submit& wanted, std::int64_t now_ns) noexcept;
+  Reply submit_to(const federation::Submit& wanted, std::int64_t now_ns) noexcept;
   Reply enqueue(const federation::Submit& wanted, std::uint32_t leader,
                 std::int64_t now_ns) noexcept;
   Reply complete(const federation::Complete& answer, std::int64_t now_ns) noexcept;
   Reply cancel(std::uint64_t id) noexcept;
   Reply borrow(const federation::Borrow& wanted, std::int64_t now_ns) noexcept;
   Reply reclaim(std::uint32_t lender, std::int64_t now_ns) noexcept;
+  Reply negotiate(const federation::Negotiate& wanted, std::int64_t now_ns) noexcept;
+  Reply want_credit(const federation::WantCredit& wanted, std::int64_t now_ns) noexcept;
+  [[nodiscard]] Errc judge(const federation::Negotiate& wanted) const noexcept;
+  std::uint64_t take_offers(std::span<const federation::Ask> asks, std::int64_t now_ns) noexcept;
+  bool split(std::uint64_t pool, std::span<const federation::Ask> asks) noexcept;
+  [[nodiscard]] std::uint64_t surplus(const Network& network,
+                                      std::uint64_t forecast) const noexcept;
+  [[nodiscard]] bool is_idle(std::uint32_t network, std::int64_t now_ns) const noexcept;
+  bool lend(std::uint32_t lender, std::uint32_t borrower, std::uint64_t count,
+            std::int64_t now_ns) noexcept;
+  [[nodiscard]] std::uint32_t cheapest(const Request& request, std::int64_t now_ns,
+                                       std::uint32_t except) const noexcept;
+  bool hedge(Nanos now, Dispatched& out) noexcept;
+  [[nodiscard]] bool is_promising(const Request& request) const noexcept;
+  void note_time(const Request& request, std::int64_t now_ns) noexcept;
+  void learn(std::uint32_t network, const Request& request, const federation::Complete& done,
+             std::int64_t now_ns) noexcept;
+  void settle(std::uint32_t network, const Permit& permit, const federation::Complete& done,
+              std::int64_t now_ns) noexcept;
   Reply close_station(std::uint32_t requester) noexcept;
   Reply apply_rest(const Command& command, Nanos now) noexcept;
   [[nodiscard]] std::uint32_t leader_for(const federation::Submit& wanted,
@@ -277,7 +347,9 @@ class FederationRouter final
   [[nodiscard]] std::uint32_t remaining_ppm(const Network& network,
                                             std::int64_t now_ns) const noexcept;
   [[nodiscard]] bool is_over_share(const Request& request) const noexcept;
-  void send(Request& request) noexcept;
+  void spend(Network& network, std::uint32_t requester, std::uint64_t count,
+             std::int64_t now_ns) noexcept;
+  void send(Request& request, std::int64_t now_ns) noexcept;
   [[nodiscard]] std::uint32_t next_to_send(std::int64_t now_ns) noexcept;
   [[nodiscard]] bool may_send(Network& network, std::int64_t now_ns) noexcept;
   void answer(std::uint32_t slot, RequestOutcome outcome) noexcept;
@@ -290,12 +362,21 @@ class FederationRouter final
   void save_state(StateWriter& writer) const;
   void load_state(StateReader& reader);
   void load_requests(StateReader& reader);
+  void load_request(Request& request, StateReader& reader);
+  static void save_network(const Network& network, StateWriter& writer);
+  static void save_request(const Request& request, StateWriter& writer);
 
   std::vector<Network> networks_;
   std::vector<Request> requests_;  // slots: queued, in flight, following, or answered and not taken
   std::vector<Loan> loans_;
   std::uint32_t queued_ = 0;
   std::uint32_t last_serial_ = 0;
+  std::uint64_t hedge_budget_ =
+      0;                         // in millionths of a request; each one dispatched adds hedge_ppm
+  std::vector<FillItem> items_;  // of a negotiation
+  std::vector<std::uint64_t> offers_;
+  std::vector<double> filled_;
+  std::vector<double> scratch_;
 };
 
 static_assert(DurableService<FederationRouter>);

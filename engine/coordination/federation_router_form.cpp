@@ -19,6 +19,7 @@ FederationConfig conservative() {
   config.shed_ppm = {500'000, 250'000, 100'000};
   config.requester_share_ppm = 250'000;
   config.donate_ppm = 250'000;
+  config.idle_after_ns = Nanos{10 * kNsPerSecond};
   config.coalesce_window_ns = Nanos{20 * kNsPerMs};
   config.breaker_429 = 2;
   config.breaker_open_ns = Nanos{60 * kNsPerSecond};
@@ -55,7 +56,7 @@ Result<FederationConfig> FederationConfig::preset(std::string_view name) {
 Status FederationRouter::validate(const Config& config) {
   const auto share = [](std::uint32_t ppm) { return ppm <= kPpm; };
   const auto& shed = config.shed_ppm;
-  const std::array<Check, 12> checks{{
+  const std::array<Check, 14> checks{{
       {config.burst_ppm >= 1 && share(config.burst_ppm), "burst_ppm is outside 1..1000000"},
       {share(config.reserve_ppm), "reserve_ppm is above 1000000"},
       {share(shed[0]) && shed[0] >= shed[1] && shed[1] >= shed[2],
@@ -71,6 +72,11 @@ Status FederationRouter::validate(const Config& config) {
       {config.queue_max >= 1 && config.queue_max <= 1'000'000, "queue_max is outside 1..1000000"},
       {config.networks_max >= 1 && config.networks_max <= 4'096, "networks_max is outside 1..4096"},
       {config.loans_max <= 65'536, "loans_max is above 65536"},
+      {is_duration(config.idle_after_ns) && share(config.hedge_ppm),
+       "idle_after_ns is outside 0..36 years or hedge_ppm above 1000000"},
+      {is_positive_duration(config.credit_expiry_ns) && config.grants_max >= 1 &&
+           config.grants_max <= 65'536,
+       "credit_expiry_ns or grants_max is outside its range"},
       events_in_range(config),
   }};
   return all_hold(Errc::invalid_config, checks);
@@ -114,27 +120,55 @@ FederationForecast FederationRouter::forecast(std::uint32_t id, Nanos horizon) c
 
 // --- bytes -------------------------------------------------------------------------------------
 
+void FederationRouter::save_network(const Network& network, StateWriter& writer) {
+  writer.put(network.name);
+  for (const auto value : {network.capabilities, network.quota, network.lent, network.borrowed,
+                           network.sample_count}) {
+    writer.put(value);
+  }
+  writer.put(network.trust_ppm);
+  writer.put(network.start_ppm);
+  for (const auto ns : {network.window.window_ns(), network.window_end_ns, network.sample_end_ns}) {
+    writer.put(ns);
+  }
+  network.window.save(writer);
+  network.bucket.save(writer);
+  writer.put(std::span<const std::byte>(network.breaker.snapshot().bytes));
+  writer.put(network.level);
+  network.rates.save(writer);
+  for (const auto used : network.used) writer.put(used);
+  writer.put(network.price);
+  writer.put(network.last_sent_ns);
+  network.took.save(writer);
+  writer.put(network.success_all);
+  for (const auto success : network.success) writer.put(success);
+}
+
+void FederationRouter::save_request(const Request& one, StateWriter& writer) {
+  writer.put(one.stage);
+  writer.put(one.priority);
+  for (const auto value : {one.network, one.capability, one.requester, one.leader, one.followers,
+                           one.serial, one.permit.epoch, one.permit.serial}) {
+    writer.put(value);
+  }
+  writer.put(one.outcome);
+  writer.put(one.key);
+  writer.put(one.payload);
+  writer.put(one.since_ns);
+  writer.put(one.deadline_ns);
+  for (const auto fact : {one.may_hedge, one.is_out, one.hedge_is_out}) writer.put(fact);
+  for (const auto value : {one.hedge_network, one.hedge_permit.epoch, one.hedge_permit.serial}) {
+    writer.put(value);
+  }
+  writer.put(one.sent_ns);
+}
+
 void FederationRouter::save_state(StateWriter& writer) const {
   writer.put(static_cast<std::uint32_t>(networks_.size()));
   for (const auto& network : networks_) {
-    writer.put(network.name);
-    for (const auto value : {network.capabilities, network.quota, network.lent, network.borrowed,
-                             network.sample_count}) {
-      writer.put(value);
-    }
-    writer.put(network.trust_ppm);
-    writer.put(network.start_ppm);
-    for (const auto ns :
-         {network.window.window_ns(), network.window_end_ns, network.sample_end_ns}) {
-      writer.put(ns);
-    }
-    network.window.save(writer);
-    network.bucket.save(writer);
-    writer.put(std::span<const std::byte>(network.breaker.snapshot().bytes));
-    writer.put(network.level);
-    network.rates.save(writer);
-    for (const auto used : network.used) writer.put(used);
+    save_network(network, writer);
   }
+  writer.put(hedge_budget_);
   writer.put(last_serial_);
   std::uint32_t taken = 0;
   for (const auto& one : requests_) taken += one.stage == Stage::free ? 0 : 1;
@@ -143,17 +177,7 @@ void FederationRouter::save_state(StateWriter& writer) const {
     const Request& one = requests_[slot];
     if (one.stage == Stage::free) continue;
     writer.put(slot);
-    writer.put(one.stage);
-    writer.put(one.priority);
-    for (const auto value : {one.network, one.capability, one.requester, one.leader, one.followers,
-                             one.serial, one.permit.epoch, one.permit.serial}) {
-      writer.put(value);
-    }
-    writer.put(one.outcome);
-    writer.put(one.key);
-    writer.put(one.payload);
-    writer.put(one.since_ns);
-    writer.put(one.deadline_ns);
+    save_request(one, writer);
   }
   for (const auto& loan : loans_) {
     writer.put(loan.lender);
@@ -196,8 +220,35 @@ void FederationRouter::load_state(StateReader& reader) {
     reader.get(network.level);
     network.rates.load(reader);
     for (auto& used : network.used) reader.get(used);
+    reader.get(network.price);
+    reader.get(network.last_sent_ns);
+    network.took.load(reader);
+    reader.get(network.success_all);
+    for (auto& success : network.success) reader.get(success);
   }
+  reader.get(hedge_budget_);
   load_requests(reader);
+}
+
+void FederationRouter::load_request(Request& one, StateReader& reader) {
+  one.stage = reader.get_enum(Stage::answered);
+  reader.get(one.priority);
+  for (auto* value : {&one.network, &one.capability, &one.requester, &one.leader, &one.followers,
+                      &one.serial, &one.permit.epoch, &one.permit.serial}) {
+    reader.get(*value);
+  }
+  one.outcome = reader.get_enum(RequestOutcome::cancelled);
+  reader.get(one.key);
+  reader.get(one.payload);
+  reader.get(one.since_ns);
+  reader.get(one.deadline_ns);
+  for (auto* fact : {&one.may_hedge, &one.is_out, &one.hedge_is_out}) reader.get(*fact);
+  for (auto* value : {&one.hedge_network, &one.hedge_permit.epoch, &one.hedge_permit.serial}) {
+    reader.get(*value);
+  }
+  reader.get(one.sent_ns);
+  const bool is_hedged = one.hedge_network != kNone;
+  if ((is_hedged && one.hedge_network >= networks_.size()) || one.capability >= 64) reader.fail();
 }
 
 void FederationRouter::load_requests(StateReader& reader) {
@@ -208,17 +259,7 @@ void FederationRouter::load_requests(StateReader& reader) {
     const auto slot = reader.get<std::uint32_t>();
     if (slot >= requests_.size()) return reader.fail();
     Request& one = requests_[slot];
-    one.stage = reader.get_enum(Stage::answered);
-    reader.get(one.priority);
-    for (auto* value : {&one.network, &one.capability, &one.requester, &one.leader, &one.followers,
-                        &one.serial, &one.permit.epoch, &one.permit.serial}) {
-      reader.get(*value);
-    }
-    one.outcome = reader.get_enum(RequestOutcome::cancelled);
-    reader.get(one.key);
-    reader.get(one.payload);
-    reader.get(one.since_ns);
-    reader.get(one.deadline_ns);
+    load_request(one, reader);
     if (one.network >= networks_.size()) return reader.fail();
     queued_ += one.stage == Stage::queued ? 1 : 0;
   }

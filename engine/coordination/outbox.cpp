@@ -34,6 +34,7 @@ Outbox::Outbox(const Config& config, std::uint64_t seed)
       workers_(config.workers_max),
       cursors_(config.cursors_max),
       topics_(config.topics_max),
+      inbox_(config.inbox_max, config.inbox_window_ns.count()),
       rng_(seed) {
   const auto all_of = [](std::size_t size, std::vector<std::uint32_t>& free) {
     free.reserve(size);
@@ -218,12 +219,33 @@ Outbox::Reply Outbox::refuse_full(Nanos retry_after) noexcept {
   return reply;
 }
 
-Outbox::Reply Outbox::commit(const outbox::Commit& command, std::int64_t now_ns) noexcept {
+Errc Outbox::check(const outbox::Commit& command) const noexcept {
   const std::size_t items = command.puts.size() + command.appends.size();
-  if (items == 0 || items > config_.commit_items_max) return refuse(Errc::invalid_argument);
+  const bool is_nothing = items == 0 && command.consumed == 0;
+  if (is_nothing || items > config_.commit_items_max) return Errc::invalid_argument;
   Errc bad = check(command.puts);
   for (const auto& one : command.appends) bad = bad == Errc::ok ? check(item_of(one)) : bad;
+  return bad;
+}
+
+void Outbox::consume(std::uint64_t event, std::int64_t now_ns) noexcept {
+  static_cast<void>(inbox_.accept(event, now_ns));  // as peek() has said
+  ++counters_.consumed;
+}
+
+Outbox::Reply Outbox::refuse_consumed(const IdempotencyRegistry::Verdict& verdict) noexcept {
+  counters_.consumed_again += verdict.code == Errc::duplicate ? 1U : 0U;
+  Reply reply = refuse(verdict.code);
+  reply.retry_after = Nanos{verdict.retry_after_ns};
+  return reply;
+}
+
+Outbox::Reply Outbox::commit(const outbox::Commit& command, std::int64_t now_ns) noexcept {
+  const Errc bad = check(command);
   if (bad != Errc::ok) return refuse(bad);
+  const auto verdict = command.consumed == 0 ? IdempotencyRegistry::Verdict{}
+                                             : inbox_.peek(command.consumed, now_ns);
+  if (verdict.code != Errc::ok) return refuse_consumed(verdict);
   Reply reply;
   if (!is_as_expected(command, reply)) {
     ++counters_.conflicts;
@@ -233,6 +255,7 @@ Outbox::Reply Outbox::commit(const outbox::Commit& command, std::int64_t now_ns)
   }
   const Nanos wait = wait_for(command, now_ns);
   if (wait.count() != 0) return refuse_full(wait);
+  if (command.consumed != 0) consume(command.consumed, now_ns);
   if (!command.puts.empty()) reply.version = ++version_;
   for (const auto& one : command.puts) put(one, now_ns);
   for (const auto& one : command.appends) {

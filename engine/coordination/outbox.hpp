@@ -13,9 +13,10 @@
 //             construction but the bytes of a reply, and the host's list of deliveries once.
 // Units       Nanos of the host clock; bytes; a sequence counts from 1 in its partition.
 // Guarantees  a Commit is there wholly or not at all, events and state together. Each event reaches
-//             the sink at least once with the same id; a sink that asks an IdempotencyRegistry
-//             applies it once. Of one key (block_key), of one partition (block_partition), the next
-//             leaves only when the one before is confirmed or dead.
+//             the sink at least once with the same id; a sink that asks an IdempotencyRegistry, or
+//             is an outbox itself and names it in its Commit, applies it once. Of one key
+//             (block_key), of one partition (block_partition), the next leaves only when the one
+//             before is confirmed or dead.
 // If the      worker stalls: confirm_timeout_ns and heartbeat_timeout_ns send its events again; its
 // other side  own late report then has an old fence and is stale_token. It dies: StationClosed does
 // dies        so at once. The sink dies before or after its acknowledgement: the event comes again.
@@ -40,6 +41,7 @@
 #include "engine/coordination/blocks/deadline_heap.hpp"
 #include "engine/coordination/blocks/fence_counter.hpp"
 #include "engine/coordination/blocks/id_table.hpp"
+#include "engine/coordination/blocks/idempotency_registry.hpp"
 #include "engine/coordination/blocks/log_histogram.hpp"
 #include "engine/coordination/blocks/rng.hpp"
 #include "engine/coordination/blocks/service_form.hpp"
@@ -93,7 +95,7 @@ class Outbox final : public ServiceForm<Outbox, OutboxConfig, OutboxCommand, Out
 
  private:
   friend ServiceForm;
-  static constexpr SnapshotKind kKind{"outbox", 1};
+  static constexpr SnapshotKind kKind{"outbox", 2};
   static constexpr std::string_view kWho = "outbox";
 
   // In the log of its partition until it is compacted; in the chain of its key while it is not
@@ -193,6 +195,9 @@ class Outbox final : public ServiceForm<Outbox, OutboxConfig, OutboxCommand, Out
   [[nodiscard]] Nanos wait_for(const Need& need, std::int64_t now_ns) const noexcept;
   [[nodiscard]] Nanos wait_for(const outbox::Commit& command, std::int64_t now_ns) const noexcept;
   [[nodiscard]] bool is_backed_up(std::string_view key) const noexcept;
+  [[nodiscard]] Errc check(const outbox::Commit& command) const noexcept;
+  void consume(std::uint64_t event, std::int64_t now_ns) noexcept;
+  Reply refuse_consumed(const IdempotencyRegistry::Verdict& verdict) noexcept;
   Reply refuse_full(Nanos retry_after) noexcept;
   [[nodiscard]] bool is_as_expected(const outbox::Commit& command, Reply& reply) const noexcept;
   void put(const outbox::Put& put, std::int64_t now_ns) noexcept;
@@ -274,6 +279,7 @@ class Outbox final : public ServiceForm<Outbox, OutboxConfig, OutboxCommand, Out
   std::vector<Worker> workers_;
   std::vector<Cursor> cursors_;
   std::vector<Topic> topics_;
+  IdempotencyRegistry inbox_;
   FenceCounter fence_;
   std::uint64_t version_ = 0;  // of the last commit that changed state
   std::uint64_t rank_ = 0;     // of the last one that became ready

@@ -121,6 +121,8 @@ Status Outbox::validate(const Config& config) {
       Check{within(config.cursors_max, 1'024) && within(config.workers_max, 1'024) &&
                 within(config.topics_max, 65'536),
             "cursors_max, workers_max or topics_max is outside 1..1024, 1024, 65536"},
+      Check{within(config.inbox_max, 1U << 24) && is_positive_duration(config.inbox_window_ns),
+            "inbox_max is outside 1..16777216, or inbox_window_ns outside 1 ns..36 years"},
       Check{within(config.payload_bytes_max, 16U << 20),
             "payload_bytes_max is outside 1..16777216"},
       Check{within(config.commit_items_max, 4'096), "commit_items_max is outside 1..4096"},
@@ -215,6 +217,7 @@ void Outbox::save_state(StateWriter& writer) const {
   writer.put(static_cast<std::uint32_t>(used.size()));
   for (const auto at : used) save_record(at, writer);
   save_tables(writer);
+  inbox_.save(writer);
 }
 
 void Outbox::save_tables(StateWriter& writer) const {
@@ -300,6 +303,7 @@ void Outbox::load_state(StateReader& reader) {
   const std::size_t records = reader.get_count(8 + 16 + 4 + 3 * 4 + 5 * 8 + 3 * 8 + 3 * 4);
   for (std::size_t i = 0; i < records && !reader.failed(); ++i) load_record(reader);
   load_tables(reader);
+  inbox_.load(reader);
   if (!reader.failed()) relink();
 }
 

@@ -51,6 +51,8 @@ struct OutboxConfig {
   Nanos cursor_idle_max_ns{86'400'000'000'000};  // then it is stale and holds up nothing
   std::uint32_t workers_max = 64;
   std::uint32_t topics_max = 256;
+  std::uint32_t inbox_max = 4'096;            // events of others whose effect is committed here
+  Nanos inbox_window_ns{86'400'000'000'000};  // for how long each is known
   std::uint32_t payload_bytes_max = 65'536;
   std::uint32_t commit_items_max = 64;
   std::uint64_t store_bytes = 64U << 20;
@@ -80,6 +82,9 @@ struct Append {
 struct Commit {
   std::vector<Put> puts;
   std::vector<Append> appends;
+  // An event of another outbox, of which this is the effect: known from now on, in the same commit,
+  // so that one that comes again is `duplicate`. 0: none. Ids of several sources must differ.
+  std::uint64_t consumed = 0;
 };
 // A commit without puts.
 struct AppendEvent {
@@ -174,6 +179,8 @@ struct OutboxCounters {
   std::uint64_t replays = 0;
   std::uint64_t purged = 0;
   std::uint64_t compacted = 0;
+  std::uint64_t consumed = 0;
+  std::uint64_t consumed_again = 0;  // refused as duplicates
 };
 
 // What the host does: gives the event to the worker, and the worker's report back as a command.

@@ -123,7 +123,7 @@ Nanos ReputationWeightedRouter::latency(std::uint32_t agent,
   return Nanos{std::llround(rows_[row].latency_ns)};
 }
 std::uint32_t ReputationWeightedRouter::in_flight(std::uint32_t agent) const noexcept {
-  return is_joined(agent) ? inflight_at(agents_[agent], clock_.last_ns()) : 0;
+  return is_joined(agent) ? inflight_at(rows_[agent], clock_.last_ns()) : 0;
 }
 double ReputationWeightedRouter::trust(std::uint32_t origin) const noexcept {
   return origin < trust_.size() ? trust_[origin] : 0;
@@ -148,18 +148,15 @@ namespace {
 
 template <class R, class Field>
 void each_row_field(R& row, Field&& field) {
-  field(row.latency_ns), field(row.ramp_from_ns), field(row.last_seen_ns);
-}
-template <class R, class Field>
-void each_counter(R& row, Field&& field) {
-  field(row.successes), field(row.failures);
-  field(row.remote_successes), field(row.remote_failures);
+  field(row.latency_ns), field(row.ramp_from_ns), field(row.last_event_ns);
 }
 
 }  // namespace
 
 void ReputationWeightedRouter::save_row(StateWriter& writer, std::uint32_t row) const {
-  each_counter(rows_[row], [&](const DecayCounter& counter) { counter.save(writer); });
+  rows_[row].successes.save(writer);
+  rows_[row].failures.save(writer);
+  if (!remote_.empty()) remote_[row].successes.save(writer), remote_[row].failures.save(writer);
   each_row_field(rows_[row], [&](const auto& field) { writer.put(field); });
   writer.put(histories_[row].observations);
   writer.put(histories_[row].quarantined_until_ns);
@@ -174,7 +171,9 @@ void ReputationWeightedRouter::save_row(StateWriter& writer, std::uint32_t row) 
 
 void ReputationWeightedRouter::load_row(StateReader& reader, std::uint32_t row) {
   Row& into = rows_[row];
-  each_counter(into, [&](DecayCounter& counter) { counter.load(reader); });
+  into.successes.load(reader);
+  into.failures.load(reader);
+  if (!remote_.empty()) remote_[row].successes.load(reader), remote_[row].failures.load(reader);
   each_row_field(into, [&](auto& field) { reader.get(field); });
   RowHistory& history = histories_[row];
   reader.get(history.observations);
@@ -206,9 +205,8 @@ void ReputationWeightedRouter::save_state(StateWriter& writer) const {
     writer.put(agent.joined);
     if (!agent.joined) continue;
     writer.put(agent.routable);
-    writer.put(agent.inflight_limit);
-    writer.put(agent.in_flight);
-    writer.put(agent.last_event_ns);
+    writer.put(rows_[i].inflight_limit);
+    writer.put(rows_[i].in_flight);
     save_row(writer, i);
   }
   for (const auto& kind : classes_) {
@@ -218,7 +216,7 @@ void ReputationWeightedRouter::save_state(StateWriter& writer) const {
     writer.put(kind.offered);
     // In the order in which they were tried, those that never were first.
     bool touched = kind.tried.last_untouched() == RecencyList::kNone;
-    for (auto row = kind.tried.first(); row != RecencyList::kNone; row = nodes_[row].next) {
+    for (auto row = kind.tried.first(); row != RecencyList::kNone; row = rows_[row].next) {
       writer.put(rows_[row].agent);
       writer.put(touched);
       save_row(writer, row);
@@ -247,7 +245,7 @@ void ReputationWeightedRouter::load_class(StateReader& reader, std::uint32_t cap
     rows_[row].agent = agent;
     rows_[row].capability = capability;
     row_of_[std::size_t{capability} * agents_.size() + agent] = row;
-    kind.tried.restore(nodes_, row, agent, touched);
+    kind.tried.restore(RowLinks{rows_}, row, agent, touched);
     ++kind.offered;
     load_row(reader, row);
     refresh(row);
@@ -268,9 +266,8 @@ void ReputationWeightedRouter::load_state(StateReader& reader) {
     reader.get(agent.joined);
     if (!agent.joined) continue;
     reader.get(agent.routable);
-    reader.get(agent.inflight_limit);
-    reader.get(agent.in_flight);
-    reader.get(agent.last_event_ns);
+    reader.get(rows_[i].inflight_limit);
+    reader.get(rows_[i].in_flight);
     rows_[i].agent = i;
     load_row(reader, i);
   }
@@ -288,7 +285,7 @@ Status ReputationWeightedRouter::verify() const {
   for (std::uint32_t i = 0; i < classes_.size(); ++i) {
     const Class& kind = classes_[i];
     std::uint32_t listed = 0;
-    for (auto row = kind.tried.first(); row != RecencyList::kNone; row = nodes_[row].next) {
+    for (auto row = kind.tried.first(); row != RecencyList::kNone; row = rows_[row].next) {
       const Row& one = rows_[row];
       ++listed;
       if (listed > kind.offered || one.capability != i || row_of(one.agent, i) != row) {
@@ -299,7 +296,7 @@ Status ReputationWeightedRouter::verify() const {
       if (kind.eligible.test(one.agent) != fit) {
         return complain(Errc::corrupt, "an agent is eligible and should not be, or the reverse");
       }
-      const double rep = reputation_of(evidence(one, at));
+      const double rep = reputation_of(evidence(row, at));
       if (!(rep > 0 && rep < 1)) return complain(Errc::corrupt, "a reputation is outside 0..1");
     }
     if (listed != kind.offered) return complain(Errc::corrupt, "an agent is in no order of tries");

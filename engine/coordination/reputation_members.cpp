@@ -20,11 +20,12 @@ ReputationWeightedRouter::Reply ReputationWeightedRouter::join(const reputation:
   if (agent.joined) return refuse(Errc::already_exists);
   agent = Agent{};
   agent.joined = true;
-  agent.inflight_limit =
+  Row& whole = rows_[wanted.agent];
+  whole = Row{};
+  whole.agent = wanted.agent;
+  whole.inflight_limit =
       wanted.inflight_limit != 0 ? wanted.inflight_limit : config_.inflight_limit;
-  agent.last_event_ns = now_ns;
-  rows_[wanted.agent] = Row{};
-  rows_[wanted.agent].agent = wanted.agent;
+  whole.last_event_ns = now_ns;
   Reply reply;
   reply.agent = wanted.agent;
   return reply;
@@ -33,14 +34,15 @@ ReputationWeightedRouter::Reply ReputationWeightedRouter::join(const reputation:
 void ReputationWeightedRouter::drop_row(std::uint32_t agent, std::uint32_t capability) noexcept {
   const std::uint32_t row = row_of(agent, capability);
   quarantines_.clear(row);
+  if (capability != kAnyCapability) classes_[capability].tried.erase(RowLinks{rows_}, row);
   rows_[row] = Row{};
+  if (!remote_.empty()) remote_[row] = Remote{};
   histories_[row] = RowHistory{};
   for (std::uint32_t origin = 0; origin < config_.origins_max; ++origin) {
     imports_[origin * rows_.size() + row] = Imported{};
   }
   if (capability == kAnyCapability) return;
   Class& kind = classes_[capability];
-  kind.tried.erase(nodes_, row);
   kind.eligible.set(agent, false);
   --kind.offered;
   row_of_[std::size_t{capability} * agents_.size() + agent] = kNoRow;
@@ -75,7 +77,7 @@ ReputationWeightedRouter::Reply ReputationWeightedRouter::offer(const reputation
   rows_[row].ramp_from_ns = now_ns;
   row_of_[std::size_t{at} * agents_.size() + wanted.agent] = row;
   ++kind.offered;
-  kind.tried.add(nodes_, row, wanted.agent);
+  kind.tried.add(RowLinks{rows_}, row, wanted.agent);
   refresh(row);
   Reply reply;
   reply.agent = wanted.agent;
@@ -106,11 +108,12 @@ ReputationWeightedRouter::Reply ReputationWeightedRouter::reset(std::uint32_t ag
   if (!is_joined(agent)) return refuse(Errc::not_found);
   const auto forget = [&](std::uint32_t row) {
     quarantines_.clear(row);
-    Row fresh;
-    fresh.agent = rows_[row].agent;
-    fresh.capability = rows_[row].capability;
-    fresh.ramp_from_ns = rows_[row].ramp_from_ns;
-    rows_[row] = fresh;
+    Row& known = rows_[row];
+    known.successes = known.failures = DecayCounter{};
+    known.latency_ns = -1;
+    known.last_event_ns = -1;
+    known.in_flight = 0;
+    if (!remote_.empty()) remote_[row] = Remote{};
     histories_[row].quarantined_until_ns = 0;  // what was observed stays counted: newer reports win
     for (std::uint32_t origin = 0; origin < config_.origins_max; ++origin) {
       Imported& heard = imports_[origin * rows_.size() + row];
@@ -121,8 +124,7 @@ ReputationWeightedRouter::Reply ReputationWeightedRouter::reset(std::uint32_t ag
     if (row_of(agent, i) != kNoRow) forget(row_of(agent, i));
   }
   forget(agent);
-  agents_[agent].in_flight = 0;
-  agents_[agent].last_event_ns = now_ns;
+  rows_[agent].last_event_ns = now_ns;
   refresh(agent);
   return {};
 }
@@ -137,9 +139,9 @@ void ReputationWeightedRouter::weigh_remote(std::uint32_t row, const DecayScale&
     good += trust_[origin + 1] * heard.successes.read(at);
     bad += trust_[origin + 1] * heard.failures.read(at);
   }
-  rows_[row].remote_successes = rows_[row].remote_failures = DecayCounter{};
-  rows_[row].remote_successes.add_amount(at, good);
-  rows_[row].remote_failures.add_amount(at, bad);
+  remote_[row] = Remote{};
+  remote_[row].successes.add_amount(at, good);
+  remote_[row].failures.add_amount(at, bad);
 }
 
 ReputationWeightedRouter::Reply ReputationWeightedRouter::import(const reputation::Import& heard,
@@ -184,7 +186,7 @@ ReputationWeightedRouter::Reply ReputationWeightedRouter::rate_origin(
   for (std::size_t i = 1; i < n; ++i) most = std::max(most, shares[i]);
   for (std::size_t i = 1; i < n; ++i) trust_[i] = most > 0 ? shares[i] / most : 0;
   const DecayScale& at = scale(now_ns);
-  for (std::uint32_t row = 0; row < rows_.size(); ++row) {
+  for (std::uint32_t row = 0; row < remote_.size(); ++row) {
     if (rows_[row].agent != kNoRow) weigh_remote(row, at);
   }
   return {};

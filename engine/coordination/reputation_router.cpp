@@ -25,9 +25,9 @@ ReputationWeightedRouter::ReputationWeightedRouter(const Config& config, std::ui
       rng_(seed),
       agents_(config.agents_max),
       rows_(config.agents_max + config.rows_max),
+      remote_(config.origins_max != 0 ? rows_.size() : 0),
       histories_(rows_.size()),
       row_of_(std::size_t{config.agents_max} * config.capabilities_max, kNoRow),
-      nodes_(rows_.size()),
       quarantines_(rows_.size()),
       imports_(config.origins_max * rows_.size()),
       ratings_(std::size_t{config.origins_max + 1} * (config.origins_max + 1)),
@@ -84,19 +84,17 @@ void ReputationWeightedRouter::sweep(const DecayScale& at, bool forget) noexcept
     if (forget) counter = DecayCounter{};
     counter.advance(at);
   };
-  for (auto& row : rows_) {
-    near(row.successes), near(row.failures);
-    near(row.remote_successes), near(row.remote_failures);
-  }
+  for (auto& row : rows_) near(row.successes), near(row.failures);
+  for (auto& remote : remote_) near(remote.successes), near(remote.failures);
   for (auto& imported : imports_) near(imported.successes), near(imported.failures);
 }
 
 ReputationWeightedRouter::Evidence ReputationWeightedRouter::evidence(
-    const Row& row, const DecayScale& at) const noexcept {
-  Evidence seen{row.successes.read(at), row.failures.read(at)};
-  if (config_.origins_max != 0) {  // else nobody else's count
-    seen.successes += row.remote_successes.read(at);
-    seen.failures += row.remote_failures.read(at);
+    std::uint32_t row, const DecayScale& at) const noexcept {
+  Evidence seen{rows_[row].successes.read(at), rows_[row].failures.read(at)};
+  if (!remote_.empty()) {  // else nobody else's count
+    seen.successes += remote_[row].successes.read(at);
+    seen.failures += remote_[row].failures.read(at);
   }
   return seen;
 }
@@ -105,10 +103,9 @@ ReputationWeightedRouter::Evidence ReputationWeightedRouter::evidence(
 ReputationWeightedRouter::Judged ReputationWeightedRouter::judged(
     std::uint32_t row, const DecayScale& at) const noexcept {
   const Row& own = rows_[row];
-  const Evidence seen = evidence(own, at);
+  const Evidence seen = evidence(row, at);
   if (seen.successes + seen.failures >= config_.observations_min - kRounding) return {&own, seen};
-  const Row& whole = rows_[own.agent];
-  return {&whole, evidence(whole, at)};
+  return {&rows_[own.agent], evidence(own.agent, at)};
 }
 
 double ReputationWeightedRouter::reputation_of(const Evidence& seen) const noexcept {
@@ -123,17 +120,18 @@ double ReputationWeightedRouter::score_of(const Judged& by) const noexcept {
   return config_.w_success * reputation_of(by.seen) + config_.w_latency * latency;
 }
 
-std::uint32_t ReputationWeightedRouter::inflight_at(const Agent& agent,
+std::uint32_t ReputationWeightedRouter::inflight_at(const Row& whole,
                                                     std::int64_t now_ns) const noexcept {
-  const bool forgotten = now_ns - agent.last_event_ns > config_.inflight_forget_ns.count();
-  return forgotten ? 0 : agent.in_flight;
+  const bool forgotten = now_ns - whole.last_event_ns > config_.inflight_forget_ns.count();
+  return forgotten ? 0 : whole.in_flight;
 }
 
 double ReputationWeightedRouter::standing(const Row& row, std::int64_t now_ns) const noexcept {
-  const Agent& agent = agents_[row.agent];
+  const Row& whole = rows_[row.agent];
   double factor = 1;
-  if (agent.inflight_limit != 0) {
-    factor /= 1 + static_cast<double>(inflight_at(agent, now_ns)) / agent.inflight_limit;
+  if (whole.inflight_limit != 0) {  // 1 / (1 + in flight / limit)
+    const double limit = whole.inflight_limit;
+    factor = limit / (limit + inflight_at(whole, now_ns));
   }
   const std::int64_t age = now_ns - row.ramp_from_ns;
   if (age < config_.slow_start_ns.count()) {
@@ -171,11 +169,11 @@ void ReputationWeightedRouter::add_latency(Row& row, double mean_ns, std::uint32
   row.latency_ns += (1 - keep) * (mean_ns - row.latency_ns);
 }
 
-void ReputationWeightedRouter::answered(Agent& agent, std::uint32_t count,
+void ReputationWeightedRouter::answered(Row& whole, std::uint32_t count,
                                         std::int64_t now_ns) noexcept {
-  const std::uint32_t out = inflight_at(agent, now_ns);
-  agent.in_flight = out > count ? out - count : 0;
-  agent.last_event_ns = now_ns;
+  const std::uint32_t out = inflight_at(whole, now_ns);
+  whole.in_flight = out > count ? out - count : 0;
+  whole.last_event_ns = now_ns;
 }
 
 ReputationWeightedRouter::Reply ReputationWeightedRouter::record(
@@ -190,9 +188,10 @@ ReputationWeightedRouter::Reply ReputationWeightedRouter::record(
   const std::int64_t now_ns = clock_.at(now);
   const DecayScale& at = scale(now_ns);
   const auto latency = static_cast<double>(success.latency.count());
+  answered(rows_[success.agent], 1, now_ns);
   const auto note = [&](Row& one) {
     one.successes.add(at);
-    one.last_seen_ns = now_ns;
+    one.last_event_ns = now_ns;
     add_latency(one, latency, 1);
   };
   note(rows_[row]);
@@ -201,7 +200,6 @@ ReputationWeightedRouter::Reply ReputationWeightedRouter::record(
     note(rows_[success.agent]);
     ++histories_[success.agent].observations;
   }
-  answered(agents_[success.agent], 1, now_ns);
   ++counters_.successes;
   return {};
 }
@@ -212,7 +210,7 @@ ReputationWeightedRouter::Reply ReputationWeightedRouter::fail_once(
   const Errc found = find_row(failure.agent, failure.capability, row);
   if (found != Errc::ok) return refuse(found);
   if (failure.kind > FailureKind::conflict) return refuse(Errc::invalid_argument);
-  answered(agents_[failure.agent], 1, now_ns);
+  answered(rows_[failure.agent], 1, now_ns);
   if (failure.kind == FailureKind::conflict) {
     ++counters_.conflicts;
     return {};
@@ -223,7 +221,7 @@ ReputationWeightedRouter::Reply ReputationWeightedRouter::fail_once(
   for (const auto one : {row, failure.agent}) {
     rows_[one].failures.add_amount(at, weight);
     ++histories_[one].observations;
-    rows_[one].last_seen_ns = now_ns;
+    rows_[one].last_event_ns = now_ns;
     if (row == failure.agent) break;
   }
   judge(row, now_ns);
@@ -240,20 +238,20 @@ ReputationWeightedRouter::Reply ReputationWeightedRouter::record_sums(
     return refuse(Errc::invalid_argument);
   }
   const DecayScale& at = scale(now_ns);
+  answered(rows_[sums.agent], static_cast<std::uint32_t>(total), now_ns);
   const double bad = sums.failures + sums.wrong_results * config_.wrong_result_weight;
   for (const auto one : {row, sums.agent}) {
     Row& noted = rows_[one];
     noted.successes.add(at, sums.successes);
     noted.failures.add_amount(at, bad);
     histories_[one].observations += total;
-    noted.last_seen_ns = now_ns;
+    noted.last_event_ns = now_ns;
     if (sums.successes != 0) {
       const double mean = static_cast<double>(sums.latency_sum.count()) / sums.successes;
       add_latency(noted, mean, sums.successes);
     }
     if (row == sums.agent) break;
   }
-  answered(agents_[sums.agent], static_cast<std::uint32_t>(total), now_ns);
   counters_.successes += sums.successes;
   counters_.failures += total - sums.successes;
   judge(row, now_ns);
@@ -277,7 +275,7 @@ void ReputationWeightedRouter::refresh(std::uint32_t row) noexcept {
 
 void ReputationWeightedRouter::judge(std::uint32_t row, std::int64_t now_ns) noexcept {
   const DecayScale& at = scale(now_ns);
-  const Evidence seen = evidence(rows_[row], at);
+  const Evidence seen = evidence(row, at);
   if (seen.successes + seen.failures < config_.observations_min - kRounding) return;
   if (reputation_of(seen) < config_.quarantine_below) {
     quarantine(row, now_ns, Event::quarantined);
@@ -298,7 +296,7 @@ void ReputationWeightedRouter::quarantine(std::uint32_t row, std::int64_t now_ns
                 .severity = Severity::warning,
                 .source = bad.agent,
                 .a = bad.capability,
-                .b = ppm(reputation_of(evidence(bad, scale(now_ns))))});
+                .b = ppm(reputation_of(evidence(row, scale(now_ns))))});
 }
 
 void ReputationWeightedRouter::release_due(std::int64_t now_ns) noexcept {
@@ -339,7 +337,7 @@ Errc ReputationWeightedRouter::route(std::uint32_t capability, Nanos now,
   ++kind.routes;
   if (config_.explore_every != 0 && kind.routes % config_.explore_every == 0) {
     std::uint32_t row = kind.tried.first();
-    while (!kind.eligible.test(rows_[row].agent)) row = nodes_[row].next;
+    while (!kind.eligible.test(rows_[row].agent)) row = rows_[row].next;
     agent = rows_[row].agent;
     ++counters_.explored;
   } else {
@@ -347,8 +345,8 @@ Errc ReputationWeightedRouter::route(std::uint32_t capability, Nanos now,
     agent =
         pick_from(kind.eligible, {config_.policy, config_.gamma, config_.p2c_margin}, scorer, rng_);
   }
-  kind.tried.touch(nodes_, row_of(agent, capability));
-  Agent& chosen = agents_[agent];
+  kind.tried.touch(RowLinks{rows_}, row_of(agent, capability));
+  Row& chosen = rows_[agent];
   chosen.in_flight = inflight_at(chosen, now_ns) + 1;
   chosen.last_event_ns = now_ns;
   ++counters_.routed;
@@ -407,7 +405,7 @@ void ReputationWeightedRouter::eject_outliers(std::uint32_t capability,
   double sum = 0;
   double squares = 0;
   const auto observed = [&](std::uint32_t agent, double& rep) {
-    const Evidence seen = evidence(rows_[row_of(agent, capability)], at);
+    const Evidence seen = evidence(row_of(agent, capability), at);
     rep = reputation_of(seen);
     return seen.successes + seen.failures >= config_.observations_min - kRounding;
   };

@@ -229,21 +229,33 @@ class ReputationWeightedRouter final
 
  private:
   friend ServiceForm;
-  static constexpr SnapshotKind kKind{"reputation_router", 1};
+  static constexpr SnapshotKind kKind{"reputation_router", 2};
   static constexpr std::string_view kWho = "reputation router";
-  // One for each agent as a whole, then one for each capability that an agent offers.
+  // One for each agent as a whole, then one for each capability that an agent offers. All that a
+  // route reads or writes of one stands in its line: what else there is stands in other tables.
   struct alignas(64) Row {
     DecayCounter successes;
     DecayCounter failures;
-    DecayCounter remote_successes;  // of all origins, weighed by trust
-    DecayCounter remote_failures;
-    double latency_ns = -1;         // below 0: none yet
-    std::int64_t ramp_from_ns = 0;  // slow start
-    std::uint32_t agent = kNoRow;   // kNoRow: the row is free
+    double latency_ns = -1;           // below 0: none yet
+    std::int64_t ramp_from_ns = 0;    // slow start
+    std::int64_t last_event_ns = -1;  // an outcome, or of an agent as a whole also a route
+    std::uint32_t agent = kNoRow;     // kNoRow: the row is free
     std::uint32_t capability = kAnyCapability;
-    std::int64_t last_seen_ns = -1;
+    std::uint32_t previous = kNoRow;  // in the order of tries of its class
+    std::uint32_t next = kNoRow;
+    std::uint32_t in_flight = 0;  // of an agent as a whole, as is its limit
+    std::uint32_t inflight_limit = 0;
   };
   static_assert(sizeof(Row) == 64);
+  struct RowLinks {  // the rows as nodes of the RecencyList of their class
+    std::vector<Row>& rows;
+    [[nodiscard]] Row& operator[](std::uint32_t row) const noexcept { return rows[row]; }
+    [[nodiscard]] std::uint32_t& key(std::uint32_t row) const noexcept { return rows[row].agent; }
+  };
+  struct Remote {  // of all origins, weighed by trust
+    DecayCounter successes;
+    DecayCounter failures;
+  };
   struct RowHistory {
     std::uint64_t observations = 0;
     std::int64_t quarantined_until_ns = 0;  // 0: it is not
@@ -251,9 +263,6 @@ class ReputationWeightedRouter final
   struct Agent {
     bool joined = false;
     bool routable = true;
-    std::uint32_t inflight_limit = 0;
-    std::uint32_t in_flight = 0;
-    std::int64_t last_event_ns = 0;
   };
   struct Class {
     explicit Class(std::size_t agents) : eligible(agents) {}
@@ -275,17 +284,14 @@ class ReputationWeightedRouter final
     std::int64_t now_ns;
     [[nodiscard]] double score(std::uint32_t agent) const noexcept;
     void prefetch(std::uint32_t agent) const noexcept {
-      const std::uint32_t row = router->row_of(agent, capability);
-      __builtin_prefetch(&router->rows_[row]);
-      router->nodes_.prefetch(row);
+      __builtin_prefetch(&router->rows_[router->row_of(agent, capability)]);
       __builtin_prefetch(&router->rows_[agent]);
-      __builtin_prefetch(&router->agents_[agent]);
     }
-    // What tried.touch() writes if it is the one: its neighbours, known once its node is there.
+    // What tried.touch() writes if it is the one: its neighbours, known once its row is there.
     void prefetch_next(std::uint32_t agent) const noexcept {
-      const RecencyNodes::Node& node = router->nodes_[router->row_of(agent, capability)];
-      router->nodes_.prefetch(node.previous);
-      router->nodes_.prefetch(node.next);
+      const Row& row = router->rows_[router->row_of(agent, capability)];
+      if (row.previous != kNoRow) __builtin_prefetch(&router->rows_[row.previous]);
+      if (row.next != kNoRow) __builtin_prefetch(&router->rows_[row.next]);
     }
     [[nodiscard]] double sample(std::uint32_t agent, Rng& rng) const noexcept;
   };
@@ -306,13 +312,13 @@ class ReputationWeightedRouter final
                               std::uint32_t& row) const noexcept;
   [[nodiscard]] const DecayScale& scale(std::int64_t now_ns) noexcept;
   void sweep(const DecayScale& at, bool forget) noexcept;
-  [[nodiscard]] Evidence evidence(const Row& row, const DecayScale& at) const noexcept;
+  [[nodiscard]] Evidence evidence(std::uint32_t row, const DecayScale& at) const noexcept;
   [[nodiscard]] Judged judged(std::uint32_t row, const DecayScale& at) const noexcept;
   [[nodiscard]] double reputation_of(const Evidence& seen) const noexcept;
   [[nodiscard]] double score_of(const Judged& by) const noexcept;
   // What score is multiplied by: load and slow start.
   [[nodiscard]] double standing(const Row& row, std::int64_t now_ns) const noexcept;
-  [[nodiscard]] std::uint32_t inflight_at(const Agent& agent, std::int64_t now_ns) const noexcept;
+  [[nodiscard]] std::uint32_t inflight_at(const Row& whole, std::int64_t now_ns) const noexcept;
 
   Reply join(const reputation::Join& wanted, std::int64_t now_ns) noexcept;
   Reply leave(std::uint32_t agent) noexcept;
@@ -329,7 +335,7 @@ class ReputationWeightedRouter final
   Reply apply_rest(const Command& command, std::int64_t now_ns) noexcept;
 
   void add_latency(Row& row, double mean_ns, std::uint32_t count) noexcept;
-  void answered(Agent& agent, std::uint32_t count, std::int64_t now_ns) noexcept;
+  void answered(Row& whole, std::uint32_t count, std::int64_t now_ns) noexcept;
   void judge(std::uint32_t row, std::int64_t now_ns) noexcept;
   void quarantine(std::uint32_t row, std::int64_t now_ns, Event why) noexcept;
   void release_due(std::int64_t now_ns) noexcept;
@@ -351,14 +357,14 @@ class ReputationWeightedRouter final
   std::vector<Agent> agents_;
   std::vector<Class> classes_;
   std::vector<Row> rows_;              // agents_max for the agents, then rows_max
+  std::vector<Remote> remote_;         // by row; none where origins_max is 0
   std::vector<RowHistory> histories_;  // by row
   std::vector<std::uint32_t> free_rows_;
   std::vector<std::uint32_t> row_of_;  // by capability, then agent
-  RecencyNodes nodes_;
-  DeadlineHeap quarantines_;       // by row
-  std::vector<Imported> imports_;  // by origin, then row
-  std::vector<double> ratings_;    // (origins_max + 1)^2
-  std::vector<double> trust_;      // of each origin, 0..1; entry 0 is this host
+  DeadlineHeap quarantines_;           // by row
+  std::vector<Imported> imports_;      // by origin, then row
+  std::vector<double> ratings_;        // (origins_max + 1)^2
+  std::vector<double> trust_;          // of each origin, 0..1; entry 0 is this host
   std::vector<double> scratch_;
   bool is_rated_ = false;
   std::int64_t next_outliers_ns_ = 0;

@@ -18,6 +18,8 @@ ServiceDiscovery::ServiceDiscovery(const Config& config, std::uint64_t seed)
       probes_(config.instances_max),
       nodes_(config.instances_max),
       changes_(config.changes_max),
+      heard_summaries_(config.summaries_max),
+      summary_ids_(std::max(1U, config.summaries_max)),
       partition_({config.share_min, config.partition_checks}) {
   free_.reserve(slots_.size());
   for (auto i = static_cast<std::uint32_t>(slots_.size()); i != 0; --i) free_.push_back(i - 1);
@@ -25,6 +27,8 @@ ServiceDiscovery::ServiceDiscovery(const Config& config, std::uint64_t seed)
   for (auto i = static_cast<std::uint32_t>(types_.size()); i != 0; --i) {
     free_types_.push_back(i - 1);
   }
+  free_summaries_.reserve(config.summaries_max);
+  for (std::uint32_t i = config.summaries_max; i != 0; --i) free_summaries_.push_back(i - 1);
   peers_.reserve(config.peers_max);
   const std::array<std::byte, kTextBytesMax> room{};
   scratch_.append(room);
@@ -289,6 +293,8 @@ void ServiceDiscovery::tick(Nanos now, Actions& out) noexcept {
   if (now_ns >= next_compare_ns_) {
     next_compare_ns_ = now_ns + config_.anti_entropy_ns.count();
     compare_roots(out);
+    forget_summaries(now_ns);
+    send_summaries(now_ns, out);
   }
   out.view_changed = seen_version_ != version_;
   seen_version_ = version_;

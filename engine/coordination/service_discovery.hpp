@@ -113,6 +113,12 @@ class ServiceDiscovery final
 
   [[nodiscard]] DiscoveryView view() const noexcept;
   [[nodiscard]] std::vector<TypeSummary> summaries(Nanos now) const;  // by type name
+  // What other domains have of it; "agent.*" too. By peer, then type.
+  [[nodiscard]] std::vector<DomainSummary> elsewhere(std::string_view type) const;
+  // Up to `size` of the type's instances for this client, so that not all clients watch all:
+  // clients 0, 1, 2.. of any host are spread evenly.
+  [[nodiscard]] Result<std::vector<std::string>> subset(std::string_view type, std::uint64_t client,
+                                                        std::uint32_t size, Nanos now) const;
   // What is published: the rows of all types, and which of them are of one.
   [[nodiscard]] const ServiceIndex& index() const noexcept { return index_; }
   [[nodiscard]] ServiceIndex::List rows_of(std::string_view type) const noexcept;
@@ -125,7 +131,7 @@ class ServiceDiscovery final
 
  private:
   friend ServiceForm;
-  static constexpr SnapshotKind kKind{"service_discovery", 1};
+  static constexpr SnapshotKind kKind{"service_discovery", 2};
   static constexpr std::string_view kWho = "service discovery";
   static constexpr std::uint32_t kNone = UINT32_MAX;
   // The longest text of a record: six names, three places, attributes with their lengths.
@@ -193,6 +199,16 @@ class ServiceDiscovery final
     bool is_reachable = true;
     bool is_settled = false;   // belongs to the last stable membership
     std::uint32_t checks = 0;  // in which it was reachable, in a row
+    bool summaries_only = false;
+    [[nodiscard]] bool takes_records() const noexcept { return is_reachable && !summaries_only; }
+  };
+  struct HeardSummary {
+    std::uint64_t peer = 0;  // 0: the row is free
+    Text type;
+    std::uint32_t live = 0;
+    std::uint32_t healthy = 0;
+    std::uint32_t load_ppm = 0;
+    std::int64_t heard_ns = 0;
   };
   // What is offered by a registration or by a peer's record, without a copy.
   struct Offered {
@@ -283,6 +299,16 @@ class ServiceDiscovery final
   void compare_roots(Actions& out);
   void check_partition(std::int64_t now_ns, Actions& out);
 
+  // service_discovery_scale.cpp
+  void send_summaries(std::int64_t now_ns, Actions& out);
+  [[nodiscard]] static bool is_possible(const TypeSummary& summary) noexcept;
+  void take_summary(std::uint64_t peer, const TypeSummary& summary, std::int64_t now_ns,
+                    Reply& reply) noexcept;
+  Reply hear_summaries(const discovery::Hear& heard, std::int64_t now_ns) noexcept;
+  void forget_summaries(std::int64_t now_ns) noexcept;
+  void save_summaries(StateWriter& writer) const;
+  void load_summaries(StateReader& reader);
+
   // service_discovery_probes.cpp
   Reply observe(const discovery::Observe& seen) noexcept;
   Reply set_probing(const discovery::SetProbing& wanted, std::int64_t now_ns) noexcept;
@@ -301,6 +327,7 @@ class ServiceDiscovery final
   void add_matches(const DiscoveryQuery& query, const TypeRow& type, std::int64_t now_ns,
                    QueryResult& result) const;
   void survey(Choice& choice) const;
+  void keep_local(Choice& choice, std::uint32_t spill_load_ppm) const;
   [[nodiscard]] Result<Choice> choose(std::string_view type,
                                       const DiscoveryPreferences& preferences, Nanos now) const;
   [[nodiscard]] ScoreBreakdown score_of(const ServiceRow& row, const Choice& choice) const noexcept;
@@ -331,6 +358,9 @@ class ServiceDiscovery final
   std::uint64_t version_ = 0;
   std::uint64_t live_ = 0;
   std::vector<Peer> peers_;  // by id
+  std::vector<HeardSummary> heard_summaries_;
+  std::vector<std::uint32_t> free_summaries_;
+  IdTable summary_ids_;  // by type and peer
   PartitionDetector partition_;
   std::int64_t next_gossip_ns_ = 0;
   std::int64_t next_compare_ns_ = 0;

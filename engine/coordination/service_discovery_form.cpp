@@ -41,6 +41,7 @@ DiscoveryConfig large_federation() {
   config.types_max = 2'048;
   config.peers_max = 1'024;
   config.changes_max = 4'096;
+  config.summaries_max = 16'384;
   config.store_bytes = 64U << 20;
   return config;
 }
@@ -101,6 +102,7 @@ Status ServiceDiscovery::validate(const Config& config) {
             "instances_max is outside 1..1048576, or types_max outside 1..65536"},
       Check{within(config.peers_max, 4'096), "peers_max is outside 1..4096"},
       Check{within(config.changes_max, 65'536), "changes_max is outside 1..65536"},
+      Check{config.summaries_max <= 1'048'576, "summaries_max is above 1048576"},
       Check{within(config.message_records_max, 65'536) && within(config.message_nodes_max, 65'536),
             "message_records_max or message_nodes_max is outside 1..65536"},
       Check{within(config.store_bytes, std::uint64_t{1} << 36), "store_bytes is outside 1..2^36"},
@@ -142,6 +144,7 @@ void ServiceDiscovery::save_state(StateWriter& writer) const {
     writer.put(peer.is_reachable);
     writer.put(peer.is_settled);
     writer.put(peer.checks);
+    writer.put(peer.summaries_only);
   }
   const auto used = used_by_id();
   writer.put(static_cast<std::uint32_t>(used.size()));
@@ -156,6 +159,7 @@ void ServiceDiscovery::save_state(StateWriter& writer) const {
   for (auto slot = spreading_.first(); slot != RecencyList::kNone; slot = nodes_[slot].next) {
     slots_[slot].id.save(writer);
   }
+  save_summaries(writer);
   const std::uint64_t size = changes_.size();
   for (std::uint64_t next = version_ > size ? version_ - size : 0; next < version_; ++next) {
     const Change& change = changes_[next % size];
@@ -201,7 +205,7 @@ void ServiceDiscovery::load_slot(StateReader& reader) {
 }
 
 void ServiceDiscovery::load_peers(StateReader& reader) {
-  const std::size_t count = reader.get_count(14);
+  const std::size_t count = reader.get_count(15);
   if (count > config_.peers_max) return reader.fail();
   std::uint64_t last = 0;
   for (std::size_t i = 0; i < count; ++i) {
@@ -210,6 +214,7 @@ void ServiceDiscovery::load_peers(StateReader& reader) {
     reader.get(peer.is_reachable);
     reader.get(peer.is_settled);
     reader.get(peer.checks);
+    reader.get(peer.summaries_only);
     if (peer.id <= last || peer.id == config_.self) return reader.fail();
     last = peer.id;
     peers_.push_back(peer);
@@ -244,6 +249,7 @@ void ServiceDiscovery::load_state(StateReader& reader) {
   if (reader.failed()) return;
   load_peers(peers);
   load_spreading(reader);
+  load_summaries(reader);
   version_ = version;
   events_ = EventLog(config_.events_max);  // those of loading are of no interest
   const std::uint64_t size = changes_.size();

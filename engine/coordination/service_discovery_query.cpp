@@ -78,7 +78,8 @@ struct ServiceDiscovery::Choice {
   SemverRange versions;
   std::int64_t now_ns = 0;
   ServiceIndex::List list;
-  bool is_any = false;    // include_unhealthy
+  bool is_any = false;  // include_unhealthy
+  bool is_local_only = false;
   bool is_panic = false;  // health does not count
   std::uint32_t ended = 0;
   std::uint32_t going = 0;  // draining or starting
@@ -89,6 +90,9 @@ struct ServiceDiscovery::Choice {
   [[nodiscard]] bool is_within(const ServiceRow& row) const noexcept {
     return now_ns < row.expires_ns && row.status != InstanceStatus::draining &&
            row.status != InstanceStatus::starting;
+  }
+  [[nodiscard]] bool is_local(const ServiceRow& row) const noexcept {
+    return row.region == region && row.zone == zone;
   }
 };
 
@@ -219,8 +223,23 @@ void ServiceDiscovery::each_candidate(const Choice& choice, Visit&& visit) const
       if (!choice.is_within(row)) return;
       if (!choice.is_panic && !is_healthy(row)) return;
     }
+    if (choice.is_local_only && !choice.is_local(row)) return;
     if (choice.versions.contains(row.version)) visit(row);
   });
+}
+
+// Nobody outside the zone that was asked for while those in it have room: what crosses a zone
+// costs, and what is near answers sooner. Where too few are healthy, all count.
+void ServiceDiscovery::keep_local(Choice& choice, std::uint32_t spill_load_ppm) const {
+  if (spill_load_ppm == 0 || choice.zone == 0 || choice.is_panic) return;
+  std::uint64_t count = 0;
+  std::uint64_t load = 0;
+  each_candidate(choice, [&](const ServiceRow& row) {
+    if (!choice.is_local(row)) return;
+    ++count;
+    load += row.load_ppm;
+  });
+  choice.is_local_only = count != 0 && load < spill_load_ppm * count;
 }
 
 // Who there is, whether too few of them are healthy, and the newest version of those that may be
@@ -280,6 +299,7 @@ Result<ServiceDiscovery::Choice> ServiceDiscovery::choose(std::string_view type,
   choice.list = rows_of(wanted.view());
   index_.prefetch(choice.list);
   survey(choice);
+  if (choice.newest != nullptr) keep_local(choice, preferences.spill_load_ppm);
   if (choice.newest != nullptr) return choice;
   return complain(Errc::no_candidate, "nobody offers " + std::string(wanted.view()) +
                                           ": leases ended " + std::to_string(choice.ended) +

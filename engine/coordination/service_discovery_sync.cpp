@@ -250,7 +250,9 @@ ServiceDiscovery::Reply ServiceDiscovery::hear(const discovery::Hear& heard,
                                                std::int64_t now_ns) noexcept {
   Peer* peer = find_peer(heard.peer);
   if (peer == nullptr) return refuse(Errc::not_found);
-  if (!is_possible(heard.message)) return refuse(Errc::invalid_argument);
+  const bool is_summary = heard.message.kind == SyncKind::summaries;
+  if (is_summary) return hear_summaries(heard, now_ns);
+  if (peer->summaries_only || !is_possible(heard.message)) return refuse(Errc::invalid_argument);
   peer->is_reachable = true;
   Reply reply;
   for (const auto& record : heard.message.records) merge(record, now_ns, reply);
@@ -276,7 +278,10 @@ ServiceDiscovery::Reply ServiceDiscovery::of_peer(const Command& command) noexce
     if (peers_.size() == config_.peers_max) return refuse(Errc::capacity);
     const auto at = std::find_if(peers_.begin(), peers_.end(),
                                  [&](const Peer& peer) { return peer.id > added->peer; });
-    peers_.insert(at, Peer{added->peer});  // reserved
+    Peer fresh;
+    fresh.id = added->peer;
+    fresh.summaries_only = added->summaries_only;
+    peers_.insert(at, fresh);  // reserved
     return reply;
   }
   const auto* gone = std::get_if<discovery::RemovePeer>(&command);
@@ -306,7 +311,7 @@ void ServiceDiscovery::spread(std::uint32_t slot) noexcept {
 void ServiceDiscovery::gossip(std::int64_t now_ns, Actions& out) {
   std::vector<std::uint64_t> targets;
   for (const auto& peer : peers_) {
-    if (peer.is_reachable) targets.push_back(peer.id);
+    if (peer.takes_records()) targets.push_back(peer.id);
   }
   const std::size_t count = std::min<std::size_t>(config_.fanout, targets.size());
   for (std::size_t i = 0; i < count; ++i) {
@@ -331,12 +336,12 @@ void ServiceDiscovery::gossip(std::int64_t now_ns, Actions& out) {
 }
 
 void ServiceDiscovery::compare_roots(Actions& out) {
-  const auto is_reachable = [](const Peer& peer) { return peer.is_reachable; };
-  const auto count = std::count_if(peers_.begin(), peers_.end(), is_reachable);
+  const auto takes_records = [](const Peer& peer) { return peer.takes_records(); };
+  const auto count = std::count_if(peers_.begin(), peers_.end(), takes_records);
   if (count == 0) return;
   auto left = rng_.below(static_cast<std::uint64_t>(count));
   for (const auto& peer : peers_) {
-    if (peer.is_reachable && left-- == 0) out.sends.push_back({peer.id, root_message()});
+    if (peer.takes_records() && left-- == 0) out.sends.push_back({peer.id, root_message()});
   }
 }
 
@@ -344,6 +349,7 @@ void ServiceDiscovery::check_partition(std::int64_t now_ns, Actions& out) {
   std::uint32_t reachable = 1;
   std::uint32_t members = 1;
   for (auto& peer : peers_) {
+    if (peer.summaries_only) continue;  // another domain is no part of this one
     peer.checks = peer.is_reachable ? std::min(peer.checks + 1, config_.partition_checks) : 0;
     peer.is_settled = peer.is_settled || peer.checks == config_.partition_checks;
     members += peer.is_settled ? 1U : 0U;
@@ -357,7 +363,7 @@ void ServiceDiscovery::check_partition(std::int64_t now_ns, Actions& out) {
   } else if (has_changed) {
     healed_ns_ = now_ns + config_.anti_entropy_ns.count();
     for (const auto& peer : peers_) {
-      if (peer.is_reachable) out.sends.push_back({peer.id, root_message()});
+      if (peer.takes_records()) out.sends.push_back({peer.id, root_message()});
     }
   }
   if (partition_.state() == PartitionState::healing && now_ns >= healed_ns_) {

@@ -46,6 +46,7 @@ struct DiscoveryConfig {
   std::uint32_t changes_max = 256;          // what a watcher may lag behind
   std::uint32_t message_records_max = 128;  // of one message
   std::uint32_t message_nodes_max = 256;
+  std::uint32_t summaries_max = 256;  // of other domains, by type
   std::uint64_t store_bytes = 1U << 20;
   std::uint32_t events_max = 64;
 
@@ -108,13 +109,21 @@ struct ServiceRecord {
 
 // --- between nodes -----------------------------------------------------------------------------
 
+struct TypeSummary {
+  std::string type;
+  std::uint32_t live = 0;
+  std::uint32_t healthy = 0;
+  std::uint32_t load_ppm_mean = 0;  // of the healthy ones
+};
+
 //   delta    what has changed here lately; no answer
 //   root     are we equal? -> none, or digests of the root's children
 //   digests  -> digests of what differs one level down, or keys of the buckets that differ
 //   keys     -> records: what the other lacks, and what is wanted of it
 //   records  -> records: what was wanted
-enum class SyncKind : std::uint8_t { none, delta, root, digests, keys, records };
-constexpr SyncKind last_of(SyncKind) noexcept { return SyncKind::records; }
+//   summaries  of all types here, for another domain; no answer
+enum class SyncKind : std::uint8_t { none, delta, root, digests, keys, records, summaries };
+constexpr SyncKind last_of(SyncKind) noexcept { return SyncKind::summaries; }
 
 struct DigestRow {
   std::uint32_t index = 0;
@@ -135,6 +144,7 @@ struct SyncMessage {
   std::vector<KeyVersion> keys;
   std::vector<ServiceRecord> records;
   std::vector<IdHash> wants;
+  std::vector<TypeSummary> summaries;
 };
 
 // --- commands ----------------------------------------------------------------------------------
@@ -204,6 +214,7 @@ struct StationClosed {
 };
 struct AddPeer {
   std::uint64_t peer = 0;
+  bool summaries_only = false;  // of another domain: it is told what there is, not of whom
 };
 struct RemovePeer {
   std::uint64_t peer = 0;
@@ -259,6 +270,8 @@ struct DiscoveryPreferences {
   std::string rack{};  // of that zone
   std::string versions{};
   bool include_unhealthy = false;
+  // Above 0: nobody outside the zone while those in it are loaded less, on average.
+  std::uint32_t spill_load_ppm = 0;
 };
 // The terms, each in 0..1, and their weighted sum.
 struct ScoreBreakdown {
@@ -344,11 +357,11 @@ struct DiscoveryView {
   std::uint64_t tombstones = 0;
   PartitionState partition = PartitionState::connected;
 };
-struct TypeSummary {
-  std::string type;
-  std::uint32_t live = 0;
-  std::uint32_t healthy = 0;
-  std::uint32_t load_ppm_mean = 0;  // of the healthy ones
+// What another domain has of a type.
+struct DomainSummary {
+  std::uint64_t peer = 0;  // which told it
+  TypeSummary summary;
+  Nanos heard{0};
 };
 
 }  // namespace mesh::coordination

@@ -18,6 +18,16 @@ constexpr double kUnbounded = 1e9;           // demand that was never measured
 
 double seconds(std::int64_t ns) noexcept { return static_cast<double>(ns) * 1e-9; }
 
+// Of a tenant that has no share yet.
+CreditConfig credit_of(const ThrottleConfig& config) noexcept {
+  CreditConfig credit;
+  credit.rate_per_s = 1;
+  credit.burst = 1;
+  credit.expiry_ns = config.credit_expiry_ns.count();
+  credit.grants_max = config.grants_max;
+  return credit;
+}
+
 }  // namespace
 
 double PiController::step(double error, double dt_s) noexcept {
@@ -36,7 +46,10 @@ AdaptiveThrottleGovernor::AdaptiveThrottleGovernor(const Config& config, std::ui
       hosts_(config.hosts_max),
       items_(std::max(config.tenants_max, config.hosts_max + 1)),
       filled_(items_.size()),
-      scratch_(2 * items_.size()) {}
+      scratch_(2 * items_.size()) {
+  pools_.reserve(config.tenants_max);
+  for (std::uint32_t i = 0; i < config.tenants_max; ++i) pools_.emplace_back(credit_of(config));
+}
 
 double AdaptiveThrottleGovernor::interval_s() const noexcept {
   return seconds(config_.control_interval_ns.count());
@@ -57,7 +70,7 @@ AdaptiveThrottleGovernor::Reply AdaptiveThrottleGovernor::should_allow(std::uint
   const std::int64_t now_ns = clock_.at(now);
   ++counters_.asked;
   ++tenant->offered;
-  const TakeResult taken = tenant->bucket.take(now_ns);
+  const TakeResult taken = pools_[id].take(now_ns);
   Reply reply;
   if (taken.status == TakeStatus::kTaken) {
     ++counters_.allowed;
@@ -129,6 +142,7 @@ AdaptiveThrottleGovernor::Reply AdaptiveThrottleGovernor::set_tenant(
   Tenant& tenant = tenants_[slot];
   if (!tenant.is_taken()) {
     tenant = Tenant{};
+    pools_[slot].restart();
     std::copy(wanted.name.begin(), wanted.name.end(), tenant.name.begin());
     tenant.name_bytes = static_cast<std::uint32_t>(wanted.name.size());
   }
@@ -233,12 +247,13 @@ void AdaptiveThrottleGovernor::share_out(std::int64_t now_ns) noexcept {
   const auto items = std::span(items_).first(count);
   if (!water_fill(view().effective_rate, items, filled_, scratch_)) return;
   count = 0;
-  for (auto& tenant : tenants_) {
-    if (!tenant.is_taken()) continue;
-    tenant.share = filled_[count++];
-    const double rate = std::max(tenant.share, kLeastRate);
+  for (std::size_t i = 0; i < tenants_.size(); ++i) {
+    if (!tenants_[i].is_taken()) continue;
+    tenants_[i].share = filled_[count++];
+    const double rate = std::max(tenants_[i].share, kLeastRate);
     // A second's worth: the 31st request in a second of a tenant with 30 is refused.
-    tenant.bucket.change(rate, static_cast<std::uint64_t>(std::max(1.0, std::floor(rate))), now_ns);
+    const auto burst = static_cast<std::uint64_t>(std::max(1.0, std::floor(rate)));
+    pools_[i].change_rate(rate, burst, now_ns);
   }
   view_changed_ = true;
 }
@@ -368,6 +383,29 @@ void AdaptiveThrottleGovernor::adopt(const ThrottleView& view) noexcept {
   share_out(clock_.last_ns());
 }
 
+// What a station spends counts as asked and allowed once it is reported, and as the tenant's
+// demand.
+AdaptiveThrottleGovernor::Reply AdaptiveThrottleGovernor::of_credit(const Command& command,
+                                                                    std::int64_t now_ns) noexcept {
+  Reply reply;
+  if (const auto* wanted = std::get_if<throttle::WantCredit>(&command)) {
+    if (tenant_of(wanted->tenant) == nullptr) return refuse(Errc::not_found);
+    reply.grant = pools_[wanted->tenant].want(wanted->station, wanted->count, now_ns);
+    if (reply.grant.granted == 0) reply.refusal = Refusal::no_credit;
+  } else if (const auto* spent = std::get_if<throttle::ReportSpent>(&command)) {
+    Tenant* tenant = tenant_of(spent->tenant);
+    if (tenant == nullptr) return refuse(Errc::not_found);
+    const std::uint64_t counted = pools_[spent->tenant].spend(spent->station, spent->count, now_ns);
+    tenant->offered += counted;
+    counters_.asked += counted;
+    counters_.allowed += counted;
+  } else {
+    const std::uint32_t gone = std::get<throttle::StationClosed>(command).station;
+    for (auto& pool : pools_) pool.give_back(gone, now_ns);
+  }
+  return reply;
+}
+
 AdaptiveThrottleGovernor::Reply AdaptiveThrottleGovernor::apply_rest(const Command& command,
                                                                      Nanos now) noexcept {
   Reply reply;
@@ -375,6 +413,7 @@ AdaptiveThrottleGovernor::Reply AdaptiveThrottleGovernor::apply_rest(const Comma
     Tenant* tenant = tenant_of(gone->tenant);
     if (tenant == nullptr) return refuse(Errc::not_found);
     *tenant = Tenant{};
+    pools_[gone->tenant].restart();
     share_out(clock_.at(now));
   } else if (const auto* waited = std::get_if<throttle::Dequeue>(&command)) {
     if (waited->sojourn.count() < 0) return refuse(Errc::invalid_argument);
@@ -389,6 +428,8 @@ AdaptiveThrottleGovernor::Reply AdaptiveThrottleGovernor::apply_rest(const Comma
     for (auto& host : hosts_) {  // it is not another host any more
       if (host.is_known && host.node == self_) host = Host{};
     }
+  } else {
+    return of_credit(command, clock_.at(now));
   }
   return reply;
 }

@@ -33,7 +33,7 @@
 #include <vector>
 
 #include "engine/coordination/blocks/codel.hpp"
-#include "engine/coordination/blocks/gcra_bucket.hpp"
+#include "engine/coordination/blocks/credit_pool.hpp"
 #include "engine/coordination/blocks/names.hpp"
 #include "engine/coordination/blocks/refusal.hpp"
 #include "engine/coordination/blocks/service_form.hpp"
@@ -66,6 +66,8 @@ struct ThrottleConfig {
   double rate_smoothing = 1;  // share of a step that is taken at once
   std::uint32_t tenants_max = 64;
   std::uint32_t hosts_max = 64;
+  Nanos credit_expiry_ns{20'000'000};  // of what a station was granted ahead of time
+  std::uint32_t grants_max = 64;       // live at once, of a tenant
   std::uint32_t events_max = 64;
 
   static Result<ThrottleConfig> preset(std::string_view name);
@@ -118,6 +120,21 @@ struct Gossip {
   double rate = 0;
   std::uint64_t epoch = 0;
 };
+// A station asks for requests of a tenant ahead of time, which it then sends without asking: taken
+// from the tenant's bucket now, gone at their expiry.
+struct WantCredit {
+  std::uint32_t tenant = 0;
+  std::uint32_t station = 0;
+  std::uint64_t count = 0;
+};
+struct ReportSpent {
+  std::uint32_t tenant = 0;
+  std::uint32_t station = 0;
+  std::uint64_t count = 0;
+};
+struct StationClosed {
+  std::uint32_t station = 0;
+};
 }  // namespace throttle
 
 struct ThrottleReply {
@@ -126,6 +143,7 @@ struct ThrottleReply {
   std::uint32_t tenant = 0;  // SetTenant
   bool drop = false;         // Dequeue: shed this one
   Nanos retry_after{0};
+  Grant grant;  // WantCredit
 };
 
 struct ThrottleView {
@@ -190,7 +208,8 @@ struct PiController {
 using ThrottleCommand =
     std::variant<throttle::SetTenant, throttle::RemoveTenant, throttle::ShouldAllow,
                  throttle::Record, throttle::RecordSums, throttle::Dequeue, throttle::Downstream,
-                 throttle::GlobalCap, throttle::Gossip>;
+                 throttle::GlobalCap, throttle::Gossip, throttle::WantCredit, throttle::ReportSpent,
+                 throttle::StationClosed>;
 
 class AdaptiveThrottleGovernor final
     : public ServiceForm<AdaptiveThrottleGovernor, ThrottleConfig, ThrottleCommand, ThrottleReply,
@@ -212,6 +231,9 @@ class AdaptiveThrottleGovernor final
   [[nodiscard]] double share(std::uint32_t tenant) const noexcept;
   [[nodiscard]] Result<std::uint32_t> find(std::string_view name) const;
   [[nodiscard]] double integral() const noexcept { return pi_.integral; }
+  [[nodiscard]] CreditAudit audit(std::uint32_t tenant) const noexcept {
+    return tenant < pools_.size() ? pools_[tenant].audit() : CreditAudit{};
+  }
   // Starts from the view of an earlier life.
   void adopt(const ThrottleView& view) noexcept;
 
@@ -219,7 +241,7 @@ class AdaptiveThrottleGovernor final
 
  private:
   friend ServiceForm;
-  static constexpr SnapshotKind kKind{"throttle_governor", 1};
+  static constexpr SnapshotKind kKind{"throttle_governor", 2};
   static constexpr std::string_view kWho = "throttle governor";
   struct Tenant {
     std::array<char, kNameBytesMax> name{};
@@ -232,7 +254,6 @@ class AdaptiveThrottleGovernor final
     double share = 0;
     std::uint64_t offered = 0;  // in this interval
     std::uint32_t idle_intervals = 0;
-    GcraBucket bucket{1, 1};
     [[nodiscard]] bool is_taken() const noexcept { return name_bytes != 0; }
   };
   struct Host {
@@ -253,6 +274,7 @@ class AdaptiveThrottleGovernor final
   Reply set_tenant(const throttle::SetTenant& wanted, Nanos now) noexcept;
   Reply record_sums(const throttle::RecordSums& sums, Nanos now) noexcept;
   Reply apply_rest(const Command& command, Nanos now) noexcept;
+  Reply of_credit(const Command& command, std::int64_t now_ns) noexcept;
   Reply gossip(const throttle::Gossip& heard) noexcept;
   void add_samples(const Interval& more) noexcept;
   void control(std::int64_t now_ns) noexcept;
@@ -286,6 +308,7 @@ class AdaptiveThrottleGovernor final
   Interval interval_;
   Codel codel_;
   std::vector<Tenant> tenants_;
+  std::vector<CreditPool> pools_;  // of each tenant: its bucket, and what was granted from it
   std::vector<Host> hosts_;
   std::vector<FillItem> items_;
   std::vector<double> filled_;

@@ -1,4 +1,5 @@
 // What a governor looks like from outside: its presets, the range of its config, its bytes.
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <string>
@@ -67,7 +68,7 @@ Result<ThrottleConfig> ThrottleConfig::preset(std::string_view name) {
 
 Status AdaptiveThrottleGovernor::validate(const Config& config) {
   const auto share = [](double value) { return value > 0 && value <= 1; };
-  const std::array<Check, 17> checks{{
+  const std::array<Check, 18> checks{{
       {config.min_rate > 0 && std::isfinite(config.min_rate), "min_rate is not above 0"},
       {config.max_rate >= config.min_rate && config.max_rate <= 1e9, "max_rate is below min_rate"},
       {config.initial_rate >= config.min_rate && config.initial_rate <= config.max_rate,
@@ -95,6 +96,9 @@ Status AdaptiveThrottleGovernor::validate(const Config& config) {
        "min_samples is below 1 or rate_smoothing outside 0..1"},
       {config.tenants_max >= 1 && config.tenants_max <= 65'536 && config.hosts_max <= 65'536,
        "tenants_max or hosts_max is outside its range"},
+      {is_positive_duration(config.credit_expiry_ns) && config.grants_max >= 1 &&
+           config.grants_max <= 65'536,
+       "credit_expiry_ns or grants_max is outside its range"},
       events_in_range(config),
   }};
   return all_hold(Errc::invalid_config, checks);
@@ -135,7 +139,7 @@ void AdaptiveThrottleGovernor::save_state(StateWriter& writer) const {
     }
     writer.put(tenant.offered);
     writer.put(tenant.idle_intervals);
-    tenant.bucket.save(writer);
+    pools_[static_cast<std::size_t>(&tenant - tenants_.data())].save(writer);
   }
   for (const auto& host : hosts_) {
     writer.put(host.is_known);
@@ -176,7 +180,7 @@ void AdaptiveThrottleGovernor::load_state(StateReader& reader) {
     }
     reader.get(tenant.offered);
     reader.get(tenant.idle_intervals);
-    tenant.bucket.load(reader);
+    pools_[static_cast<std::size_t>(&tenant - tenants_.data())].load(reader);
   }
   for (auto& host : hosts_) {
     host = Host{};
@@ -192,7 +196,11 @@ void AdaptiveThrottleGovernor::load_state(StateReader& reader) {
 Status AdaptiveThrottleGovernor::verify() const {
   double shares = 0;
   for (const auto& tenant : tenants_) shares += tenant.is_taken() ? tenant.share : 0;
-  const std::array<Check, 5> checks{{
+  const bool is_balanced = std::all_of(pools_.begin(), pools_.end(), [](const CreditPool& pool) {
+    return pool.audit().is_balanced();
+  });
+  const std::array<Check, 6> checks{{
+      {is_balanced, "credits do not add up"},
       {counters_.allowed + counters_.limited == counters_.asked, "allowed + limited is not asked"},
       {rate_ >= config_.min_rate && rate_ <= config_.max_rate, "the rate is outside its range"},
       {shares <= view().effective_rate + 1e-6, "the shares are more than the rate"},

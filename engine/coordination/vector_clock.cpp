@@ -16,7 +16,8 @@ VectorClockCausality::VectorClockCausality(const Config& config, std::uint64_t /
       hybrid_({}, static_cast<std::uint64_t>(config.skew_max_ns.count() / kNsPerMs)),
       heard_(config.members_max) {
   members_.reserve(config.members_max);
-  members_.push_back({config.self, true, 0});
+  pruned_.reserve(config.members_max);
+  members_.push_back({config.self, true, 0, 0});
   free_.reserve(held_.size());
   waiting_.reserve(std::size_t{config.buffer_max} + 1);  // one that goes at once passes through
   for (auto i = static_cast<std::uint32_t>(held_.size()); i != 0; --i) free_.push_back(i - 1);
@@ -33,7 +34,8 @@ std::uint32_t VectorClockCausality::member(std::uint64_t agent) const noexcept {
 
 bool VectorClockCausality::knows_all(std::span<const ClockEntry> clock) const noexcept {
   return std::all_of(clock.begin(), clock.end(), [&](const ClockEntry& entry) {
-    return entry.count == 0 || member(entry.agent) != kNone;
+    return entry.count == 0 || member(entry.agent) != kNone ||
+           entry.count <= pruned_count(entry.agent);
   });
 }
 
@@ -92,8 +94,9 @@ void VectorClockCausality::deliver(std::uint32_t at, Reply& reply) noexcept {
   Held& held = held_[at];
   const std::uint32_t origin = member(held.dot.actor);
   members_[origin].count = held.dot.counter;
+  members_[origin].last_ns = clock_.last_ns();
   known(0, origin) = held.dot.counter;
-  if (config_.matrix && origin != 0) {
+  if (origin != 0) {
     const auto clock = row_of(at);
     for (std::uint32_t i = 0; i < members_.size(); ++i) {
       known(origin, i) = std::max(known(origin, i), clock[i]);
@@ -121,7 +124,7 @@ void VectorClockCausality::deliver_all(Reply& reply) noexcept {
 }
 
 VectorClockCausality::Reply VectorClockCausality::emit_event(const causal::Emit& command,
-                                                             std::int64_t /*now_ns*/) noexcept {
+                                                             std::int64_t now_ns) noexcept {
   if (command.payload.size() > config_.payload_bytes_max) return refuse(Errc::invalid_argument);
   if (last_dot_ == UINT64_MAX) return refuse(Errc::overflow);
   Reply reply;
@@ -138,7 +141,9 @@ VectorClockCausality::Reply VectorClockCausality::emit_event(const causal::Emit&
   const std::uint32_t at = hold(reply.dot, command.payload);
   held_[at].gap = reply.gap;
   const auto clock = row_of(at);
-  for (std::uint32_t i = 0; i < members_.size(); ++i) clock[i] = members_[i].count;
+  for (std::uint32_t i = 0; i < members_.size(); ++i) {
+    clock[i] = is_quiet(i, now_ns) ? 0 : members_[i].count;
+  }
   clock[0] = last_dot_;
   deliver(at, reply);
   reply.clock = clock_of(clock);
@@ -149,6 +154,9 @@ VectorClockCausality::Reply VectorClockCausality::emit_event(const causal::Emit&
 
 Errc VectorClockCausality::judge(const causal::Receive& event) const noexcept {
   const std::uint32_t origin = member(event.origin);
+  if (origin == kNone && event.sequence != 0 && event.sequence <= pruned_count(event.origin)) {
+    return Errc::duplicate;
+  }
   if (origin == kNone || !knows_all(event.clock)) return Errc::not_found;
   const bool has_dot = std::count(event.clock.begin(), event.clock.end(),
                                   ClockEntry{event.origin, event.sequence}) == 1;
@@ -181,7 +189,8 @@ VectorClockCausality::Reply VectorClockCausality::receive(const causal::Receive&
   held_[at].gap = event.gap;
   const auto clock = row_of(at);
   for (const auto& entry : event.clock) {
-    if (entry.count != 0) clock[member(entry.agent)] = entry.count;
+    const std::uint32_t place = member(entry.agent);  // none: pruned, and here already
+    if (entry.count != 0 && place != kNone) clock[place] = entry.count;
   }
   const bool may_go = is_deliverable(at) && order_.size() < config_.log_max;
   if (!may_go && waiting_.size() >= config_.buffer_max) {
@@ -238,11 +247,10 @@ VectorClockCausality::Reply VectorClockCausality::hear(const causal::Hear& comma
   for (const auto& row : command.rows) {
     const std::uint32_t at = member(row.agent);
     heard_[at] = true;
-    if (at == 0 || !config_.matrix) continue;  // what is known here is known best here
+    if (at == 0) continue;  // what is known here is known best here
     for (const auto& entry : row.clock) {
-      if (entry.count == 0) continue;
-      std::uint64_t& count = known(at, member(entry.agent));
-      count = std::max(count, entry.count);
+      const std::uint32_t of = member(entry.agent);
+      if (of != kNone) known(at, of) = std::max(known(at, of), entry.count);
     }
   }
   bool all = true;
@@ -260,7 +268,9 @@ VectorClockCausality::Reply VectorClockCausality::membership(const Command& comm
     if (at != kNone && members_[at].is_live) return refuse(Errc::already_exists);
     if (at == kNone && members_.size() >= config_.members_max) return refuse(Errc::capacity);
     if (at == kNone) {
-      members_.push_back({added->agent, true, 0});  // reserved
+      const std::uint64_t count = take_pruned(added->agent);
+      members_.push_back({added->agent, true, count, now_ns});  // reserved
+      known(0, static_cast<std::uint32_t>(members_.size() - 1)) = count;
     } else {
       members_[at].is_live = true;
     }
@@ -270,6 +280,7 @@ VectorClockCausality::Reply VectorClockCausality::membership(const Command& comm
   if (gone == kNone || !members_[gone].is_live) return refuse(Errc::not_found);
   if (gone == 0) return refuse(Errc::invalid_argument);
   members_[gone].is_live = false;
+  members_[gone].last_ns = now_ns;
   for (std::uint32_t i = 0; i < config_.members_max; ++i) known(gone, i) = 0;
   emit(Event::member_gone, Severity::info, now_ns, {members_[gone].agent, members_[gone].count});
   view_changed_ = true;
@@ -287,6 +298,7 @@ VectorClockCausality::Reply VectorClockCausality::reconstruct(
     for (const auto& entry : answer) {
       if (entry.count == 0) continue;
       const std::uint32_t at = member(entry.agent);
+      if (at == kNone) continue;  // pruned, and here already
       members_[at].count = std::max(members_[at].count, entry.count);
       known(0, at) = members_[at].count;
     }
@@ -311,7 +323,8 @@ VectorClockCausality::Reply VectorClockCausality::reconstruct(
 bool VectorClockCausality::is_reached(std::span<const ClockEntry> clock) const noexcept {
   return std::all_of(clock.begin(), clock.end(), [&](const ClockEntry& entry) {
     const std::uint32_t at = member(entry.agent);
-    return entry.count == 0 || (at != kNone && members_[at].count >= entry.count);
+    if (at == kNone) return entry.count <= pruned_count(entry.agent);
+    return members_[at].count >= entry.count;
   });
 }
 
@@ -346,7 +359,8 @@ VectorClockCausality::Reply VectorClockCausality::of_barrier(const Command& comm
   free->deadline_ns = wanted.deadline.count();
   std::fill(free->clock.begin(), free->clock.end(), 0);
   for (const auto& entry : wanted.clock) {
-    if (entry.count != 0) free->clock[member(entry.agent)] = entry.count;
+    const std::uint32_t place = member(entry.agent);
+    if (entry.count != 0 && place != kNone) free->clock[place] = entry.count;
   }
   Reply reply;
   reply.refusal = Refusal::would_block;
@@ -453,6 +467,7 @@ void VectorClockCausality::tick(Nanos now, Actions& out) noexcept {
       out.barriers.push_back({barrier.id, is_met});
       barrier.id = 0;
     }
+    if (config_.prune_idle_ns.count() != 0) prune(now_ns);
     if (bound_ - std::min(bound_, last_dot_) < config_.dots_block / 4 &&
         bound_ < UINT64_MAX - config_.dots_block) {
       out.reserve = {bound_ + 1, bound_ + config_.dots_block};

@@ -16,8 +16,11 @@
 //             A dot is given out once: it lies below a bound that was reserved before. After a
 //             restart without a journal the next dot is above the bound, and `gap` says how many
 //             were left out.
-// Limits      a removed member keeps its place among members_max: events may still name it. An
-//             event of an earlier life that no answer to Reconstruct has is lost to who lacks it.
+// Limits      a removed member keeps its place among members_max: events may still name it. With
+//             prune_idle_ns it gives it back once everybody has its events, it was silent for so
+//             long, and nothing here names it; what leaves it out comes after all of it, so take
+//             its entry out of an older clock before comparing. An event of an earlier life that
+//             no answer to Reconstruct has is lost to who lacks it.
 // If the      peer dies: what it had not seen stays (gc_blocked_by names it) until RemoveMember.
 // other side  It lies: a clock that claims more of this agent than it emitted, or a hybrid stamp
 // dies,       from the future, is refused and told as a paradox.
@@ -61,6 +64,7 @@ struct CausalityConfig {
   std::uint32_t barriers_max = 64;
   std::uint32_t dots_block = 1'024;  // reserved at once
   std::uint32_t faults_max = 1;      // Reconstruct needs one answer more
+  Nanos prune_idle_ns{0};            // of a removed member whose events all have; 0: never
   Nanos skew_max_ns{500'000'000};
   std::uint32_t payload_bytes_max = 65'536;
   std::uint64_t store_bytes = 16U << 20;
@@ -161,6 +165,7 @@ struct CausalityCounters {
   std::uint64_t truncated = 0;
   std::uint64_t barriers_met = 0;
   std::uint64_t barriers_late = 0;
+  std::uint64_t pruned = 0;
 };
 
 struct BarrierEnd {
@@ -223,14 +228,15 @@ class VectorClockCausality final
 
  private:
   friend ServiceForm;
-  static constexpr SnapshotKind kKind{"vector_clock", 1};
+  static constexpr SnapshotKind kKind{"vector_clock", 2};
   static constexpr std::string_view kWho = "vector clock";
   static constexpr std::uint32_t kNone = UINT32_MAX;
 
   struct Member {
     std::uint64_t agent = 0;
-    bool is_live = false;     // gone: its column stays while events name it
-    std::uint64_t count = 0;  // delivered here
+    bool is_live = false;      // gone: its column stays while events name it
+    std::uint64_t count = 0;   // delivered here
+    std::int64_t last_ns = 0;  // of its last event here, or of its removal
   };
   struct Held {
     Dot dot;
@@ -268,6 +274,12 @@ class VectorClockCausality final
   void deliver(std::uint32_t at, Reply& reply) noexcept;
   void deliver_all(Reply& reply) noexcept;
   void truncate() noexcept;
+  [[nodiscard]] bool is_quiet(std::uint32_t member, std::int64_t now_ns) const noexcept;
+  [[nodiscard]] bool is_named(std::uint32_t member) const noexcept;
+  void drop_member(std::uint32_t member) noexcept;
+  void prune(std::int64_t now_ns) noexcept;
+  [[nodiscard]] std::uint64_t pruned_count(std::uint64_t agent) const noexcept;
+  std::uint64_t take_pruned(std::uint64_t agent) noexcept;
   void let_go(std::uint32_t at) noexcept;
   [[nodiscard]] std::uint64_t stable(std::uint32_t column) const noexcept;
   [[nodiscard]] causal::Clock clock_of(std::span<const std::uint64_t> row) const;
@@ -287,6 +299,7 @@ class VectorClockCausality final
   void load_state(StateReader& reader);
   void save_held(std::uint32_t at, StateWriter& writer) const;
   void load_held(StateReader& reader);
+  void load_pruned(StateReader& reader);
 
   std::vector<Member> members_;  // 0 is self; at most members_max
   std::vector<std::uint64_t> matrix_;
@@ -304,7 +317,8 @@ class VectorClockCausality final
   std::uint64_t bound_ = 0;     // up to here dots may be given out
   std::uint64_t new_paradoxes_ = 0;
   Guarantee guarantee_ = Guarantee::exact;
-  std::vector<bool> heard_;  // since Reconstruct, by member
+  std::vector<bool> heard_;         // since Reconstruct, by member
+  std::vector<ClockEntry> pruned_;  // how far each had come; at most members_max
   bool view_changed_ = true;
 };
 

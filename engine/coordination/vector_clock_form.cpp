@@ -15,6 +15,7 @@ CausalityConfig medium_network() {
   config.members_max = 256;
   config.buffer_max = 8'192;
   config.matrix = false;
+  config.prune_idle_ns = Nanos{3'600 * kNsPerSecond};
   return config;
 }
 // Vectors stay within a domain; across domains a stamp and a plausible clock.
@@ -51,7 +52,8 @@ Status VectorClockCausality::validate(const Config& config) {
       Check{within(config.barriers_max, 1'024), "barriers_max is outside 1..1024"},
       Check{within(config.dots_block, 1U << 20), "dots_block is outside 1..1048576"},
       Check{config.faults_max < config.members_max, "faults_max is not below members_max"},
-      Check{is_duration(config.skew_max_ns), "skew_max_ns is outside 0..36 years"},
+      Check{is_duration(config.skew_max_ns) && is_duration(config.prune_idle_ns),
+            "skew_max_ns or prune_idle_ns is outside 0..36 years"},
       Check{within(config.payload_bytes_max, 16U << 20),
             "payload_bytes_max is outside 1..16777216"},
       Check{config.store_bytes >= config.payload_bytes_max && config.store_bytes <= 1ULL << 36,
@@ -181,9 +183,12 @@ void VectorClockCausality::save_state(StateWriter& writer) const {
     writer.put(members_[i].agent);
     writer.put(members_[i].is_live);
     writer.put(members_[i].count);
+    writer.put(members_[i].last_ns);
     writer.put(static_cast<bool>(heard_[i]));
     for (std::uint32_t k = 0; k < members_.size(); ++k) writer.put(known(i, k));
   }
+  writer.put(static_cast<std::uint32_t>(pruned_.size()));
+  for (const auto& entry : pruned_) writer.put(entry.agent), writer.put(entry.count);
   for (const auto number : {position_, last_dot_, bound_}) writer.put(number);
   writer.put(guarantee_);
   hybrid_.save(writer);
@@ -228,6 +233,15 @@ void VectorClockCausality::load_held(StateReader& reader) {
   }
 }
 
+void VectorClockCausality::load_pruned(StateReader& reader) {
+  const std::size_t count = reader.get_count(16);
+  if (count > config_.members_max) return reader.fail();
+  for (std::size_t i = 0; i < count; ++i) {
+    const auto agent = reader.get<std::uint64_t>();
+    pruned_.push_back({agent, reader.get<std::uint64_t>()});
+  }
+}
+
 void VectorClockCausality::load_state(StateReader& reader) {
   const std::size_t members = reader.get_count(8 + 1 + 8 + 1 + 8);
   if (members == 0 || members > config_.members_max) return reader.fail();
@@ -237,10 +251,12 @@ void VectorClockCausality::load_state(StateReader& reader) {
     reader.get(members_[i].agent);
     reader.get(members_[i].is_live);
     reader.get(members_[i].count);
+    reader.get(members_[i].last_ns);
     heard_[i] = reader.get<bool>();
     for (std::uint32_t k = 0; k < members; ++k) reader.get(known(i, k));
   }
   if (members_[0].agent != config_.self) return reader.fail();
+  load_pruned(reader);
   for (auto* number : {&position_, &last_dot_, &bound_}) reader.get(*number);
   guarantee_ = reader.get_enum(Guarantee::plausible);
   hybrid_.load(reader);

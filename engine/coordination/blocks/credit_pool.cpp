@@ -22,9 +22,16 @@ Status CreditPool::validate(const CreditConfig& config) {
 CreditPool::CreditPool(const CreditConfig& config)
     : config_(config),
       bucket_(config.kind == CreditKind::rate ? config.rate_per_s : 1.0,
-              config.kind == CreditKind::rate ? config.burst : 1),
-      level_free_(config.kind == CreditKind::level ? config.burst : 0) {
+              config.kind == CreditKind::rate ? config.burst : 1) {
   live_.reserve(config.grants_max);
+  restart();
+}
+
+void CreditPool::restart() noexcept {
+  bucket_.refill();
+  level_free_ = config_.kind == CreditKind::level ? config_.burst : 0;
+  sums_ = {};
+  live_.clear();
 }
 
 std::uint64_t CreditPool::share_max() const noexcept {
@@ -54,7 +61,8 @@ void CreditPool::tick(std::int64_t now_ns) noexcept {
   });
 }
 
-Grant CreditPool::want(std::uint32_t station, std::uint64_t n, std::int64_t now_ns) noexcept {
+Grant CreditPool::want(std::uint32_t station, std::uint64_t n, std::int64_t now_ns,
+                       std::int64_t not_after_ns) noexcept {
   tick(now_ns);
   if (live_.size() >= config_.grants_max) return {};
   std::uint64_t held = 0;
@@ -68,8 +76,9 @@ Grant CreditPool::want(std::uint32_t station, std::uint64_t n, std::int64_t now_
     return {};
   }
   sums_.granted += n;
-  live_.push_back({station, n, now_ns + config_.expiry_ns});
-  return {n, now_ns + config_.expiry_ns};
+  const std::int64_t expires_ns = std::min(now_ns + config_.expiry_ns, not_after_ns);
+  live_.push_back({station, n, expires_ns});
+  return {n, expires_ns};
 }
 
 std::uint64_t CreditPool::spend(std::uint32_t station, std::uint64_t n,

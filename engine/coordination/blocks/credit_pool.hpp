@@ -62,7 +62,9 @@ class CreditPool {
   // The config must be valid.
   explicit CreditPool(const CreditConfig& config);
 
-  [[nodiscard]] Grant want(std::uint32_t station, std::uint64_t n, std::int64_t now_ns) noexcept;
+  // not_after_ns: where what it stands for ends earlier than the credit would.
+  [[nodiscard]] Grant want(std::uint32_t station, std::uint64_t n, std::int64_t now_ns,
+                           std::int64_t not_after_ns = INT64_MAX) noexcept;
   // What a station reports to have spent: from its oldest credit, never from what has expired.
   std::uint64_t spend(std::uint32_t station, std::uint64_t n, std::int64_t now_ns) noexcept;
   std::uint64_t give_back(std::uint32_t station, std::int64_t now_ns) noexcept;
@@ -72,9 +74,12 @@ class CreditPool {
   }
   // Level credit that was spent and is over: the thing is free again.
   void release(std::uint64_t n) noexcept;
+  // As new, at the rate that it has: whom it served is gone.
+  void restart() noexcept;
   // Every grant lapses at once: an epoch has ended.
   void void_all(std::int64_t now_ns) noexcept;
   void tick(std::int64_t now_ns) noexcept;
+  void drain(std::int64_t now_ns) noexcept { bucket_.drain(now_ns); }  // of rate credit: none left
   void change_rate(double rate_per_s, std::uint64_t burst, std::int64_t now_ns) noexcept;
 
   [[nodiscard]] std::uint64_t available(std::int64_t now_ns) const noexcept;

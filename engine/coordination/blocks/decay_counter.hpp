@@ -57,7 +57,7 @@ class DecayCounter {
   [[nodiscard]] double read(const DecayScale& at) const noexcept {
     DecayCounter advanced = *this;
     advanced.advance(at);
-    return static_cast<double>(advanced.value()) * at.per_bit;
+    return static_cast<double>(static_cast<std::int64_t>(advanced.value())) * at.per_bit;
   }
   [[nodiscard]] double read(std::int64_t now_ns, std::int64_t half_life_ns) const noexcept {
     return read(DecayScale(now_ns, half_life_ns));

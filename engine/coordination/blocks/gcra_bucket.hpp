@@ -66,6 +66,7 @@ class GcraBucket {
     arrival_ =
         now + (ahead >= static_cast<double>(tau_) ? tau_ : static_cast<std::uint64_t>(ahead));
   }
+  void refill() noexcept { arrival_ = 0; }
   void drain(std::int64_t now_ns) noexcept { arrival_ = ticks(now_ns) + tau_; }
 
   [[nodiscard]] std::uint64_t interval() const noexcept { return interval_; }  // 1/64 ns

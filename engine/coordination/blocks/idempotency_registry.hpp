@@ -38,6 +38,14 @@ class IdempotencyRegistry {
     if (count_ < ring_.size()) return {};
     return {Errc::capacity, ring_[first_].seen_ns + window_ns_ - now_ns};
   }
+  // The same, and forgets nothing: for who may yet refuse for another reason.
+  [[nodiscard]] Verdict peek(std::uint64_t id, std::int64_t now_ns) const noexcept {
+    const auto is_over = [&](const Seen& seen) { return now_ns - seen.seen_ns >= window_ns_; };
+    const std::uint32_t at = index_.find(hash_of(id, 0));
+    if (at != IdTable::kNone && !is_over(ring_[at])) return {Errc::duplicate, 0};
+    if (count_ < ring_.size() || is_over(ring_[first_])) return {};
+    return {Errc::capacity, ring_[first_].seen_ns + window_ns_ - now_ns};
+  }
   // ok: it was new, and is known from now on.
   [[nodiscard]] Verdict accept(std::uint64_t id, std::int64_t now_ns) noexcept {
     const Verdict verdict = judge(id, now_ns);

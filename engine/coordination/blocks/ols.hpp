@@ -81,9 +81,9 @@ class SampleRing {
   }
 
  private:
-  std::array<Point, kSamples> points_{};
-  std::size_t first_ = 0;
+  std::size_t first_ = 0;  // in front: read before a point
   std::size_t count_ = 0;
+  std::array<Point, kSamples> points_{};
 };
 
 }  // namespace mesh::coordination

@@ -89,10 +89,10 @@ class PhiAccrual {
   }
 
   std::int64_t last_ns_ = -1;
-  std::uint32_t count_ = 0;  // good for 136 years at one a second
-  std::array<std::uint32_t, kIntervals> intervals_{};
   std::uint64_t sum_ = 0;
   std::uint64_t squares_ = 0;
+  std::uint32_t count_ = 0;  // good for 136 years at one a second
+  std::array<std::uint32_t, kIntervals> intervals_{};
 };
 
 }  // namespace mesh::coordination

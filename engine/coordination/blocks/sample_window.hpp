@@ -46,6 +46,11 @@ class SampleWindow {
   [[nodiscard]] std::uint32_t median_micros() const noexcept {
     return successes_ == 0 ? 0 : static_cast<std::uint32_t>(sorted_[(successes_ - 1) / 2]);
   }
+  // Nearest rank of the last ones' 95th percentile; 0 of nothing.
+  [[nodiscard]] std::uint32_t p95_micros() const noexcept {
+    return successes_ == 0 ? 0
+                           : static_cast<std::uint32_t>(sorted_[(95 * successes_ + 99) / 100 - 1]);
+  }
   [[nodiscard]] double mean_micros() const noexcept {
     return successes_ == 0 ? 0 : static_cast<double>(sum_) / static_cast<double>(successes_);
   }
@@ -145,14 +150,15 @@ class SampleWindow {
     return all;
   }
 
-  std::array<Sample, kSamples> ring_{};
-  std::array<std::int32_t, kSamples> sorted_ = nothing();
-  std::size_t first_ = 0;
-  std::size_t count_ = 0;
-  std::size_t successes_ = 0;
+  // In front what each add() touches.
+  std::uint32_t first_ = 0;
+  std::uint32_t count_ = 0;
+  std::uint32_t successes_ = 0;
   std::uint32_t turns_ = 0;
   std::uint64_t sum_ = 0;      // of sorted_
   std::uint64_t squares_ = 0;  // at most 32 * 2^58
+  std::array<std::int32_t, kSamples> sorted_ = nothing();
+  std::array<Sample, kSamples> ring_{};
 };
 
 }  // namespace mesh::coordination

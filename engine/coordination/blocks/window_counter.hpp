@@ -28,7 +28,7 @@ class WindowCounter {
  public:
   // window_ns / buckets must be at least 1.
   WindowCounter(std::int64_t window_ns, std::size_t buckets)
-      : bucket_ns_(window_ns / static_cast<std::int64_t>(buckets)), ring_(buckets) {
+      : ring_(buckets), bucket_ns_(window_ns / static_cast<std::int64_t>(buckets)) {
     clear();
   }
 
@@ -109,12 +109,13 @@ class WindowCounter {
     current_end_ns_ = (id + 1) * bucket_ns_;
   }
 
-  std::int64_t bucket_ns_;
-  std::int64_t current_id_ = 0;
+  // In front what each add() touches.
   std::int64_t current_end_ns_ = 0;
   std::size_t current_slot_ = 0;
   WindowTotals sum_;  // of all buckets in ring_
   std::vector<WindowTotals> ring_;
+  std::int64_t current_id_ = 0;
+  std::int64_t bucket_ns_;
 };
 
 // prev * (1 - fraction) + cur.
@@ -152,6 +153,15 @@ class HybridWindow {
     if (room < 0 || previous_ == 0) return {false, wait_beyond(n, quota, into)};
     const Wide left = room / static_cast<Wide>(previous_);  // what of the window may still be left
     return {false, static_cast<std::int64_t>(window - left - into)};
+  }
+  // How many more units fit now.
+  [[nodiscard]] std::uint64_t room(std::uint64_t quota, std::int64_t now_ns) noexcept {
+    roll(now_ns);
+    const auto window = static_cast<Wide>(window_ns_);
+    const auto into = static_cast<Wide>(now_ns % window_ns_);
+    const Wide left = (static_cast<Wide>(quota) - static_cast<Wide>(current_)) * window -
+                      static_cast<Wide>(previous_) * (window - into);
+    return left <= 0 ? 0 : static_cast<std::uint64_t>(left / window);
   }
   void spend(std::uint64_t n) noexcept { current_ += n; }
   void refund(std::uint64_t n) noexcept { current_ -= n < current_ ? n : current_; }

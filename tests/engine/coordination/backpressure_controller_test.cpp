@@ -298,5 +298,62 @@ TEST(Backpressure, RefusesADepthBeyondItsView) {
   EXPECT_EQ(controller.counters().refused, 4U);
 }
 
+// --- from hop to hop ---------------------------------------------------------------------------
+
+TEST(Backpressure, ShedsByThePressureFurtherOnAndPassesItOn) {
+  BackpressureController controller(marks(100, 20));
+  EXPECT_EQ(controller.should_accept(0, Nanos{0}).refusal, Refusal::none);
+  controller.apply(pressure::HearDownstream{3, 400'000}, Nanos{0});
+  EXPECT_EQ(controller.view().pressure_ppm, 400'000U) << "to those who send here";
+  EXPECT_EQ(controller.state(), PressureState::accepting) << "its own queue is empty";
+  const auto refused = controller.should_accept(0, Nanos{0});
+  EXPECT_EQ(refused.refusal, Refusal::rejected_pressure);
+  EXPECT_EQ(refused.retry_after, Nanos{1'000'000'000});
+  EXPECT_EQ(controller.should_accept(1, Nanos{0}).refusal, Refusal::rejected_pressure);
+  EXPECT_EQ(controller.should_accept(2, Nanos{0}).refusal, Refusal::none) << ".5 is its mark";
+  controller.apply(pressure::HearDownstream{3, 1'000'000}, Nanos{0});
+  EXPECT_EQ(controller.should_accept(3, Nanos{0}).refusal, Refusal::none) << "critical";
+  PressureActions actions;
+  controller.tick(Nanos{1'000'000'000}, actions);
+  EXPECT_TRUE(actions.view_changed);
+  EXPECT_EQ(controller.view().pressure_ppm, 0U) << "it was not heard of for a second";
+  EXPECT_EQ(controller.should_accept(0, Nanos{1'000'000'000}).refusal, Refusal::none);
+  EXPECT_TRUE(controller.verify());
+  testing::expect_all_refused<BackpressureController>(
+      controller,
+      {{"no such child", pressure::HearDownstream{16, 1}, Errc::invalid_argument, Nanos{2}},
+       {"above all", pressure::HearDownstream{0, 1'000'001}, Errc::invalid_argument, Nanos{2}}});
+}
+
+// A chain of three, of which the last is slow. Without word from hop to hop those before it fill
+// up to their high marks and beyond; with it they hardly fill at all.
+TEST(Backpressure, KeepsTheQueuesBeforeASlowOneFromFilling) {
+  const auto deepest = [](bool tells) {
+    std::vector<BackpressureController> hops(3, BackpressureController(marks(100, 20)));
+    std::vector<std::uint64_t> depth(3);
+    std::uint64_t most_before = 0;
+    for (std::int64_t ms = 0; ms < 5'000; ++ms) {
+      const Nanos now{ms * kNsPerMs};
+      for (std::size_t hop = 0; hop < 3; ++hop) {
+        hops[hop].apply(pressure::Observe{depth[hop], 0}, now);
+        if (!tells || hop == 0) continue;
+        hops[hop - 1].apply(pressure::HearDownstream{0, hops[hop].view().pressure_ppm}, now);
+      }
+      if (hops[0].should_accept(1, now).refusal == Refusal::none) ++depth[0];
+      for (std::size_t hop = 0; hop + 1 < 3; ++hop) {
+        if (depth[hop] == 0 || hops[hop + 1].should_accept(1, now).refusal != Refusal::none)
+          continue;
+        --depth[hop];
+        ++depth[hop + 1];
+      }
+      if (ms % 40 == 0 && depth[2] != 0) --depth[2];
+      most_before = std::max({most_before, depth[0], depth[1]});
+    }
+    return most_before;
+  };
+  EXPECT_GE(deepest(false), 100U);
+  EXPECT_LT(deepest(true), 20U);
+}
+
 }  // namespace of_backpressure_controller_test
 }  // namespace mesh::coordination

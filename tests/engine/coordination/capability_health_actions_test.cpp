@@ -41,6 +41,90 @@ TEST(CapabilityHealth, RemediationCoolsDownDoublingAndEndsInOneEscalationAnHour)
   EXPECT_EQ(monitor.counters().escalations, 1U);
 }
 
+TEST(CapabilityHealth, HasARemediationForEachStatusAndCause) {
+  using enum Remediation;
+  struct Row {
+    HealthStatus status;
+    std::vector<Remediation> by_cause;  // none, latency, errors, silence, burn, trend
+  };
+  const auto more = increase_probe_rate;
+  const std::vector<Row> rows{
+      {HealthStatus::unknown, {more, more, more, more, more, more}},
+      {HealthStatus::healthy, {none, none, none, none, more, more}},
+      {HealthStatus::degraded, {more, shed_load, more, reroute, shed_load, shed_load}},
+      {HealthStatus::critical, {reroute, reroute, reroute, reroute, reroute, reroute}},
+      {HealthStatus::failed, {restart, restart, restart, quarantine, restart, restart}}};
+  for (const auto& row : rows) {
+    for (std::size_t cause = 0; cause < row.by_cause.size(); ++cause) {
+      EXPECT_EQ(remediation_for(row.status, static_cast<HealthCause>(cause)), row.by_cause[cause])
+          << to_string(row.status) << " cause " << cause;
+    }
+  }
+}
+
+// --- types of probes ---------------------------------------------------------------------------
+
+HealthReply probe_as(Monitor& monitor, ProbeType type, std::uint32_t agent, Nanos now, bool ok,
+                     double ms = 0) {
+  return monitor.probe({type, 0, agent, ok, millis(ms), Nanos{0}, 0}, now);
+}
+
+TEST(CapabilityHealth, ALivenessProbeCountsForAvailabilityAndNotForLatency) {
+  Monitor monitor = monitor_of(preset("agent-mesh"));
+  const double before = probe(monitor, 0, seconds(0), 100).score;
+  const auto reply = probe_as(monitor, ProbeType::liveness, 0, seconds(5), true, 4'000);
+  EXPECT_DOUBLE_EQ(reply.score, before) << "its four seconds are nobody's work";
+  EXPECT_TRUE(monitor.view(0, 0).p95_met);
+  for (int i = 2; i <= 4; ++i) {
+    probe_as(monitor, ProbeType::liveness, 0, seconds(5.0 * i), false);
+  }
+  EXPECT_EQ(monitor.view(0, 0).status, HealthStatus::failed) << "three in a row";
+}
+
+TEST(CapabilityHealth, WhoIsNotReadyIsPassedOverAtOnceAndLosesNothing) {
+  Monitor monitor = monitor_of(preset("agent-mesh"));
+  for (int i = 0; i < 5; ++i) {
+    probe(monitor, 0, seconds(5.0 * i), 50);
+    probe(monitor, 1, seconds(5.0 * i), 400);
+  }
+  EXPECT_EQ(monitor.best_provider(0).agent, 0U);
+  const double score = monitor.best_provider(0).score;
+  const auto reply = probe_as(monitor, ProbeType::readiness, 0, seconds(25), false);
+  EXPECT_DOUBLE_EQ(reply.score, score);
+  EXPECT_EQ(reply.status, HealthStatus::healthy);
+  EXPECT_FALSE(monitor.view(0, 0).ready);
+  EXPECT_EQ(monitor.best_provider(0).agent, 1U);
+  HealthActions actions;
+  monitor.tick(seconds(25), actions);
+  EXPECT_EQ(monitor.view(0, 0).share, 0);
+  EXPECT_DOUBLE_EQ(monitor.view(0, 1).share, 1);
+  probe_as(monitor, ProbeType::readiness, 0, seconds(30), true);
+  EXPECT_EQ(monitor.best_provider(0).agent, 0U);
+  EXPECT_TRUE(monitor.verify());
+}
+
+TEST(CapabilityHealth, OfAProviderThatWasOnlyAskedWhetherItIsReadyNothingIsKnown) {
+  Monitor monitor = monitor_of(preset("agent-mesh"));
+  probe_as(monitor, ProbeType::readiness, 0, seconds(0), true);
+  HealthActions actions;
+  monitor.tick(seconds(5), actions);
+  EXPECT_EQ(monitor.view(0, 0).status, HealthStatus::unknown);
+  EXPECT_EQ(monitor.best_provider(0).code, Errc::no_candidate);
+}
+
+TEST(CapabilityHealth, AWrongAnswerIsAFailureHoweverQuick) {
+  Monitor right = monitor_of(preset("agent-mesh"));
+  Monitor wrong = monitor_of(preset("agent-mesh"));
+  for (int i = 0; i < 20; ++i) {
+    probe(right, 0, seconds(5.0 * i), 50);
+    probe(wrong, 0, seconds(5.0 * i), 50);
+    probe_as(right, ProbeType::correctness, 0, seconds(5.0 * i), true, 9'000);
+    probe_as(wrong, ProbeType::correctness, 0, seconds(5.0 * i), i % 2 == 0, 1);
+  }
+  EXPECT_EQ(right.view(0, 0).status, HealthStatus::healthy) << "how long it took says nothing";
+  EXPECT_LT(wrong.view(0, 0).score_ppm + 100'000, right.view(0, 0).score_ppm);
+}
+
 TEST(CapabilityHealth, SlownessShedsLoadAndSilenceQuarantines) {
   const auto config = preset("agent-mesh");
   Monitor monitor = monitor_of(config);

@@ -23,6 +23,7 @@ inline OutboxConfig small_outbox() {
   config.entities_max = 8;
   config.cursors_max = 3;
   config.workers_max = 4;
+  config.inbox_max = 8;
   config.topics_max = 2;
   config.payload_bytes_max = 1'000;
   config.store_bytes = 64'000;

@@ -1,8 +1,10 @@
 // What an outbox keeps: its log and cursors, what its sink applies, what stands after a death.
 #include <algorithm>
 #include <map>
+#include <stdexcept>
 
 #include "engine/coordination/blocks/idempotency_registry.hpp"
+#include "engine/coordination/outbox_delivery.hpp"
 #include "tests/engine/coordination/outbox_kit.hpp"
 
 namespace mesh::coordination {
@@ -21,6 +23,76 @@ using testing::small_outbox;
 using testing::tick;
 using testing::Timed;
 using testing::with_worker;
+
+// --- the inbox ---------------------------------------------------------------------------------
+
+TEST(Outbox, CommitsAnEffectOnceWithTheEventThatItConsumes) {
+  Outbox sink(small_outbox());
+  Commit effect{{{"balance", 0, bytes("7"), false}}, {{"k", "paid", bytes("p"), {}, 0}}, 41};
+  EXPECT_EQ(sink.apply(effect, Nanos{0}).code, Errc::ok);
+  effect.puts[0].version_expected = outbox::kAnyVersion;
+  EXPECT_EQ(sink.apply(effect, ms(1)).code, Errc::duplicate) << "the source sent it again";
+  EXPECT_EQ(sink.counters().appended, 1U);
+  EXPECT_EQ(sink.apply(Commit{{}, {}, 42}, ms(1)).code, Errc::ok) << "of no effect, and known";
+  EXPECT_EQ(sink.apply(Commit{{}, {}, 42}, ms(1)).code, Errc::duplicate);
+  EXPECT_EQ(sink.counters().consumed, 2U);
+  EXPECT_EQ(sink.counters().consumed_again, 2U);
+  auto again = Outbox::restore(small_outbox(), sink.snapshot());
+  ASSERT_TRUE(again);
+  EXPECT_EQ(again->apply(effect, ms(2)).code, Errc::duplicate) << "also in its next life";
+}
+
+TEST(Outbox, KnowsNothingOfAnEventWhoseCommitItRefused) {
+  Outbox sink(small_outbox());
+  Commit effect{{{"balance", 9, bytes("7"), false}}, {}, 41};
+  EXPECT_EQ(sink.apply(effect, Nanos{0}).code, Errc::conflict);
+  effect.puts[0].version_expected = 0;
+  EXPECT_EQ(sink.apply(effect, Nanos{0}).code, Errc::ok);
+}
+
+TEST(Outbox, RefusesToConsumeMoreThanItCanRemember) {
+  OutboxConfig config = small_outbox();
+  config.inbox_max = 2;
+  config.inbox_window_ns = ms(100);
+  Outbox sink(config);
+  sink.apply(Commit{{}, {}, 1}, ms(0));
+  sink.apply(Commit{{}, {}, 2}, ms(10));
+  const std::uint64_t hash = sink.state_hash();
+  const auto full = sink.apply(Commit{{}, {}, 3}, ms(20));
+  EXPECT_EQ(full.code, Errc::capacity);
+  EXPECT_EQ(full.retry_after, ms(80));
+  EXPECT_EQ(sink.state_hash(), hash);
+  EXPECT_EQ(sink.apply(Commit{{}, {}, 3}, ms(100)).code, Errc::ok) << "the oldest is forgotten";
+  EXPECT_EQ(sink.apply(Commit{{}, {}, 2}, ms(100)).code, Errc::duplicate);
+}
+
+// --- a sink in the same program ----------------------------------------------------------------
+
+TEST(Outbox, ReportsWhatAFunctionSaysAndTakesWhatItThrowsForAFailure) {
+  Outbox box = with_worker(small_outbox());
+  for (const auto* key : {"good", "busy", "bad", "odd"}) box.apply(event(key), Nanos{0});
+  OutboxActions actions;
+  std::map<std::string, int> seen;
+  const auto deliver = [&](const LogRecord& record) -> DeliveryAnswer {
+    ++seen[record.key];
+    if (record.key == "busy") return {DeliveryVerdict::retry, "later"};
+    if (record.key == "bad") return {DeliveryVerdict::permanent, "never"};
+    if (record.key == "odd") throw std::runtime_error("a bug");
+    return {};
+  };
+  std::size_t confirmed = 0;
+  for (int i = 0; i < 40 && seen.size() < 4; ++i) {
+    box.tick(ms(i), actions);
+    confirmed += deliver_all(box, actions, ms(i), deliver);
+  }
+  EXPECT_EQ(confirmed, 1U);
+  EXPECT_EQ(seen.size(), 4U);
+  EXPECT_GE(box.counters().failures, 3U);
+  const auto dead = box.dead(9);
+  ASSERT_EQ(dead.size(), 1U) << "the others are tried again";
+  EXPECT_EQ(dead[0].last_error, "never");
+  EXPECT_TRUE(box.verify());
+}
 
 // --- cursors -----------------------------------------------------------------------------------
 

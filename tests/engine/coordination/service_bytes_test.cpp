@@ -80,9 +80,10 @@ TEST(ServiceBytes, OfABackpressureControllerStand) {
       story<BackpressureController>(
           {}, {pressure::ShouldAccept{1}, pressure::Observe{120, 7}, pressure::ShouldAccept{0},
                pressure::ShouldAccept{2}, pressure::WantCredit{4, 9}, pressure::ReportSpent{4, 1},
-               pressure::StationClosed{4}, pressure::Observe{220, 90}, pressure::ShouldAccept{3},
-               pressure::ShouldAccept{9}, pressure::Observe{150, 80}}),
-      10368375377334107695U);
+               pressure::StationClosed{4}, pressure::HearDownstream{1, 300'000},
+               pressure::Observe{220, 90}, pressure::ShouldAccept{3}, pressure::ShouldAccept{9},
+               pressure::Observe{150, 80}}),
+      8260968500338680080U);
 }
 
 TEST(ServiceBytes, OfAnExactlyOnceQueueStand) {
@@ -100,8 +101,9 @@ TEST(ServiceBytes, OfAnExactlyOnceQueueStand) {
            once::Begin{"c", 1}, once::Renew{"c", 1, ms(50)}, once::Nack{"a", 2, true, Nanos{0}},
            once::Complete{"c", 1, bytes("done")}, once::Release{"b", 3}, once::Redrive{"", 2},
            once::Claim{"w", 2, 1, false}, once::Nack{"a", 4, true, Nanos{0}}, once::Purge{"a"},
+           once::CompleteAll{{once::Complete{"b", 9, bytes("x")}, once::Complete{"no", 1, {}}}},
            once::StationClosed{2}, once::RemoveWorker{"w"}, once::RemoveWorker{"nobody"}}),
-      7884255400641171319U);
+      9298216711253616190U);
 }
 
 TEST(ServiceBytes, OfAFederationRouterStand) {
@@ -119,23 +121,25 @@ TEST(ServiceBytes, OfAFederationRouterStand) {
            federation::Complete{1ULL << 32, RequestOutcome::rate_limited, ms(100)},
            federation::TakeCompletion{}, federation::Borrow{0, 1, 5, 10}, federation::Reclaim{0},
            federation::Borrow{0, 1, 5, 10}, federation::Cancel{3ULL << 32 | 2},
-           federation::StationClosed{6}, federation::AssumeFull{}, federation::Cancel{99}}),
-      4277082554814312305U);
+           federation::StationClosed{6}, federation::WantCredit{0, 5, 3},
+           federation::Negotiate{{{1, 5}}}, federation::AssumeFull{}, federation::Cancel{99}}),
+      4717797896291453443U);
 }
 
 TEST(ServiceBytes, OfAThrottleGovernorStand) {
   ThrottleConfig config;
   config.tenants_max = 3;
   config.hosts_max = 2;
-  EXPECT_EQ(
-      story<AdaptiveThrottleGovernor>(
-          config, {throttle::SetTenant{"a", 3, 2, 100, 1}, throttle::SetTenant{"b", 1, 1, 50, 2},
-                   throttle::ShouldAllow{0}, throttle::Record{0, ms(45), true, ms(40)},
-                   throttle::RecordSums{1, 9, 1, ms(500), ms(20)}, throttle::Dequeue{ms(80)},
-                   throttle::Downstream{true}, throttle::GlobalCap{500, 1},
-                   throttle::Gossip{2, 30.5, 20, 4}, throttle::RemoveTenant{1},
-                   throttle::RemoveTenant{2}, throttle::Dequeue{ms(90)}}),
-      2308708730843247624U);
+  EXPECT_EQ(story<AdaptiveThrottleGovernor>(
+                config,
+                {throttle::SetTenant{"a", 3, 2, 100, 1}, throttle::SetTenant{"b", 1, 1, 50, 2},
+                 throttle::ShouldAllow{0}, throttle::Record{0, ms(45), true, ms(40)},
+                 throttle::RecordSums{1, 9, 1, ms(500), ms(20)}, throttle::Dequeue{ms(80)},
+                 throttle::Downstream{true}, throttle::GlobalCap{500, 1},
+                 throttle::Gossip{2, 30.5, 20, 4}, throttle::WantCredit{0, 1, 5},
+                 throttle::ReportSpent{0, 1, 2}, throttle::StationClosed{1},
+                 throttle::RemoveTenant{1}, throttle::RemoveTenant{2}, throttle::Dequeue{ms(90)}}),
+            10884622379358984169U);
 }
 
 TEST(ServiceBytes, OfAnOutboxStand) {
@@ -151,19 +155,20 @@ TEST(ServiceBytes, OfAnOutboxStand) {
   config.store_bytes = 1U << 20;
   config.push = true;
   const std::uint64_t first = Outbox(config).partition_of("k") == 0 ? 0 : std::uint64_t{1} << 48;
-  EXPECT_EQ(story<Outbox>(
-                config,
-                {outbox::SetTopic{"t", 4}, outbox::AddWorker{"w", 3}, outbox::AddCursor{"c"},
-                 outbox::Commit{{{"e", 0, bytes("v"), false}},
-                                {{"k", "t", bytes("pay"), bytes("meta"), 0},
-                                 {"k", "t", bytes("load"), {}, 9}}},
-                 outbox::AppendEvent{"k", "t", bytes("more")}, outbox::Heartbeat{"w"},
-                 outbox::Confirm{first | 1, 1}, outbox::Confirm{first | 2, 1},
-                 outbox::Fail{first | 2, 2, true, "never"}, outbox::Fail{first | 3, 2, true, "no"},
-                 outbox::Advance{"c", 0, 1}, outbox::Replay{0, 1}, outbox::Purge{first | 3},
-                 outbox::Drain{"w"}, outbox::StationClosed{3}, outbox::RemoveWorker{"w"},
-                 outbox::RemoveCursor{"c"}, outbox::Commit{{{"e", 9, {}, true}}, {}}}),
-            8142142610365431508U);
+  EXPECT_EQ(
+      story<Outbox>(config,
+                    {outbox::SetTopic{"t", 4}, outbox::AddWorker{"w", 3}, outbox::AddCursor{"c"},
+                     outbox::Commit{{{"e", 0, bytes("v"), false}},
+                                    {{"k", "t", bytes("pay"), bytes("meta"), 0},
+                                     {"k", "t", bytes("load"), {}, 9}}},
+                     outbox::AppendEvent{"k", "t", bytes("more")}, outbox::Heartbeat{"w"},
+                     outbox::Confirm{first | 1, 1}, outbox::Confirm{first | 2, 1},
+                     outbox::Fail{first | 2, 2, true, "never"},
+                     outbox::Fail{first | 3, 2, true, "no"}, outbox::Advance{"c", 0, 1},
+                     outbox::Replay{0, 1}, outbox::Purge{first | 3}, outbox::Drain{"w"},
+                     outbox::StationClosed{3}, outbox::RemoveWorker{"w"}, outbox::RemoveCursor{"c"},
+                     outbox::Commit{{{"e", 9, {}, true}}, {}}, outbox::Commit{{}, {}, 77}}),
+      18054426345130224960U);
 }
 
 TEST(ServiceBytes, OfAVectorClockStand) {
@@ -185,7 +190,7 @@ TEST(ServiceBytes, OfAVectorClockStand) {
            causal::Cancel{8}, causal::Advance{5, 1}, causal::Stamp{},
            causal::HearStamp{HybridStamp{200, 4}.word()}, causal::AddReader{6},
            causal::RemoveReader{6}, causal::RemoveMember{3}, causal::Emit{}}),
-      6955965778952753258U);
+      12832633283362224815U);
 }
 
 TEST(ServiceBytes, OfAReputationRouterStand) {
@@ -215,7 +220,7 @@ TEST(ServiceBytes, OfAReputationRouterStand) {
                          reputation::Reset{2},
                          reputation::Leave{1},
                          reputation::Route{5}}),
-            2191607149542399696U);
+            2374396052656215569U);
 }
 
 TEST(ServiceBytes, OfACapabilityHealthMonitorStand) {
@@ -228,10 +233,11 @@ TEST(ServiceBytes, OfACapabilityHealthMonitorStand) {
           config, {health::AddCapability{"a"}, health::AddCapability{"b"},
                    health::Probe{ProbeType::liveness, 0, 0, true, ms(145), ms(25), 3},
                    health::Probe{ProbeType::correctness, 0, 1, false, ms(0), ms(0), 4},
+                   health::Probe{ProbeType::readiness, 0, 0, false, ms(0), ms(0), 5},
                    health::ProbeSums{1, 0, 9, 2, ms(300)}, health::SetObjective{1, 0.95, ms(400)},
                    health::SetCapacity{0, 1, false}, health::Acknowledge{0, 0},
                    health::BestProvider{0}, health::RemoveProvider{0, 1}, health::BestProvider{7}}),
-      622195628985888009U);
+      165263383146324304U);
 }
 
 TEST(ServiceBytes, OfAServiceDiscoveryStand) {
@@ -274,20 +280,32 @@ TEST(ServiceBytes, OfAServiceDiscoveryStand) {
   SyncMessage digests;
   digests.kind = SyncKind::digests;
   digests.rows.push_back({});
+  SyncMessage summaries;
+  summaries.kind = SyncKind::summaries;
+  summaries.summaries = {{"t.y", 7, 5, 250'000}};
   SyncMessage root;
   root.kind = SyncKind::root;
-  EXPECT_EQ(
-      story<ServiceDiscovery>(
-          config,
-          {discovery::AddPeer{2}, discovery::AddPeer{3}, one,
-           discovery::SetStatus{"a", InstanceStatus::ready, 4}, discovery::SetProbing{"a", true, 4},
-           discovery::Renew{"a", 4}, discovery::UpdateLoad{"a", 500'000, 4},
-           discovery::ProbeResult{"a", 1, true, ms(3)}, discovery::Hear{2, told},
-           discovery::Hear{2, keys}, discovery::Hear{3, digests}, discovery::Hear{3, root},
-           discovery::Observe{"b", 0.5, ms(7)}, discovery::SetReachable{3, false},
-           discovery::Drain{"a", 4}, discovery::StationClosed{4}, discovery::Deregister{"a", 4},
-           discovery::RemovePeer{3}, discovery::Renew{"b", 0}}),
-      9082796771151360884U);
+  EXPECT_EQ(story<ServiceDiscovery>(config, {discovery::AddPeer{2},
+                                             discovery::AddPeer{3},
+                                             one,
+                                             discovery::SetStatus{"a", InstanceStatus::ready, 4},
+                                             discovery::SetProbing{"a", true, 4},
+                                             discovery::Renew{"a", 4},
+                                             discovery::UpdateLoad{"a", 500'000, 4},
+                                             discovery::ProbeResult{"a", 1, true, ms(3)},
+                                             discovery::Hear{2, told},
+                                             discovery::Hear{2, keys},
+                                             discovery::Hear{3, digests},
+                                             discovery::Hear{3, root},
+                                             discovery::Hear{3, summaries},
+                                             discovery::Observe{"b", 0.5, ms(7)},
+                                             discovery::SetReachable{3, false},
+                                             discovery::Drain{"a", 4},
+                                             discovery::StationClosed{4},
+                                             discovery::Deregister{"a", 4},
+                                             discovery::RemovePeer{3},
+                                             discovery::Renew{"b", 0}}),
+            504593352254872939U);
 }
 
 }  // namespace of_service_bytes_test

@@ -114,6 +114,9 @@ RC_GTEST_PROP(VectorClock, ComparesClocksOfTheSameAgentsAsAnyOthers, ()) {
     if (bias == 2) other += 2;
     if (*rc::gen::inRange(0, 12) == 0) one = 0;
     if (*rc::gen::inRange(0, 12) == 0) other = 0;
+    constexpr std::uint64_t kHalf = std::uint64_t{1} << 63;
+    if (one != 0 && *rc::gen::inRange(0, 20) == 0) one += kHalf - 2;
+    if (other != 0 && *rc::gen::inRange(0, 20) == 0) other = UINT64_MAX - other;
     left.set(agent * 977, one);
     right.set(agent * 977, other);
     less = less || one < other;
