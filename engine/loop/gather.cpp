@@ -69,7 +69,7 @@ void EngineLoop::State::end_operation(std::uint32_t slot, sched::GatherEnd why) 
   // After the state: a successor that finds it sending ends it again, and counts each miss once.
   judge_operation(*this, slot);
   if (operation.part_of != 0)
-    cascades.note(slot, operation);
+    note_part(*this, slot, operation);
   else
     count_operation(*this, operation);
   if (is_told) tell_result(slot, false);
