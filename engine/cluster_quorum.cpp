@@ -18,7 +18,6 @@ CascadeRequest cascade_of(const QuorumRequest& request) noexcept {
           .agent_window = request.window,
           .cluster = request.cluster,
           .priority = request.priority,
-          .confirmed = request.confirmed,
           .body = std::as_bytes(std::span(request.question))};
 }
 

@@ -35,7 +35,6 @@ struct QuorumRequest {
   Nanos lead_window{1'000 * kNsPerMs};
   Nanos window{2'000 * kNsPerMs};  // of the others, once the lead is READY
   sched::Priority priority = sched::Priority::normal;
-  bool confirmed = false;  // by the operator: what a degraded mesh does not do by itself
 };
 
 struct QuorumMember {

@@ -48,7 +48,6 @@ class ControlServer::ActingJobs::Pipeline final : public RequestJob {
     request_.weight = static_cast<float>(weight);
     MESH_TRY(request_.verb, verb_field(object, request_.verb));
     MESH_TRY(request_.priority, priority_field(object, request_.priority));
-    MESH_TRY(request_.confirmed, flag_field(object, "confirmed", false));
     request_.body = std::as_bytes(std::span(body_));
     return {};
   }

@@ -73,7 +73,6 @@ Status ControlServer::ActingJobs::begin_quorum(ControlServer& server, const Cons
   MESH_TRY(wanted.lead_window, ms_field(object, "lead_timeout_ms", wanted.lead_window));
   MESH_TRY(wanted.window, ms_field(object, "timeout_ms", wanted.window));
   MESH_TRY(wanted.priority, priority_field(object, wanted.priority));
-  MESH_TRY(wanted.confirmed, flag_field(object, "confirmed", false));
   server.post(std::make_unique<Quorum>(server, request.connection, std::move(wanted)));
   return {};
 }

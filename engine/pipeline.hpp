@@ -41,7 +41,6 @@ struct PipelineRequest {
   float weight = 1;
   sched::Verb verb = sched::Verb::act;
   sched::Priority priority = sched::Priority::normal;
-  bool confirmed = false;  // by the operator: what a degraded mesh does not do by itself
   std::span<const std::byte> body{};
 };
 

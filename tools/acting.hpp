@@ -60,7 +60,7 @@ struct QuorumWanted {
   std::uint64_t cluster = 0;
   std::uint64_t lead_timeout_ms = 1'000;
   std::uint64_t timeout_ms = 2'000;
-  bool confirmed = false;
+  std::uint64_t priority = 1;
 };
 Answered ask_quorum(const WhichMesh& which, const QuorumWanted& wanted);
 void write_quorum(const nlohmann::ordered_json& answer, std::ostream& out);

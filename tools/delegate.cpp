@@ -89,7 +89,7 @@ struct Options {
   std::string cluster;
   std::string lead_timeout_ms = "1000";
   const CLI::App* command = nullptr;  // to see which were given
-  bool confirm = false;
+  std::string priority = "1";
   bool json = false;
 };
 
@@ -150,7 +150,8 @@ Result<ExitCode> run_ask_cluster(const Options& options, Console& console) {
     if (given(option))
       return fail(Errc::bad_input,
                   fmt::format("--cluster asks all of its agents: it has no {}", option));
-  QuorumWanted wanted{.question = options.text, .confirmed = options.confirm};
+  QuorumWanted wanted{.question = options.text};
+  MESH_TRY(wanted.priority, whole_number({"--priority", 0, 3}, options.priority));
   MESH_TRY(wanted.cluster, whole_number({"--cluster", 0, UINT32_MAX}, options.cluster));
   MESH_TRY(wanted.lead_timeout_ms,
            whole_number({"--lead-timeout", 1, kQuorumMillisecondsMax}, options.lead_timeout_ms));
@@ -246,8 +247,9 @@ RunVerb declare_ask(CLI::App& command) {
       .add_option("--lead-timeout", options->lead_timeout_ms, "with --cluster: the lead's, in ms")
       ->capture_default_str()
       ->type_name("MS");
-  command.add_flag("--confirm", options->confirm,
-                   "with --cluster, in a mesh that is DEGRADED_SEVERE: yes, do");
+  command.add_option("--priority", options->priority, "with --cluster: 0 background to 3 critical")
+      ->capture_default_str()
+      ->type_name("N");
   declare_timeout(command, *options, "how long they have, in ms");
   command.footer(kAskFooter);
   return [options](Console& console) { return run_ask(*options, console); };
@@ -308,7 +310,7 @@ Answered ask_quorum(const WhichMesh& which, const QuorumWanted& wanted) {
                             {"cluster", wanted.cluster},
                             {"lead_timeout_ms", wanted.lead_timeout_ms},
                             {"timeout_ms", wanted.timeout_ms},
-                            {"confirmed", wanted.confirmed}});
+                            {"priority", wanted.priority}});
 }
 
 void write_quorum(const nlohmann::ordered_json& answer, std::ostream& out) {

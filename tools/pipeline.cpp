@@ -52,7 +52,6 @@ struct Options {
   std::string window_ms = "500";
   std::string weight = "1";
   std::string priority = "1";
-  bool confirm = false;
   bool json = false;
 };
 
@@ -69,7 +68,6 @@ Result<Json> request_of(const Options& options) {
            whole_number({"--window-ms", 1, kPipelineMsMax}, options.window_ms));
   MESH_TRY(request["priority"], whole_number({"--priority", 0, 3}, options.priority));
   MESH_TRY(request["weight"], number_from_0("--weight", options.weight, 1e6));
-  request["confirmed"] = options.confirm;
   return request;
 }
 
@@ -110,7 +108,6 @@ RunVerb declare(CLI::App& command) {
       {"--priority", options->priority, "0 background to 3 critical", "N"}};
   for (const auto& one : numbers)
     command.add_option(one.option, one.value, one.what)->capture_default_str()->type_name(one.unit);
-  command.add_flag("--confirm", options->confirm, "in a mesh that is DEGRADED_SEVERE: yes, do");
   command.add_flag("--json", options->json, "one JSON object");
   command.footer(kFooter);
   return [options](Console& console) { return run(*options, console); };

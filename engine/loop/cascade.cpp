@@ -53,13 +53,15 @@ Errc check(const EngineLoop::State& loop, const CascadeRequest& request, Checked
 
 // As a whole it is one operation to everybody; a quorum, to all of its cluster.
 Errc admit(EngineLoop::State& loop, const CascadeRequest& request) noexcept {
-  const std::uint32_t eligible = request.strategy == CascadeStrategy::quorum
-                                     ? loop.topology->cluster(request.cluster).agents
-                                     : static_cast<std::uint32_t>(loop.registry->taken());
+  OperationRequest whole{.priority = request.priority, .confirmed = request.confirmed};
+  auto eligible = static_cast<std::uint32_t>(loop.registry->taken());
+  if (request.strategy == CascadeStrategy::quorum) {
+    whole.targets = sched::selector(sched::SelectorKind::cluster, request.cluster);
+    eligible = loop.topology->cluster(request.cluster).agents;
+  }
   if (eligible == 0) return Errc::no_such_agent;
   loop.gate.was_open = false;
-  return admit_operation(loop, {.priority = request.priority, .confirmed = request.confirmed},
-                         eligible);
+  return admit_operation(loop, whole, eligible);
 }
 
 Cascade* free_cascade(CascadeBook& book) noexcept {

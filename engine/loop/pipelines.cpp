@@ -326,9 +326,9 @@ Result<OperationId> open_pipeline(EngineLoop& engine, const PipelineRequest& req
                     ms_text(std::max<std::int64_t>(target_ns - loop.now_ns, 0)) + " ms",
                 needed_ns);
   loop.gate.was_open = false;
-  const Errc refused =
-      admit_operation(loop, {.priority = request.priority, .confirmed = request.confirmed},
-                      static_cast<std::uint32_t>(leads.size()));
+  const Errc refused = admit_operation(
+      loop, {.targets = sched::selector(sched::SelectorKind::list), .priority = request.priority},
+      static_cast<std::uint32_t>(leads.size()));
   if (refused != Errc::ok) return fail(refused, "pipeline: " + std::string(to_string(refused)));
   Pipeline* const pipeline = free_place(loop);
   if (pipeline == nullptr)

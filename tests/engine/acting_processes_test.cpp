@@ -1,5 +1,6 @@
 // A lead's quorum and a pipeline with real processes: SIGKILLs of a lead, of a step, of the engine.
 #include <cstring>
+#include <utility>
 
 #include "engine/cluster_quorum.hpp"
 #include "tests/engine/engine_process.hpp"
@@ -154,8 +155,9 @@ TEST(QuorumProcesses, AnEngineThatIsKilledInTheMiddleGoesOnAndTheLeadIsTold) {
 TEST(PipelineProcesses, EachProcessIsGivenWhatTheOneBeforeAnswered) {
   Cluster mesh;
   ask(*mesh.asker, mesh.folder.path(), pipeline({"c", "a", "d"}));
-  for (const auto& [one, text] :
-       {std::pair{mesh.c.get(), "x:"}, {mesh.a.get(), "x:c"}, {mesh.d.get(), "x:ca"}}) {
+  const std::vector<std::pair<Child*, std::string>> steps = {
+      {mesh.c.get(), "x:"}, {mesh.a.get(), "x:c"}, {mesh.d.get(), "x:ca"}};
+  for (const auto& [one, text] : steps) {
     EXPECT_EQ(one->hear(), text);
     one->tell("go on");
   }

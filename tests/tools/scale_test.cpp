@@ -94,7 +94,7 @@ every_ms = 50
 warm_ups = 40
 )");
   ASSERT_EQ(mesh.run({"scale", "+1", "--per-process", "1", "--no-wait"}).exit_code, 0);
-  mesh.wait_for(1);
+  while (mesh.status()["recovery"]["back"] != 1) sched_yield();
   const Json attached = mesh.status()["attached"];
   ASSERT_EQ(attached.size(), 1U);
   ::kill(attached[0]["process"].get<pid_t>(), SIGKILL);

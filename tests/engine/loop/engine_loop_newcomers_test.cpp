@@ -137,6 +137,25 @@ TEST(EngineLoopNewcomers, FillTheirClassesClustersAndThenNewOnesInTheEmptiestSec
   EXPECT_EQ(clusters.begin()->second, 20);
 }
 
+// mesh.md part 15.
+TEST(EngineLoopNewcomers, AThousandMakeThirtyFourClustersInTheLeastLoadedSectors) {
+  LoopFixture mesh(3'000, 2);
+  mesh.add(1, 60, "resident", sched::AgentClass::serverless);  // a cluster in each of two sectors
+  std::vector<Making> newcomers;
+  for (int i = 0; i < 1'000; ++i) newcomers.push_back({"new-" + std::to_string(i)});
+  std::set<std::uint32_t> clusters;
+  for (const AgentId id : must(make_newcomers(*mesh.loop, newcomers, 1000, from_ns(mesh.now_ns))))
+    clusters.insert(place_of(*mesh.loop, id).cluster);
+  EXPECT_EQ(clusters.size(), 34U);
+  const std::vector<std::uint32_t> agents = agents_by_cluster(*mesh.loop);
+  std::vector<std::uint32_t> of_sector(agents.size() / kClustersPerSector);
+  ASSERT_EQ(of_sector.size(), 10U);
+  for (std::size_t at = 0; at < agents.size(); ++at)
+    of_sector[at / kClustersPerSector] += agents[at];
+  const auto [least, most] = std::minmax_element(of_sector.begin(), of_sector.end());
+  EXPECT_LE(*most - *least, 30U);
+}
+
 TEST(EngineLoopNewcomers, NoOperationAndNoMessageGoesToThemAndTheyLeadNothing) {
   Growing mesh;
   mesh.make(4);

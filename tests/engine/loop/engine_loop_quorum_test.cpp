@@ -1,7 +1,7 @@
 // A lead's own quorum of its cluster, on virtual time.
 #include <random>
 
-#include <rapidcheck/gtest.h>
+#include <rapidcheck.h>
 
 #include "engine/cluster_quorum.hpp"
 #include "tests/engine/loop/cascade_mesh.hpp"
