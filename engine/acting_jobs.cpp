@@ -227,18 +227,24 @@ json sample_json(const SampleReport& report, std::uint64_t seed) {
 }  // namespace
 
 bool ControlServer::ActingJobs::knows(std::string_view op) noexcept {
-  constexpr std::array<std::string_view, 8> kKnown = {
-      "route-around", "find-best", "delegate", "ask", "who", "freeze", "thaw", "rules"};
-  return std::find(kKnown.begin(), kKnown.end(), op) != kKnown.end();
+  return op == "route-around" || op == "freeze" || op == "thaw" || begin_of(op) != nullptr;
+}
+
+// Of those that have one to themselves.
+ControlServer::ActingJobs::Begin ControlServer::ActingJobs::begin_of(std::string_view op) noexcept {
+  constexpr std::pair<std::string_view, Begin> kBegins[] = {
+      {"find-best", &begin_find_best}, {"delegate", &begin_delegate}, {"ask", &begin_ask},
+      {"pipeline", &begin_pipeline},   {"who", &begin_who},           {"rules", &begin_rules},
+      {"scale", &begin_scale},         {"scaling", &begin_scaling}};
+  for (const auto& [name, begin] : kBegins)
+    if (name == op) return begin;
+  return nullptr;
 }
 
 Status ControlServer::ActingJobs::begin(ControlServer& server, const ConsoleRequest& request,
                                         const json& object) {
-  if (request.op == "find-best") return begin_find_best(server, request, object);
-  if (request.op == "delegate") return begin_delegate(server, request, object);
-  if (request.op == "ask") return begin_ask(server, request, object);
-  if (request.op == "who") return begin_who(server, request, object);
-  if (request.op == "rules") return begin_rules(server, request, object);
+  if (const Begin begin = begin_of(request.op); begin != nullptr)
+    return begin(server, request, object);
   if (request.op == "freeze" || request.op == "thaw") return begin_freeze(server, request, object);
   return begin_route_around(server, request, object);
 }
@@ -323,6 +329,7 @@ Status ControlServer::ActingJobs::begin_delegate(ControlServer& server,
 
 Status ControlServer::ActingJobs::begin_ask(ControlServer& server, const ConsoleRequest& request,
                                             const json& object) {
+  if (object.contains("cluster")) return begin_quorum(server, request, object);
   SampleRequest question;
   MESH_TRY(question.question, text_field(object, "text"));
   MESH_TRY(question.capabilities, names_field(object, "require"));

@@ -27,15 +27,20 @@ struct ControlServer::ActingJobs {
   class RouteAround;
   class Freeze;
   class Rules;
+  class Quorum;
+  class Pipeline;
 
   static constexpr const char* kOps =
-      "route-around, find-best, delegate, ask, who, freeze, thaw, rules";
+      "route-around, find-best, delegate, ask, pipeline, who, freeze, thaw, rules, scale, scaling";
   [[nodiscard]] static bool knows(std::string_view op) noexcept;
   // The answer goes to the connection, now or later.
   static Status begin(ControlServer& server, const ConsoleRequest& request,
                       const nlohmann::json& object);
 
  private:
+  using Begin = Status (*)(ControlServer& server, const ConsoleRequest& request,
+                           const nlohmann::json& object);
+  static Begin begin_of(std::string_view op) noexcept;
   static Status begin_route_around(ControlServer& server, const ConsoleRequest& request,
                                    const nlohmann::json& object);
   static Status begin_find_best(ControlServer& server, const ConsoleRequest& request,
@@ -44,6 +49,14 @@ struct ControlServer::ActingJobs {
                                const nlohmann::json& object);
   static Status begin_ask(ControlServer& server, const ConsoleRequest& request,
                           const nlohmann::json& object);
+  static Status begin_quorum(ControlServer& server, const ConsoleRequest& request,
+                             const nlohmann::json& object);
+  static Status begin_pipeline(ControlServer& server, const ConsoleRequest& request,
+                               const nlohmann::json& object);
+  static Status begin_scale(ControlServer& server, const ConsoleRequest& request,
+                            const nlohmann::json& object);
+  static Status begin_scaling(ControlServer& server, const ConsoleRequest& request,
+                              const nlohmann::json& object);
   static Status begin_who(ControlServer& server, const ConsoleRequest& request,
                           const nlohmann::json& object);
   static Status begin_freeze(ControlServer& server, const ConsoleRequest& request,

@@ -34,6 +34,7 @@ enum class AgentRole : std::uint8_t { agent = 0, lead, coordinator };
 inline constexpr std::uint8_t kRoutedAround = 1;  // the operator: nothing new is sent to it
 inline constexpr std::uint8_t kFrozen = 2;        // the operator: what is sent to it waits
 inline constexpr std::uint8_t kQuarantined = 4;   // the mesh, while its context is mended: as 1
+inline constexpr std::uint8_t kNewcomer = 8;      // the mesh, until its profile is stable: as 1
 
 inline constexpr AgentIndex kNoAgent{~std::uint32_t{0}};
 inline constexpr StationId kNoStation{0};  // stations are numbered from 1 to kMaxStations

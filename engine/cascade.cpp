@@ -12,6 +12,8 @@ std::string_view name_of(CascadeStrategy strategy) noexcept {
       return "parallel";
     case CascadeStrategy::priority_first:
       return "priority_first";
+    case CascadeStrategy::quorum:
+      return "quorum";
   }
   return "unknown";
 }

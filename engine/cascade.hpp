@@ -3,6 +3,7 @@
 //     wave            orchestrator ─▶ coordinators ─▶ leads ─▶ agents
 //     parallel        everybody at once
 //     priority_first  class after class, in the order of sched/cascade_phases.hpp
+//     quorum          one cluster's lead ─▶ its agents (engine/cluster_quorum.hpp)
 //
 // In a wave each coordinator and each lead has a scatter-gather of its own, opened the moment that
 // it is READY itself: nobody waits for the coordinator or the lead beside it. Only the step to the
@@ -22,13 +23,14 @@
 #include <string_view>
 
 #include "sched/agent_class.hpp"
+#include "sched/quorum.hpp"
 #include "sched/records.hpp"
 #include "shm/base/ids.hpp"
 #include "shm/base/nanos.hpp"
 
 namespace mesh::engine {
 
-enum class CascadeStrategy : std::uint8_t { wave = 1, parallel, priority_first };
+enum class CascadeStrategy : std::uint8_t { wave = 1, parallel, priority_first, quorum };
 
 struct CascadeRequest {
   CascadeStrategy strategy = CascadeStrategy::wave;
@@ -39,7 +41,8 @@ struct CascadeRequest {
   double sector_ready_min = 0.98;  // of a wave: below it no lead is asked
   // Of parallel, and of each class in priority_first.
   Nanos window{1'000 * kNsPerMs};
-  double ready_min = 0.90;  // of parallel; a class has its own
+  double ready_min = 0.90;    // of parallel; a class has its own
+  std::uint32_t cluster = 0;  // of quorum, whose lead has cluster_window
   // priority_first: until when class F has time; in the past: it has none.
   HostTime target{};
   float weight = 1;
@@ -89,9 +92,16 @@ struct FinishedCascade {
   std::uint32_t phase_count = 0;
   std::uint32_t operations = 0;  // that it opened
   std::uint32_t promoted = 0;    // leaders asked in the place of one that died meanwhile
+  std::uint32_t cluster = 0;     // of quorum
+  OperationId below{};           // of quorum: the lead's own operation; 0: it opened none
   std::int64_t total_ns = 0;
   std::int64_t engine_ns = 0;  // of the engine's thread: its operations and its own bookkeeping
 };
+
+// Who was sent it and said nothing is TRANSIT.
+[[nodiscard]] constexpr sched::QuorumCounts quorum_of(const CascadeCounts& agents) noexcept {
+  return {agents.ready, agents.conflict, agents.sent - agents.ready - agents.conflict};
+}
 
 // What became of a sector or a cluster in a wave.
 enum class CascadeStep : std::uint8_t {

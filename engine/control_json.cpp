@@ -22,17 +22,6 @@ constexpr std::array<std::string_view, 6> kVerbs = {"observe", "orient", "decide
 
 constexpr std::size_t kBodyTextMax = kControlPacketBytes - 1'024;  // the rest of a packet
 
-constexpr const char* state_name(sched::TrinaryState state) noexcept {
-  switch (state) {
-    case sched::TrinaryState::ready:
-      return "ready";
-    case sched::TrinaryState::conflict:
-      return "conflict";
-    default:
-      return "transit";
-  }
-}
-
 constexpr const char* conflict_name(sched::ConflictType type) noexcept {
   constexpr std::array<const char*, 7> kNames = {"none",
                                                  "context_divergence",
@@ -255,6 +244,17 @@ json result_json(const FinishedOperation& finished) {
 }
 
 // A conflict's body begins with its two values (engine/station/delivery.hpp).
+const char* state_name(sched::TrinaryState state) noexcept {
+  switch (state) {
+    case sched::TrinaryState::ready:
+      return "ready";
+    case sched::TrinaryState::conflict:
+      return "conflict";
+    default:
+      return "transit";
+  }
+}
+
 json answered_json(const AnsweredMessage& answered) {
   json object = {{"agent", static_cast<std::uint64_t>(answered.agent)},
                  {"state", state_name(answered.state)},
@@ -269,14 +269,18 @@ json answered_json(const AnsweredMessage& answered) {
                           {"received", values.received}};
     body = body.subspan(sizeof values);
   }
+  put_body(object, body, kBodyTextMax);
+  return object;
+}
+
+void put_body(json& object, std::span<const std::byte> body, std::size_t most) {
   object["body_bytes"] = body.size();
   std::size_t kept = body.size();
   const auto text = [&] { return std::string(reinterpret_cast<const char*>(body.data()), kept); };
   // Escaped it may be several times as long.
-  while (kept != 0 && dump(text()).size() > kBodyTextMax) kept /= 2;
+  while (kept != 0 && dump(text()).size() > most) kept /= 2;
   object["body"] = text();
   object["body_cut"] = kept != body.size();
-  return object;
 }
 
 namespace {
@@ -313,6 +317,7 @@ json status_json(const EngineStatus& status) {
           {"agents_routed_around", status.gauges.routed_around},
           {"agents_frozen", status.gauges.frozen},
           {"agents_quarantined", status.gauges.quarantined},
+          {"agents_newcomers", status.gauges.newcomers},
           {"stations", status.stations},
           {"stations_ever", status.stations_ever},
           {"connections", status.connections},
@@ -370,6 +375,9 @@ json status_json(const EngineStatus& status) {
             {"operations", loop.operations},
             {"cascades", loop.cascades},
             {"cascades_failed", loop.cascades_failed},
+            {"pipelines", loop.pipelines},
+            {"pipelines_done", loop.pipelines_done},
+            {"newcomers_admitted", loop.newcomers_admitted},
             {"operations_full", loop.operations_full}}}};
 }
 

@@ -1,7 +1,9 @@
 // What the control thread reads from packets and writes into them.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -43,8 +45,12 @@ Result<OperationRequest> operation_of(const nlohmann::json& object, std::string&
 [[nodiscard]] std::string dump(const nlohmann::json& object);
 [[nodiscard]] std::string error_json(const Error& error);
 [[nodiscard]] nlohmann::json result_json(const FinishedOperation& finished);
+// "ready", "conflict", "transit".
+[[nodiscard]] const char* state_name(sched::TrinaryState state) noexcept;
 // Fits into a packet: a body that does not is cut, and said to be.
 [[nodiscard]] nlohmann::json answered_json(const AnsweredMessage& answered);
+// body_bytes, body, body_cut; of the body as many bytes as `most` of JSON are.
+void put_body(nlohmann::json& object, std::span<const std::byte> body, std::size_t most);
 [[nodiscard]] nlohmann::json status_json(const EngineStatus& status);
 [[nodiscard]] std::string hex_of(std::uint64_t value);
 

@@ -132,6 +132,8 @@ class ControlServer {
   [[nodiscard]] std::optional<bool> loads_context(StationId station) const;
   // Any thread: a replacement has failed, for the first time since its agents crashed.
   void escalate(const LostProcess& process, const std::string& why);
+  // Any thread: what this mesh can be scaled by.
+  [[nodiscard]] ScaleOn scale_on() const noexcept;
   // On the control thread.
   [[nodiscard]] Result<WhoReport> who(const WhoWanted& wanted) const;
 

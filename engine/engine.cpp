@@ -309,6 +309,14 @@ Result<CascadeReport> Engine::cascade(const CascadeRequest& request) {
   return state_->call<CascadeReport>(std::make_unique<CascadeJob>(request));
 }
 
+Result<QuorumReport> Engine::quorum(const QuorumRequest& request) {
+  return state_->call<QuorumReport>(std::make_unique<QuorumJob>(request));
+}
+
+Result<FinishedPipeline> Engine::pipeline(const PipelineRequest& request) {
+  return state_->call<FinishedPipeline>(std::make_unique<PipelineJob>(request));
+}
+
 Status Engine::send(AgentId target, std::span<const std::byte> body) {
   const auto run = [target, body](SchedulerThread& scheduler, HostTime now) -> Result<bool> {
     MESH_CHECK_OK(scheduler.loop().send(AgentId{}, target, body, now));

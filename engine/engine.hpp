@@ -26,11 +26,14 @@
 
 #include "engine/acting.hpp"
 #include "engine/backup/backup.hpp"
+#include "engine/cluster_quorum.hpp"
 #include "engine/console_view.hpp"
 #include "engine/freezing.hpp"
 #include "engine/heal.hpp"
 #include "engine/loop/engine_loop.hpp"
 #include "engine/memory_map.hpp"
+#include "engine/pipeline.hpp"
+#include "engine/scale.hpp"
 #include "engine/who.hpp"
 #include "queues/wait_strategy.hpp"
 #include "shm/base/result.hpp"
@@ -163,6 +166,11 @@ class Engine {
   Result<OperationReport> scatter(const OperationRequest& request, bool with_trace);
   // The same for a cascade. One that fails at the sectors is a result.
   Result<CascadeReport> cascade(const CascadeRequest& request);
+  // A question to one cluster, asked by its lead. Waits for it. engine/cluster_quorum.hpp.
+  Result<QuorumReport> quorum(const QuorumRequest& request);
+  // Agents in order, each given the answer of the one before it. Waits for the last. One that ends
+  // at a step is a result. engine/pipeline.hpp; errors: engine/loop/pipelines.hpp.
+  Result<FinishedPipeline> pipeline(const PipelineRequest& request);
   Status send(AgentId target, std::span<const std::byte> body);
   // Sends, and waits for the answer: timed_out after `patience`, and an answer that comes later is
   // counted and passed over. An answer in CONFLICT, or a refusal to answer, is a result.
@@ -199,6 +207,10 @@ class Engine {
   // Breakers of the place reset, its crashed agents' processes replaced by the configured command,
   // as far as there is one. Waits for them. invalid_argument: there is no such place.
   Result<HealReport> heal(const HealRequest& request);
+  // More agents: their identities, and their processes by the configured command. How far they are
+  // says scale_progress(). Errors: engine/scale.hpp.
+  Result<ScaleReport> scale(const ScaleRequest& request);
+  [[nodiscard]] Result<ScaleProgress> scale_progress(const ScaleBatch& batch) const;
   // A backup of the store and the tables, verified, into this directory; empty: the configured one.
   // Waits for it. Errors: engine/backup/backup.hpp; engine/backup/restore.hpp makes a mesh of it.
   Result<BackupInfo> backup(const std::string& directory);

@@ -15,6 +15,7 @@
 
 #include "engine/control_server.hpp"
 #include "engine/engine.hpp"
+#include "engine/loop/pipelines.hpp"
 #include "engine/scheduler_thread.hpp"
 
 namespace mesh::engine {
@@ -101,6 +102,40 @@ class CascadeJob final : public CallJob<CascadeReport> {
 
  private:
   CascadeRequest request_;
+};
+
+class QuorumJob final : public CallJob<QuorumReport> {
+ public:
+  explicit QuorumJob(const QuorumRequest& request) : request_(request) {}
+  std::optional<OperationId> run(SchedulerThread& scheduler, HostTime now) override {
+    const auto opened = scheduler.loop().open_cascade(cascade_of(request_), now);
+    if (opened) return *opened;
+    result_ = tl::unexpected<Error>(opened.error());
+    return std::nullopt;
+  }
+  void on_cascade(SchedulerThread& scheduler, const FinishedCascade& finished) override {
+    result_ = quorum_report(scheduler.loop(), finished);
+  }
+
+ private:
+  QuorumRequest request_;
+};
+
+class PipelineJob final : public CallJob<FinishedPipeline> {
+ public:
+  explicit PipelineJob(const PipelineRequest& request) : request_(request) {}
+  std::optional<OperationId> run(SchedulerThread& scheduler, HostTime now) override {
+    const auto opened = open_pipeline(scheduler.loop(), request_, now);
+    if (opened) return *opened;
+    result_ = tl::unexpected<Error>(opened.error());
+    return std::nullopt;
+  }
+  void on_pipeline(SchedulerThread& /*scheduler*/, const FinishedPipeline& finished) override {
+    result_ = finished;
+  }
+
+ private:
+  PipelineRequest request_;
 };
 
 class AskJob final : public CallJob<AnsweredMessage> {

@@ -49,20 +49,40 @@ Status Engine::State::make_recovery(const EngineOptions& options) {
   return {};
 }
 
-Result<HealReport> Engine::heal(const HealRequest& request) {
-  auto promise = std::make_shared<std::promise<Result<HealReport>>>();
+namespace {
+
+// `make_job` is given what tells the caller; dropped untold, the engine has stopped.
+template <class Report, class MakeJob>
+Result<Report> wait_for(SchedulerThread& scheduler, MakeJob&& make_job) {
+  auto promise = std::make_shared<std::promise<Result<Report>>>();
   auto future = promise->get_future();
-  auto job = heal_job(request, state_->recovery.get(), [promise](Result<HealReport> report) {
-    promise->set_value(std::move(report));
-  });
+  auto job = make_job([promise](Result<Report> report) { promise->set_value(std::move(report)); });
   promise.reset();
-  if (state_->scheduler->post(std::move(job)) != nullptr)
-    return fail(Errc::busy, "heal: the engine has too much to do, or has stopped");
+  if (scheduler.post(std::move(job)) != nullptr)
+    return fail(Errc::busy, "engine: it has too much to do, or has stopped");
   try {
     return future.get();
   } catch (const std::future_error&) {
     return fail(Errc::closed, "engine: it stopped before the call was done");
   }
+}
+
+}  // namespace
+
+Result<HealReport> Engine::heal(const HealRequest& request) {
+  return wait_for<HealReport>(*state_->scheduler, [&](auto done) {
+    return heal_job(request, state_->recovery.get(), std::move(done));
+  });
+}
+
+Result<ScaleReport> Engine::scale(const ScaleRequest& request) {
+  return wait_for<ScaleReport>(*state_->scheduler, [&](auto done) {
+    return scale_job(request, state_->control->scale_on(), std::move(done));
+  });
+}
+
+Result<ScaleProgress> Engine::scale_progress(const ScaleBatch& batch) const {
+  return engine::scale_progress(state_->size, state_->table->bytes(), batch);
 }
 
 }  // namespace mesh::engine

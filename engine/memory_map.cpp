@@ -8,6 +8,7 @@
 
 #include "engine/agent_columns.hpp"
 #include "engine/health/health_columns.hpp"
+#include "engine/pipeline.hpp"
 #include "queues/payload_log_layout.hpp"
 #include "queues/ring_description.hpp"
 #include "sched/clock_layout.hpp"
@@ -233,6 +234,10 @@ Result<shm::Layout> engine_layout(const MeshSize& size) {
       .add(meaning(rows_of(16, "cascade.units", kMaxCascades * places, kScheduler),
                    "of each cascade: every sector, then every cluster: how far it is, its leader, "
                    "counts"))
+      .add(meaning(rows_of(128, "pipelines", kMaxPipelines, kScheduler), "pipelines in flight"))
+      .add(meaning(rows_of(kCacheLine, "pipeline.steps",
+                           std::size_t{kMaxPipelines} * kPipelineStepsMax, kScheduler),
+                   "of each pipeline: who, when, and what became of it"))
       .add(meaning(rows_of(kCacheLine, "unanswered", unanswered_entries(size.agents), kScheduler),
                    "direct messages accepted and not over: what is sent, or sent again"))
       .add(meaning(shm::region_of<ShmWord<std::uint32_t>>(

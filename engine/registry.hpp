@@ -91,9 +91,9 @@ class Registry {
   };
   Detached detach(StationId station, HostTime now, std::span<AgentIndex> rows) noexcept;
   // Frees the names of agents that have been offline for agent_ttl, those longest offline first, as
-  // many as `freed` holds. Returns how many. A quarantined agent, or one that the operator routes
-  // around, is never freed so: it would be rid of that by waiting. At most kUpkeepRowsPerTick rows
-  // are looked at.
+  // many as `freed` holds. Returns how many. A quarantined agent, or one that the operator holds,
+  // is never freed so: it would be rid of that by waiting; a newcomer that does not come is. At
+  // most kUpkeepRowsPerTick rows are looked at.
   std::size_t expire(HostTime now, std::span<AgentId> freed) noexcept;
 
   // The row that a handle names; kNoAgent: no_such_agent, whatever the handle once named.

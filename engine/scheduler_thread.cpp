@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "engine/control_server.hpp"
+#include "engine/loop/pipelines.hpp"
 #include "engine/station/station_memory.hpp"
 
 namespace mesh::engine {
@@ -28,6 +29,7 @@ std::int64_t read_clock(void* clock) noexcept {
 
 void Job::on_finished(SchedulerThread& /*scheduler*/, const FinishedOperation& /*finished*/) {}
 void Job::on_cascade(SchedulerThread& /*scheduler*/, const FinishedCascade& /*finished*/) {}
+void Job::on_pipeline(SchedulerThread& /*scheduler*/, const FinishedPipeline& /*finished*/) {}
 void Job::on_answered(SchedulerThread& /*scheduler*/, const AnsweredMessage* /*answered*/) {}
 
 SchedulerThread::SchedulerThread(const Options& options, sched::ClockWords& clock)
@@ -217,6 +219,7 @@ void SchedulerThread::finish_operations(HostTime now) {
     waiting_.erase(found);
   }
   finish_cascades();
+  finish_pipelines();
   finish_questions(now);
   if (!backlog_.empty()) give_back(nullptr);
 }
@@ -226,6 +229,16 @@ void SchedulerThread::finish_cascades() {
     const auto found = waiting_.find(static_cast<std::uint64_t>(finished->id));
     if (found == waiting_.end()) continue;
     found->second->on_cascade(*this, *finished);
+    give_back(std::move(found->second));
+    waiting_.erase(found);
+  }
+}
+
+void SchedulerThread::finish_pipelines() {
+  while (const auto finished = take_finished_pipeline(*loop_)) {
+    const auto found = waiting_.find(static_cast<std::uint64_t>(finished->id));
+    if (found == waiting_.end()) continue;
+    found->second->on_pipeline(*this, *finished);
     give_back(std::move(found->second));
     waiting_.erase(found);
   }

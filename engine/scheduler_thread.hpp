@@ -28,6 +28,7 @@
 
 #include "engine/counter_page.hpp"
 #include "engine/loop/engine_loop.hpp"
+#include "engine/pipeline.hpp"
 #include "engine/station/bell.hpp"
 #include "queues/local/hand_over.hpp"
 #include "queues/spsc_ring.hpp"
@@ -48,6 +49,7 @@ class Job {
   virtual std::optional<OperationId> run(SchedulerThread& scheduler, HostTime now) = 0;
   virtual void on_finished(SchedulerThread& scheduler, const FinishedOperation& finished);
   virtual void on_cascade(SchedulerThread& scheduler, const FinishedCascade& finished);
+  virtual void on_pipeline(SchedulerThread& scheduler, const FinishedPipeline& finished);
   // The answer that it waits for (SchedulerThread::await_answer); null: none came in time.
   virtual void on_answered(SchedulerThread& scheduler, const AnsweredMessage* answered);
   // On the thread that takes what is done. A job that never ran is destroyed without it.
@@ -147,6 +149,7 @@ class SchedulerThread final : public Wakes {
   void run_jobs(HostTime now);
   void finish_operations(HostTime now);
   void finish_cascades();
+  void finish_pipelines();
   void finish_questions(HostTime now);
   void give_back(std::unique_ptr<Job> job);
   void pause(const TickResult& result);

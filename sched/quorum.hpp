@@ -41,6 +41,11 @@ struct QuorumCounts {
   }
   friend constexpr bool operator==(const QuorumCounts&, const QuorumCounts&) = default;
 };
+// For a lead that is told what came of its own operation: who was sent to and said nothing is in
+// TRANSIT. It does not count itself.
+[[nodiscard]] constexpr QuorumCounts counts_of(const ResultBody& result) noexcept {
+  return {result.ready, result.conflict, result.straggler};
+}
 // A byte that is no state counts as TRANSIT: its outcome is unknown.
 [[nodiscard]] QuorumCounts count_states(std::span<const TrinaryState> states) noexcept;
 

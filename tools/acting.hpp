@@ -55,6 +55,16 @@ struct SampleWanted {
 Answered ask_sample(const WhichMesh& which, const SampleWanted& wanted);
 void write_sample(const nlohmann::ordered_json& answer, std::ostream& out);
 
+struct QuorumWanted {
+  std::string question;
+  std::uint64_t cluster = 0;
+  std::uint64_t lead_timeout_ms = 1'000;
+  std::uint64_t timeout_ms = 2'000;
+  std::uint64_t priority = 1;
+};
+Answered ask_quorum(const WhichMesh& which, const QuorumWanted& wanted);
+void write_quorum(const nlohmann::ordered_json& answer, std::ostream& out);
+
 struct WhoAsked {
   std::vector<std::string> agents{};
   std::optional<std::uint64_t> sector{}, cluster{};

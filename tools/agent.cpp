@@ -35,8 +35,10 @@ message is its standard input, its standard output (at most 56 KiB) the answer's
 Messages wait for their turn, 65536 at most; more are declined.
 Exit code 0 answers READY; any other answers CONFLICT with that number; a command that a
 signal killed declines the message. Without --exec each message is printed, and
-answered READY. It runs until Ctrl-C; a command that is running then is waited for. An
-engine that was killed is waited for as well, for a minute: nothing is lost meanwhile.
+answered READY. An empty message of verb sync, by which the mesh looks how long an answer
+takes, is answered READY without CMD. It runs until Ctrl-C; a command that is running then
+is waited for. An engine that was killed is waited for as well, for a minute: nothing is
+lost meanwhile.
 With --context FILE the agent hands that file over as its context, at the start and after
 each message that has changed it; a context that was kept is loaded by writing it there,
 or by CMD of --load-context, which has it as its standard input and ends with 0.
@@ -213,6 +215,8 @@ class ShellAgent {
   }
   void take(const engine::Delivery& delivery, engine::Reply reply) {
     if (!reply) return;
+    if (delivery.verb == sched::Verb::sync && delivery.body.empty())
+      return reply.answer(engine::Answer::ready());  // the mesh looks how long that takes
     if (worker_) {
       if (worker_->waiting() >= kJobsMost) return;  // declined
       worker_->push({{delivery.body.begin(), delivery.body.end()}, std::move(reply)});

@@ -26,6 +26,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr std::uint64_t kMillisecondsMax = 86'400'000;
+constexpr std::uint64_t kQuorumMillisecondsMax = 3'600'000;
 
 constexpr const char* kFindBestFooter = R"(
 The agents with the lowest impedance score that are active, routable and have all of
@@ -59,11 +60,19 @@ Asks a random sample of the routable agents, waits until all have answered or --
 is over, and counts equal answers together. CONFLICT answers stand apart. --seed gives
 the same sample of the same agents again; without it one is drawn, and said.
 
-Exit code 0: at least one was READY, 1: none was, or nobody fits.
+With --cluster N that cluster's lead asks all others of it, in its own name, once it is
+READY itself; a lead that dies while it is asked is replaced. What they say is judged as a
+quorum: PROCEED, WAIT, RESOLVE_CONFLICTS or RETRY. Who was sent the question and is silent
+is TRANSIT; who is away, held back or too slow for --timeout is not asked. The lead has
+--lead-timeout, the others --timeout, 2000 ms unless it is given.
+
+Exit code 0: at least one was READY, 1: none was, or nobody fits; with --cluster 0: PROCEED,
+and half of the cluster are READY.
 
 Examples:
   mesh ask 'which version are you?'
   mesh ask 'ready for 2.0?' --sample 50 --capability deploy --json
+  mesh ask 'ready for 2.0?' --cluster 12
 )";
 
 struct Options {
@@ -77,6 +86,10 @@ struct Options {
   std::string seed;
   std::string attempts = "3";
   std::string timeout_ms = "30000";
+  std::string cluster;
+  std::string lead_timeout_ms = "1000";
+  const CLI::App* command = nullptr;  // to see which were given
+  std::string priority = "1";
   bool json = false;
 };
 
@@ -131,7 +144,32 @@ Result<ExitCode> run_delegate(const Options& options, Console& console) {
   return answer.value("done", false) ? ExitCode::done : ExitCode::failed;
 }
 
+Result<ExitCode> run_ask_cluster(const Options& options, Console& console) {
+  const auto given = [&](const char* option) { return options.command->count(option) != 0; };
+  for (const char* const option : {"--sample", "--seed", "--capability"})
+    if (given(option))
+      return fail(Errc::bad_input,
+                  fmt::format("--cluster asks all of its agents: it has no {}", option));
+  QuorumWanted wanted{.question = options.text};
+  MESH_TRY(wanted.priority, whole_number({"--priority", 0, 3}, options.priority));
+  MESH_TRY(wanted.cluster, whole_number({"--cluster", 0, UINT32_MAX}, options.cluster));
+  MESH_TRY(wanted.lead_timeout_ms,
+           whole_number({"--lead-timeout", 1, kQuorumMillisecondsMax}, options.lead_timeout_ms));
+  if (given("--timeout")) {
+    MESH_TRY(wanted.timeout_ms,
+             whole_number({"--timeout", 1, kQuorumMillisecondsMax}, options.timeout_ms));
+  }
+  MESH_TRY(const Json answer, ask_quorum(options.which, wanted));
+  if (options.json) {
+    console.out << answer.dump(2) << '\n';
+  } else {
+    write_quorum(answer, console.out);
+  }
+  return answer.value("status", "") == "SUCCESS" ? ExitCode::done : ExitCode::failed;
+}
+
 Result<ExitCode> run_ask(const Options& options, Console& console) {
+  if (!options.cluster.empty()) return run_ask_cluster(options, console);
   SampleWanted wanted{.question = options.text, .capabilities = options.capabilities};
   MESH_TRY(wanted.sample, whole_number({"--sample", 1, engine::kSampleMax}, options.sample));
   MESH_TRY(wanted.timeout_ms, whole_number({"--timeout", 1, kMillisecondsMax}, options.timeout_ms));
@@ -202,6 +240,16 @@ RunVerb declare_ask(CLI::App& command) {
       ->capture_default_str()
       ->type_name("N");
   command.add_option("--seed", options->seed, "of the sample")->type_name("SEED");
+  options->command = &command;
+  command.add_option("--cluster", options->cluster, "instead: all of this cluster, by its lead")
+      ->type_name("N");
+  command
+      .add_option("--lead-timeout", options->lead_timeout_ms, "with --cluster: the lead's, in ms")
+      ->capture_default_str()
+      ->type_name("MS");
+  command.add_option("--priority", options->priority, "with --cluster: 0 background to 3 critical")
+      ->capture_default_str()
+      ->type_name("N");
   declare_timeout(command, *options, "how long they have, in ms");
   command.footer(kAskFooter);
   return [options](Console& console) { return run_ask(*options, console); };
@@ -253,6 +301,30 @@ void write_delegate(const nlohmann::ordered_json& answer, std::ostream& out) {
   }
   const std::string body = answer.value("body", "");
   if (!body.empty()) out << printable(body) << '\n';
+}
+
+Answered ask_quorum(const WhichMesh& which, const QuorumWanted& wanted) {
+  MESH_CHECK_OK(check_utf8("the question", wanted.question));
+  return ask_engine(which, {{"op", "ask"},
+                            {"text", wanted.question},
+                            {"cluster", wanted.cluster},
+                            {"lead_timeout_ms", wanted.lead_timeout_ms},
+                            {"timeout_ms", wanted.timeout_ms},
+                            {"priority", wanted.priority}});
+}
+
+void write_quorum(const nlohmann::ordered_json& answer, std::ostream& out) {
+  const auto count = [&](const char* key) { return answer.value(key, std::uint64_t{0}); };
+  out << fmt::format("cluster {}, led by {} ({}): {}\n", count("cluster"),
+                     printable(answer.value("lead", "")), printable(answer.value("lead_step", "")),
+                     printable(answer.value("sentence", "")));
+  out << fmt::format("{} of {} asked: {} ready, {} conflict, {} in transit; {:.1f} ms\n",
+                     count("sent"), count("targeted"), count("ready"), count("conflict"),
+                     count("transit"), answer.value("took_ms", 0.0));
+  for (const nlohmann::ordered_json& one :
+       answer.value("not_ready", nlohmann::ordered_json::array()))
+    out << fmt::format("  {}: {}\n", printable(one.value("agent", "")),
+                       printable(one.value("state", "")));
 }
 
 Answered ask_sample(const WhichMesh& which, const SampleWanted& wanted) {

@@ -84,6 +84,7 @@ Json json_of(std::size_t number, const engine::AgentRow& row,
           {"state", state_of(row.state)},
           {"routed_around", (row.routing & engine::kRoutedAround) != 0},
           {"frozen", (row.routing & engine::kFrozen) != 0},
+          {"newcomer", (row.routing & engine::kNewcomer) != 0},
           {"station", static_cast<std::uint16_t>(row.station)},  // 0: attached nowhere
           {"sector", place(row.sector)},
           {"cluster", place(row.cluster)},

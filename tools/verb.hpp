@@ -63,6 +63,8 @@ Verb route_around_verb();
 Verb find_best_verb();
 Verb delegate_verb();
 Verb ask_verb();
+Verb pipeline_verb();
+Verb scale_verb();
 Verb who_verb();
 Verb context_verb();
 Verb heal_verb();

@@ -74,6 +74,7 @@ Nanos& load_patience(Configuration& of) { return of.conflicts.load_patience; }
 Nanos& backup_every(Configuration& of) { return of.backup.every; }
 Nanos& recovery_backoff(Configuration& of) { return of.recovery.backoff; }
 Nanos& recovery_patience(Configuration& of) { return of.recovery.patience; }
+Nanos& newcomers_every(Configuration& of) { return of.loop.newcomers.every; }
 
 std::int64_t unit_ns(const Option& option) { return option.unit == "s" ? kNsPerSecond : kNsPerMs; }
 
@@ -253,9 +254,21 @@ std::string show_attempts(const Option& /*option*/, const Configuration& configu
   return std::to_string(configuration.recovery.attempts);
 }
 
+using NewcomerCount = std::uint32_t NewcomerOptions::*;
+template <NewcomerCount kField>
+bool set_newcomers(const Option& option, Configuration& configuration, const OptionValue& value) {
+  const auto number = whole(option, value);
+  if (number) configuration.loop.newcomers.*kField = static_cast<std::uint32_t>(*number);
+  return number.has_value();
+}
+template <NewcomerCount kField>
+std::string show_newcomers(const Option& /*option*/, const Configuration& configuration) {
+  return std::to_string(configuration.loop.newcomers.*kField);
+}
+
 constexpr bool kReloadable = true, kAtStart = false;
 
-constexpr std::array<Option, 29> kOptions = {{
+constexpr std::array<Option, 32> kOptions = {{
     {"mesh", "name", "the mesh's name, where no directory is given", kAtStart, 0, 0, "",
      "a name without a slash", &set_name, &show_text<&Configuration::name>},
     {"mesh", "directory", "where the mesh's files and its socket are: on a tmpfs", kAtStart, 0, 0,
@@ -313,7 +326,7 @@ constexpr std::array<Option, 29> kOptions = {{
      kAtStart, 0, 1'000'000, "", "", &set_backup_keep, &show_backup_keep},
     {"recovery", "spawn",
      "a line of /bin/sh that starts a process in the place of one that crashed: MESH_DIR,"
-     " MESH_STATION, MESH_AGENT, MESH_AGENTS and MESH_AGENT_COUNT say which",
+     " MESH_STATION, MESH_AGENT, MESH_AGENTS and MESH_AGENT_COUNT say which; also for mesh scale",
      kAtStart, 0, 0, "", "a command", &set_spawn, &show_spawn},
     {"recovery", "backoff_ms", "before the second try; doubled for each further one, to 60 s",
      kAtStart, 1, kHourMs, "ms", "", &set_duration<&recovery_backoff>,
@@ -322,6 +335,15 @@ constexpr std::array<Option, 29> kOptions = {{
      "ms", "", &set_duration<&recovery_patience>, &show_duration<&recovery_patience>},
     {"recovery", "attempts", "so many failed, nobody tries any more until mesh heal", kAtStart, 1,
      1'000, "", "", &set_attempts, &show_attempts},
+    {"newcomers", "warm_ups", "answers that are measured before an agent of mesh scale gets work",
+     kAtStart, 1, 100, "", "", &set_newcomers<&NewcomerOptions::warm_ups>,
+     &show_newcomers<&NewcomerOptions::warm_ups>},
+    {"newcomers", "every_ms", "after which newcomers are looked at, and a share of them admitted",
+     kAtStart, 1, kHourMs, "ms", "", &set_duration<&newcomers_every>,
+     &show_duration<&newcomers_every>},
+    {"newcomers", "share_percent", "of those that came, admitted at a time; at least one", kAtStart,
+     1, 100, "", "", &set_newcomers<&NewcomerOptions::share_percent>,
+     &show_newcomers<&NewcomerOptions::share_percent>},
 }};
 
 }  // namespace

@@ -32,6 +32,7 @@ Status EngineLoop::State::adopt() {
     MESH_CHECK_OK(adopt_operation(slot, sorter));
   MESH_CHECK_OK(adopt_entries());
   MESH_CHECK_OK(adopt_cascades(*this));
+  MESH_CHECK_OK(adopt_pipelines(*this));
   MESH_CHECK_OK(predictor->adopt());
   parked.seal();
   adoption.agents = static_cast<std::uint32_t>(registry->taken());
@@ -198,7 +199,7 @@ Status EngineLoop::State::verify() const {
     if (operation.parked != parked.kNone)
       blocks += parked.blocks_of(sched::kMessageHeaderBytes + operation.body_bytes);
   }
-  blocks += cascades.parked_blocks();
+  blocks += cascades.parked_blocks() + pipelines.parked_blocks();
   std::size_t in_use = 0;
   std::size_t held_here = 0;
   Status status;

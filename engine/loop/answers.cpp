@@ -112,6 +112,7 @@ void EngineLoop::State::take_operation_answer(StationLink& link, const sched::An
     ++counters.refused_records;
     return;
   }
+  if (to.operation->part_of != 0) keep_step_answer(*this, link, *to.operation, answer);
   const bool declines = answer.kind == sched::RecordKind::refusal;
   burst->answers[0] = {.row = place,
                        .state = declines ? sched::TrinaryState::transit : answer.state,
@@ -149,7 +150,7 @@ void EngineLoop::State::apply_answers(std::uint32_t slot, std::size_t count) noe
   operation.gather->on_answers({burst->answers.data(), count}, from_ns(now_ns), burst->effects);
   learn_answers(operation, count);
   if (!was_complete && operation.is_settled()) ending.push_back(slot);
-  if (operation.part_of != 0) cascades.note(slot, operation);
+  if (operation.part_of != 0) note_part(*this, slot, operation);
   // Late, but it does answer. In time: judge_operation().
   if (operation.state != OperationState::ended || gate.watch->suspects() == 0) return;
   for (std::size_t i = 0; i < count; ++i) gate.watch->answered(burst->rows[i]);

@@ -17,6 +17,7 @@ OperationId id_of(const EngineLoop::State& loop, const Cascade& cascade) noexcep
 std::uint32_t phase_count(CascadeStrategy strategy) noexcept {
   switch (strategy) {
     case CascadeStrategy::wave:
+    case CascadeStrategy::quorum:
       return 0;
     case CascadeStrategy::parallel:
       return 1;
@@ -41,21 +42,26 @@ Errc check(const EngineLoop::State& loop, const CascadeRequest& request, Checked
   if (!sector_min || !ready_min) return Errc::invalid_argument;
   if (!(request.weight >= 0) || request.weight > static_cast<float>(sched::kWeightMax))
     return Errc::invalid_argument;
-  if (request.strategy < CascadeStrategy::wave ||
-      request.strategy > CascadeStrategy::priority_first)
+  if (request.strategy < CascadeStrategy::wave || request.strategy > CascadeStrategy::quorum)
     return Errc::invalid_argument;
+  if (request.cluster >= loop.topology->cluster_count()) return Errc::invalid_argument;
   if (sched::kMessageHeaderBytes + request.body.size() > loop.log.body_bytes_max())
     return Errc::truncated;
   checked = {*sector_min, *ready_min};
   return Errc::ok;
 }
 
-// As a whole it is one operation to everybody.
+// As a whole it is one operation to everybody; a quorum, to all of its cluster.
 Errc admit(EngineLoop::State& loop, const CascadeRequest& request) noexcept {
-  if (loop.registry->taken() == 0) return Errc::no_such_agent;
+  OperationRequest whole{.priority = request.priority, .confirmed = request.confirmed};
+  auto eligible = static_cast<std::uint32_t>(loop.registry->taken());
+  if (request.strategy == CascadeStrategy::quorum) {
+    whole.targets = sched::selector(sched::SelectorKind::cluster, request.cluster);
+    eligible = loop.topology->cluster(request.cluster).agents;
+  }
+  if (eligible == 0) return Errc::no_such_agent;
   loop.gate.was_open = false;
-  return admit_operation(loop, {.priority = request.priority, .confirmed = request.confirmed},
-                         static_cast<std::uint32_t>(loop.registry->taken()));
+  return admit_operation(loop, whole, eligible);
 }
 
 Cascade* free_cascade(CascadeBook& book) noexcept {
@@ -76,7 +82,7 @@ void publish(Cascade& cascade) noexcept {
   };
   put(words.id_high, cascade.id.high);
   put(words.id_low, cascade.id.low);
-  put(words.about, static_cast<std::uint64_t>(cascade.strategy));
+  cascade.store_about();
   put(words.started_ns, cascade.started_ns);
   put(words.ended_ns, std::int64_t{0});
   put(words.target_ns, cascade.target_ns);
@@ -98,7 +104,10 @@ void begin(EngineLoop::State& loop, Cascade& cascade, const CascadeRequest& requ
            const Checked& checked) noexcept {
   ++cascade.serial;
   cascade.strategy = request.strategy;
-  cascade.may_ask_leads = cascade.is_phase_open = false;
+  cascade.cluster = request.cluster;
+  cascade.below = OperationId{};
+  cascade.may_ask_leads = request.strategy == CascadeStrategy::quorum;
+  cascade.is_phase_open = false;
   cascade.phase = cascade.next_queued = cascade.under_way = 0;
   cascade.operations = cascade.promoted = 0;
   cascade.engine_ns = 0;
@@ -157,34 +166,47 @@ void add(CascadeCounts& to, const CascadeCounts& counts) noexcept {
   to.conflict += counts.conflict;
 }
 
-// What a wave came to, from its units. Leaders are agents too.
-void sum_units(const EngineLoop::State& loop, const Cascade& cascade, FinishedCascade& to) {
-  const auto count_leader = [&](std::uint32_t unit) {
-    const CascadeStep step = cascade.step(unit);
-    const bool was_sent = cascade.has_agreed(unit) || step == CascadeStep::conflict ||
-                          step == CascadeStep::silent || step == CascadeStep::asked;
-    to.agents.sent += was_sent ? 1U : 0U;
-    to.agents.ready += cascade.has_agreed(unit) ? 1U : 0U;
-    to.agents.conflict += step == CascadeStep::conflict ? 1U : 0U;
-  };
+// What one place of a wave came to. Leaders are agents too.
+void sum_unit(const EngineLoop::State& loop, const Cascade& cascade, std::uint32_t unit,
+              FinishedCascade& to) {
   const Topology& topology = *loop.topology;
-  for (std::uint32_t unit = 0; unit < cascade.units.size(); ++unit) {
-    const bool is_sector = cascade.is_sector(unit);
-    const GroupCounts& group =
-        is_sector ? topology.sector(unit) : topology.cluster(unit - cascade.sectors);
-    if (group.agents == 0) continue;
-    (is_sector ? to.sectors : to.clusters) += 1;
-    (is_sector ? to.sectors_reached : to.clusters_reached) += cascade.has_agreed(unit) ? 1U : 0U;
-    count_leader(unit);
-    if (is_sector) continue;
-    to.agents.targeted += group.agents;
-    CascadeCounts below = cascade.counts(unit);
-    below.targeted = 0;  // of the whole cluster, above
-    add(to.agents, below);
-  }
+  const bool is_sector = cascade.is_sector(unit);
+  const GroupCounts& group =
+      is_sector ? topology.sector(unit) : topology.cluster(unit - cascade.sectors);
+  if (group.agents == 0) return;
+  (is_sector ? to.sectors : to.clusters) += 1;
+  (is_sector ? to.sectors_reached : to.clusters_reached) += cascade.has_agreed(unit) ? 1U : 0U;
+  const CascadeStep step = cascade.step(unit);
+  const bool was_sent = cascade.has_agreed(unit) || step == CascadeStep::conflict ||
+                        step == CascadeStep::silent || step == CascadeStep::asked;
+  to.agents.sent += was_sent ? 1U : 0U;
+  to.agents.ready += cascade.has_agreed(unit) ? 1U : 0U;
+  to.agents.conflict += step == CascadeStep::conflict ? 1U : 0U;
+  if (is_sector) return;
+  to.agents.targeted += group.agents;
+  CascadeCounts below = cascade.counts(unit);
+  below.targeted = 0;  // of the whole cluster, above
+  add(to.agents, below);
+}
+
+void sum_units(const EngineLoop::State& loop, const Cascade& cascade, FinishedCascade& to) {
+  if (cascade.strategy == CascadeStrategy::quorum)
+    return sum_unit(loop, cascade, cascade.unit_of_cluster(cascade.cluster), to);
+  for (std::uint32_t unit = 0; unit < cascade.units.size(); ++unit)
+    sum_unit(loop, cascade, unit, to);
+}
+
+// One of a handful that could be asked decides for nobody.
+CascadeStatus status_of_quorum(const CascadeCounts& agents) noexcept {
+  const bool is_covered =
+      sched::is_at_least(agents.ready, agents.targeted, sched::GatherMinima{}.coverage_min);
+  const bool proceeds =
+      sched::judge(quorum_of(agents), sched::QuorumThresholds{}) == sched::QuorumDecision::kProceed;
+  return proceeds && is_covered ? CascadeStatus::success : CascadeStatus::partial;
 }
 
 CascadeStatus status_of(const Cascade& cascade, const FinishedCascade& result) noexcept {
+  if (cascade.strategy == CascadeStrategy::quorum) return status_of_quorum(result.agents);
   if (cascade.strategy == CascadeStrategy::wave) {
     if (!cascade.may_ask_leads) return CascadeStatus::failed_at_sector;
     const sched::GatherJudgement judgement =
@@ -207,6 +229,8 @@ FinishedCascade result_of(const EngineLoop::State& loop, const Cascade& cascade)
   result.strategy = cascade.strategy;
   result.operations = cascade.operations;
   result.promoted = cascade.promoted;
+  result.cluster = cascade.cluster;
+  result.below = cascade.below;
   result.total_ns = loop.now_ns - cascade.started_ns;
   result.engine_ns = cascade.engine_ns;
   result.phase_count = phase_count(cascade.strategy);
@@ -214,18 +238,30 @@ FinishedCascade result_of(const EngineLoop::State& loop, const Cascade& cascade)
     result.phases[phase] = phase_result(cascade, phase);
     add(result.agents, result.phases[phase].agents);
   }
-  if (cascade.strategy == CascadeStrategy::wave) sum_units(loop, cascade, result);
+  if (!cascade.has_phases()) sum_units(loop, cascade, result);
   result.status = status_of(cascade, result);
   return result;
+}
+
+// A quorum is no cascade to who measures those: it is an operation.
+void count_end(LoopCounters& counters, const FinishedCascade& result) noexcept {
+  if (result.strategy == CascadeStrategy::quorum) {
+    ++counters.operations_ended;
+    counters.operations_quorum += result.status == CascadeStatus::success ? 1U : 0U;
+    counters.ready += result.agents.ready;
+    counters.conflicts += result.agents.conflict;
+    return;
+  }
+  if (result.status == CascadeStatus::failed_at_sector) ++counters.cascades_failed;
+  ++counters.cascades_ended;
+  counters.cascades_in_1s += result.total_ns <= kNsPerSecond ? 1U : 0U;
+  counters.cascades_own_in_10ms += result.engine_ns <= 10 * kNsPerMs ? 1U : 0U;
 }
 
 void finish(EngineLoop::State& loop, Cascade& cascade) noexcept {
   CascadeBook& book = loop.cascades;
   const FinishedCascade result = result_of(loop, cascade);
-  if (result.status == CascadeStatus::failed_at_sector) ++loop.counters.cascades_failed;
-  ++loop.counters.cascades_ended;
-  loop.counters.cascades_in_1s += result.total_ns <= kNsPerSecond ? 1U : 0U;
-  loop.counters.cascades_own_in_10ms += result.engine_ns <= 10 * kNsPerMs ? 1U : 0U;
+  count_end(loop.counters, result);
   release(loop, cascade, CascadeState::ended);
   --book.running;
   if (book.finished_head - book.finished_tail == book.finished.size()) ++book.finished_tail;
@@ -293,6 +329,8 @@ bool ask_others(EngineLoop::State& loop, Cascade& cascade) noexcept {
 }
 
 bool has_begun(const Cascade& cascade) noexcept {
+  if (cascade.strategy == CascadeStrategy::quorum)
+    return cascade.step(cascade.unit_of_cluster(cascade.cluster)) != CascadeStep::none;
   for (std::uint32_t sector = 0; sector < cascade.sectors; ++sector)
     if (cascade.step(sector) != CascadeStep::none) return true;
   return false;
@@ -300,6 +338,10 @@ bool has_begun(const Cascade& cascade) noexcept {
 
 // The next thing to do where nothing is under way. False: there is none.
 bool go_on(EngineLoop::State& loop, Cascade& cascade) noexcept {
+  if (cascade.strategy == CascadeStrategy::quorum) {
+    if (has_begun(cascade)) return false;
+    return ask_lead(loop, cascade) == PartOpened::opened && cascade.under_way != 0;
+  }
   if (cascade.strategy == CascadeStrategy::wave) {
     if (has_begun(cascade)) return false;
     if (ask_coordinators(loop, cascade) != PartOpened::opened) return false;
@@ -335,7 +377,9 @@ OpenedCascade open_cascade(EngineLoop::State& loop, const CascadeRequest& reques
   const std::uint32_t first = loop.parked.put(parts);
   if (first == loop.parked.kNone)
     return ++loop.counters.parked_full, OpenedCascade{Errc::parked_full};
-  for (std::uint32_t cluster = 0; cluster < loop.topology->cluster_count(); ++cluster)
+  const bool is_quorum = request.strategy == CascadeStrategy::quorum;
+  const std::uint32_t end = is_quorum ? request.cluster + 1 : loop.topology->cluster_count();
+  for (std::uint32_t cluster = is_quorum ? request.cluster : 0; cluster < end; ++cluster)
     loop.topology->fill({.cluster = cluster, .sector = loop.topology->sector_of(cluster)});
   begin(loop, *cascade, request, checked);
   cascade->id = header.id;
@@ -347,7 +391,7 @@ OpenedCascade open_cascade(EngineLoop::State& loop, const CascadeRequest& reques
     return {Errc::no_schedulable_agents};
   }
   ++loop.cascades.running;
-  ++loop.counters.cascades;
+  if (!is_quorum) ++loop.counters.cascades;
   cascade->engine_ns += loop.clock() - start;
   return {Errc::ok, id_of(loop, *cascade)};
 }
@@ -406,9 +450,8 @@ std::int64_t next_cascade_ns(const EngineLoop::State& loop) noexcept {
   if (loop.cascades.running == 0) return INT64_MAX;
   for (const Cascade& cascade : loop.cascades.all) {
     if (cascade.state != CascadeState::running) continue;
-    const bool waits_for_room =
-        (cascade.may_ask_leads && !cascade.queue.empty()) ||
-        (cascade.strategy != CascadeStrategy::wave && !cascade.is_phase_open);
+    const bool waits_for_room = (cascade.may_ask_leads && !cascade.queue.empty()) ||
+                                (cascade.has_phases() && !cascade.is_phase_open);
     if (waits_for_room || loop.cascades.has_lost_leaders) return loop.now_ns + kNsPerMs;
   }
   return INT64_MAX;

@@ -32,12 +32,15 @@ Status adopt_cascade(EngineLoop::State& loop, Cascade& cascade) {
   const std::uint64_t body = load(words.body);
   cascade.strategy = static_cast<CascadeStrategy>(about & 0xFF);
   if (cascade.state > CascadeState::ended || cascade.strategy < CascadeStrategy::wave ||
-      cascade.strategy > CascadeStrategy::priority_first)
+      cascade.strategy > CascadeStrategy::quorum)
     return fail(Errc::corrupt, "cascade: state " + std::to_string(state & 0xFF) + ", strategy " +
                                    std::to_string(about & 0xFF));
   cascade.id = {load(words.id_high), load(words.id_low)};
   cascade.may_ask_leads = (about >> 8 & 1) != 0;
   cascade.phase = static_cast<std::uint32_t>(about >> 16 & 0xFF);
+  cascade.cluster = static_cast<std::uint32_t>(about >> 32);
+  if (cascade.cluster >= loop.topology->cluster_count())
+    return fail(Errc::corrupt, "cascade: cluster " + std::to_string(cascade.cluster));
   cascade.target_ns = load(words.target_ns);
   for (std::size_t i = 0; i < std::size(cascade.windows_ns); ++i)
     cascade.windows_ns[i] = load(words.windows[i]);
@@ -89,11 +92,37 @@ Cascade* CascadeBook::of(const Operation& operation) noexcept {
   return is_its ? &cascade : nullptr;
 }
 
+namespace {
+
+std::string quorum_refusal(const EngineLoop::State& loop, Errc why, const CascadeRequest& request) {
+  const std::uint32_t clusters = loop.topology->cluster_count();
+  const std::string who = "quorum of cluster " + std::to_string(request.cluster) + ": ";
+  if (request.cluster >= clusters) return who + "the mesh has " + std::to_string(clusters);
+  switch (why) {
+    case Errc::no_such_agent:
+      return who + "nobody is in it";
+    case Errc::no_schedulable_agents:
+      return who +
+             "nobody there can lead it: all are away, held back, or too slow for the lead's window";
+    case Errc::capacity:
+      return who + std::to_string(kMaxCascades) + " cascades and quorums are in flight";
+    case Errc::invalid_argument:
+      return who + "a window of nothing or beyond " + std::to_string(kBucketsPerOperation) +
+             " buckets, or a weight that cannot be";
+    default:
+      return who + std::string(to_string(why));
+  }
+}
+
+}  // namespace
+
 Result<OperationId> EngineLoop::open_cascade(const CascadeRequest& request, HostTime now) {
   State& state = *state_;
   state.advance_to(now);
   const OpenedCascade opened = engine::open_cascade(state, request);
   if (opened.refused == Errc::ok) return opened.id;
+  if (request.strategy == CascadeStrategy::quorum)
+    return fail(opened.refused, quorum_refusal(state, opened.refused, request));
   switch (opened.refused) {
     case Errc::no_such_agent:
       return fail(opened.refused, "cascade: no agent is enrolled");

@@ -55,7 +55,7 @@ struct alignas(kCacheLine) CascadeWords {
   Word<std::uint64_t> state;  // CascadeState | serial << 32
   Word<std::uint64_t> id_high;
   Word<std::uint64_t> id_low;
-  Word<std::uint64_t> about;  // strategy | leads may be asked << 8 | phase << 16
+  Word<std::uint64_t> about;  // strategy | leads may be asked << 8 | phase << 16 | cluster << 32
   Word<std::int64_t> started_ns;
   Word<std::int64_t> ended_ns;
   Word<std::int64_t> target_ns;
@@ -128,6 +128,8 @@ struct Cascade {
   std::uint32_t under_way = 0;  // units
   std::uint32_t operations = 0;
   std::uint32_t promoted = 0;
+  std::uint32_t cluster = 0;  // of quorum
+  OperationId below{};        // the same
   std::int64_t engine_ns = 0;
 
   void set_patience() noexcept {
@@ -147,18 +149,21 @@ struct Cascade {
     return agent_index(static_cast<std::uint32_t>(unit_word(unit) >> 32) - 1);  // 0: kNoAgent
   }
   [[nodiscard]] bool is_sector(std::uint32_t unit) const noexcept { return unit < sectors; }
-  [[nodiscard]] std::uint32_t unit_of_cluster(std::uint32_t cluster) const noexcept {
-    return sectors + cluster;
+  [[nodiscard]] std::uint32_t unit_of_cluster(std::uint32_t number) const noexcept {
+    return sectors + number;
   }
   [[nodiscard]] bool has_agreed(std::uint32_t unit) const noexcept {
     const CascadeStep now = step(unit);
     return now == CascadeStep::agreed || now == CascadeStep::open || now == CascadeStep::reached;
   }
+  [[nodiscard]] bool has_phases() const noexcept {
+    return strategy == CascadeStrategy::parallel || strategy == CascadeStrategy::priority_first;
+  }
   void store_about() noexcept {
     // relaxed: a word that stands alone.
     words->about.store_relaxed(static_cast<std::uint64_t>(strategy) |
                                (may_ask_leads ? std::uint64_t{1} << 8 : 0) |
-                               std::uint64_t{phase} << 16);
+                               std::uint64_t{phase} << 16 | std::uint64_t{cluster} << 32);
   }
   void set_step(std::uint32_t unit, CascadeStep to) noexcept {
     store(unit, (unit_word(unit) & ~std::uint64_t{0xFF}) | static_cast<std::uint64_t>(to));
@@ -218,6 +223,8 @@ bool run_cascades(EngineLoop::State& loop) noexcept;
 // cascade_parts.cpp: the operations of one.
 enum class PartOpened : std::uint8_t { opened = 0, nobody, no_room };
 [[nodiscard]] PartOpened ask_coordinators(EngineLoop::State& loop, Cascade& cascade) noexcept;
+// Of quorum: the lead of its cluster.
+[[nodiscard]] PartOpened ask_lead(EngineLoop::State& loop, Cascade& cascade) noexcept;
 [[nodiscard]] PartOpened open_phase(EngineLoop::State& loop, Cascade& cascade) noexcept;
 // The unit has agreed: those below it.
 [[nodiscard]] PartOpened open_below(EngineLoop::State& loop, Cascade& cascade,

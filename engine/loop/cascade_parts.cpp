@@ -156,11 +156,14 @@ PartOpened open_agents(EngineLoop::State& loop, Cascade& cascade, std::uint32_t 
   }
   if (loop.cascades.list.empty()) return PartOpened::nobody;
   std::uint32_t slot = 0;
-  return open_part(loop, cascade,
-                   {.part = part_for(loop, cascade, CascadeStage::agents, unit),
-                    .opener = id_of_leader(loop, cascade, unit),
-                    .window_ns = cascade.windows_ns[2]},
-                   slot);
+  const PartOpened opened = open_part(loop, cascade,
+                                      {.part = part_for(loop, cascade, CascadeStage::agents, unit),
+                                       .opener = id_of_leader(loop, cascade, unit),
+                                       .window_ns = cascade.windows_ns[2]},
+                                      slot);
+  if (opened == PartOpened::opened)
+    cascade.below = operation_id(slot, loop.operations[slot].serial);
+  return opened;
 }
 
 CascadeCounts counts_of(const Operation& operation) noexcept {
@@ -252,6 +255,15 @@ PartOpened ask_coordinators(EngineLoop::State& loop, Cascade& cascade) noexcept 
               .window_ns = cascade.windows_ns[0]});
 }
 
+PartOpened ask_lead(EngineLoop::State& loop, Cascade& cascade) noexcept {
+  loop.cascades.list.clear();
+  list_leader(loop, cascade, cascade.unit_of_cluster(cascade.cluster));
+  if (loop.cascades.list.empty()) return PartOpened::nobody;
+  return ask(loop, cascade,
+             {.part = part_for(loop, cascade, CascadeStage::leads, kNoUnit),
+              .window_ns = cascade.windows_ns[1]});
+}
+
 PartOpened open_phase(EngineLoop::State& loop, Cascade& cascade) noexcept {
   PartRequest request{.part = part_for(loop, cascade, CascadeStage::everybody, cascade.phase),
                       .targets = sched::selector(sched::SelectorKind::all),
@@ -336,6 +348,9 @@ void adopt_part(EngineLoop::State& loop, Cascade& cascade, const Operation& oper
   else if (part.stage == CascadeStage::agents && has_unit &&
            cascade.step(part.unit) == CascadeStep::agreed)
     cascade.set_step(part.unit, CascadeStep::open);
+  if (part.stage == CascadeStage::agents && cascade.strategy == CascadeStrategy::quorum)
+    cascade.below = operation_id(static_cast<std::uint32_t>(&operation - loop.operations.data()),
+                                 operation.serial);
   if (part.stage != CascadeStage::coordinators && part.stage != CascadeStage::leads) return;
   if (part.stage == CascadeStage::leads && has_unit &&
       cascade.step(part.unit) == CascadeStep::agreed)

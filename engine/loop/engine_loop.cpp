@@ -58,6 +58,7 @@ Status bind_engine(EngineLoop::State& state, const LoopMemory& memory) {
                                                           kClustersPerSector, kAgentsPerCluster}));
   state.topology.emplace(std::move(topology));
   MESH_TRY(state.cascades, bind_cascades(engine, memory.engine, state.topology->size()));
+  MESH_TRY(state.pipelines, bind_pipelines(engine, memory.engine));
   MESH_TRY(state.operations, bind_operations(engine, memory.engine, state.row_count));
   MESH_TRY(const auto words, engine.array<EntryWords<HostMemory>>(memory.engine, "unanswered"));
   MESH_TRY(state.entries, Unanswered<HostMemory>::over(words));
@@ -178,6 +179,7 @@ TickResult EngineLoop::tick(HostTime now) noexcept {
   MESH_POINT("loop.tick:after_dispatch");
   worked |= state.gather();
   worked |= run_cascades(state);
+  worked |= run_pipelines(state);
   MESH_POINT("loop.tick:before_reveal");
   state.reveal_staged();
   MESH_POINT("loop.tick:after_reveal");
@@ -187,11 +189,12 @@ TickResult EngineLoop::tick(HostTime now) noexcept {
   state.upkeep(due);
   watch_mesh(state, due);
   account(state, due);
+  tend_newcomers(state);
   if (!worked) state.warm_next();
   // A station that makes room does not say so: what waits for it is looked after.
   for (const StationLink* const link : state.live)
     if (link->pending_count != 0) due = std::min(due, state.now_ns + kPendingLookNs);
-  due = std::min(due, next_cascade_ns(state));
+  due = std::min({due, next_cascade_ns(state), next_pipeline_ns(state)});
   return {worked, due == sched::TimingWheel::kNever ? HostTime::max() : from_ns(due)};
 }
 
@@ -270,6 +273,14 @@ Result<OperationId> EngineLoop::open(const OperationRequest& request, HostTime n
   return fail(opened.refused, State::sentence_of(opened, request), opened.detail);
 }
 
+namespace {
+std::string_view held_text(std::uint8_t routing) noexcept {
+  if ((routing & kQuarantined) != 0) return "this agent is in quarantine";
+  if ((routing & kRoutedAround) != 0) return "the operator routes around this agent";
+  return "this agent is a newcomer, and not admitted yet";
+}
+}  // namespace
+
 Result<sched::MessageId> EngineLoop::post(const MessageRequest& request, HostTime now) {
   State& state = *state_;
   state.advance_to(now);
@@ -305,9 +316,7 @@ Result<sched::MessageId> EngineLoop::post(const MessageRequest& request, HostTim
   if (refused == Errc::not_routable &&
       state.gate.holds.is_around(static_cast<std::uint32_t>(index)))
     return fail(refused,
-                state.gate.holds.is_quarantined(static_cast<std::uint32_t>(index))
-                    ? "send: this agent is in quarantine"
-                    : "send: the operator routes around this agent",
+                "send: " + std::string(held_text(own(state.agents.routing, row_of(index)))),
                 static_cast<std::int64_t>(request.target));
   return fail(refused, "send: " + std::string(to_string(refused)),
               static_cast<std::int64_t>(request.target));
@@ -397,6 +406,7 @@ LoopGauges EngineLoop::gauges() const noexcept {
   gauges.routed_around = state.gate.holds.routed_around_count;
   gauges.frozen = state.gate.holds.frozen_count;
   gauges.quarantined = state.gate.holds.quarantined_count;
+  gauges.newcomers = state.gate.newcomers.all.size();
   for (const StationLink* const link : state.live) gauges.pending += link->pending_count;
   return gauges;
 }

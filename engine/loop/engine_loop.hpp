@@ -38,6 +38,7 @@
 #include "engine/console/routing_rules.hpp"
 #include "engine/health/watch_options.hpp"
 #include "engine/memory_map.hpp"
+#include "engine/newcomer_options.hpp"
 #include "sched/agent_class.hpp"
 #include "sched/gather_result.hpp"
 #include "sched/lateness.hpp"
@@ -77,6 +78,7 @@ struct LoopOptions {
   std::int64_t unix_offset_ns = 0;      // what makes HostTime the time in a message's id
   Nanos agent_ttl{600 * kNsPerSecond};  // offline so long: the name is free
   health::WatchOptions watch{};
+  NewcomerOptions newcomers{};
 };
 
 // What of them may change between ticks.
@@ -118,13 +120,14 @@ struct OperationRequest {
   CapabilitySet capabilities{};  // who lacks one of them is skipped
   Nanos ttl{0};                  // 0: none
   bool at_once = false;          // a broadcast: no T, nobody is too slow; collected until `timeout`
+  bool to_newcomers = false;     // the loop's to set: who is not admitted yet may be sent it
   bool in_time = false;          // at_once, but who cannot be READY by then is skipped
   bool confidential = false;     // its body is copied for each station, and never in the common log
   bool with_trace = false;       // keeps when each answered
   bool comparable = false;       // the same question for all: outcomes are compared (comparing.hpp)
   bool confirmed = false;        // by the operator: what a degraded mesh does not do by itself
   std::span<const std::byte> body{};
-  std::uint64_t part_of = 0;  // the loop's to set: the cascade that opens it
+  std::uint64_t part_of = 0;  // the loop's to set: the cascade or pipeline that opens it
 };
 
 // Where an operation's time went in the engine, and what it took.
@@ -194,7 +197,9 @@ struct LoopCounters {
   std::uint64_t cascades = 0, cascades_failed = 0;        // opened; ended at the sectors
   std::uint64_t conflicts_noted = 0, conflicts_lost = 0;  // by a sink: taken, refused
   std::uint64_t cascades_ended = 0, cascades_in_1s = 0, cascades_own_in_10ms = 0;
-  std::uint64_t mode_refused = 0, mode_queued = 0;  // by the operating mode
+  std::uint64_t pipelines = 0, pipelines_ended = 0, pipelines_done = 0;  // opened; over; READY
+  std::uint64_t newcomers_admitted = 0;                                  // agents
+  std::uint64_t mode_refused = 0, mode_queued = 0;                       // by the operating mode
   std::uint64_t agent_crashes = 0, impedance_spikes = 0, cascade_failures = 0;
   std::uint64_t judgements_withheld = 0;  // while the engine itself was late
   std::uint64_t breaker_refused = 0;      // messages and targets of operations
@@ -225,6 +230,7 @@ struct LoopGauges {
   std::size_t routed_around = 0;  // agents
   std::size_t frozen = 0;         // agents
   std::size_t quarantined = 0;    // agents
+  std::size_t newcomers = 0;      // agents that are not admitted yet
 };
 
 // What create() found in memory, and readopt() in stations.

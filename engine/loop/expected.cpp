@@ -63,7 +63,7 @@ Result<std::vector<AgentId>> expect_agents(EngineLoop& loop, std::span<const Kep
     put(state.owners.departed, row, static_cast<std::uint8_t>(Departure::left));
     put_profile(state, row, agent);
     put(state.agents.routing, row,
-        static_cast<std::uint8_t>(agent.routing & (kRoutedAround | kFrozen)));
+        static_cast<std::uint8_t>(agent.routing & (kRoutedAround | kFrozen | kNewcomer)));
     state.predictor->forget(row);
     put_place(state, index, agent.cluster);
     obey_rules(state, row);

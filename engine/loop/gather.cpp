@@ -71,7 +71,7 @@ void EngineLoop::State::end_operation(std::uint32_t slot, sched::GatherEnd why) 
   judge_operation(*this, slot);
   compare_outcomes(*this, operation);
   if (operation.part_of != 0)
-    cascades.note(slot, operation);
+    note_part(*this, slot, operation);
   else
     count_operation(*this, operation);
   if (is_told) tell_result(slot, false);

@@ -13,6 +13,7 @@
 
 #include "engine/health/mesh_watch.hpp"
 #include "engine/loop/engine_loop.hpp"
+#include "engine/loop/newcomers.hpp"
 #include "engine/loop/operator_holds.hpp"
 
 namespace mesh::engine {
@@ -38,6 +39,7 @@ struct MeshGate {
   std::vector<Trial> trials{};  // kTrialsMax of them have room
   OperatorHolds holds{};
   std::vector<health::Comparable> compared{};  // of the comparable operation that is ending
+  Newcomers newcomers{};
 
   // Nothing is refused, queued or tried: the mode is FULL and every breaker is closed.
   [[nodiscard]] bool is_full() const noexcept { return !is_restricted; }

@@ -12,7 +12,7 @@ namespace {
 
 using Bits = std::vector<std::uint64_t>;
 
-constexpr std::uint8_t kNothingNew = kRoutedAround | kQuarantined;
+constexpr std::uint8_t kNothingNew = kRoutedAround | kQuarantined | kNewcomer;
 
 void set_bit(Bits& bits, std::uint32_t row, bool on, std::uint32_t& count) noexcept {
   const std::uint64_t bit = std::uint64_t{1} << (row % 64);
@@ -77,16 +77,24 @@ bool is_in(const EngineLoop::State& loop, std::uint32_t row, sched::Selector sco
 void adopt_holds(EngineLoop::State& loop) {
   adopt(loop, loop.gate.holds);
   loop.gate.holds.wrong_hash.assign(loop.row_count, 0);
+  adopt_newcomers(loop);
 }
 
-std::uint32_t drop_held(EngineLoop::State& loop) noexcept {
+void release_hold(EngineLoop::State& loop, std::uint32_t row, std::uint8_t hold) noexcept {
+  set(loop, row, hold, false);
+  static_cast<void>(loop.topology->refresh(agent_index(row)));
+}
+
+std::uint32_t drop_held(EngineLoop::State& loop, bool to_newcomers) noexcept {
   const OperatorHolds& holds = loop.gate.holds;
   if (holds.around_count == 0 && holds.frozen_count == 0) return 0;
   std::uint32_t dropped = 0;
   std::uint64_t* const words = loop.eligible.front().words;
   const std::size_t end = std::min(loop.eligible_end, holds.around.size());
   for (std::size_t word = loop.eligible_first; word < end; ++word) {
-    const std::uint64_t held = holds.around[word] | holds.frozen[word];
+    const std::uint64_t around =
+        to_newcomers ? holds.routed_around[word] | holds.quarantined[word] : holds.around[word];
+    const std::uint64_t held = around | holds.frozen[word];
     dropped += static_cast<std::uint32_t>(std::popcount(words[word] & held));
     words[word] &= ~held;
   }

@@ -18,7 +18,7 @@ namespace mesh::engine {
 struct StationLink;
 
 struct OperatorHolds {
-  // A bit for each row that nothing new is sent to: routed around, or in quarantine.
+  // A bit for each row that nothing new is sent to: routed around, in quarantine, or a newcomer.
   std::vector<std::uint64_t> around;
   std::vector<std::uint64_t> frozen;         // and for each whose delivery is paused
   std::vector<std::uint64_t> quarantined;    // and for each in quarantine
@@ -47,7 +47,10 @@ struct OperatorHolds {
 // At set-up, from the table.
 void adopt_holds(EngineLoop::State& loop);
 // Of those eligible for an operation: how many are held, either way, and are eligible no longer.
-[[nodiscard]] std::uint32_t drop_held(EngineLoop::State& loop) noexcept;
+// `to_newcomers`: it is theirs, and being one is no hold.
+[[nodiscard]] std::uint32_t drop_held(EngineLoop::State& loop, bool to_newcomers) noexcept;
+// Takes one hold away. Who leads what is for the caller.
+void release_hold(EngineLoop::State& loop, std::uint32_t row, std::uint8_t hold) noexcept;
 // Where a message to this row goes now; null: nowhere, it waits.
 [[nodiscard]] StationLink* route_of(const EngineLoop::State& loop, std::uint32_t row) noexcept;
 // The rules anew for one row, whose tenant has come, or for all.

@@ -1,5 +1,5 @@
 // EngineLoop::State: everything that the six phases work on. One file a phase; set-up, direct
-// messages, cascades, a successor (adopt.cpp) have theirs.
+// messages, cascades, pipelines, a successor (adopt.cpp) have theirs.
 //
 // What must outlive the engine stands in `engine` memory: the registry's columns, operations
 // (operation.hpp), unanswered messages (unanswered.hpp), parked bodies (parked_store.hpp). All else
@@ -30,6 +30,7 @@
 #include "engine/loop/own_columns.hpp"
 #include "engine/loop/parked_store.hpp"
 #include "engine/loop/pending.hpp"
+#include "engine/loop/pipeline_book.hpp"
 #include "engine/loop/station_link.hpp"
 #include "engine/loop/trials.hpp"
 #include "engine/loop/unanswered.hpp"
@@ -63,7 +64,6 @@ struct EngineLoop::State {
 
   static std::unique_ptr<State> make_state();  // where NarrowColumns is known
   void settle() noexcept;
-  // Set-up.
   LoopOptions options;
   Outside outside;
   std::uint32_t row_count = 0;
@@ -104,18 +104,18 @@ struct EngineLoop::State {
   std::vector<Operation> operations;
   std::vector<std::uint32_t> sending;  // slots in that state
   CascadeBook cascades;
+  PipelineBook pipelines;
   std::vector<EligibleLine> eligible;                // of the operation that is being planned
   std::size_t eligible_first = 0, eligible_end = 0;  // its words: all, or a short list's
   std::unique_ptr<NarrowColumns> narrow;
-  std::vector<FinishedOperation> finished;   // a ring
+  std::vector<FinishedOperation> finished;  // a ring
   std::uint64_t finished_head = 0, finished_tail = 0;
   std::vector<LoggedBody> bodies;  // a ring
   std::uint64_t body_head = 0, body_tail = 0;
   std::vector<KeptAnswer> answered;              // a ring
   std::unique_ptr<std::byte[]> answered_bodies;  // kAnsweredBodyBytes each
   std::uint64_t answered_head = 0, answered_tail = 0;
-  // One message, being copied; not cleared: pages come as messages need them.
-  std::unique_ptr<std::byte[]> scratch_bytes;
+  std::unique_ptr<std::byte[]> scratch_bytes;  // a message; not cleared
   std::span<std::byte> scratch;
   // Of what waits. Above every place in an inbox and every moment: an entry whose writer died while
   // it changed state keeps one of those, and is first in line, as it was.

@@ -31,7 +31,7 @@ EngineLoop::State::Meant EngineLoop::State::mark_eligible(
       break;
   }
   if (!(request.capabilities == CapabilitySet{})) drop_incapable(request.capabilities, meant);
-  meant.skipped.not_routable += drop_held(*this);
+  meant.skipped.not_routable += drop_held(*this, request.to_newcomers);
   meant.skipped.not_routable += drop_unroutable(*this);
   for (std::size_t word = eligible_first; word < eligible_end; ++word)
     meant.eligible += static_cast<std::uint32_t>(std::popcount(words[word]));

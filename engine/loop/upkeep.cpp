@@ -83,6 +83,7 @@ void EngineLoop::State::expire_names() noexcept {
     const AgentIndex index = index_of(freed[i]);
     const auto row = static_cast<std::uint32_t>(index);
     topology->fill(topology->leave(index));
+    release_hold(*this, row, kNewcomer);  // its row is nobody's now
     predictor->forget(row);
     gate.watch->forget(row, from_ns(now_ns));
     order_is_stale = true;

@@ -53,6 +53,14 @@ void Recovery::lost(LostProcess process) {
   wake_.notify_all();
 }
 
+void Recovery::begin(std::vector<LostProcess> processes) {
+  {
+    const std::lock_guard lock(mutex_);
+    for (LostProcess& process : processes) told_.push_back(std::move(process));
+  }
+  wake_.notify_all();
+}
+
 void Recovery::heal(Heal heal) {
   {
     const std::lock_guard lock(mutex_);
@@ -165,6 +173,7 @@ void Recovery::failed(const std::string& key, const std::string& why) {
   plan_.failed(key, why, outside_.now());
   const std::lock_guard lock(mutex_);
   ++status_.failed;
+  status_.last_failure = why;
 }
 
 void Recovery::act() {
@@ -191,6 +200,9 @@ void Recovery::spawn(const std::string& key) {
                          {"MESH_AGENT", process->of.agents.front().name},
                          {"MESH_AGENTS", names_of(process->of)},
                          {"MESH_AGENT_COUNT", std::to_string(process->of.agents.size())}};
+  if (const auto of = process->of.agent_class)
+    program.environment.emplace_back(
+        "MESH_CLASS", std::string(1, sched::kAgentClasses[static_cast<std::size_t>(*of)].letter));
   auto started = Child::start(program);
   if (!started) return failed(key, started.error().sentence);
   children_.emplace(key, std::move(*started));

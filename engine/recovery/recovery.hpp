@@ -7,8 +7,9 @@
 //
 // The command finds MESH_DIR, MESH_STATION (what the lost process called itself), MESH_AGENT (its
 // first agent), MESH_AGENT_COUNT and MESH_AGENTS (their names, a line each, as many as fit into
-// 64 KiB) in its environment. What its agents had not answered is redelivered when they attach:
-// that is the engine's (docs/WHEN_THINGS_DIE.md). No agent's context is known to it.
+// 64 KiB) in its environment; MESH_CLASS, A to F, where they never were here before. What its
+// agents had not answered is redelivered when they attach: that is the engine's
+// (docs/WHEN_THINGS_DIE.md). No agent's context is known to it.
 //
 // Callers     start, stop: the engine's own. lost, heal, status: any thread.
 // Progress    a thread of its own; it looks every 10 ms while a replacement is out, and otherwise
@@ -43,6 +44,7 @@ struct RecoveryStatus {
   std::uint64_t waiting = 0;  // now
   std::uint64_t out = 0;
   std::uint64_t given_up = 0;
+  std::string last_failure{};  // of a replacement, whichever failed last; empty: none
 };
 
 // What became of one that was to be healed.
@@ -69,6 +71,8 @@ class Recovery {
   void start();
   void stop();
   void lost(LostProcess process);
+  // Processes that never were here: as if they had just been lost, and not counted among those.
+  void begin(std::vector<LostProcess> processes);
   // Their processes, as far as they are known, or one for each, are tried now; `done` is told once
   // all are back, have failed once, or `wait` has passed. An engine that stops first destroys it
   // untold.

@@ -23,6 +23,7 @@
 #include <vector>
 
 #include "engine/recovery/recovery_options.hpp"
+#include "sched/agent_class.hpp"
 #include "shm/base/ids.hpp"
 #include "shm/base/nanos.hpp"
 
@@ -38,6 +39,8 @@ struct LostAgent {
 struct LostProcess {
   std::string station{};  // what it called itself; empty: not known
   std::vector<LostAgent> agents{};
+  // Of agents that never were here: what they are to be. Others know it themselves.
+  std::optional<sched::AgentClass> agent_class{};
 };
 
 enum class ReplacementState : std::uint8_t { waiting, out, back, given_up };

@@ -101,6 +101,35 @@ TEST_F(ActingEngine, RefusesWhatCannotBe) {
             Errc::invalid_argument);
 }
 
+TEST_F(ActingEngine, RefusesAQuorumOfNoClusterAPipelineOfNobodyAndToBeScaledWithoutACommand) {
+  EXPECT_EQ(engine_->quorum({.cluster = 9'999}).error().code, Errc::invalid_argument);
+  EXPECT_EQ(engine_->pipeline({}).error().code, Errc::invalid_argument);
+  EXPECT_EQ(engine_->scale({.count = 0}).error().code, Errc::bad_input);
+  EXPECT_EQ(engine_->scale({.count = 3}).error().code, Errc::not_ready);
+  const auto progress = engine_->scale_progress({.prefix = "agent", .first = 1, .last = 9});
+  ASSERT_TRUE(progress.has_value()) << progress.error().sentence;
+  EXPECT_EQ(progress->awaited + progress->settling + progress->admitted, 0U);
+}
+
+// "a" declines: of three that is more in transit than a quorum bears.
+TEST_F(ActingEngine, HasALeadAskItsClusterAndAgentsWorkInOrder) {
+  const auto quorum = engine_->quorum({.question = "?",
+                                       .lead_window = Nanos{15 * kNsPerSecond},
+                                       .window = Nanos{15 * kNsPerSecond}});
+  ASSERT_TRUE(quorum.has_value()) << quorum.error().sentence;
+  EXPECT_EQ(quorum->lead, "b");
+  EXPECT_EQ(quorum->agents.targeted, 2U) << "the third is of another class";
+  EXPECT_EQ(quorum->verdict.decision, sched::QuorumDecision::kWait);
+  ASSERT_EQ(quorum->not_ready.size(), 1U);
+  EXPECT_EQ(quorum->not_ready[0].name, "a");
+  const std::vector<AgentId> targets = {*engine_->find("c"), *engine_->find("b")};
+  const auto done = engine_->pipeline({.targets = targets, .window = Nanos{60 * kNsPerSecond}});
+  ASSERT_TRUE(done.has_value()) << done.error().sentence;
+  EXPECT_EQ(done->status, engine::PipelineStatus::success);
+  EXPECT_EQ(done->done(), 2U);
+  EXPECT_EQ(done->body, std::vector<std::byte>{std::byte{'b'}});
+}
+
 TEST_F(ActingEngine, DelegatesAsksAndSaysWhoHoldsWhom) {
   const auto done = engine_->delegate({.task = "t", .capabilities = {"see"}});
   ASSERT_TRUE(done.has_value()) << done.error().sentence;
