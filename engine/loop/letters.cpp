@@ -173,9 +173,11 @@ bool EngineLoop::State::write_own(StationLink& link, std::span<const Part> parts
 Errc EngineLoop::State::keep_waiting(StationLink* link, const Letter& letter,
                                      std::span<const Part> parts) noexcept {
   const auto row = static_cast<std::uint32_t>(index_of(letter.target));
-  const bool has_share = link != nullptr ? pending->has_share(*link) : held[row] < kHeldPerAgent;
+  const bool has_share = link != nullptr ? pending->has_share(*link, letter.priority, now_ns)
+                                         : held[row] < kHeldPerAgent;
   if (!has_share) {
-    if (link != nullptr) set_full(*link, true);
+    // The table says so where a normal one would be refused too; a background one is told alone.
+    if (link != nullptr && letter.priority != sched::Priority::background) set_full(*link, true);
     return ++counters.target_full, Errc::target_full;
   }
   const bool is_timed = letter.due_ns > now_ns;

@@ -30,7 +30,6 @@ struct PendingNode {
 class PendingPool {
  public:
   static constexpr std::uint32_t kNil = ~std::uint32_t{0};
-  static constexpr std::uint32_t kShareMin = 1'024;  // messages, beside two for each agent
 
   explicit PendingPool(std::uint32_t capacity) { nodes_.reserve(capacity); }
 
@@ -41,9 +40,10 @@ class PendingPool {
   }
 
   // Whether one more direct message may wait for a station: one that does not read leaves room for
-  // the others.
-  [[nodiscard]] bool has_share(const StationLink& link) const noexcept {
-    return has_free() && link.pending_entries < 2 * link.agents_declared + kShareMin;
+  // the others, and what is less urgent for what is more.
+  [[nodiscard]] bool has_share(StationLink& link, sched::Priority priority,
+                               std::int64_t now_ns) const noexcept {
+    return has_free() && link.pressure->admits(priority, link.pending_entries, Nanos{now_ns});
   }
   // How many more targets of operations may wait for it.
   [[nodiscard]] static std::uint32_t room(const StationLink& link) noexcept {

@@ -12,11 +12,13 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <type_traits>
 #include <vector>
 
 #include "engine/loop/engine_loop.hpp"
+#include "engine/loop/inbox_pressure.hpp"
 #include "queues/payload_log.hpp"
 #include "queues/spsc_ring.hpp"
 #include "sched/records.hpp"
@@ -77,9 +79,10 @@ struct StationLink {
   std::uint64_t mark_tail = 0;
   std::uint32_t pending_first[kPriorities]{};
   std::uint32_t pending_last[kPriorities]{};
-  std::uint32_t pending_count = 0;    // records
-  std::uint32_t pending_entries = 0;  // of these: direct messages
-  std::uint32_t refused = 0;          // since account() looked; by code:
+  std::uint32_t pending_count = 0;        // records
+  std::uint32_t pending_entries = 0;      // of these: direct messages
+  std::optional<InboxPressure> pressure;  // of those; there is one from its attachment on
+  std::uint32_t refused = 0;              // since account() looked; by code:
   std::array<std::uint32_t, kRefusalCodes> refusals{};
 
   void note_refusal(Errc why) noexcept {

@@ -34,6 +34,7 @@ Status EngineLoop::State::attach(StationId station, const StationMemory& memory,
   MESH_TRY(StationLink link, StationLink::open(station, memory, uid));
   link.heard_ns = now_ns;
   PendingPool::clear(link);
+  link.pressure.emplace(link.agents_declared);
   // relaxed: a word that stands alone; a dead engine may have left it.
   inbox_full[number].store_relaxed(0);
   stations[number] = std::make_unique<StationLink>(std::move(link));
