@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <string>
 
+#include "engine/loop/account.hpp"
 #include "engine/loop/cascade_book.hpp"
 #include "engine/loop/state.hpp"
 #include "sched/cascade_phases.hpp"
@@ -222,10 +223,10 @@ FinishedCascade result_of(const EngineLoop::State& loop, const Cascade& cascade)
 void finish(EngineLoop::State& loop, Cascade& cascade) noexcept {
   CascadeBook& book = loop.cascades;
   const FinishedCascade result = result_of(loop, cascade);
-  if (result.status == CascadeStatus::failed_at_sector) ++loop.counters.cascades_failed;
-  ++loop.counters.cascades_ended;
-  loop.counters.cascades_in_1s += result.total_ns <= kNsPerSecond ? 1U : 0U;
-  loop.counters.cascades_own_in_10ms += result.engine_ns <= 10 * kNsPerMs ? 1U : 0U;
+  count_cascade(loop, result,
+                {.message = cascade.id,
+                 .opened = from_ns(cascade.started_ns),
+                 .ended = from_ns(loop.now_ns)});
   release(loop, cascade, CascadeState::ended);
   --book.running;
   if (book.finished_head - book.finished_tail == book.finished.size()) ++book.finished_tail;
