@@ -66,6 +66,8 @@ Verb ask_verb();
 Verb who_verb();
 Verb context_verb();
 Verb heal_verb();
+Verb history_verb();
+Verb incident_verb();
 Verb freeze_verb();
 Verb thaw_verb();
 Verb rules_verb();
