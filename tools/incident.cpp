@@ -26,7 +26,7 @@ using Json = nlohmann::ordered_json;
 
 constexpr const char* kFooter = R"(
 Looks at the sector as the engine knows it now, and says what is wrong: its coordinator,
-its clusters, the network (attached and not heard of), single agents (missed, silent,
+its clusters, the network (attached, and nothing is read), single agents (missed, silent,
 slow), conflicts, or the engine itself; each with what that is concluded from and what
 could be done. What it prints is Markdown, with a timeline of what happened: for a file.
 

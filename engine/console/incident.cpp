@@ -50,7 +50,7 @@ std::string state_of(const IncidentAgent& agent) {
                      : agent.is_held        ? "the operator holds it"
                      : agent.is_active      ? "it is attached"
                                             : "it has left";
-  if (agent.is_unheard) text += ", not heard of for " + text_of_ms(agent.heartbeat_age_ms);
+  if (agent.is_unheard) text += ", its process reads nothing of what it is sent";
   if (agent.is_silent)
     text += ", silent: " + counted(agent.queue_depth, "message") + " delivered and not answered";
   if (agent.is_slow) text += ", slow: impedance " + std::to_string(agent.score) + " ms";
@@ -65,7 +65,7 @@ std::string line_of(const IncidentCluster& one) {
   };
   add(one.missed, "missed");
   add(one.quarantined, "in quarantine");
-  add(one.unheard, "not heard of");
+  add(one.unheard, "reached by nothing");
   add(one.silent, "silent");
   add(one.slow, "slow");
   if (!one.is_breaker_closed()) text += ", breaker " + one.breaker;
@@ -135,11 +135,10 @@ void judge_coordinator(const IncidentFacts& facts, std::vector<IncidentFinding>&
   findings.push_back(std::move(finding));
 }
 
-// Of one cluster alone, and of no stuck station, it is its agents.
+// Of one cluster alone it is its agents.
 bool is_network(const IncidentFacts& facts) {
-  const auto unheard = std::count_if(facts.clusters.begin(), facts.clusters.end(),
-                                     [](const IncidentCluster& one) { return one.unheard != 0; });
-  return unheard > 1 || (unheard == 1 && !facts.stuck_stations.empty());
+  return std::count_if(facts.clusters.begin(), facts.clusters.end(),
+                       [](const IncidentCluster& one) { return one.unheard != 0; }) > 1;
 }
 
 void judge_network(const IncidentFacts& facts, std::vector<IncidentFinding>& findings) {
@@ -153,9 +152,9 @@ void judge_network(const IncidentFacts& facts, std::vector<IncidentFinding>& fin
     ++clusters;
     finding.evidence.push_back(line_of(one));
   }
-  finding.says = "nothing is heard of " + counted(agents, "agent") + " in " +
+  finding.says = "messages do not come through to " + counted(agents, "agent") + " in " +
                  counted(clusters, "cluster") + " of " + sector_of(facts) +
-                 ", whose processes are attached: the way to them, or their pumps, stand still";
+                 ": their processes are attached, and read nothing of what they are sent";
   for (const std::string& station : facts.stuck_stations)
     finding.evidence.push_back(station + " reads nothing of what it is sent");
   finding.proposes = {"mesh status --json", "mesh who --sector " + std::to_string(facts.sector),
@@ -189,7 +188,7 @@ void judge_agents(const IncidentFacts& facts, std::vector<IncidentFinding>& find
   const auto late = [](const auto& one) {
     return one.is_active && !one.is_held && (one.is_slow || one.is_silent || one.is_unheard);
   };
-  add("not heard of", [](const auto& one) { return one.is_unheard; });
+  add("reached by nothing", [](const auto& one) { return one.is_unheard; });
   add("silent", [](const auto& one) { return one.is_silent; });
   add("slow", [](const auto& one) { return one.is_slow; });
   finding.remedy.routes_around =

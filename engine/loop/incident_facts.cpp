@@ -40,12 +40,16 @@ std::uint32_t conflicts_lately(const State& loop, std::uint32_t row) noexcept {
   return is_its && std::int64_t{age_ms} * kNsPerMs <= kIncidentWindow.count() ? tally.count : 0;
 }
 
-IncidentAgent look_at_agent(const State& loop, std::uint32_t row) {
+using Stuck = std::vector<StationId>;
+
+bool is_of(const Stuck& stuck, StationId station) noexcept {
+  return std::find(stuck.begin(), stuck.end(), station) != stuck.end();
+}
+
+IncidentAgent look_at_agent(const State& loop, std::uint32_t row, const Stuck& stuck) {
   const AgentState state = loop.state_of(row);
   const bool is_attached = state == AgentState::active || state == AgentState::degraded;
   const health::MeshWatch& watch = *loop.gate.watch;
-  const std::int64_t age_ms =
-      std::uint32_t{loop.mesh_ms() - own(loop.agents.heartbeat_mesh_ms, row)};
   IncidentAgent agent;
   agent.name = name_at(loop, agent_index(row));
   agent.cluster = own(loop.agents.cluster, row);
@@ -53,13 +57,12 @@ IncidentAgent look_at_agent(const State& loop, std::uint32_t row) {
   agent.is_missed = state == AgentState::offline && own(loop.owners.departed, row) == 0;
   agent.is_quarantined = state == AgentState::quarantined;
   agent.is_held = (own(loop.agents.routing, row) & (kRoutedAround | kFrozen)) != 0;
-  agent.is_unheard =
-      is_attached && age_ms * kNsPerMs > loop.options.watch.failures.heartbeat_missed.count();
+  agent.is_unheard = is_attached && is_of(stuck, loop.registry->station_of(agent_index(row)));
   agent.is_silent = is_attached && watch.is_silent(row);
   agent.score = own(loop.agents.score, row);
   agent.is_slow =
       is_attached && (agent.score > health::kDegradedScore || watch.failures().is_spiking(row));
-  agent.heartbeat_age_ms = age_ms;
+  agent.heartbeat_age_ms = std::uint32_t{loop.mesh_ms() - own(loop.agents.heartbeat_mesh_ms, row)};
   agent.queue_depth = own(loop.agents.queue_depth, row);
   agent.conflicts = conflicts_lately(loop, row);
   return agent;
@@ -76,7 +79,8 @@ void count_agent(const IncidentAgent& agent, IncidentCluster& cluster) noexcept 
   cluster.in_conflict += agent.conflicts != 0 ? 1U : 0U;
 }
 
-void look_at_cluster(const State& loop, std::uint32_t number, IncidentFacts& facts) {
+void look_at_cluster(const State& loop, std::uint32_t number, const Stuck& stuck,
+                     IncidentFacts& facts) {
   if (loop.topology->cluster(number).agents == 0) return;
   IncidentCluster cluster{.cluster = number,
                           .breaker = breaker_text(loop, breaker_of_cluster(loop, number)),
@@ -85,7 +89,7 @@ void look_at_cluster(const State& loop, std::uint32_t number, IncidentFacts& fac
   std::vector<std::uint32_t> rows(members.begin(), members.end());
   std::sort(rows.begin(), rows.end());
   for (const std::uint32_t row : rows) {
-    IncidentAgent agent = look_at_agent(loop, row);
+    IncidentAgent agent = look_at_agent(loop, row, stuck);
     count_agent(agent, cluster);
     if (!agent.is_ailing() && agent.conflicts == 0) continue;
     if (facts.ailing.size() < console::kIncidentAgents)
@@ -104,7 +108,7 @@ void look_who_led(const State& loop, const std::vector<Event>& events, IncidentF
     const auto row = loop.registry->find(event->other);
     if (!row || *row == loop.topology->coordinator(facts.sector)) continue;
     if (loop.topology->place_of(*row).sector != facts.sector) continue;
-    IncidentAgent before = look_at_agent(loop, static_cast<std::uint32_t>(*row));
+    IncidentAgent before = look_at_agent(loop, static_cast<std::uint32_t>(*row), {});
     if (!before.is_missed && !before.is_quarantined) continue;
     facts.led_before = std::move(before);
     facts.led_until_age_ms = (from_ns(loop.now_ns) - event->at).count() / kNsPerMs;
@@ -113,8 +117,7 @@ void look_who_led(const State& loop, const std::vector<Event>& events, IncidentF
 }
 
 // Of those that are stuck who has agents here.
-void look_at_stations(const State& loop, const std::vector<StationId>& stuck,
-                      IncidentFacts& facts) {
+void look_at_stations(const State& loop, const Stuck& stuck, IncidentFacts& facts) {
   for (const StationId station : stuck) {
     const StationLink* const link = loop.link_of(station);
     if (link == nullptr) continue;
@@ -163,9 +166,10 @@ Result<IncidentFacts> incident_facts(EngineLoop& engine, const IncidentWanted& w
   facts.is_engine_late = watch.failures().is_late(from_ns(loop.now_ns));
   facts.window_ms = kIncidentWindow.count() / kNsPerMs;
   const std::uint32_t clusters = loop.topology->size().clusters_per_sector;
-  for (std::uint32_t i = 0; i < clusters; ++i) look_at_cluster(loop, sector * clusters + i, facts);
+  for (std::uint32_t i = 0; i < clusters; ++i)
+    look_at_cluster(loop, sector * clusters + i, wanted.stuck, facts);
   if (const AgentIndex leader = loop.topology->coordinator(sector); leader != kNoAgent)
-    facts.coordinator = look_at_agent(loop, static_cast<std::uint32_t>(leader));
+    facts.coordinator = look_at_agent(loop, static_cast<std::uint32_t>(leader), wanted.stuck);
   look_who_led(loop, events_since(loop, HostTime{}), facts);
   look_at_stations(loop, wanted.stuck, facts);
   return facts;
@@ -302,7 +306,7 @@ Result<Redistributed> redistribute(EngineLoop& engine, std::uint32_t cluster, Ho
   const auto before = static_cast<std::uint32_t>(rows.size());
   Redistributed done;
   for (const std::uint32_t row : rows) {
-    const IncidentAgent agent = look_at_agent(loop, row);
+    const IncidentAgent agent = look_at_agent(loop, row, {});
     if (agent.is_ailing() || !agent.is_active || agent.is_held) continue;
     const std::uint32_t home = new_home(loop, row, cluster);
     if (home == kNoPlace) {

@@ -1,5 +1,6 @@
 // mesh incident: each thing that can be wrong with a sector, brought about with real processes and
 // real SIGKILLs, told by the program, and mended by it where it can be.
+#include <chrono>
 #include <csignal>
 #include <fstream>
 
@@ -13,15 +14,15 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::StartsWith;
 
-// Its 300 places are one sector. `with`: a configuration; %MESH% is the program.
+// 300 places are one sector. `with`: a configuration; %MESH% is the program.
 class TroubledMesh : public MeshInFolder {
  public:
-  explicit TroubledMesh(std::string with = "") {
+  explicit TroubledMesh(std::string with = "", const std::string& agents = "300") {
     for (std::size_t at = 0; (at = with.find("%MESH%")) != std::string::npos;)
       with.replace(at, 6, mesh_command());
     std::ofstream(folder.file("mesh.toml")) << with;
     up = std::make_unique<StartedMesh>(
-        std::vector<std::string>{"up", "--agents", "300", "--stations", "16", "--dir",
+        std::vector<std::string>{"up", "--agents", agents, "--stations", "16", "--dir",
                                  folder.mesh(), "--config", folder.file("mesh.toml")});
     EXPECT_THAT(up->line(), StartsWith("up: "));
   }
@@ -37,6 +38,12 @@ class TroubledMesh : public MeshInFolder {
     return std::make_unique<StartedMesh>(
         std::vector<std::string>{"agent", "--name", name, "--dir", folder.mesh(), "--exec", exec});
   }
+  // The process of the station with so many agents.
+  void signal_station(std::uint32_t agents, int number) const {
+    const Json status = ask({"status"});
+    for (const Json& station : status["attached"])
+      if (station["agents"] == agents) ::kill(station["process"].get<pid_t>(), number);
+  }
   [[nodiscard]] Json incident(std::vector<std::string> more = {}) const {
     more.insert(more.begin(), {"incident", "0", "--json"});
     const Ran ran = run(more);
@@ -48,12 +55,15 @@ class TroubledMesh : public MeshInFolder {
     EXPECT_EQ(ran.exit_code, is_mended ? 0 : 1);
     return answer;
   }
-  // Until that is what is wrong: what is seen of others is seen a moment later.
+  // Once that is what is wrong: some things are seen a moment later.
   [[nodiscard]] Json incident_of(const std::string& diagnosis) const {
-    for (;; sched_yield()) {
-      Json answer = incident();
-      if (answer["diagnosis"] == diagnosis) return answer;
-    }
+    Json answer;
+    const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+    do {
+      answer = incident();
+    } while (answer["diagnosis"] != diagnosis && std::chrono::steady_clock::now() < until);
+    EXPECT_EQ(answer["diagnosis"], diagnosis) << answer;
+    return answer;
   }
 };
 
@@ -121,25 +131,24 @@ TEST(Incident, IsTheCoordinatorsWhoseProcessIsKilledAndItsBackupIsNamed) {
 }
 
 TEST(Incident, IsTheClustersWhoseProcessesAreKilledWhichAreIsolatedAndTheirAgentsMoved) {
-  const TroubledMesh mesh;
+  const TroubledMesh mesh("", "600");
   std::vector<std::string> first;   // of cluster 0
-  std::vector<std::string> second;  // of the next
+  std::vector<std::string> second;  // of others: so many that the mesh is FULL without the doomed
   for (int i = 0; i < 12; ++i) first.push_back("safe-" + std::to_string(i));
-  for (int i = 0; i < 30; ++i) second.push_back("other-" + std::to_string(i));
+  for (int i = 0; i < 400; ++i) second.push_back("other-" + std::to_string(i));
   const Agents safe(mesh.folder.mesh(), {.agents = named(first)});
   mesh.wait_for(12);
-  auto doomed = std::make_unique<StartedMesh>(
-      std::vector<std::string>{"swarm", "--agents", "18", "--processes", "1", "--profile", "local",
-                               "--dir", mesh.folder.mesh()});
+  const StartedMesh doomed({"swarm", "--agents", "18", "--processes", "1", "--profile", "local",
+                            "--dir", mesh.folder.mesh()});
   mesh.wait_for(30);
   const Agents others(mesh.folder.mesh(), {.agents = named(second)});
-  mesh.wait_for(60);
-  ASSERT_EQ(mesh.incident()["clusters"].size(), 2U);
-  doomed->signal(SIGKILL);  // its station's process dies with it
-  mesh.wait_for(42);
+  mesh.wait_for(430);
+  ASSERT_EQ(mesh.incident()["diagnosis"], "none");
+  mesh.signal_station(18, SIGKILL);
+  mesh.wait_for(412);
   const Json found = mesh.incident();
   ASSERT_EQ(found["diagnosis"], "clusters") << found;
-  EXPECT_EQ(found["findings"][0]["says"], "1 of 2 clusters of sector 0 failed");
+  EXPECT_THAT(found["findings"][0]["says"].get<std::string>(), StartsWith("1 of "));
   EXPECT_THAT(found["findings"][0]["evidence"][0].get<std::string>(),
               HasSubstr("cluster 0: 12 of 30 agents active, 18 missed"));
   EXPECT_THAT(found["findings"][0]["proposes"], Contains("mesh heal sector 0"));
@@ -157,7 +166,7 @@ TEST(Incident, IsTheClustersWhoseProcessesAreKilledWhichAreIsolatedAndTheirAgent
   const Json moved = mesh.ask({"inspect", "agents", "--agent", "safe-3"})["agents"][0];
   EXPECT_NE(moved["cluster"], 0);
   EXPECT_EQ(mesh.run({"send", "safe-3", "still there?"}).exit_code, 0);
-  EXPECT_EQ(mesh.run({"send", "swarm-0", "?", "--no-wait"}).exit_code, 1) << "behind a breaker";
+  EXPECT_NE(mesh.run({"send", "swarm-0", "?", "--no-wait"}).exit_code, 0) << "behind a breaker";
   // Healing undoes it.
   static_cast<void>(mesh.run({"heal", "cluster", "0"}));
   EXPECT_EQ(mesh.run({"send", "swarm-0", "?", "--no-wait"}).exit_code, 0) << "it waits for it";
@@ -201,21 +210,21 @@ TEST(Incident, IsConflictsWhereAgentsObject) {
   EXPECT_THAT(found["findings"][0]["evidence"], Contains("b: 1 conflict"));
 }
 
-// A process that stands still is attached, and nothing is heard of it.
-TEST(Incident, IsTheNetworkWhereAProcessIsAttachedAndNotHeardOf) {
-  const TroubledMesh mesh;
+// A process that stands still is attached, and reads nothing.
+TEST(Incident, IsTheNetworkWhereAProcessIsAttachedAndReadsNothing) {
+  const TroubledMesh mesh("[engine]\nstuck_ms = 8000\n");
   const Agents here(mesh.folder.mesh(), {.agents = named({"a", "b"})});
   mesh.wait_for(2);
-  StartedMesh swarm({"swarm", "--agents", "58", "--processes", "1", "--profile", "local", "--dir",
-                     mesh.folder.mesh()});
+  const StartedMesh swarm({"swarm", "--agents", "58", "--processes", "1", "--profile", "local",
+                           "--dir", mesh.folder.mesh()});
   mesh.wait_for(60);
-  const Json attached = mesh.ask({"status"})["attached"];
-  for (const Json& station : attached)
-    if (station["agents"] == 58) ::kill(station["process"].get<pid_t>(), SIGSTOP);
+  mesh.signal_station(58, SIGSTOP);
+  ASSERT_EQ(mesh.run({"send", "swarm-40", "?", "--no-wait"}).exit_code, 0);
   const Json found = mesh.incident_of("network");
-  EXPECT_THAT(found["findings"][0]["says"].get<std::string>(), HasSubstr("of 58 agents in 2"));
-  for (const Json& station : attached)
-    if (station["agents"] == 58) ::kill(station["process"].get<pid_t>(), SIGCONT);
+  EXPECT_THAT(found["findings"][0]["says"].get<std::string>(), HasSubstr("58 agents in 2"));
+  EXPECT_THAT(found["findings"][0]["evidence"].dump(),
+              HasSubstr("reads nothing of what it is sent"));
+  mesh.signal_station(58, SIGCONT);
   static_cast<void>(mesh.incident_of("none"));
 }
 

@@ -130,6 +130,18 @@ TEST(EngineLoopIncident, AgentsThatLeaveThreeMessagesUnansweredAreSilent) {
   EXPECT_THAT(timeline(*mesh), Contains("second-0: routed around"));
 }
 
+TEST(EngineLoopIncident, AProcessThatReadsNothingIsTheNetworkWhereverItsAgentsStand) {
+  const auto mesh = settled();
+  const IncidentWanted wanted{.sector = 1, .stuck = {StationId{3}, StationId{7}}};
+  const IncidentFacts facts = must(incident_facts(*mesh->loop, wanted, from_ns(mesh->now_ns)));
+  const auto findings = console::diagnose(facts);
+  ASSERT_FALSE(findings.empty());
+  EXPECT_EQ(facts.stuck_stations, std::vector<std::string>{"station 3"});
+  EXPECT_THAT(findings.back().says, HasSubstr("300 agents in 10 clusters of sector 1"));
+  EXPECT_EQ(findings.back().cause, IncidentCause::network);
+  EXPECT_EQ(findings.front().cause, IncidentCause::coordinator) << "who leads is one of them";
+}
+
 // What a procedure does.
 
 coordination::BreakerState shown(Sectors& mesh, std::uint32_t cluster) {
