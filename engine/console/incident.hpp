@@ -7,7 +7,8 @@
 //     clusters     a breaker that is not closed, or fewer than half of a cluster's agents active
 //                  while some of them are missed
 //     coordinator  nobody leads; or who led is missed or in quarantine; or who leads is silent
-//     network      attached agents are not heard of: of several clusters, or of a stuck station
+//     network      processes are attached and read nothing, and their agents stand in several
+//                  clusters
 //     agents       missed, silent or slow ones, where that is no cluster's failure
 //     conflicts    more agents in CONFLICT lately than a quorum bears (5 %)
 //
@@ -31,11 +32,11 @@ struct IncidentAgent {
   bool is_missed = false;  // its process went, and it is not back
   bool is_quarantined = false;
   bool is_held = false;     // by the operator: routed around, or frozen
-  bool is_unheard = false;  // attached, and no heartbeat for too long
-  bool is_silent = false;   // it has left the last message to it unanswered
+  bool is_unheard = false;  // attached, and its process reads nothing of what it is sent
+  bool is_silent = false;   // it has left the last three messages to it unanswered
   bool is_slow = false;     // its score is over the limit, or twice its own of the last hour
-  std::int64_t heartbeat_age_ms = 0;
-  std::uint32_t queue_depth = 0;  // delivered and not answered
+  std::int64_t heartbeat_age_ms = 0;  // since it last worked
+  std::uint32_t queue_depth = 0;      // delivered and not answered
   std::uint32_t score = 0;
   std::uint32_t conflicts = 0;  // lately
 
