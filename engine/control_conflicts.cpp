@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/control_jobs.hpp"
+#include "engine/history_keeper.hpp"
 #include "engine/running_conflicts.hpp"
 
 namespace mesh::engine {
@@ -23,6 +24,19 @@ Status ControlServer::begin_resolve(const ConsoleRequest& request, const json& o
                                 : error_json(status.error()));
       });
   return {};
+}
+
+json ControlServer::history_json() const {
+  if (options_.conflicts == nullptr || options_.conflicts->history() == nullptr) return nullptr;
+  const HistoryStatus status = options_.conflicts->history()->status();
+  return {{"points", status.points},
+          {"results", status.results},
+          {"points_lost", status.points_lost},
+          {"results_lost", status.results_lost},
+          {"results_refused", status.results_refused},
+          {"waiting", status.waiting},
+          {"trimmed", status.trimmed},
+          {"last_failure", status.last_failure}};
 }
 
 json ControlServer::conflicts_json() const {

@@ -120,6 +120,7 @@ class ControlServer::StatusJob final : public RequestJob {
     object["awaited"] = server().awaited_json();
     object["attached"] = server().stations_json();
     object["conflicts"] = server().conflicts_json();
+    object["history"] = server().history_json();
     object["recovery"] = server().recovery_json();
     return dump(object);
   }
@@ -299,12 +300,12 @@ Result<std::unique_ptr<Job>> ControlServer::console_job(const ConsoleRequest& re
     return job;
   }
   if (request.op == "cascade") return cascade_job(request, object);
-  return fail(
-      Errc::bad_input,
-      "request: op '" + request.op +
-          "' is none of attach, reattach, enrol, context, capability, observe, status, "
-          "send, broadcast, scatter, cascade, resolve, contexts, backup, heal, reload, down, " +
-          ActingJobs::kOps);
+  return fail(Errc::bad_input,
+              "request: op '" + request.op +
+                  "' is none of attach, reattach, enrol, context, capability, observe, status, "
+                  "send, broadcast, scatter, cascade, resolve, contexts, backup, heal, incident, "
+                  "reload, down, " +
+                  ActingJobs::kOps);
 }
 
 nlohmann::json ControlServer::stations_json() const {

@@ -389,13 +389,17 @@ void ControlServer::handle_console(Connection& connection, const std::string& op
     const Status begun = ActingJobs::begin(*this, {connection.number, op}, request);
     return begun ? void() : refuse(connection, begun.error());
   }
-  if (op == "resolve" || op == "contexts" || op == "backup" || op == "heal") {
+  using Begin = Status (ControlServer::*)(const ConsoleRequest&, const nlohmann::json&);
+  static constexpr std::pair<std::string_view, Begin> kBegun[] = {
+      {"resolve", &ControlServer::begin_resolve},
+      {"contexts", &ControlServer::begin_contexts},
+      {"backup", &ControlServer::begin_backup},
+      {"heal", &ControlServer::begin_heal},
+      {"incident", &ControlServer::begin_incident}};
+  for (const auto& [name, begin] : kBegun) {
+    if (op != name) continue;
     connection.is_busy = true;
-    const ConsoleRequest asked{connection.number, op};
-    const Status begun = op == "backup"     ? begin_backup(asked, request)
-                         : op == "heal"     ? begin_heal(asked, request)
-                         : op == "contexts" ? begin_contexts(asked, request)
-                                            : begin_resolve(asked, request);
+    const Status begun = (this->*begin)({connection.number, op}, request);
     return begun ? void() : refuse(connection, begun.error());
   }
   auto job = console_job({connection.number, op}, request);

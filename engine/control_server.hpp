@@ -174,10 +174,12 @@ class ControlServer {
   Status begin_resolve(const ConsoleRequest& request, const nlohmann::json& object);
   Status begin_backup(const ConsoleRequest& request, const nlohmann::json& object);
   Status begin_heal(const ConsoleRequest& request, const nlohmann::json& object);
+  Status begin_incident(const ConsoleRequest& request, const nlohmann::json& object);
   [[nodiscard]] nlohmann::json recovery_json() const;
   void note_crash(const StationEntry& entry);
   void tell_crash(std::uint16_t station);
   [[nodiscard]] nlohmann::json conflicts_json() const;
+  [[nodiscard]] nlohmann::json history_json() const;
   Result<std::unique_ptr<Job>> cascade_job(const ConsoleRequest& request,
                                            const nlohmann::json& object);
   Result<std::unique_ptr<Job>> reload_job(const ConsoleRequest& request);

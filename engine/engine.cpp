@@ -12,6 +12,7 @@
 #include "engine/control_server.hpp"
 #include "engine/engine_jobs.hpp"
 #include "engine/engine_state.hpp"
+#include "engine/history_keeper.hpp"
 #include "engine/mesh_files.hpp"
 #include "engine/rules_keeper.hpp"
 #include "engine/running_conflicts.hpp"
@@ -127,6 +128,8 @@ Status Engine::State::make_scheduler(const EngineOptions& options) {
                return sched::ClockReader<>(*words).now();
              }));
     scheduling.conflicts = &conflicts->sink();
+    MESH_CHECK_OK(make_history(options));
+    scheduling.results = conflicts->history();
   }
   scheduling.on_corrupt = [this](StationId station) {
     control->evict({station, Eviction::Why::kCorrupt});

@@ -30,6 +30,8 @@
 #include "engine/console_view.hpp"
 #include "engine/freezing.hpp"
 #include "engine/heal.hpp"
+#include "engine/history_options.hpp"
+#include "engine/incident.hpp"
 #include "engine/loop/engine_loop.hpp"
 #include "engine/memory_map.hpp"
 #include "engine/pipeline.hpp"
@@ -66,6 +68,8 @@ struct ConflictStoreOptions {
   std::uint64_t spill_bytes = 64U << 20;
   // How long an agent is waited for that is to load a context and is away, or does not answer.
   Nanos load_patience{10 * kNsPerSecond};
+  // What is kept there beside conflicts.
+  HistoryOptions history{};
   // Where deaths are tried: a step begins; it is done, and not recorded yet. Null in production.
   std::function<void(std::string_view step, bool is_done)> at_step{};
 };
@@ -211,6 +215,9 @@ class Engine {
   // says scale_progress(). Errors: engine/scale.hpp.
   Result<ScaleReport> scale(const ScaleRequest& request);
   [[nodiscard]] Result<ScaleProgress> scale_progress(const ScaleBatch& batch) const;
+  // What is wrong with a sector, from what the engine knows of it now, and what it did about it.
+  // Waits for that. invalid_argument: there is no such sector.
+  Result<IncidentReport> incident(const IncidentRequest& request);
   // A backup of the store and the tables, verified, into this directory; empty: the configured one.
   // Waits for it. Errors: engine/backup/backup.hpp; engine/backup/restore.hpp makes a mesh of it.
   Result<BackupInfo> backup(const std::string& directory);

@@ -1,10 +1,11 @@
-// Engine: backups, and a mesh that begins with one.
+// Engine: what outlives it: backups, a mesh that begins with one, history.
 #include <future>
 #include <memory>
 #include <string>
 
 #include "engine/backup/restore.hpp"
 #include "engine/engine_state.hpp"
+#include "engine/history_keeper.hpp"
 #include "engine/loop/expected.hpp"
 
 namespace mesh::engine {
@@ -35,6 +36,16 @@ Status Engine::State::make_backups(const EngineOptions& options) {
                                                  .rules = rules.get(),
                                                  .store = options.conflicts.store,
                                                  .mesh_directory = files.path()}));
+  return {};
+}
+
+Status Engine::State::make_history(const EngineOptions& options) {
+  if (!options.conflicts.history.is_on) return {};
+  MESH_TRY(auto history,
+           HistoryKeeper::create(
+               options.conflicts.history,
+               {.size = size, .table = table->bytes(), .unix_offset_ns = unix_offset_ns}));
+  conflicts->set_history(std::move(history));
   return {};
 }
 

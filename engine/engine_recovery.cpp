@@ -85,4 +85,18 @@ Result<ScaleProgress> Engine::scale_progress(const ScaleBatch& batch) const {
   return engine::scale_progress(state_->size, state_->table->bytes(), batch);
 }
 
+Result<IncidentReport> Engine::incident(const IncidentRequest& request) {
+  auto promise = std::make_shared<std::promise<Result<IncidentReport>>>();
+  auto future = promise->get_future();
+  MESH_CHECK_OK(start_incident(
+      {state_->scheduler.get(), state_->recovery.get()}, request,
+      [promise](Result<IncidentReport> report) { promise->set_value(std::move(report)); }));
+  promise.reset();
+  try {
+    return future.get();
+  } catch (const std::future_error&) {
+    return fail(Errc::closed, "engine: it stopped before the call was done");
+  }
+}
+
 }  // namespace mesh::engine

@@ -40,6 +40,7 @@ struct Engine::State {
   void go_on(const EngineOptions& options);
   Status make_control(const EngineOptions& options);
   Status make_steps(const EngineOptions& options);
+  Status make_history(const EngineOptions& options);
   Status start_threads();
   template <class T, class MadeJob>
   Result<T> call(std::unique_ptr<MadeJob> job);

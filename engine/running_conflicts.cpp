@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "engine/escalate_job.hpp"
+#include "engine/history_keeper.hpp"
 #include "engine/running_steps.hpp"
 
 namespace mesh::engine {
@@ -91,7 +92,9 @@ Result<std::unique_ptr<RunningConflicts>> RunningConflicts::create(
                     },
                 .turn =
                     [its = made.get()](HostTime now) {
-                      return its->steps_ != nullptr && its->steps_->turn(*its->office_, now);
+                      const bool kept = its->turn_history(now);
+                      return (its->steps_ != nullptr && its->steps_->turn(*its->office_, now)) ||
+                             kept;
                     }}));
   made->thread_ = std::make_unique<ConflictThread>(*made->office_, std::move(clock));
   return made;
@@ -99,6 +102,25 @@ Result<std::unique_ptr<RunningConflicts>> RunningConflicts::create(
 
 RunningConflicts::RunningConflicts() = default;
 RunningConflicts::~RunningConflicts() = default;
+
+void RunningConflicts::set_history(std::unique_ptr<HistoryKeeper> history) {
+  history_ = std::move(history);
+}
+
+// A connection that is gone is opened anew by who owns it; what else fails is tried again alone.
+bool RunningConflicts::turn_history(HostTime now) {
+  if (history_ == nullptr) return false;
+  const HistoryKeeper::Turned turned = history_->turn(office_->store(), now);
+  if (turned.failed && turned.failed->code == Errc::closed)
+    office_->store_failed(now, *turned.failed);
+  return turned.worked;
+}
+
+std::uint64_t RunningConflicts::stop() {
+  const std::uint64_t lost = thread_->stop();
+  if (history_ != nullptr) history_->finish(office_->store(), clock_());
+  return lost;
+}
 
 void RunningConflicts::set_steps(std::unique_ptr<RunningSteps> steps) { steps_ = std::move(steps); }
 

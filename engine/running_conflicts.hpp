@@ -20,6 +20,7 @@
 
 namespace mesh::engine {
 
+class HistoryKeeper;
 class RunningSteps;
 
 class RunningConflicts {
@@ -33,10 +34,13 @@ class RunningConflicts {
   // Who carries out strategies (engine/running_steps.hpp); before start(). None: people do.
   void set_steps(std::unique_ptr<RunningSteps> steps);
   [[nodiscard]] RunningSteps* steps() const noexcept { return steps_.get(); }
+  // What else is kept in the store, by the same thread; before start().
+  void set_history(std::unique_ptr<HistoryKeeper> history);
+  [[nodiscard]] HistoryKeeper* history() const noexcept { return history_.get(); }
   // Once the scheduler's thread runs.
   void start(SchedulerThread& scheduler);
   // After the scheduler's: what it had noted becomes durable. How many records could not.
-  std::uint64_t stop() { return thread_->stop(); }
+  std::uint64_t stop();
 
   [[nodiscard]] ConflictOfficeStatus status() const { return office_->status(); }
   [[nodiscard]] const std::string& where() const noexcept { return where_; }
@@ -54,12 +58,14 @@ class RunningConflicts {
  private:
   RunningConflicts();
   void escalate(const Escalate& escalate, const Record& conflict);
+  bool turn_history(HostTime now);
 
   std::string where_;
   ConflictThread::ReadClock clock_;
   std::int64_t unix_offset_ns_ = 0;
   SchedulerThread* scheduler_ = nullptr;
   std::unique_ptr<RunningSteps> steps_;
+  std::unique_ptr<HistoryKeeper> history_;  // none: neither history nor results are kept
   std::unique_ptr<ConflictOffice> office_;
   std::unique_ptr<ConflictThread> thread_;
 };

@@ -73,7 +73,8 @@ class SchedulerThread final : public Wakes {
     std::function<void(StationId)> on_corrupt;
     std::function<void(StationId)> on_stuck;
     Nanos stuck_after{10 * kNsPerSecond};
-    ConflictSink* conflicts = nullptr;  // outlives the thread
+    ConflictSink* conflicts = nullptr;  // outlives the thread, as does the next
+    ResultSink* results = nullptr;
   };
   struct Counters {
     std::uint64_t turns = 0;
@@ -118,6 +119,10 @@ class SchedulerThread final : public Wakes {
   // In a job.
   Status retune(const LoopTuning& tuning, Nanos stuck_after);
   [[nodiscard]] EngineLoop& loop() noexcept { return *loop_; }
+  // What makes HostTime wall time.
+  [[nodiscard]] std::int64_t unix_offset_ns() const noexcept {
+    return options_.loop.unix_offset_ns;
+  }
   [[nodiscard]] const Counters& counters() const noexcept { return counters_; }
   // Those that have stood still for half of stuck_after.
   struct Stuck {

@@ -88,6 +88,26 @@ struct HealWanted {
 Answered ask_heal(const WhichMesh& which, const HealWanted& wanted);
 void write_heal(const nlohmann::ordered_json& answer, std::ostream& out);
 
+struct IncidentWanted {
+  std::uint64_t sector = 0;
+  bool act = false;
+  std::uint64_t wait_ms = 10'000;
+  std::uint64_t since_ms = 3'600'000;
+};
+Answered ask_incident(const WhichMesh& which, const IncidentWanted& wanted);
+void write_incident(const nlohmann::ordered_json& answer, std::ostream& out);  // in Markdown
+// Nothing was wrong, or nothing is any more.
+[[nodiscard]] bool is_mended(const nlohmann::ordered_json& answer);
+
+struct RuleWanted {
+  std::string change{};  // allow, deny, drop; empty: the rules that stand
+  std::string capability{};
+  std::string agent{};
+  std::string agent_class{};  // "A" to "F"; or `agent`
+};
+Answered ask_rules(const WhichMesh& which, const RuleWanted& wanted);
+void write_rules(const nlohmann::ordered_json& answer, std::ostream& out);
+
 Answered ask_freeze(const WhichMesh& which, const FreezeWanted& wanted);
 void write_freeze(const nlohmann::ordered_json& answer, std::ostream& out);
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <random>
 #include <sstream>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -117,7 +118,8 @@ Result<Done> do_send(const WhichMesh& which, const Act& act) {
   return done;
 }
 
-Result<Done> do_broadcast(const WhichMesh& which, const Act& act) {
+// A broadcast that is acknowledged, and a scatter, are one.
+Result<Done> do_to_all(const WhichMesh& which, const Act& act) {
   MESH_CHECK_OK(check_utf8("the text", act.text));
   MESH_TRY(Json answer, ask_engine(which, {{"op", "scatter"},
                                            {"text", act.text},
@@ -175,33 +177,91 @@ Result<Done> do_freeze(const WhichMesh& which, const Act& act) {
   return Done{answer, text_by(write_freeze, answer), {}, is_kept};
 }
 
+Result<Done> do_cascade(const WhichMesh& which, const Act& act) {
+  MESH_CHECK_OK(check_utf8("the text", act.text));
+  const char* const strategy = act.kind == ActKind::cascade_parallel         ? "parallel"
+                               : act.kind == ActKind::cascade_priority_first ? "priority_first"
+                                                                             : "wave";
+  MESH_TRY(Json answer,
+           ask_engine(which, {{"op", "cascade"}, {"text", act.text}, {"strategy", strategy}}));
+  const std::string status = answer.value("status", "");
+  const Json agents = answer.value("agents", Json::object());
+  std::string text =
+      fmt::format("{}: {} sent to, {} ready, {} in conflict, in {:.0f} ms\n", printable(status),
+                  agents.value("sent", 0U), agents.value("ready", 0U), agents.value("conflict", 0U),
+                  answer.value("total_ms", 0.0));
+  return Done{std::move(answer), std::move(text), {}, status == "SUCCESS"};
+}
+
+Result<Done> do_heal(const WhichMesh& which, const Act& act) {
+  MESH_TRY(const Json answer, ask_heal(which, {.scope = act.scope}));
+  const bool is_well = answer.value("agents_well", 0U) == answer.value("agents_ailing", 0U);
+  return Done{answer, text_by(write_heal, answer), {}, is_well};
+}
+
+Result<Done> do_backup(const WhichMesh& which, const Act& act) {
+  MESH_TRY(const Json answer, ask_backup(which, act.text));
+  return Done{answer, text_by(write_backup, answer)};
+}
+
+// What can be done about it is offered where something is wrong.
+Result<Done> do_incident(const WhichMesh& which, const Act& act) {
+  const bool acts = act.kind == ActKind::act_on_incident;
+  MESH_TRY(const Json answer, ask_incident(which, {.sector = act.scope.number, .act = acts}));
+  Done done{answer, text_by(write_incident, answer), {}, is_mended(answer)};
+  for (const Json& agent : answer.value("ailing", Json::array()))
+    done.findings.agents.push_back(agent.value("agent", ""));
+  if (!acts && !done.has_succeeded)
+    done.findings.offers.push_back({.kind = ActKind::act_on_incident, .scope = act.scope});
+  return done;
+}
+
+Result<Done> do_rules(const WhichMesh& which, const Act& act) {
+  RuleWanted wanted{.capability = act.capability, .agent_class = act.agent_class};
+  if (!act.agents.empty()) wanted.agent = act.agents.front();
+  if (act.kind == ActKind::allow_rule) wanted.change = "allow";
+  if (act.kind == ActKind::deny_rule) wanted.change = "deny";
+  if (act.kind == ActKind::drop_rule) wanted.change = "drop";
+  MESH_TRY(const Json answer, ask_rules(which, wanted));
+  return Done{answer, text_by(write_rules, answer)};
+}
+
+using Do = Result<Done> (*)(const WhichMesh& which, const Act& act);
+constexpr std::pair<ActKind, Do> kDone[] = {
+    {ActKind::status, [](const WhichMesh& which, const Act&) { return do_status(which); }},
+    {ActKind::health, [](const WhichMesh& which, const Act&) { return do_health(which); }},
+    {ActKind::look, &do_look},
+    {ActKind::who, &do_who},
+    {ActKind::inspect, &do_inspect},
+    {ActKind::find_best, &do_find_best},
+    {ActKind::rules, &do_rules},
+    {ActKind::incident, &do_incident},
+    {ActKind::route_around, &do_route_around},
+    {ActKind::undo_route_around, &do_route_around},
+    {ActKind::freeze, &do_freeze},
+    {ActKind::thaw, &do_freeze},
+    {ActKind::delegate, &do_delegate},
+    {ActKind::ask, &do_ask},
+    {ActKind::send, &do_send},
+    {ActKind::broadcast, &do_to_all},
+    {ActKind::scatter, &do_to_all},
+    {ActKind::cascade, &do_cascade},
+    {ActKind::cascade_parallel, &do_cascade},
+    {ActKind::cascade_priority_first, &do_cascade},
+    {ActKind::heal, &do_heal},
+    {ActKind::backup, &do_backup},
+    {ActKind::act_on_incident, &do_incident},
+    {ActKind::allow_rule, &do_rules},
+    {ActKind::deny_rule, &do_rules},
+    {ActKind::drop_rule, &do_rules}};
+static_assert(std::size(kDone) == static_cast<std::size_t>(ActKind::drop_rule) + 1);
+
 }  // namespace
 
 Result<Done> perform(const WhichMesh& which, const Act& act) {
-  switch (act.kind) {
-    case ActKind::status:
-      return do_status(which);
-    case ActKind::health:
-      return do_health(which);
-    case ActKind::look:
-      return do_look(which, act);
-    case ActKind::who:
-      return do_who(which, act);
-    case ActKind::inspect:
-      return do_inspect(which, act);
-    case ActKind::find_best:
-      return do_find_best(which, act);
-    case ActKind::route_around:
-    case ActKind::undo_route_around:
-      return do_route_around(which, act);
-    case ActKind::delegate:
-      return do_delegate(which, act);
-    default:
-      break;
-  }
-  if (act.kind == ActKind::freeze || act.kind == ActKind::thaw) return do_freeze(which, act);
-  if (act.kind == ActKind::ask) return do_ask(which, act);
-  return act.kind == ActKind::send ? do_send(which, act) : do_broadcast(which, act);
+  for (const auto& [kind, run] : kDone)
+    if (kind == act.kind) return run(which, act);
+  return fail(Errc::unsupported, "nobody here does that");
 }
 
 }  // namespace mesh::tools

@@ -136,7 +136,8 @@ std::vector<KpiRow> kpis_of(const MeshCounters& counters) {
        .ours = ">= 99.9 %",
        .of = "operations"},
       [](const Sums& sum) {
-        return share(sum("operations_quorum"), sum("operations_ended"), {0.99, 0.999});
+        return share(sum("operations_quorum") + sum("cascades_quorum"),
+                     sum("operations_ended") + sum("cascades_ended"), {0.99, 0.999});
       });
   add({.name = "agents inside the arrival window",
        .target = ">= 95 %",

@@ -39,16 +39,16 @@ Examples:
 )";
 
 std::vector<Verb> verbs() {
-  return {demo_verb(),         up_verb(),        down_verb(),      status_verb(),   send_verb(),
-          broadcast_verb(),    scatter_verb(),   cascade_verb(),   pipeline_verb(), ask_verb(),
-          delegate_verb(),     find_best_verb(), who_verb(),       say_verb(),      chat_verb(),
-          route_around_verb(), heal_verb(),      scale_verb(),     freeze_verb(),   thaw_verb(),
-          rules_verb(),        context_verb(),   conflicts_verb(), resolve_verb(),  backup_verb(),
-          restore_verb(),      health_verb(),    top_verb(),       stat_verb(),     hz_verb(),
-          errors_verb(),       kpi_verb(),       tail_verb(),      record_verb(),   replay_verb(),
-          doctor_verb(),       inspect_verb(),   swarm_verb(),     agent_verb(),    sim_verb(),
-          plan_verb(),         quorum_verb(),    size_verb(),      layout_verb(),   config_verb(),
-          reload_verb(),       help_verb()};
+  return {demo_verb(),         up_verb(),        down_verb(),     status_verb(),    send_verb(),
+          broadcast_verb(),    scatter_verb(),   cascade_verb(),  pipeline_verb(),  ask_verb(),
+          delegate_verb(),     find_best_verb(), who_verb(),      say_verb(),       chat_verb(),
+          route_around_verb(), heal_verb(),      incident_verb(), scale_verb(),     freeze_verb(),
+          thaw_verb(),         rules_verb(),     context_verb(),  conflicts_verb(), resolve_verb(),
+          backup_verb(),       restore_verb(),   health_verb(),   top_verb(),       stat_verb(),
+          hz_verb(),           errors_verb(),    kpi_verb(),      history_verb(),   tail_verb(),
+          record_verb(),       replay_verb(),    doctor_verb(),   inspect_verb(),   swarm_verb(),
+          agent_verb(),        sim_verb(),       plan_verb(),     quorum_verb(),    size_verb(),
+          layout_verb(),       config_verb(),    reload_verb(),   help_verb()};
 }
 
 // The terminal says what it takes in the first of these that is set, as setlocale() would look.

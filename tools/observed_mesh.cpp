@@ -135,6 +135,12 @@ Result<ObservedMesh::Memory> ObservedMesh::payload() const {
   return attach(std::move(mapping), layout, 0);
 }
 
+Result<ObservedMesh::Memory> ObservedMesh::engine_memory() const {
+  MESH_TRY(const shm::Layout layout, engine::engine_layout(size_));
+  MESH_TRY(shm::Mapping mapping, map("engine"));
+  return attach(std::move(mapping), layout, 0);
+}
+
 // What the station declared at attach does not stand in its header; sizes go by powers of two, so
 // the one that its length and its hash agree with is the one.
 Result<ObservedMesh::Memory> ObservedMesh::station_in(std::uint16_t station) const {

@@ -53,6 +53,7 @@ class ObservedMesh {
   // Whole, of the layout that its header and this binary agree on.
   Result<Memory> table() const;
   Result<Memory> payload() const;
+  Result<Memory> engine_memory() const;
   Result<Memory> station_in(std::uint16_t station) const;
 
  private:

@@ -45,14 +45,11 @@ Examples:
 
 struct Options {
   WhichMesh which;
-  std::string change;
-  std::string capability;
-  std::string agent;
-  std::string agent_class;
+  RuleWanted rule;
   bool json = false;
 };
 
-Result<Json> request_of(const Options& options) {
+Result<Json> request_of(const RuleWanted& options) {
   Json request = {{"op", "rules"}};
   if (options.change.empty()) return request;
   if (options.change != "allow" && options.change != "deny" && options.change != "drop")
@@ -75,25 +72,8 @@ Result<Json> request_of(const Options& options) {
   return request;
 }
 
-void write_rules(const Json& answer, std::ostream& out) {
-  const Json rules = answer.value("rules", Json::array());
-  if (rules.empty()) {
-    out << "no rule stands: whoever can may\n";
-    return;
-  }
-  for (const Json& rule : rules) {
-    out << fmt::format("{}  {}  {} {}\n", printable(rule.value("effect", "")),
-                       printable(rule.value("capability", "")),
-                       rule.contains("agent") ? "agent" : "class",
-                       printable(rule.value(rule.contains("agent") ? "agent" : "class", "")));
-  }
-  const auto left_out = answer.value("rules_left_out", std::size_t{0});
-  if (left_out != 0) out << fmt::format("... and {} more\n", left_out);
-}
-
 Result<ExitCode> run(const Options& options, Console& console) {
-  MESH_TRY(const Json request, request_of(options));
-  MESH_TRY(const Json answer, ask_engine(options.which, request));
+  MESH_TRY(const Json answer, ask_rules(options.which, options.rule));
   if (options.json) {
     console.out << answer.dump(2) << '\n';
   } else {
@@ -104,11 +84,11 @@ Result<ExitCode> run(const Options& options, Console& console) {
 
 RunVerb declare(CLI::App& command) {
   const auto options = std::make_shared<Options>();
-  command.add_option("change", options->change, "allow, deny or drop")->type_name("CHANGE");
-  command.add_option("capability", options->capability, "what work asks for")
+  command.add_option("change", options->rule.change, "allow, deny or drop")->type_name("CHANGE");
+  command.add_option("capability", options->rule.capability, "what work asks for")
       ->type_name("CAPABILITY");
-  command.add_option("--class", options->agent_class, "A to F")->type_name("CLASS");
-  command.add_option("--agent", options->agent, "an agent's name")->type_name("NAME");
+  command.add_option("--class", options->rule.agent_class, "A to F")->type_name("CLASS");
+  command.add_option("--agent", options->rule.agent, "an agent's name")->type_name("NAME");
   declare_which_mesh(command, options->which);
   command.add_flag("--json", options->json, "one JSON object");
   command.footer(kFooter);
@@ -117,6 +97,27 @@ RunVerb declare(CLI::App& command) {
 
 }  // namespace
 }  // namespace of_rules
+
+Answered ask_rules(const WhichMesh& which, const RuleWanted& wanted) {
+  MESH_TRY(const nlohmann::ordered_json request, of_rules::request_of(wanted));
+  return ask_engine(which, request);
+}
+
+void write_rules(const nlohmann::ordered_json& answer, std::ostream& out) {
+  const nlohmann::ordered_json rules = answer.value("rules", nlohmann::ordered_json::array());
+  if (rules.empty()) {
+    out << "no rule stands: whoever can may\n";
+    return;
+  }
+  for (const nlohmann::ordered_json& rule : rules) {
+    out << fmt::format("{}  {}  {} {}\n", printable(rule.value("effect", "")),
+                       printable(rule.value("capability", "")),
+                       rule.contains("agent") ? "agent" : "class",
+                       printable(rule.value(rule.contains("agent") ? "agent" : "class", "")));
+  }
+  const auto left_out = answer.value("rules_left_out", std::size_t{0});
+  if (left_out != 0) out << fmt::format("... and {} more\n", left_out);
+}
 
 Verb rules_verb() { return {"rules", "who gets which work", &of_rules::declare}; }
 

@@ -13,6 +13,7 @@ constexpr std::string_view kUnknownCell = "unknown";
 constexpr std::uint32_t kLabelColumns = 7;  // before a row of cells
 constexpr std::uint32_t kCellColumns = 3;
 constexpr std::uint32_t kErrorLinesMax = 8;
+constexpr std::uint32_t kOperationLinesMax = 6;
 
 // A heat's level is the first of these that the mean is below, in ms.
 constexpr double kLevels[] = {10, 20, 50, 100, 150, 200, 300, 500, 800};
@@ -228,9 +229,52 @@ std::vector<Line> error_lines(const TopSnapshot& seen, std::uint32_t rows) {
   return lines;
 }
 
+std::string operation_text(const TopOperation& one) {
+  std::string text = fmt::format("  {}  {}  {} of {} answered", one.id, one.kind,
+                                 one.ready + one.conflict, one.targeted);
+  if (one.conflict != 0) text += fmt::format(", {} in conflict", one.conflict);
+  if (one.is_running && one.to_t_ms)
+    text += *one.to_t_ms >= 0 ? fmt::format(", T in {}", duration_text(*one.to_t_ms))
+                              : fmt::format(", T was {} ago", duration_text(-*one.to_t_ms));
+  if (one.ended_age_ms)
+    return text + fmt::format(", ended {} ago", duration_text(*one.ended_age_ms));
+  return text + fmt::format(", for {}", duration_text(one.age_ms));
+}
+
+std::vector<Line> operation_lines(const TopSnapshot& seen, std::uint32_t rows) {
+  if (rows == 0) return {};
+  std::vector<Line> lines;
+  if (!seen.operations_running) return {plain("operations: unknown")};
+  if (seen.operations.empty()) return {plain("operations: none yet")};
+  lines.push_back(plain(
+      fmt::format("operations: {} running, and the last that ended", *seen.operations_running)));
+  for (const TopOperation& one : seen.operations) {
+    if (lines.size() == rows) break;
+    lines.push_back(plain(operation_text(one)));
+  }
+  return lines;
+}
+
 template <class T>
 Json known(const std::optional<T>& value) {
   return value ? Json(*value) : Json(nullptr);
+}
+
+Json operations_json(const TopSnapshot& seen) {
+  Json list = Json::array();
+  for (const TopOperation& one : seen.operations)
+    list.push_back({{"operation", one.id},
+                    {"kind", one.kind},
+                    {"running", one.is_running},
+                    {"targeted", one.targeted},
+                    {"sent", one.sent},
+                    {"answered", one.ready + one.conflict},
+                    {"ready", one.ready},
+                    {"conflict", one.conflict},
+                    {"to_t_ms", known(one.to_t_ms)},
+                    {"age_ms", one.age_ms},
+                    {"ended_age_ms", known(one.ended_age_ms)}});
+  return list;
 }
 
 }  // namespace
@@ -262,9 +306,12 @@ std::vector<std::string> top_lines(const TopSnapshot& seen, const TopLook& look)
   std::vector<Line> lines = head(seen, look);
   if (lines.size() > rows) lines.resize(rows);
   std::uint32_t left = rows - static_cast<std::uint32_t>(lines.size());
-  // The map takes what it needs, the errors what is left, of which a few lines are kept for them.
+  // The map takes what it needs, the errors what is left; a few lines are kept for them and for
+  // operations.
   const auto wanted = static_cast<std::uint32_t>(seen.errors.size()) + 1;
   const std::uint32_t kept = std::min({wanted, kErrorLinesMax, left / 3});
+  const auto listed = static_cast<std::uint32_t>(seen.operations.size()) + 1;
+  const std::uint32_t kept_for_operations = std::min({listed, kOperationLinesMax, left / 4});
   const auto add = [&](std::vector<Line> more) {
     for (Line& line : more) {
       if (left == 0) return;
@@ -272,6 +319,7 @@ std::vector<std::string> top_lines(const TopSnapshot& seen, const TopLook& look)
       --left;
     }
   };
+  add(operation_lines(seen, kept_for_operations));
   if (left > kept) add({{}});
   add(heat_map(seen, look, left - kept));
   add(error_lines(seen, left));
@@ -314,6 +362,8 @@ Json top_json(const TopSnapshot& seen) {
   Json rates = Json::object();
   for (const TopRate& rate : seen.rates) rates[rate.what] = known(rate.per_second);
   report["per_second"] = std::move(rates);
+  report["operations_running"] = known(seen.operations_running);
+  report["operations"] = operations_json(seen);
   Json sectors = Json::array();
   for (const TopSector& one : seen.sectors) {
     if (one.agents == 0) continue;

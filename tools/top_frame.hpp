@@ -41,6 +41,19 @@ struct TopRate {
   std::optional<double> per_second;
 };
 
+struct TopOperation {
+  std::uint64_t id = 0;
+  std::string kind{};
+  bool is_running = false;
+  std::uint64_t targeted = 0;
+  std::uint64_t sent = 0;
+  std::uint64_t ready = 0;
+  std::uint64_t conflict = 0;
+  std::optional<std::int64_t> to_t_ms{};  // negative: T is over. None: it has none
+  std::int64_t age_ms = 0;                // since it was opened
+  std::optional<std::int64_t> ended_age_ms{};
+};
+
 struct TopSnapshot {
   std::string directory;
   std::optional<bool> engine_running;
@@ -61,7 +74,9 @@ struct TopSnapshot {
 
   std::vector<TopSector> sectors;    // by number, the empty ones too
   std::vector<TopBreaker> breakers;  // those that are not closed
-  std::vector<TopError> errors;      // the latest first
+  std::optional<std::uint64_t> operations_running;
+  std::vector<TopOperation> operations;  // those that run, then the last that ended
+  std::vector<TopError> errors;          // the latest first
 };
 
 struct TopLook {

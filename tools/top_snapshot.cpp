@@ -1,6 +1,7 @@
 #include "tools/top_snapshot.hpp"
 
 #include "engine/health/health_view.hpp"
+#include "engine/operations_view.hpp"
 #include "engine/station/control_protocol.hpp"
 #include "sched/clock.hpp"
 #include "tools/mesh_errors.hpp"
@@ -68,6 +69,31 @@ void add_breakers(const HealthView& view, TopSnapshot& seen) {
   }
 }
 
+// A mesh whose `engine` cannot be mapped has none that are known.
+void add_operations(const ObservedMesh& mesh, HostTime now, TopSnapshot& seen) {
+  constexpr std::size_t kListed = 24;
+  const auto memory = mesh.engine_memory();
+  if (!memory) return;
+  const auto view = engine::OperationsView::over(mesh.size(), memory->mapping.bytes());
+  if (!view) return;
+  const auto ms = [](Nanos span) { return span.count() / kNsPerMs; };
+  const engine::SeenOperations operations = view->read(kListed);
+  seen.operations_running = operations.running;
+  for (const engine::SeenOperation& one : operations.list) {
+    TopOperation shown{.id = static_cast<std::uint64_t>(one.id),
+                       .kind = std::string(engine::name_of(one.kind)),
+                       .is_running = one.is_running,
+                       .targeted = one.targeted,
+                       .sent = one.sent,
+                       .ready = one.ready,
+                       .conflict = one.conflict,
+                       .age_ms = ms(now - one.opened)};
+    if (one.target != HostTime{}) shown.to_t_ms = ms(one.target - now);
+    if (!one.is_running) shown.ended_age_ms = ms(now - one.ended);
+    seen.operations.push_back(std::move(shown));
+  }
+}
+
 std::optional<double> us_of(const MeshCounters& counters, std::string_view label) {
   const auto ns = counters.value(label);
   if (!ns) return std::nullopt;
@@ -127,6 +153,7 @@ Result<TopSnapshot> top_snapshot(const ObservedMesh& mesh, const ObservedMesh::M
   add_health(view, static_cast<std::uint32_t>((reader.now_ns() - start_ns) / kNsPerMs), seen);
   add_breakers(view, seen);
   add_counters(counters, seen);
+  add_operations(mesh, from_ns(reader.now_ns()), seen);
   MESH_TRY(const std::vector<ErrorSeen> errors, read_errors(table));
   for (const ErrorSeen& one : errors) {
     seen.errors.push_back(

@@ -68,6 +68,8 @@ Verb scale_verb();
 Verb who_verb();
 Verb context_verb();
 Verb heal_verb();
+Verb history_verb();
+Verb incident_verb();
 Verb freeze_verb();
 Verb thaw_verb();
 Verb rules_verb();

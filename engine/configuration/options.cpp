@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 #include <optional>
+#include <type_traits>
 
 #include <fmt/format.h>
 
@@ -134,6 +135,22 @@ bool set_spill_mib(const Option& option, Configuration& configuration, const Opt
 }
 std::string show_spill_mib(const Option& /*option*/, const Configuration& configuration) {
   return std::to_string(configuration.conflicts.spill_bytes / kMib);
+}
+
+std::int64_t& history_days(HistoryOptions& of) { return of.history_days; }
+std::int64_t& results_days(HistoryOptions& of) { return of.results_days; }
+std::uint64_t& results_max(HistoryOptions& of) { return of.results_max; }
+template <auto kField>
+bool set_history(const Option& option, Configuration& configuration, const OptionValue& value) {
+  const auto number = whole(option, value);
+  auto& field = kField(configuration.conflicts.history);
+  if (number) field = static_cast<std::remove_reference_t<decltype(field)>>(*number);
+  return number.has_value();
+}
+template <auto kField>
+std::string show_history(const Option& /*option*/, const Configuration& configuration) {
+  HistoryOptions copy = configuration.conflicts.history;
+  return std::to_string(kField(copy));
 }
 
 // One component of a path.
@@ -318,6 +335,12 @@ constexpr std::array<Option, 32> kOptions = {{
      "", &set_spill_mib, &show_spill_mib},
     {"store", "load_ms", "that an agent is waited for which is to load a context", kAtStart, 1,
      kHourMs, "ms", "", &set_duration<&load_patience>, &show_duration<&load_patience>},
+    {"store", "history_days", "a point a minute for each cluster is kept for so long", kAtStart, 30,
+     36'500, "", "", &set_history<&history_days>, &show_history<&history_days>},
+    {"store", "results_days", "what came of each operation is kept for so long", kAtStart, 1,
+     36'500, "", "", &set_history<&results_days>, &show_history<&results_days>},
+    {"store", "results_max", "of more results than so many the oldest go", kAtStart, 1,
+     1'000'000'000, "", "", &set_history<&results_max>, &show_history<&results_max>},
     {"backup", "directory", "where backups go", kAtStart, 0, 0, "", "an absolute path",
      &set_backup_directory, &show_backup_directory},
     {"backup", "every_s", "a backup is made so often; 0: only by mesh backup", kAtStart, 0,

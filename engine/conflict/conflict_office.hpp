@@ -95,6 +95,8 @@ class ConflictOffice final : public ConflictSink {
   DeskAnswer decide(const SubjectId& subject, std::string decision, HostTime now);
   // Makes durable what was taken. How many records could not be.
   std::uint64_t finish(HostTime now);
+  // Who shares the store found that it is gone: it is opened anew.
+  void store_failed(HostTime now, const Error& error) { recorder_->store_failed(now, error); }
   // Null while it is down.
   [[nodiscard]] Store* store() noexcept { return recorder_->store(); }
   [[nodiscard]] const ConflictDesk& desk() const noexcept { return desk_; }

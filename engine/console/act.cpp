@@ -54,6 +54,22 @@ std::string options_of(const Act& act, const char* count_option) {
   return text;
 }
 
+// That of an incident is a sector's.
+std::string incident_of(const Act& act, const char* more) {
+  return "mesh incident " + std::to_string(act.scope.number) + more;
+}
+
+std::string rule_of(const Act& act, const char* change) {
+  std::string text = std::string("mesh rules ") + change + " " + quoted(act.capability);
+  if (!act.agent_class.empty()) return text + " --class " + act.agent_class;
+  return text + " --agent" + words_of(act.agents);
+}
+
+// What is said to all.
+std::string to_all(const char* verb, const Act& act, const char* more) {
+  return std::string("mesh ") + verb + " " + quoted(act.text) + more;
+}
+
 std::string delegate_of(const Act& act) {
   std::string text = "mesh delegate " + quoted(act.text);
   if (!act.agents.empty()) text += " --to agent " + quoted(act.agents.front());
@@ -61,21 +77,50 @@ std::string delegate_of(const Act& act) {
   return text + options_of(act, "--attempts");
 }
 
-}  // namespace
-
-std::string command_of(const Act& act) {
+// What only looks.
+std::string look_of(const Act& act) {
   switch (act.kind) {
     case ActKind::status:
       return "mesh status";
     case ActKind::health:
       return "mesh health";
-    case ActKind::look:
-    case ActKind::who:
-      return "mesh who" + words_of(act.agents) + scope_of(act.scope);
     case ActKind::inspect:
       return "mesh inspect agents --agent" + words_of(act.agents);
     case ActKind::find_best:
       return "mesh find-best" + options_of(act, "--count");
+    case ActKind::rules:
+      return "mesh rules";
+    case ActKind::incident:
+      return incident_of(act, "");
+    default:
+      return "mesh who" + words_of(act.agents) + scope_of(act.scope);
+  }
+}
+
+// What is said to agents.
+std::string message_of(const Act& act) {
+  switch (act.kind) {
+    case ActKind::delegate:
+      return delegate_of(act);
+    case ActKind::ask:
+      return "mesh ask " + quoted(act.text) + options_of(act, "--sample");
+    case ActKind::send:
+      return "mesh send" + words_of(act.agents) + " " + quoted(act.text);
+    case ActKind::scatter:
+      return to_all("scatter", act, "");
+    case ActKind::cascade:
+      return to_all("cascade", act, "");
+    case ActKind::cascade_parallel:
+      return to_all("cascade", act, " --strategy parallel");
+    case ActKind::cascade_priority_first:
+      return to_all("cascade", act, " --strategy priority_first");
+    default:
+      return to_all("broadcast", act, " --ack");
+  }
+}
+
+std::string change_of(const Act& act) {
+  switch (act.kind) {
     case ActKind::route_around:
       return "mesh route-around" + words_of(act.agents);
     case ActKind::undo_route_around:
@@ -84,16 +129,28 @@ std::string command_of(const Act& act) {
       return "mesh freeze" + place_of(act.scope);
     case ActKind::thaw:
       return "mesh thaw" + place_of(act.scope);
-    case ActKind::delegate:
-      return delegate_of(act);
-    case ActKind::ask:
-      return "mesh ask " + quoted(act.text) + options_of(act, "--sample");
-    case ActKind::send:
-      return "mesh send" + words_of(act.agents) + " " + quoted(act.text);
-    case ActKind::broadcast:
-      return "mesh broadcast " + quoted(act.text) + " --ack";
+    case ActKind::heal:
+      return "mesh heal" + place_of(act.scope);
+    case ActKind::backup:
+      return "mesh backup" + (act.text.empty() ? "" : " " + quoted(act.text));
+    case ActKind::allow_rule:
+      return rule_of(act, "allow");
+    case ActKind::deny_rule:
+      return rule_of(act, "deny");
+    case ActKind::drop_rule:
+      return rule_of(act, "drop");
+    default:
+      return incident_of(act, " --act");
   }
-  return {};
+}
+
+}  // namespace
+
+std::string command_of(const Act& act) {
+  if (!changes(act)) return look_of(act);
+  const bool is_message =
+      act.kind >= ActKind::delegate && act.kind <= ActKind::cascade_priority_first;
+  return is_message ? message_of(act) : change_of(act);
 }
 
 }  // namespace mesh::console

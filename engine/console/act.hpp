@@ -18,6 +18,8 @@ enum class ActKind : std::uint8_t {
   who,           // who holds whom back; or what the named agents are doing
   inspect,       // the named agents' rows
   find_best,     // the agents that fit best
+  rules,         // who gets which work
+  incident,      // what is wrong with a sector
   route_around,  // from here on what changes something
   undo_route_around,
   freeze,
@@ -26,6 +28,16 @@ enum class ActKind : std::uint8_t {
   ask,
   send,
   broadcast,
+  scatter,
+  cascade,  // from leader to leader
+  cascade_parallel,
+  cascade_priority_first,
+  heal,
+  backup,           // into the directory of `text`, or the configured one
+  act_on_incident,  // what is wrong with a sector, and what is done about it
+  allow_rule,       // `capability`, to `agent_class` or one agent
+  deny_rule,
+  drop_rule,
 };
 
 enum class ScopeKind : std::uint8_t { mesh, sector, cluster };
@@ -49,6 +61,18 @@ struct Act {
 // Whether it needs the operator's yes: it changes the mesh, or has agents do something.
 [[nodiscard]] constexpr bool changes(const Act& act) noexcept {
   return act.kind >= ActKind::route_around;
+}
+
+// Whether it is about a place: a sector, a cluster or the mesh.
+[[nodiscard]] constexpr bool has_place(ActKind kind) noexcept {
+  return kind == ActKind::look || kind == ActKind::freeze || kind == ActKind::thaw ||
+         kind == ActKind::heal || kind == ActKind::incident || kind == ActKind::act_on_incident;
+}
+[[nodiscard]] constexpr bool is_of_incident(ActKind kind) noexcept {
+  return kind == ActKind::incident || kind == ActKind::act_on_incident;
+}
+[[nodiscard]] constexpr bool is_of_rules(ActKind kind) noexcept {
+  return kind >= ActKind::allow_rule && kind <= ActKind::drop_rule;
 }
 
 [[nodiscard]] std::string command_of(const Act& act);

@@ -8,9 +8,7 @@ namespace mesh::console {
 void speak_of(Memory& memory, const std::vector<Act>& acts) {
   const Act* before = nullptr;
   for (const Act& act : acts) {
-    const bool has_place =
-        act.kind == ActKind::look || act.kind == ActKind::freeze || act.kind == ActKind::thaw;
-    if (has_place) memory.scope = act.scope;
+    if (has_place(act.kind)) memory.scope = act.scope;
     if (act.agents.empty()) continue;
     if (before == nullptr || before->kind != act.kind) memory.agents.clear();
     memory.agents.insert(memory.agents.end(), act.agents.begin(), act.agents.end());

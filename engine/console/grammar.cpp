@@ -71,9 +71,11 @@ Understanding made_of(const Phrase& phrase, Captures captures, const Memory& mem
   // How a sector's health is, is told by a look at it.
   if (act.kind == ActKind::health && captures.scope && captures.scope->kind != ScopeKind::mesh)
     act.kind = ActKind::look;
-  const bool has_place =
-      act.kind == ActKind::look || act.kind == ActKind::freeze || act.kind == ActKind::thaw;
-  if (captures.scope && has_place) act.scope = *captures.scope;
+  if (captures.scope && has_place(act.kind)) act.scope = *captures.scope;
+  if (is_of_incident(act.kind) && act.scope.kind != ScopeKind::sector)
+    return unclear("an incident is a sector's: which one?");
+  if (is_of_rules(act.kind) && act.agents.size() > 1)
+    return unclear("a rule is about a class or one agent: which one?");
   if (act.kind == ActKind::delegate && act.agents.size() > 1)
     return unclear("a task is delegated to one agent: name it, or \"the best\"");
   return {.kind = Kind::acts, .acts = for_each_agent(act)};

@@ -64,6 +64,10 @@ class MeshWatch {
   void differs(std::uint32_t row, const AgentRows<HostMemory>& agents,
                const FailureDetector::Outcomes& outcomes, HostTime now) noexcept;
   [[nodiscard]] std::uint32_t suspects() const noexcept { return suspect_count_; }
+  // It has left the last three messages to it unanswered.
+  [[nodiscard]] bool is_silent(std::uint32_t row) const noexcept {
+    return (silent_[row / 64] >> (row % 64) & 1U) != 0;
+  }
   // visit(row), which may call answered().
   template <class Visit>
   void for_each_suspect(Visit&& visit) const {

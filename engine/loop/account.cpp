@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <utility>
 
+#include "engine/loop/newcomers.hpp"
 #include "engine/loop/state.hpp"
 
 namespace mesh::engine {
@@ -123,6 +124,7 @@ void account(EngineLoop::State& loop, std::int64_t due_ns) noexcept {
   count_recoveries(loop);
   for (StationLink* const link : loop.live) note_refusals(loop, *link);
   note_counted(loop);
+  loop.accounts.events->look(loop);
 }
 
 void note_departure(EngineLoop::State& loop, StationLink& link, Departure departure) noexcept {
@@ -137,8 +139,80 @@ void note_departure(EngineLoop::State& loop, StationLink& link, Departure depart
       from_ns(loop.now_ns));
 }
 
+namespace {
+
+void note_result(EngineLoop::State& loop, const ResultNote& note) noexcept {
+  if (loop.outside.results == nullptr) return;
+  if (loop.outside.results->take(note)) {
+    ++loop.counters.results_noted;
+  } else {
+    ++loop.counters.results_lost;
+  }
+}
+
+ResultVerdict verdict_of(sched::GatherVerdict verdict) noexcept {
+  switch (verdict) {
+    case sched::GatherVerdict::kSuccess:
+      return ResultVerdict::success;
+    case sched::GatherVerdict::kPartial:
+      return ResultVerdict::partial;
+    case sched::GatherVerdict::kNoSchedulableAgents:
+      break;
+  }
+  return ResultVerdict::nobody;
+}
+
+ResultNote note_of(const EngineLoop::State& loop, const Operation& operation,
+                   const sched::GatherResult& result) noexcept {
+  const bool is_timed = (operation.marks & kOperationNow) == 0;
+  return {.message = operation.id,
+          .source = operation.source,
+          .kind = is_timed ? ResultKind::scatter : ResultKind::broadcast,
+          .verdict = verdict_of(result.judgement.verdict),
+          .opened = from_ns(operation.planned_ns),
+          .ended = from_ns(loop.now_ns),
+          .target = from_ns(is_timed ? operation.target_ns : 0),
+          .targeted = static_cast<std::uint32_t>(result.counts.targeted()),
+          .sent = result.counts.sent,
+          .ready = result.counts.ready,
+          .conflict = result.counts.conflict,
+          .error_p50_ns = is_timed ? result.errors.p50_ns : 0,
+          .error_p99_ns = is_timed ? result.errors.p99_ns : 0};
+}
+
+}  // namespace
+
+void count_part(EngineLoop::State& loop, const Operation& operation) noexcept {
+  if (is_warm_up(operation.part_of)) return;
+  const sched::GatherCounts counts = operation.gather->counts();
+  loop.counters.ready += counts.ready;
+  loop.counters.conflicts += counts.conflict;
+}
+
+void count_cascade(EngineLoop::State& loop, const FinishedCascade& finished,
+                   const ResultNote& about) noexcept {
+  LoopCounters& counters = loop.counters;
+  ++counters.cascades_ended;
+  if (finished.status == CascadeStatus::failed_at_sector) ++counters.cascades_failed;
+  if (finished.status == CascadeStatus::success) ++counters.cascades_quorum;
+  counters.cascades_in_1s += finished.total_ns <= kNsPerSecond ? 1U : 0U;
+  counters.cascades_own_in_10ms += finished.engine_ns <= 10 * kNsPerMs ? 1U : 0U;
+  ResultNote note = about;
+  note.kind = ResultKind::cascade;
+  note.strategy = static_cast<std::uint8_t>(finished.strategy);
+  note.verdict = finished.status == CascadeStatus::success   ? ResultVerdict::success
+                 : finished.status == CascadeStatus::partial ? ResultVerdict::partial
+                                                             : ResultVerdict::failed_at_sector;
+  note.targeted = finished.agents.targeted;
+  note.sent = finished.agents.sent;
+  note.ready = finished.agents.ready;
+  note.conflict = finished.agents.conflict;
+  note_result(loop, note);
+}
+
 void count_operation(EngineLoop::State& loop, const Operation& operation) noexcept {
   const sched::GatherResult result = operation.gather->result(from_ns(loop.now_ns));
+  note_result(loop, note_of(loop, operation, result));
   if (result.counts.sent == 0) return;
   LoopCounters& counters = loop.counters;
   ++counters.operations_ended;

@@ -15,8 +15,12 @@ namespace mesh::engine {
 void account(EngineLoop::State& loop, std::int64_t due_ns) noexcept;
 // Of a station that is going: what was refused to it is noted before it is forgotten.
 void note_departure(EngineLoop::State& loop, StationLink& link, Departure departure) noexcept;
-// An operation has ended.
+// An operation has ended; one of a cascade's; a cascade, of which `about` says what its result does
+// not.
 void count_operation(EngineLoop::State& loop, const Operation& operation) noexcept;
+void count_part(EngineLoop::State& loop, const Operation& operation) noexcept;
+void count_cascade(EngineLoop::State& loop, const FinishedCascade& finished,
+                   const ResultNote& about) noexcept;
 
 // A record that cannot be is dropped.
 inline void refuse_record(EngineLoop::State& loop, StationLink& link) noexcept {

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <string>
 
+#include "engine/loop/account.hpp"
 #include "engine/loop/cascade_book.hpp"
 #include "engine/loop/state.hpp"
 #include "sched/cascade_phases.hpp"
@@ -243,25 +244,23 @@ FinishedCascade result_of(const EngineLoop::State& loop, const Cascade& cascade)
   return result;
 }
 
-// A quorum is no cascade to who measures those: it is an operation.
-void count_end(LoopCounters& counters, const FinishedCascade& result) noexcept {
-  if (result.strategy == CascadeStrategy::quorum) {
-    ++counters.operations_ended;
-    counters.operations_quorum += result.status == CascadeStatus::success ? 1U : 0U;
-    counters.ready += result.agents.ready;
-    counters.conflicts += result.agents.conflict;
-    return;
-  }
-  if (result.status == CascadeStatus::failed_at_sector) ++counters.cascades_failed;
-  ++counters.cascades_ended;
-  counters.cascades_in_1s += result.total_ns <= kNsPerSecond ? 1U : 0U;
-  counters.cascades_own_in_10ms += result.engine_ns <= 10 * kNsPerMs ? 1U : 0U;
+// A quorum is no cascade to who measures those: it is an operation. Its answers were counted with
+// its parts.
+void count_quorum(LoopCounters& counters, const FinishedCascade& result) noexcept {
+  ++counters.operations_ended;
+  counters.operations_quorum += result.status == CascadeStatus::success ? 1U : 0U;
 }
 
 void finish(EngineLoop::State& loop, Cascade& cascade) noexcept {
   CascadeBook& book = loop.cascades;
   const FinishedCascade result = result_of(loop, cascade);
-  count_end(loop.counters, result);
+  if (result.strategy == CascadeStrategy::quorum)
+    count_quorum(loop.counters, result);
+  else
+    count_cascade(loop, result,
+                  {.message = cascade.id,
+                   .opened = from_ns(cascade.started_ns),
+                   .ended = from_ns(loop.now_ns)});
   release(loop, cascade, CascadeState::ended);
   --book.running;
   if (book.finished_head - book.finished_tail == book.finished.size()) ++book.finished_tail;

@@ -67,6 +67,13 @@ void hand_over(EngineLoop::State& loop, const ConflictNote& note) noexcept {
     loop.outside.conflicts->bodies()->free_place(note.bodies);
 }
 
+void tally(EngineLoop::State& loop, std::uint32_t row, AgentId agent) noexcept {
+  ConflictTally& of = loop.accounts.conflicts[row];
+  if (of.agent != agent) of = {.agent = agent};
+  ++of.count;
+  of.last_mesh_ms = loop.mesh_ms();
+}
+
 void count_wrong_context(EngineLoop::State& loop, std::uint32_t row) noexcept {
   ++loop.counters.context_corruptions;
   // Counts as a refused message does (mesh.md part 12: a wrong hash is a failure).
@@ -80,6 +87,7 @@ void note_conflict(EngineLoop::State& loop, StationLink& link,
                    const ConflictAnswer& conflict) noexcept {
   const sched::AnswerRecord& answer = conflict.answer;
   const auto row = static_cast<std::uint32_t>(index_of(answer.agent));
+  tally(loop, row, answer.agent);
   // Of an agent that has handed over none the mesh expects nothing.
   if (answer.conflict_type == sched::ConflictType::hash_mismatch &&
       own(loop.agents.context_hash, row) != 0)

@@ -27,6 +27,8 @@ Status bind_table(EngineLoop::State& state, const LoopMemory& memory) {
   state.gate.watch.emplace(std::move(watch));
   MESH_TRY(auto errors, ErrorLog::over(table, memory.table, "scheduler"));
   state.accounts.errors.emplace(std::move(errors));
+  MESH_TRY(auto events, EventWatch::create(memory));
+  state.accounts.events.emplace(std::move(events));
   MESH_TRY(state.inbox_full, table.array<ShmWord<std::uint8_t>>(memory.table, "inbox_full"));
   const shm::Region* const names = table.find("capability_names");
   MESH_TRY(const auto bytes,
@@ -91,6 +93,7 @@ void reserve(EngineLoop::State& state) {
   state.order.reserve(rows);
   state.self_place.resize(rows);
   state.copied_rows.resize(rows);
+  state.accounts.conflicts.resize(rows);
   state.active.resize((std::size_t{rows} + 511) / 512 * 8);
   state.eligible.resize((rows + 511) / 512);
   state.held.resize(rows);

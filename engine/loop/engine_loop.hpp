@@ -39,6 +39,7 @@
 #include "engine/health/watch_options.hpp"
 #include "engine/memory_map.hpp"
 #include "engine/newcomer_options.hpp"
+#include "engine/result_note.hpp"
 #include "sched/agent_class.hpp"
 #include "sched/gather_result.hpp"
 #include "sched/lateness.hpp"
@@ -199,7 +200,9 @@ struct LoopCounters {
   std::uint64_t cascades_ended = 0, cascades_in_1s = 0, cascades_own_in_10ms = 0;
   std::uint64_t pipelines = 0, pipelines_ended = 0, pipelines_done = 0;  // opened; over; READY
   std::uint64_t newcomers_admitted = 0;                                  // agents
-  std::uint64_t mode_refused = 0, mode_queued = 0;                       // by the operating mode
+  std::uint64_t cascades_quorum = 0;
+  std::uint64_t results_noted = 0, results_lost = 0;  // of operations, by a sink: taken, refused
+  std::uint64_t mode_refused = 0, mode_queued = 0;    // by the operating mode
   std::uint64_t agent_crashes = 0, impedance_spikes = 0, cascade_failures = 0;
   std::uint64_t judgements_withheld = 0;  // while the engine itself was late
   std::uint64_t breaker_refused = 0;      // messages and targets of operations
@@ -253,6 +256,7 @@ class EngineLoop {
     ReadClock read_clock = nullptr;
     void* context = nullptr;
     ConflictSink* conflicts = nullptr;  // outlives the loop; null: conflicts are only counted
+    ResultSink* results = nullptr;      // the same of operations that have ended
   };
   static Result<std::unique_ptr<EngineLoop>> create(const LoopMemory& memory,
                                                     const LoopOptions& options,

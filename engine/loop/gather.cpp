@@ -70,10 +70,12 @@ void EngineLoop::State::end_operation(std::uint32_t slot, sched::GatherEnd why) 
   // After the state: a successor that finds it sending ends it again, and counts each miss once.
   judge_operation(*this, slot);
   compare_outcomes(*this, operation);
-  if (operation.part_of != 0)
+  if (operation.part_of != 0) {
     note_part(*this, slot, operation);
-  else
+    count_part(*this, operation);
+  } else {
     count_operation(*this, operation);
+  }
   if (is_told) tell_result(slot, false);
   if (is_told || operation.part_of != 0) return;
   if (finished_head - finished_tail == finished.size()) ++finished_tail;  // nobody asked for it

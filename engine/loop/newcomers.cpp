@@ -113,6 +113,8 @@ void begin_round(EngineLoop::State& loop) noexcept {
 
 }  // namespace
 
+bool is_warm_up(std::uint64_t part_of) noexcept { return part_of == kWarmUpPart; }
+
 void tend_newcomers(EngineLoop::State& loop) noexcept {
   Newcomers& of = loop.gate.newcomers;
   if (of.all.empty()) return;

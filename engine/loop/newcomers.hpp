@@ -75,6 +75,8 @@ struct StandsIn {
 [[nodiscard]] std::vector<std::uint32_t> agents_by_cluster(const EngineLoop& loop);
 
 void tend_newcomers(EngineLoop::State& loop) noexcept;
+// Of an operation's part_of: it is a warm-up, which nothing counts.
+[[nodiscard]] bool is_warm_up(std::uint64_t part_of) noexcept;
 // From the table, when the loop is made or agents were.
 void adopt_newcomers(EngineLoop::State& loop);
 

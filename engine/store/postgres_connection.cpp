@@ -50,6 +50,8 @@ CREATE OR REPLACE TRIGGER history_no_truncate BEFORE TRUNCATE ON history
   FOR EACH STATEMENT EXECUTE FUNCTION mesh_append_only();
 CREATE OR REPLACE TRIGGER history_kept BEFORE DELETE ON history
   FOR EACH ROW EXECUTE FUNCTION mesh_history_kept();
+CREATE OR REPLACE TRIGGER operation_results_no_update BEFORE UPDATE ON operation_results
+  FOR EACH ROW EXECUTE FUNCTION mesh_append_only();
 CREATE OR REPLACE TRIGGER agent_contexts_no_update BEFORE UPDATE ON agent_contexts
   FOR EACH ROW EXECUTE FUNCTION mesh_append_only();
 CREATE OR REPLACE TRIGGER agent_contexts_no_truncate BEFORE TRUNCATE ON agent_contexts

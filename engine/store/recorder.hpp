@@ -95,6 +95,10 @@ class Recorder {
   // One step: what is queued becomes durable, what waits catches up by one group. True: there may
   // be more to do at once.
   bool turn(HostTime now);
+  // Of the thread that calls turn(): somebody else found that the store is gone.
+  void store_failed(HostTime now, const Error& error) {
+    if (store_ != nullptr) lose_store(now, error);
+  }
   // Taken and not durable yet: queued or in memory. Of the thread that calls turn().
   [[nodiscard]] std::size_t unsettled() const noexcept;
 

@@ -30,6 +30,13 @@ CREATE TABLE IF NOT EXISTS history (
   active {integer} NOT NULL, score_mean {real} NOT NULL, score_p95 {real} NOT NULL,
   PRIMARY KEY (cluster, minute));
 CREATE INDEX IF NOT EXISTS history_by_minute ON history (minute);
+CREATE TABLE IF NOT EXISTS operation_results (
+  id {bytes} PRIMARY KEY, source {integer} NOT NULL, kind {integer} NOT NULL,
+  strategy {integer} NOT NULL, verdict {integer} NOT NULL, opened_ns {integer} NOT NULL,
+  ended_ns {integer} NOT NULL, target_ns {integer} NOT NULL, targeted {integer} NOT NULL,
+  sent {integer} NOT NULL, ready {integer} NOT NULL, conflict {integer} NOT NULL,
+  error_p50_ns {integer} NOT NULL, error_p99_ns {integer} NOT NULL);
+CREATE INDEX IF NOT EXISTS operation_results_by_time ON operation_results (ended_ns, id);
 CREATE TABLE IF NOT EXISTS snapshots (
   scope {bytes} NOT NULL, at_ns {integer} NOT NULL, hash {bytes} NOT NULL, bytes {bytes} NOT NULL,
   PRIMARY KEY (scope, at_ns));

@@ -4,6 +4,7 @@
 //   chain_head       one row: position and hash of the last record
 //   conflict_states  derived: what each conflict has come to; verify() holds it against the records
 //   history          a point a minute a cluster; may be removed once 30 days old
+//   operation_results  operations that have ended; the oldest may be removed
 //   snapshots        append-only
 //   agent_contexts   the last 3 versions of each agent's; older ones may be removed
 #pragma once

@@ -27,7 +27,10 @@ class SqlStore final : public Store {
   Result<Verification> verify(const std::optional<ChainHead>& kept) override;
   Status append_history(std::span<const HistoryPoint> points) override;
   Result<std::vector<HistoryPoint>> history(const HistoryQuery& query) override;
-  Result<std::uint64_t> trim_history() override;
+  Result<std::vector<TrendRow>> trend(const TrendQuery& query) override;
+  Status append_results(std::span<const OperationResult> results) override;
+  Result<std::vector<OperationResult>> results(const ResultQuery& query) override;
+  Result<Trimmed> trim(const Retention& retention) override;
   Status keep_snapshot(const Snapshot& snapshot) override;
   Result<Snapshot> newest_snapshot(std::string_view scope) override;
   Result<std::uint64_t> keep_context(const ContextVersion& context) override;
@@ -47,6 +50,7 @@ class SqlStore final : public Store {
   Result<ChainHead> insert_records(std::span<const Record* const> records, ChainHead head);
   Status follow_states(std::span<const Record* const> records, std::uint64_t after_position);
   Status write(const std::string& statement, std::span<const SqlValue> values);
+  Result<std::uint64_t> trim_results(const Retention& retention);
   Status check_states(Verification& seen);
   Status check_ends(Verification& seen, const std::optional<ChainHead>& kept);
   void reached(StoreStep step) const {

@@ -74,21 +74,6 @@ Result<std::vector<HistoryPoint>> SqlStore::history(const HistoryQuery& query) {
   return points;
 }
 
-Result<std::uint64_t> SqlStore::trim_history() {
-  std::int64_t left = 0;
-  const Status done = in_transaction([&]() -> Status {
-    const std::array<SqlValue, 1> age{number(kHistoryMinutes)};
-    MESH_CHECK_OK(
-        write("DELETE FROM history WHERE minute <= (SELECT max(minute) FROM history) - $1", age));
-    MESH_TRY(const auto rows, connection_->query("SELECT count(*) FROM history", {}));
-    if (rows.empty() || !read(rows[0][0], left))
-      return fail(Errc::corrupt, "store: history cannot be counted");
-    return {};
-  });
-  if (!done) return tl::unexpected(done.error());
-  return static_cast<std::uint64_t>(left);
-}
-
 Status SqlStore::keep_snapshot(const Snapshot& snapshot) {
   if (snapshot.scope.empty() || snapshot.bytes.size() > kSnapshotBytesMax)
     return fail(Errc::invalid_argument,

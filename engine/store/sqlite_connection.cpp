@@ -31,6 +31,8 @@ CREATE TRIGGER IF NOT EXISTS history_no_delete BEFORE DELETE ON history
 CREATE TRIGGER IF NOT EXISTS history_no_replace BEFORE INSERT ON history
   WHEN EXISTS (SELECT 1 FROM history WHERE cluster = NEW.cluster AND minute = NEW.minute)
   BEGIN SELECT RAISE(IGNORE); END;
+CREATE TRIGGER IF NOT EXISTS operation_results_no_update BEFORE UPDATE ON operation_results
+  BEGIN SELECT RAISE(ABORT, 'operation_results is append-only: UPDATE refused'); END;
 CREATE TRIGGER IF NOT EXISTS snapshots_no_update BEFORE UPDATE ON snapshots
   BEGIN SELECT RAISE(ABORT, 'snapshots is append-only: UPDATE refused'); END;
 CREATE TRIGGER IF NOT EXISTS snapshots_no_delete BEFORE DELETE ON snapshots

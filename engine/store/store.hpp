@@ -88,6 +88,66 @@ struct HistoryQuery {
   std::int64_t until_minute = 0;  // before
 };
 
+// What several clusters came to together, `step_minutes` to a row.
+struct TrendQuery {
+  std::uint32_t first_cluster = 0;
+  std::uint32_t past_cluster = 0;
+  std::int64_t from_minute = 0;
+  std::int64_t until_minute = 0;  // before
+  std::int64_t step_minutes = 60;
+};
+struct TrendRow {
+  std::int64_t minute = 0;   // the step's first
+  std::int64_t minutes = 0;  // of it that there are points of
+  std::int64_t agents = 0;   // sums over all points of the step: / minutes is what there were
+  std::int64_t active = 0;
+  double score_mean = 0;  // of the clusters' means, where somebody was active
+  double score_p95 = 0;   // the highest of the clusters'
+  friend bool operator==(const TrendRow&, const TrendRow&) = default;
+};
+inline constexpr std::size_t kTrendRowsMax = 10'000;
+
+// An operation that has ended (engine/result_note.hpp), kept once by its id.
+struct OperationResult {
+  sched::MessageId id{};
+  AgentId source{};           // 0: the engine
+  std::uint8_t kind = 0;      // ResultKind
+  std::uint8_t strategy = 0;  // of a cascade
+  std::uint8_t verdict = 0;   // ResultVerdict
+  WireTime opened{};
+  WireTime ended{};
+  WireTime target{};  // T; 0: it had none
+  std::uint32_t targeted = 0;
+  std::uint32_t sent = 0;
+  std::uint32_t ready = 0;
+  std::uint32_t conflict = 0;
+  std::int64_t error_p50_ns = 0;
+  std::int64_t error_p99_ns = 0;
+  friend bool operator==(const OperationResult&, const OperationResult&) = default;
+};
+// Every condition given must hold. By their ends, newest first.
+struct ResultQuery {
+  std::optional<WireTime> from{};   // ended at or after
+  std::optional<WireTime> until{};  // before
+  std::optional<std::uint8_t> kind{};
+  std::optional<std::uint8_t> verdict{};
+  std::uint32_t limit = 100;
+};
+
+// What is let go of: points of history older than so many minutes before the newest (never less
+// than kHistoryMinutes), results that ended so long before the newest, and the oldest results over
+// a number. At most `most` of each a call.
+struct Retention {
+  std::int64_t history_minutes = kHistoryMinutes;
+  std::int64_t results_ns = kHistoryMinutes * 60 * kNsPerSecond;
+  std::uint64_t results_max = 1'000'000;
+  std::uint32_t most = 1'000;
+};
+struct Trimmed {
+  std::uint64_t points = 0;
+  std::uint64_t results = 0;
+};
+
 // A frozen or backed-up state. Kept with a hash; one whose bytes do not fit it is Errc::corrupt.
 struct Snapshot {
   std::string scope{};  // "mesh", "sector 7"
@@ -136,8 +196,15 @@ class Store {
   // A point that is there already stays as it is.
   virtual Status append_history(std::span<const HistoryPoint> points) = 0;
   virtual Result<std::vector<HistoryPoint>> history(const HistoryQuery& query) = 0;
-  // Lets go of what is older than 30 days before the newest point. Returns how many are left.
-  virtual Result<std::uint64_t> trim_history() = 0;
+  // By minute; invalid_argument: a step that is none, or more than kTrendRowsMax rows asked for.
+  virtual Result<std::vector<TrendRow>> trend(const TrendQuery& query) = 0;
+
+  // One that is there already stays as it is.
+  virtual Status append_results(std::span<const OperationResult> results) = 0;
+  virtual Result<std::vector<OperationResult>> results(const ResultQuery& query) = 0;
+
+  // How many went. Fewer than `most` of each: nothing more is to go.
+  virtual Result<Trimmed> trim(const Retention& retention) = 0;
 
   virtual Status keep_snapshot(const Snapshot& snapshot) = 0;
   virtual Result<Snapshot> newest_snapshot(std::string_view scope) = 0;  // or not_found

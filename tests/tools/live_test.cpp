@@ -9,7 +9,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "tests/tools/run_mesh.hpp"
+#include "tests/tools/live_mesh.hpp"
 #include "tools/kpi_report.hpp"
 #include "tools/mesh_counters.hpp"
 
@@ -25,51 +25,6 @@ using ::testing::SizeIs;
 using ::testing::StartsWith;
 using tools::MeshCounters;
 using Json = nlohmann::json;
-
-// `mesh up` with room for 300 agents.
-class Live {
- public:
-  Live() { start(); }
-  void start(const std::vector<std::string>& more = {}) {
-    std::vector<std::string> words = {"up", "--agents", "300", "--stations", "8", "--dir", mesh()};
-    words.insert(words.end(), more.begin(), more.end());
-    up_ = std::make_unique<StartedMesh>(words);
-    EXPECT_THAT(up_->line(), StartsWith("up: "));
-  }
-  void enrol(const std::string& agents) {
-    swarm_ = std::make_unique<StartedMesh>(std::vector<std::string>{
-        "swarm", "--agents", agents, "--processes", "2", "--profile", "local", "--dir", mesh()});
-    EXPECT_THAT(swarm_->line(), HasSubstr(agents + " agents"));
-  }
-  [[nodiscard]] Ran run(std::vector<std::string> words) const {
-    words.insert(words.end(), {"--dir", mesh()});
-    return run_mesh(words);
-  }
-  [[nodiscard]] Json seen(std::vector<std::string> words) const {
-    words.emplace_back("--json");
-    const Ran ran = run(words);
-    EXPECT_EQ(ran.exit_code, 0) << ran.err;
-    return Json::parse(ran.out, nullptr, false);
-  }
-  // Waits until the engine has published it.
-  [[nodiscard]] bool publishes(const std::string& counter, std::uint64_t least) const {
-    for (int looks = 0; looks < 3'000; ++looks) {
-      const Json list = seen({"stat", counter})["counters"];
-      for (const Json& one : list) {
-        if (one["counter"] == counter && one["value"] >= least) return true;
-      }
-    }
-    return false;
-  }
-  [[nodiscard]] std::string mesh() const { return folder_.mesh(); }
-  [[nodiscard]] StartedMesh& engine() { return *up_; }
-  void kill_engine() { up_.reset(); }
-
- private:
-  Folder folder_;
-  std::unique_ptr<StartedMesh> up_;
-  std::unique_ptr<StartedMesh> swarm_;
-};
 
 void expect_refused(const Ran& ran, int exit_code, const std::string& sentence) {
   EXPECT_EQ(ran.exit_code, exit_code) << ran.out << ran.err;
@@ -468,6 +423,14 @@ TEST(Kpis, JudgeTheLastHourByItselfAndAtTheLimits) {
   EXPECT_EQ(rows[1].hour.target, tools::KpiVerdict::fail);
   EXPECT_EQ(rows[4].hour.target, tools::KpiVerdict::pass) << "1 % is at most 1 %";
   EXPECT_TRUE(tools::misses_a_target(rows));
+}
+TEST(Kpis, CascadesAreOperationsToo) {
+  const auto rows = tools::kpis_of(kpi_counters({{"operations_ended", {90, 0}},
+                                                 {"operations_quorum", {90, 0}},
+                                                 {"cascades_ended", {10, 0}},
+                                                 {"cascades_quorum", {9, 0}}}));
+  EXPECT_EQ(rows[0].hour.value, 0.99);
+  EXPECT_EQ(rows[0].hour.of, 100U);
 }
 TEST(Kpis, ARecoveryIsJudgedByItsSlowestNotByTheMean) {
   const auto rows = tools::kpis_of(kpi_counters({{"cluster_recoveries", {100, 0}},

@@ -34,14 +34,16 @@ TEST(Mesh, RefusesAnUnknownVerbWithTheNearestOne) {
 TEST(Mesh, ListsTheVerbsWhereNoneIsNear) {
   const Ran ran = run_mesh({"xylophone"});
   EXPECT_EQ(ran.exit_code, 2);
-  EXPECT_THAT(ran.err,
-              HasSubstr("the verbs are: demo, up, down, status, send, broadcast, "
-                        "scatter, cascade, pipeline, ask, delegate, find-best, who, say, chat, "
-                        "route-around, heal, scale, freeze, thaw, rules, context, conflicts, "
-                        "resolve, backup, restore, "
-                        "health, top, stat, hz, errors, kpi, tail, record, replay, "
-                        "doctor, inspect, swarm, agent, sim, plan, quorum, size, layout, "
-                        "config, reload, help\n"));
+  EXPECT_THAT(
+      ran.err,
+      HasSubstr("the verbs are: demo, up, down, status, send, broadcast, "
+                "scatter, cascade, pipeline, ask, delegate, find-best, who, say, chat, "
+                "route-around, heal, incident, scale, freeze, thaw, rules, context, conflicts, "
+                "resolve, backup, restore, "
+                "health, top, stat, hz, errors, kpi, history, tail, record, replay, "
+                "doctor, inspect, swarm, agent, sim, plan, quorum, size, layout, "
+                "config, reload, help
+"));
   EXPECT_THAT(ran.err, Not(HasSubstr("did you mean")));
 }
 TEST(Mesh, RefusesToRunWithoutAVerbAndShowsTheHelp) {

@@ -1,6 +1,8 @@
 // The live screen, as the pure function that it is.
 #include "tools/top_frame.hpp"
 
+#include <nlohmann/json.hpp>
+
 namespace mesh::testing {
 namespace of_top_frame_test {
 
@@ -47,11 +49,49 @@ TEST(TopFrame, ShowsWhatWasSeen) {
           "messages open unknown, pending unknown   refused unknown, lost replies unknown",
           "per second: in 12.3k, out 0, wakes unknown",
           "lateness us: p50 unknown, p99 unknown, max unknown",
-          "breakers: 1 not closed: sector 5 open", "",
+          "breakers: 1 not closed: sector 5 open", "operations: unknown", "",
           "sectors: mean impedance; . all active + over 95 % - fewer x nobody ! breaker",
           "0 <10 1 <20 2 <50 3 <100 4 <150 5 <200 6 <300 7 <500 8 <800 9 more (ms)",
           "    0  0. 2+ 5- ?x  · 9!", "errors: 1 distinct, the latest first",
           "  1 m 1 s ago  7 x  target_full  station 3: full"));
+}
+TEST(TopFrame, ListsOperationsThatRunAndTheLastThatEnded) {
+  TopSnapshot seen = a_mesh();
+  seen.operations_running = 2;
+  seen.operations = {{.id = 65'537,
+                      .kind = "scatter",
+                      .is_running = true,
+                      .targeted = 300,
+                      .sent = 300,
+                      .ready = 100,
+                      .conflict = 2,
+                      .to_t_ms = 1'250,
+                      .age_ms = 250},
+                     {.id = 65'538,
+                      .kind = "wave",
+                      .is_running = true,
+                      .targeted = 40,
+                      .ready = 12,
+                      .age_ms = 90'000},
+                     {.id = 65'530,
+                      .kind = "scatter",
+                      .targeted = 300,
+                      .ready = 300,
+                      .to_t_ms = -4'000,
+                      .age_ms = 5'000,
+                      .ended_age_ms = 3'900}};
+  const auto lines = tools::top_lines(seen, {.columns = 80, .rows = 40});
+  EXPECT_EQ(lines[8], "operations: 2 running, and the last that ended");
+  EXPECT_EQ(lines[9],
+            "  65537  scatter  102 of 300 answered, 2 in conflict, T in 1.2 s, for 0.2 s");
+  EXPECT_EQ(lines[10], "  65538  wave  12 of 40 answered, for 1 m 30 s");
+  EXPECT_EQ(lines[11], "  65530  scatter  300 of 300 answered, ended 3.9 s ago");
+  const auto json = tools::top_json(seen);
+  EXPECT_EQ(json["operations_running"], 2);
+  EXPECT_EQ(json["operations"][0]["answered"], 102);
+  EXPECT_EQ(json["operations"][0]["to_t_ms"], 1'250);
+  EXPECT_EQ(json["operations"][1]["to_t_ms"], nullptr);
+  EXPECT_EQ(json["operations"][2]["ended_age_ms"], 3'900);
 }
 TEST(TopFrame, OfNothingSaysUnknownAndNeverANumber) {
   const auto lines = tools::top_lines({}, {.columns = 80, .rows = 24});
@@ -88,6 +128,8 @@ TEST(TopFrame, FitsEveryWindowAndColoursChangeNoText) {
   TopSnapshot seen = a_mesh();
   for (std::uint32_t i = 7; i < 400; ++i) seen.sectors.push_back({i, 300, 300, 1.0 * i, true});
   for (int i = 0; i < 30; ++i) seen.errors.push_back(seen.errors[0]);
+  seen.operations_running = 30;
+  seen.operations.resize(24, {.kind = "priority_first", .is_running = true, .to_t_ms = -1});
   EXPECT_TRUE(rc::check("a frame fits", [&] {
     const TopLook look{.columns = *rc::gen::inRange(1U, 250U),
                        .rows = *rc::gen::inRange(1U, 80U),

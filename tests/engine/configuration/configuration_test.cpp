@@ -44,13 +44,16 @@ TEST(ConfigurationRefuses, AStoreThatCannotBe) {
   expect_complaint("[store]\nurl = \"\"\n", 2, "url");
   expect_complaint("[store]\nspill_mib = 0\n", 2, "spill_mib");
   expect_complaint("[store]\nload_ms = 0\n", 2, "load_ms");
+  expect_complaint("[store]\nhistory_days = 29\n", 2, "history_days");
+  expect_complaint("[store]\nresults_days = 0\n", 2, "results_days");
+  expect_complaint("[store]\nresults_max = 0\n", 2, "results_max");
   expect_complaint("[store]\nspill = \"a\"\n", 0, "is for a store, and there is none");
   expect_complaint("[store]\nurl = \"postgresql://h/d\"\n", 0, "needs a spill file of its own");
 }
 TEST(Configuration, SaysWhereConflictsAreRecorded) {
   const ReadConfiguration read = engine::read_configuration(
       "[store]\nurl = \"/var/conflicts.db\"\nspill = \"/other/spill\"\nspill_mib = 3\nload_ms = "
-      "250\n");
+      "250\nhistory_days = 90\nresults_days = 7\nresults_max = 5000\n");
   ASSERT_THAT(read.complaints, IsEmpty());
   const auto options = engine::engine_options(read.configuration);
   ASSERT_TRUE(options.has_value());
@@ -58,6 +61,9 @@ TEST(Configuration, SaysWhereConflictsAreRecorded) {
   EXPECT_EQ(options->conflicts.spill, "/other/spill");
   EXPECT_EQ(options->conflicts.spill_bytes, 3U << 20);
   EXPECT_EQ(options->conflicts.load_patience, Nanos{250 * kNsPerMs});
+  EXPECT_EQ(options->conflicts.history.history_days, 90);
+  EXPECT_EQ(options->conflicts.history.results_days, 7);
+  EXPECT_EQ(options->conflicts.history.results_max, 5'000U);
   EXPECT_EQ(value_of(read.configuration, "store", "url"), "\"/var/conflicts.db\"");
   EXPECT_EQ(value_of({}, "store", "url"), "") << "not set: nowhere";
 }
@@ -326,6 +332,9 @@ TEST(Reload, CarriesOverEveryReloadableOptionAndNoOther) {
       {"store.spill", "\"/spill\"\nstore.url = \"/store\""},
       {"store.spill_mib", "1"},
       {"store.load_ms", "1"},
+      {"store.history_days", "31"},
+      {"store.results_days", "31"},
+      {"store.results_max", "1"},
       {"backup.directory", "\"/var/backups\""},
       {"backup.every_s", "3600\nbackup.directory = \"/var/backups\""},
       {"backup.keep", "3"},

@@ -67,6 +67,15 @@ constexpr Said kTable[] = {
     {"which breakers are open?", "mesh health"},
     {"status", "mesh status"},
     {"how many agents are there?", "mesh status"},
+    {"show the rules", "mesh rules"},
+    {"which rules are there?", "mesh rules"},
+    {"who gets which work?", "mesh rules"},
+    {"diagnose sector 7", "mesh incident 7"},
+    {"why is sector 7 degraded?", "mesh incident 7"},
+    {"write me an incident report for sector seven", "mesh incident 7"},
+    {"what happened to sector 7?", "mesh incident 7"},
+    {"diagnose it and heal it", "? that is nothing I understand"},
+    {"diagnose sector 7 and heal there", "mesh incident 7; mesh heal sector 7 !"},
     // Who holds whom back.
     {"who is stuck?", "mesh who"},
     {"who's blocked", "mesh who"},
@@ -119,6 +128,30 @@ constexpr Said kTable[] = {
     {"thaw the mesh", "mesh thaw !"},
     {"resume sector 7", "mesh thaw sector 7 !"},
     {"freeze it", "? that is nothing I understand"},
+    {"heal sector 7", "mesh heal sector 7 !"},
+    {"repair the mesh", "mesh heal !"},
+    {"fix cluster 12 please", "mesh heal cluster 12 !"},
+    {"reset the breakers of sector 7", "mesh heal sector 7 !"},
+    {"replace what crashed in sector 2", "mesh heal sector 2 !"},
+    {"heal there", "mesh heal sector 3 !"},
+    {"heal printer", "? that is nothing I understand"},
+    {"back up the mesh", "mesh backup !"},
+    {"make a backup now", "mesh backup !"},
+    {"could you please back everything up?", "mesh backup !"},
+    {"back up the mesh to /var/backups", "mesh backup /var/backups !"},
+    {"take a backup into \"my backups\"", "mesh backup 'my backups' !"},
+    {"scatter step 7", "mesh scatter 'step 7' !"},
+    {"scatter \"go\" to everybody", "mesh scatter go !"},
+    {"cascade the new plan", "mesh cascade 'the new plan' !"},
+    {"cascade stop in parallel", "mesh cascade stop --strategy parallel !"},
+    {"cascade \"stop now\" by class", "mesh cascade 'stop now' --strategy priority_first !"},
+    {"deny inference to class E", "mesh rules deny inference --class E !"},
+    {"class e gets no inference work", "mesh rules deny inference --class E !"},
+    {"no vision for printer", "mesh rules deny vision --agent printer !"},
+    {"allow inference for pi-7", "mesh rules allow inference --agent pi-7 !"},
+    {"forget the rule about inference for class E", "mesh rules drop inference --class E !"},
+    {"handle the incident in sector 7", "mesh incident 7 --act !"},
+    {"act on the incident there", "mesh incident 3 --act !"},
     {"freeze there", "mesh freeze sector 3 !"},
     // Several at once; what the first speaks of the second means.
     {"route around them and show me what they're stuck on",
@@ -168,6 +201,9 @@ TEST(Grammar, DoesNotGuessWhatIsMeant) {
   EXPECT_THAT(heard("what's wrong there?", {}), HasSubstr("No sector or cluster"));
   EXPECT_THAT(heard("avoid the holders", {}), HasSubstr("holds others back"));
   EXPECT_THAT(heard("delegate work to them"), HasSubstr("one agent"));
+  EXPECT_THAT(heard("diagnose the mesh"), HasSubstr("an incident is a sector's"));
+  EXPECT_THAT(heard("handle the incident in cluster 7"), HasSubstr("an incident is a sector's"));
+  EXPECT_THAT(heard("deny vision to them"), HasSubstr("a class or one agent"));
   EXPECT_THAT(heard("show me the moon and route around them"), HasSubstr("nothing I understand"));
   EXPECT_THAT(heard("make me a sandwich"), HasSubstr("nothing I understand"));
   EXPECT_THAT(heard(""), HasSubstr("nothing was said"));

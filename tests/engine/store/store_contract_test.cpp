@@ -291,10 +291,117 @@ TYPED_TEST(StoreContract, LetsHistoryGoAfterThirtyDaysAndNotBefore) {
   ASSERT_TRUE(this->store_->append_history(
       std::array{point(1, 100), point(1, 101), point(1, 100 + kHistoryMinutes)}));
   EXPECT_FALSE(this->backend_->sql("DELETE FROM history WHERE minute = 101"));
-  const auto left = this->store_->trim_history();
-  ASSERT_TRUE(left) << left.error().sentence;
-  EXPECT_EQ(*left, 2U);  // the one of exactly 30 days ago went
+  // Shorter than 30 days cannot be asked for.
+  const auto trimmed = this->store_->trim({.history_minutes = 1});
+  ASSERT_TRUE(trimmed) << trimmed.error().sentence;
+  EXPECT_EQ(trimmed->points, 1U);  // the one of exactly 30 days ago went
+  EXPECT_EQ(this->store_->history({.cluster = 1, .until_minute = 1'000'000})->size(), 2U);
   EXPECT_FALSE(this->backend_->sql("UPDATE history SET active = 0"));
+}
+
+TYPED_TEST(StoreContract, LetsHistoryGoBitByBitTheOldestFirst) {
+  std::vector<HistoryPoint> points;
+  for (std::int64_t minute = 0; minute < 10; ++minute) points.push_back(point(1, minute));
+  points.push_back(point(1, 2 * kHistoryMinutes));
+  ASSERT_TRUE(this->store_->append_history(points));
+  EXPECT_EQ(this->store_->trim({.most = 4})->points, 4U);
+  const auto left = this->store_->history({.cluster = 1, .until_minute = 100});
+  ASSERT_EQ(left->size(), 6U);
+  EXPECT_EQ(left->front().minute, 4);
+  EXPECT_EQ(this->store_->trim({.most = 100})->points, 6U);
+  EXPECT_EQ(this->store_->trim({.most = 100})->points, 0U);
+  EXPECT_EQ(this->store_->trim({.history_minutes = 3 * kHistoryMinutes})->points, 0U);
+}
+
+TYPED_TEST(StoreContract, AddsPointsUpToTrends) {
+  std::vector<HistoryPoint> points;
+  for (std::int64_t minute = 120; minute < 240; ++minute) {
+    points.push_back({70, minute, 30, 30, 10, 20});
+    points.push_back({71, minute, 20, minute < 180 ? 10U : 0U, 30, static_cast<double>(minute)});
+    points.push_back({80, minute, 5, 5, 1'000, 1'000});  // of another sector
+  }
+  ASSERT_TRUE(this->store_->append_history(points));
+  const auto rows = this->store_->trend({.first_cluster = 70,
+                                         .past_cluster = 80,
+                                         .from_minute = 150,
+                                         .until_minute = 240,
+                                         .step_minutes = 60});
+  ASSERT_TRUE(rows) << rows.error().sentence;
+  EXPECT_EQ(*rows, (std::vector<TrendRow>{{.minute = 120,
+                                           .minutes = 30,
+                                           .agents = 1'500,
+                                           .active = 1'200,
+                                           .score_mean = 20,
+                                           .score_p95 = 179},
+                                          {.minute = 180,
+                                           .minutes = 60,
+                                           .agents = 3'000,
+                                           .active = 1'800,
+                                           .score_mean = 10,
+                                           .score_p95 = 20}}));
+  EXPECT_EQ(
+      this->store_->trend({.past_cluster = 9, .until_minute = 9, .step_minutes = 0}).error().code,
+      Errc::invalid_argument);
+  EXPECT_TRUE(this->store_->trend({.past_cluster = 9, .until_minute = 9})->empty());
+}
+
+OperationResult result(std::uint64_t number, std::uint8_t kind = 1, std::uint8_t verdict = 1) {
+  return {.id = {7, number},
+          .source = static_cast<AgentId>(number % 3),
+          .kind = kind,
+          .strategy = 2,
+          .verdict = verdict,
+          .opened = WireTime{static_cast<std::int64_t>(number) * kNsPerSecond - 5},
+          .ended = WireTime{static_cast<std::int64_t>(number) * kNsPerSecond},
+          .target = WireTime{3},
+          .targeted = 30'000,
+          .sent = 29'000,
+          .ready = 28'000,
+          .conflict = 17,
+          .error_p50_ns = 1'234,
+          .error_p99_ns = 5'678'901'234};
+}
+
+TYPED_TEST(StoreContract, KeepsAResultAsItFirstCameAndFindsItByWhatIsAsked) {
+  std::vector<OperationResult> all;
+  for (std::uint64_t i = 1; i <= 200; ++i)
+    all.push_back(result(i, i % 10 == 0 ? 3 : 1, i % 4 == 0 ? 2 : 1));
+  ASSERT_TRUE(this->store_->append_results(all));
+  OperationResult again = all[4];
+  again.ready = 0;
+  ASSERT_TRUE(this->store_->append_results(std::array{again}));
+  const auto newest = this->store_->results({.limit = 3});
+  ASSERT_TRUE(newest) << newest.error().sentence;
+  EXPECT_EQ(*newest, (std::vector<OperationResult>{all[199], all[198], all[197]}));
+  EXPECT_EQ(this->store_->results({.kind = 3, .verdict = 2})->size(), 10U);
+  const auto some = this->store_->results(
+      {.from = WireTime{5 * kNsPerSecond}, .until = WireTime{7 * kNsPerSecond}});
+  EXPECT_EQ(*some, (std::vector<OperationResult>{all[5], all[4]}));
+  EXPECT_EQ(this->store_->results({.limit = 0}).error().code, Errc::invalid_argument);
+  EXPECT_FALSE(this->backend_->sql("UPDATE operation_results SET ready = 0"));
+}
+
+TYPED_TEST(StoreContract, LetsResultsGoByAgeAndByNumberTheOldestFirst) {
+  std::vector<OperationResult> all;
+  for (std::uint64_t i = 1; i <= 100; ++i) all.push_back(result(i));
+  ASSERT_TRUE(this->store_->append_results(all));
+  EXPECT_EQ(this->store_->trim({.results_max = 100})->results, 0U);
+  EXPECT_EQ(this->store_->trim({.results_max = 60, .most = 30})->results, 30U);
+  EXPECT_EQ(this->store_->trim({.results_max = 60, .most = 30})->results, 10U);
+  EXPECT_EQ(this->store_->trim({.results_ns = 50 * kNsPerSecond})->results, 10U);
+  const auto left = this->store_->results({.limit = 1'000});
+  ASSERT_EQ(left->size(), 50U);
+  EXPECT_EQ(left->back(), all[50]);
+}
+
+TYPED_TEST(StoreContract, KeepsHistoryAndResultsApartFromTheChain) {
+  this->append(conflicts(1, 3));
+  ASSERT_TRUE(this->store_->append_history(std::array{point(1, 1)}));
+  ASSERT_TRUE(this->store_->append_results(std::array{result(1)}));
+  EXPECT_TRUE(this->verify().whole);
+  auto again = open_store({.where = this->backend_->where()});
+  ASSERT_TRUE(again) << again.error().sentence;
+  EXPECT_EQ((*again)->results({})->size(), 1U);
 }
 
 TYPED_TEST(StoreContract, GivesTheNewestSnapshotOfAScopeAndNoOther) {
