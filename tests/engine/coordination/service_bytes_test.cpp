@@ -7,8 +7,10 @@
 #include "engine/coordination/circuit_breaker.hpp"
 #include "engine/coordination/exactly_once_queue.hpp"
 #include "engine/coordination/federation_router.hpp"
+#include "engine/coordination/lock_manager.hpp"
 #include "engine/coordination/outbox.hpp"
 #include "engine/coordination/reputation_router.hpp"
+#include "engine/coordination/resource_pool.hpp"
 #include "engine/coordination/service_discovery.hpp"
 #include "engine/coordination/throttle_governor.hpp"
 #include "engine/coordination/vector_clock.hpp"
@@ -288,6 +290,43 @@ TEST(ServiceBytes, OfAServiceDiscoveryStand) {
            discovery::Drain{"a", 4}, discovery::StationClosed{4}, discovery::Deregister{"a", 4},
            discovery::RemovePeer{3}, discovery::Renew{"b", 0}}),
       9082796771151360884U);
+}
+
+TEST(ServiceBytes, OfALockManagerStand) {
+  LockManagerConfig config;
+  config.agents_max = 4;
+  config.locks_max = 16;
+  config.resources_max = 8;
+  const lock::Acquire old{0, "a/b", LockMode::s, 1, ms(1), ms(9'000), ms(5'000), true, 1};
+  const lock::Acquire young{1, "a/b", LockMode::x, 2, ms(2), ms(9'000), Nanos{0}, false, 2};
+  EXPECT_EQ(story<LockManager>(
+                config,
+                {old, young, lock::Validate{"a/b", 1}, lock::Renew{1U << 20, ms(700), 1},
+                 lock::AgentDead{3}, lock::AgentAlive{3}, lock::Detect{},
+                 lock::RaiseVersion{"v", 0}, lock::Release{3U << 20 | 1, 1}, lock::Cancel{1, 2, 2},
+                 lock::StationClosed{1}, young, lock::Release{9, 0}, lock::AgentDead{0}}),
+            4361542510455169179U);
+}
+
+TEST(ServiceBytes, OfAResourcePoolStand) {
+  ResourcePoolConfig config;
+  config.resources_max = 4;
+  config.agents_max = 4;
+  config.reservations_max = 8;
+  config.requests_max = 4;
+  config.bookings_max = 4;
+  EXPECT_EQ(story<ResourcePoolManager>(
+                config, {compute_pool("gpu", 8), connection_pool("db", 8),
+                         quota_pool("api", 9, ms(60'000)), pool::SetWeight{1, 3},
+                         pool::Allocate{0, 0, 4, 1, ms(500), "work", true, Nanos{0}, 1},
+                         pool::Allocate{1, 0, 4, 5, ms(900), "", false, ms(50), 2},
+                         pool::Allocate{2, 2, 4, 5, Nanos{0}, "", false, Nanos{0}, 2},
+                         pool::Gang{2, {{0, 1}, {1, 2}}, 3, Nanos{0}, ms(90), 2},
+                         pool::Renew{1, ms(400), 1}, pool::Resize{1, 2, 1},
+                         pool::Book{3, 1, 2, ms(900), ms(50), 1}, pool::CancelBooking{9, 0},
+                         pool::Cancel{9, 0}, pool::Validate{0, 1}, pool::WantCredit{2, 1, 2},
+                         pool::Release{2, 2}, pool::StationClosed{2}, pool::RemoveResource{3}}),
+            17128021982469984136U);
 }
 
 }  // namespace

@@ -4,8 +4,10 @@
 #include "engine/coordination/circuit_breaker.hpp"
 #include "engine/coordination/exactly_once_queue.hpp"
 #include "engine/coordination/federation_router.hpp"
+#include "engine/coordination/lock_manager.hpp"
 #include "engine/coordination/outbox.hpp"
 #include "engine/coordination/reputation_router.hpp"
+#include "engine/coordination/resource_pool.hpp"
 #include "engine/coordination/service_discovery.hpp"
 #include "engine/coordination/throttle_governor.hpp"
 #include "engine/coordination/vector_clock.hpp"
@@ -110,7 +112,8 @@ class EveryRoom : public ::testing::Test {};
 using Rooms =
     ::testing::Types<BackpressureController, CircuitBreaker, ExactlyOnceQueue, FederationRouter,
                      AdaptiveThrottleGovernor, Outbox, VectorClockCausality,
-                     ReputationWeightedRouter, CapabilityHealthMonitor, ServiceDiscovery>;
+                     ReputationWeightedRouter, CapabilityHealthMonitor, ServiceDiscovery,
+                     LockManager, ResourcePoolManager>;
 TYPED_TEST_SUITE(EveryRoom, Rooms);
 
 TYPED_TEST(EveryRoom, RefusesInstantsThatCannotBe) {

@@ -10,7 +10,9 @@
 #include "engine/coordination/service_discovery.hpp"
 #include "engine/coordination/throttle_governor.hpp"
 #include "engine/coordination/vector_clock.hpp"
+#include "tests/engine/coordination/lock_kit.hpp"
 #include "tests/engine/coordination/outbox_kit.hpp"
+#include "tests/engine/coordination/pool_kit.hpp"
 #include "tests/engine/coordination/queue_kit.hpp"
 
 namespace mesh::coordination {
@@ -323,6 +325,67 @@ TEST(ThreeWays, AQueueCommitsOnceUnderTheNewestFence) {
   script.say(seconds(33), task, expect(Errc::duplicate));
   script.tick(seconds(34),
               [](const auto& queue, const auto&) { EXPECT_EQ(queue.counters().completed, 1U); });
+  script.run();
+}
+
+TEST(ThreeWays, ALockIsHandedOverWithALargerTokenAndItsHoldersOutliveTheOwner) {
+  using Locks = Script<LockManager>;
+  Locks script(LockManagerConfig::preset("standard").value());
+  const std::size_t first = script.next();
+  script.say(Nanos{0}, testing::want(1, "shared-db", LockMode::x, 0),
+             [](const auto& locks, const auto& reply) {
+               EXPECT_EQ(reply.fence, 1U);
+               EXPECT_EQ(locks.view("shared-db").first_holder, 1U);
+             });
+  script.say(
+      ms(1), testing::want(2, "shared-db", LockMode::x, 1),
+      [](const auto&, const auto& reply) { EXPECT_EQ(reply.refusal, Refusal::would_block); });
+  script.say(ms(2), lock::Validate{"shared-db", 1},
+             [](const auto&, const auto& reply) { EXPECT_EQ(reply.code, Errc::ok); });
+  script.say(
+      ms(3),
+      [first](const Locks::Replies& replies) {
+        return LockCommand{lock::Release{replies[first].grant, 0}};
+      },
+      [](const auto& locks, const auto& reply) {
+        ASSERT_EQ(reply.news.size(), 1U);
+        EXPECT_EQ(reply.news[0].fence, 2U);
+        EXPECT_EQ(locks.view("shared-db").fence, 2U);
+      });
+  script.say(ms(4), lock::Validate{"shared-db", 1},
+             [](const auto&, const auto& reply) { EXPECT_EQ(reply.code, Errc::stale_token); });
+  script.run();
+}
+
+TEST(ThreeWays, APoolFreesOnReleaseOnExpiryAndWithItsStation) {
+  using Pools = Script<ResourcePoolManager>;
+  Pools script(ResourcePoolConfig::preset("small-host").value());
+  auto wanted = testing::units(0, 0, 2);
+  wanted.priority = 5;
+  wanted.lease = seconds(60);
+  wanted.purpose = "inference";
+  const auto free = [](std::uint64_t left) {
+    return [left](const auto& pools, const auto&) { EXPECT_EQ(pools.view(0).free, left); };
+  };
+  const auto release = [](std::size_t at) {
+    return [at](const Pools::Replies& replies) {
+      return ResourcePoolCommand{pool::Release{replies[at].reservation, 0}};
+    };
+  };
+  const auto expect = [](Errc code) {
+    return [code](const auto&, const auto& reply) { EXPECT_EQ(reply.code, code); };
+  };
+  script.say(Nanos{0}, compute_pool("gpu-cluster", 8));
+  const std::size_t first = script.next();
+  script.say(Nanos{0}, wanted, free(6));
+  script.say(seconds(1), release(first), free(8));
+  script.say(seconds(1), release(first), expect(Errc::not_owner));
+  const std::size_t second = script.next();
+  script.say(seconds(2), wanted, free(6));
+  script.tick(seconds(62), free(8));
+  script.say(seconds(62), release(second), expect(Errc::expired));
+  script.say(seconds(63), wanted, free(6));
+  script.say(seconds(64), pool::StationClosed{1}, free(8));
   script.run();
 }
 
