@@ -173,12 +173,44 @@ std::size_t LockManager::find_block(const lock::Acquire& wanted, const Wait& wai
   }
 }
 
+// The usual case: a name of one level that is known, nobody in the way, nothing held of it yet.
+bool LockManager::is_plain(const lock::Acquire& wanted, const Path& path) const noexcept {
+  const std::uint32_t resource = path.resources[0];
+  return path.count == 1 && resource != kNone && resources_[resource].waiting == 0 &&
+         compatible(wanted.mode, resources_[resource].held_modes) &&
+         lock_of(wanted.agent, resource) == kNone;
+}
+
+LockManager::Reply LockManager::take_plain(const lock::Acquire& wanted, std::uint32_t resource,
+                                           std::int64_t now_ns) noexcept {
+  Agent& agent = agents_[wanted.agent];
+  if (agent.lock_count == 0) agent.timestamp_ns = wanted.timestamp.count();
+  const std::uint32_t lock = take(wanted.agent, resource, wanted.mode, now_ns);
+  Lock& held = locks_[lock];
+  held.own = 1;
+  held.grant = ++last_number_ << kSlotBits | lock;
+  held.lease_ns = (wanted.lease.count() == 0 ? config_.lease_ns : wanted.lease).count();
+  held.expires_ns = now_ns + held.lease_ns;
+  held.station = wanted.station;
+  held.is_preemptible = wanted.preemptible;
+  lease_ends_.set(lock, held.expires_ns, lock);
+  ++counters_.grants;
+  view_changed_ = true;
+  Reply reply;
+  reply.grant = held.grant;
+  reply.fence = held.fence;
+  reply.count = 1;
+  reply.expires = Nanos{held.expires_ns};
+  return reply;
+}
+
 LockManager::Reply LockManager::acquire(const lock::Acquire& wanted, std::int64_t now_ns) noexcept {
   Errc refused = check(wanted);
   Path path;
   if (refused == Errc::ok && !take_apart(wanted.resource, path)) refused = Errc::invalid_id;
   if (refused == Errc::ok) refused = room_for(wanted.agent, path);
   if (refused != Errc::ok) return refuse(refused);
+  if (is_plain(wanted, path)) return take_plain(wanted, path.resources[0], now_ns);
 
   const Wait wait = as_wait(wanted, now_ns);
   refine_own(wanted.agent, wanted.mode, path);

@@ -171,6 +171,9 @@ class LockManager final : public ServiceForm<LockManager, LockManagerConfig, Loc
   void catch_up(std::int64_t now_ns) noexcept;
   Reply acquire(const lock::Acquire& wanted, std::int64_t now_ns) noexcept;
   [[nodiscard]] Errc check(const lock::Acquire& wanted) const noexcept;
+  [[nodiscard]] bool is_plain(const lock::Acquire& wanted, const Path& path) const noexcept;
+  Reply take_plain(const lock::Acquire& wanted, std::uint32_t resource,
+                   std::int64_t now_ns) noexcept;
   [[nodiscard]] Errc room_for(std::uint32_t agent, const Path& path) const noexcept;
   [[nodiscard]] Wait as_wait(const lock::Acquire& wanted, std::int64_t now_ns) const noexcept;
   [[nodiscard]] static LockMode mode_at(LockMode leaf, std::size_t level,

@@ -12,7 +12,9 @@
 #include "engine/coordination/reputation_router.hpp"
 #include "engine/coordination/resource_pool.hpp"
 #include "engine/coordination/service_discovery.hpp"
+#include "engine/coordination/task_auction.hpp"
 #include "engine/coordination/throttle_governor.hpp"
+#include "engine/coordination/token_economy.hpp"
 #include "engine/coordination/vector_clock.hpp"
 #include "tests/engine/coordination/service_kit.hpp"
 
@@ -327,6 +329,90 @@ TEST(ServiceBytes, OfAResourcePoolStand) {
                          pool::Cancel{9, 0}, pool::Validate{0, 1}, pool::WantCredit{2, 1, 2},
                          pool::Release{2, 2}, pool::StationClosed{2}, pool::RemoveResource{3}}),
             17128021982469984136U);
+}
+
+TEST(ServiceBytes, OfATokenEconomyStand) {
+  TokenEconomyConfig config;
+  config.schedule = SupplySchedule::bonding_curve;
+  config.initial_supply = amount_of(1'000'000'000);
+  config.mint_authority = 1;
+  config.accounts_max = 4;
+  config.channels_max = 2;
+  config.escrows_max = 2;
+  config.evidence_max = 4;
+  const auto some = [](std::uint64_t count) { return amount_of(count); };
+  ChannelState state{1, 1, some(5), some(15), 0, 0};
+  state.mac_a = channel_mac(8, state);
+  state.mac_b = channel_mac(9, state);
+  ChannelState newer{1, 2, some(3), some(17), 0, 0};
+  newer.mac_a = channel_mac(8, newer);
+  newer.mac_b = channel_mac(9, newer);
+  EXPECT_EQ(story<TokenEconomy>(config, {token::SetKey{0, 8},
+                                         token::SetKey{1, 9},
+                                         token::DepositReserve{0, some(9'000'000)},
+                                         token::WithdrawReserve{0, some(1'000)},
+                                         token::Mint{0, some(1'000'000), 0},
+                                         token::Buy{0, some(50'000), some(1)},
+                                         token::Sell{0, some(10'000), {}},
+                                         token::Transfer{0, 1, some(500)},
+                                         token::Burn{1, some(1)},
+                                         token::Stake{0, some(300), 0},
+                                         token::Reward{some(30), 1},
+                                         token::Claim{0},
+                                         token::Unstake{0, some(100)},
+                                         token::Slash{0, 100'000, 77},
+                                         token::AddLiquidity{0, some(100'000), some(200'000), {}},
+                                         token::Swap{0, true, some(5'000), {}},
+                                         token::RemoveLiquidity{0, some(1'000)},
+                                         token::OpenChannel{0, 1, some(10), some(10)},
+                                         token::CloseChannel{0, state, false},
+                                         token::Challenge{1, newer},
+                                         token::OpenEscrow{0, some(50)},
+                                         token::SettleEscrow{2, 2, some(20)},
+                                         token::Split{0, some(7), {1, 2}, {2, 1}},
+                                         token::Audit{},
+                                         token::Transfer{9, 1, some(1)}}),
+            8976816713116946792U);
+}
+
+TEST(ServiceBytes, OfATaskAuctionStand) {
+  TaskAuctionConfig config;
+  config.auctions_max = 4;
+  config.bids_max = 16;
+  config.agents_max = 4;
+  auction::OpenWith hidden{"hidden", 0, {}, {}};
+  hidden.rules.timeout_ns = ms(15);
+  hidden.terms.sealed_commit = true;
+  hidden.terms.deposit_ppm = 100'000;
+  auction::OpenWith units{"units", 0, {}, {}};
+  units.rules.direction = AuctionDirection::forward;
+  units.terms.quantity = 3;
+  auction::OpenWith bundles = units;
+  bundles.id = "bundles";
+  bundles.terms.quantity = 1;
+  bundles.terms.items = 3;
+  const auction::Reveal reveal{0, 1, 500, ms(3), 42};
+  EXPECT_EQ(story<TaskAuction>(config, {auction::AddCapability{"gpt-4"},
+                                        auction::SetAgent{1, 1, 900'000},
+                                        hidden,
+                                        auction::Commit{0, 1, commitment_of(reveal), 50},
+                                        auction::Commit{0, 2, {1, 2}, 50},
+                                        reveal,
+                                        auction::Open{"task", 1},
+                                        auction::Bid{1, 1, 700, ms(20)},
+                                        auction::Bid{1, 2, 600, ms(20)},
+                                        units,
+                                        auction::BidUnits{2, 0, {9, 5, 2}},
+                                        auction::BidUnits{2, 1, {8, 8}},
+                                        bundles,
+                                        auction::BidBundle{3, 0, 3, 70},
+                                        auction::BidBundle{3, 1, 4, 30},
+                                        auction::Resolve{2, true},
+                                        auction::Resolve{3, true},
+                                        auction::Cancel{1},
+                                        auction::Forget{1},
+                                        auction::Bid{9, 0, 1, ms(0)}}),
+            2328679877024869914U);
 }
 
 }  // namespace

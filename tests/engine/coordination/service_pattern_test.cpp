@@ -9,7 +9,9 @@
 #include "engine/coordination/reputation_router.hpp"
 #include "engine/coordination/resource_pool.hpp"
 #include "engine/coordination/service_discovery.hpp"
+#include "engine/coordination/task_auction.hpp"
 #include "engine/coordination/throttle_governor.hpp"
+#include "engine/coordination/token_economy.hpp"
 #include "engine/coordination/vector_clock.hpp"
 #include "tests/engine/coordination/service_kit.hpp"
 
@@ -113,7 +115,7 @@ using Rooms =
     ::testing::Types<BackpressureController, CircuitBreaker, ExactlyOnceQueue, FederationRouter,
                      AdaptiveThrottleGovernor, Outbox, VectorClockCausality,
                      ReputationWeightedRouter, CapabilityHealthMonitor, ServiceDiscovery,
-                     LockManager, ResourcePoolManager>;
+                     LockManager, ResourcePoolManager, TokenEconomy, TaskAuction>;
 TYPED_TEST_SUITE(EveryRoom, Rooms);
 
 TYPED_TEST(EveryRoom, RefusesInstantsThatCannotBe) {

@@ -10,10 +10,12 @@
 #include "engine/coordination/service_discovery.hpp"
 #include "engine/coordination/throttle_governor.hpp"
 #include "engine/coordination/vector_clock.hpp"
+#include "tests/engine/coordination/auction_kit.hpp"
 #include "tests/engine/coordination/lock_kit.hpp"
 #include "tests/engine/coordination/outbox_kit.hpp"
 #include "tests/engine/coordination/pool_kit.hpp"
 #include "tests/engine/coordination/queue_kit.hpp"
+#include "tests/engine/coordination/token_kit.hpp"
 
 namespace mesh::coordination {
 namespace {
@@ -386,6 +388,56 @@ TEST(ThreeWays, APoolFreesOnReleaseOnExpiryAndWithItsStation) {
   script.say(seconds(62), release(second), expect(Errc::expired));
   script.say(seconds(63), wanted, free(6));
   script.say(seconds(64), pool::StationClosed{1}, free(8));
+  script.run();
+}
+
+TEST(ThreeWays, TokensArePaidForStakedAndStillLockedAfterADeath) {
+  auto config = TokenEconomyConfig::preset("agent-work").value();
+  config.accounts_max = 4;
+  Script<TokenEconomy> script(config);
+  const auto whole = [](std::uint64_t tokens) {
+    return amount_of(U128{tokens} * 1'000'000'000'000'000'000U);
+  };
+  const auto expect = [](Errc code) {
+    return [code](const auto&, const auto& reply) { EXPECT_EQ(reply.code, code); };
+  };
+  script.say(Nanos{0}, token::Mint{1, whole(1'000), 0}, expect(Errc::insufficient_balance));
+  script.say(Nanos{0}, token::DepositReserve{1, whole(20)});
+  script.say(Nanos{0}, token::Mint{1, whole(1'000), 0}, [](const auto&, const auto& reply) {
+    EXPECT_EQ(testing::text_of(reply.reserve), "10005000000000000000");
+  });
+  script.say(Nanos{0}, token::Stake{1, whole(500), 100},
+             [=](const auto& economy, const auto& reply) {
+               EXPECT_EQ(reply.free, whole(500));
+               EXPECT_EQ(economy.balance(1).staked, whole(500));
+             });
+  script.say(seconds(1), token::Audit{}, expect(Errc::ok));
+  script.say(seconds(2), token::Unstake{1, {}}, expect(Errc::wrong_state));
+  script.run();
+}
+
+TEST(ThreeWays, AnAuctionGoesToTheBestScoreAtTheSecond) {
+  Script<TaskAuction> script(testing::small_house());
+  script.say(Nanos{0}, auction::AddCapability{"gpt-4"});
+  for (std::uint32_t agent = 0; agent < 2; ++agent) {
+    script.say(Nanos{0}, auction::SetAgent{agent, 1, 0});
+  }
+  script.say(Nanos{0}, auction::Open{"summarize-doc", 1});
+  script.say(ms(1), testing::bid(0, 20'000, 200));
+  script.say(ms(2), testing::bid(1, 10'000, 50));
+  script.say(ms(3), testing::bid(2, 1, 1), [](const auto&, const auto& reply) {
+    EXPECT_EQ(reply.refusal, Refusal::rejected_policy) << "without gpt-4";
+  });
+  script.say(seconds(5), auction::Resolve{0, false}, [](const auto&, const auto& reply) {
+    ASSERT_EQ(reply.winners.size(), 1U);
+    EXPECT_EQ(reply.winners[0].agent, 1U);
+    EXPECT_EQ(reply.winners[0].score, -15'000);
+    EXPECT_EQ(reply.winners[0].amount, 35'000);
+  });
+  script.say(seconds(5) + Nanos{1}, testing::bid(0, 5),
+             [](const auto&, const auto& reply) { EXPECT_EQ(reply.code, Errc::closed); });
+  script.say(seconds(6), auction::Resolve{0, true},
+             [](const auto&, const auto& reply) { EXPECT_EQ(reply.winners.at(0).amount, 35'000); });
   script.run();
 }
 
