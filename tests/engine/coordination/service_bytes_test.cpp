@@ -5,6 +5,7 @@
 #include "engine/coordination/backpressure_controller.hpp"
 #include "engine/coordination/capability_health.hpp"
 #include "engine/coordination/circuit_breaker.hpp"
+#include "engine/coordination/contention_arbiter.hpp"
 #include "engine/coordination/exactly_once_queue.hpp"
 #include "engine/coordination/federation_router.hpp"
 #include "engine/coordination/lock_manager.hpp"
@@ -413,6 +414,28 @@ TEST(ServiceBytes, OfATaskAuctionStand) {
                                         auction::Forget{1},
                                         auction::Bid{9, 0, 1, ms(0)}}),
             2328679877024869914U);
+}
+
+TEST(ServiceBytes, OfAContentionArbiterStand) {
+  ContentionConfig config;
+  config.round_ns = ms(15);
+  config.resources_max = 2;
+  config.agents_max = 4;
+  config.allocations_max = 8;
+  config.demands_max = 4;
+  config.budgets_max = 2;
+  using contention::Request;
+  EXPECT_EQ(
+      story<ResourceContentionArbiter>(
+          config, {contention::RegisterResource{"gpu", 8, true, true, "compute"},
+                   contention::SetBudget{1, 0, 5, ms(1'000)},
+                   Request{0, 0, 6, 3, 0, 2'000'000, 0, Nanos{0}, ms(1), 1},
+                   Request{1, 0, 5, 7, 400'000, 1'000'000, 500'000, ms(900), ms(2), 2},
+                   Request{2, 0, 4, 0, 1'000'000, 1'000'000, 0, Nanos{0}, ms(3), 1},
+                   contention::Validate{0, 1}, contention::Release{1, 1}, contention::Cancel{99, 0},
+                   Request{3, 0, 8, 0, 0, 1'000'000, 0, ms(95), ms(4), 3},
+                   contention::StationClosed{2}, contention::Release{99, 0}}),
+      9593121809911426171U);
 }
 
 }  // namespace

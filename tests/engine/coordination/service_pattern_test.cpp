@@ -2,6 +2,7 @@
 #include "engine/coordination/backpressure_controller.hpp"
 #include "engine/coordination/capability_health.hpp"
 #include "engine/coordination/circuit_breaker.hpp"
+#include "engine/coordination/contention_arbiter.hpp"
 #include "engine/coordination/exactly_once_queue.hpp"
 #include "engine/coordination/federation_router.hpp"
 #include "engine/coordination/lock_manager.hpp"
@@ -115,7 +116,8 @@ using Rooms =
     ::testing::Types<BackpressureController, CircuitBreaker, ExactlyOnceQueue, FederationRouter,
                      AdaptiveThrottleGovernor, Outbox, VectorClockCausality,
                      ReputationWeightedRouter, CapabilityHealthMonitor, ServiceDiscovery,
-                     LockManager, ResourcePoolManager, TokenEconomy, TaskAuction>;
+                     LockManager, ResourcePoolManager, TokenEconomy, TaskAuction,
+                     ResourceContentionArbiter>;
 TYPED_TEST_SUITE(EveryRoom, Rooms);
 
 TYPED_TEST(EveryRoom, RefusesInstantsThatCannotBe) {

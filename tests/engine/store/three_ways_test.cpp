@@ -11,6 +11,7 @@
 #include "engine/coordination/throttle_governor.hpp"
 #include "engine/coordination/vector_clock.hpp"
 #include "tests/engine/coordination/auction_kit.hpp"
+#include "tests/engine/coordination/contention_kit.hpp"
 #include "tests/engine/coordination/lock_kit.hpp"
 #include "tests/engine/coordination/outbox_kit.hpp"
 #include "tests/engine/coordination/pool_kit.hpp"
@@ -438,6 +439,33 @@ TEST(ThreeWays, AnAuctionGoesToTheBestScoreAtTheSecond) {
              [](const auto&, const auto& reply) { EXPECT_EQ(reply.code, Errc::closed); });
   script.say(seconds(6), auction::Resolve{0, true},
              [](const auto&, const auto& reply) { EXPECT_EQ(reply.winners.at(0).amount, 35'000); });
+  script.run();
+}
+
+TEST(ThreeWays, AnArbiterGrantsWithinTheBudgetAndChargesNothingForARefusal) {
+  Script<ResourceContentionArbiter> script(testing::small_arbiter());
+  script.say(Nanos{0}, contention::RegisterResource{"gpu-cluster", 8, true, true, "compute"});
+  script.say(Nanos{0}, contention::SetBudget{0, 0, 4, seconds(60)});
+  auto request = testing::ask(0, 3, 7, 200'000);
+  request.utility_per_unit = 10'000'000;
+  script.say(Nanos{0}, request, [](const auto& arbiter, const auto& reply) {
+    EXPECT_EQ(reply.granted, 3U);
+    EXPECT_EQ(reply.budget_left, 1U);
+    EXPECT_EQ(arbiter.forecast(0, Nanos{0}).trend, Trend::stable);
+    EXPECT_FALSE(arbiter.is_starved(0, Nanos{0}));
+  });
+  request.quantity = 2;
+  script.say(ms(1), request, [](const auto&, const auto& reply) {
+    EXPECT_EQ(reply.refusal, Refusal::quota_exhausted);
+    EXPECT_EQ(reply.minimum, 2U);
+  });
+  script.say(ms(2), testing::ask(1, 6), [](const auto&, const auto& reply) {
+    EXPECT_EQ(reply.refusal, Refusal::would_block);
+  });
+  script.say(ms(3), testing::ask(1, 9), [](const auto& arbiter, const auto& reply) {
+    EXPECT_EQ(reply.code, Errc::insufficient_quantity);
+    EXPECT_EQ(arbiter.held(0, 0), 3U);
+  });
   script.run();
 }
 
