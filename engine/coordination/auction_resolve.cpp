@@ -43,11 +43,12 @@ void TaskAuction::award(std::uint32_t auction) noexcept {
   on.outcome = winners == 0 ? AuctionOutcome::no_sale : AuctionOutcome::sold;
 }
 
-// What each further unit is worth above the reserve; a bid for one is worth its score.
+// What each further unit is worth above the reserve; a bid for one is worth its score, and wins
+// nothing below 0: it would have to pay more than it bid.
 std::vector<std::int64_t> TaskAuction::values_of(std::uint32_t bid) const {
   const Bid& one = bids_[bid];
-  if (one.unit_count == 0) return {one.scored.score};
   std::vector<std::int64_t> values;
+  if (one.unit_count == 0 && one.scored.score >= 0) values.push_back(one.scored.score);
   for (std::size_t i = 0; i < one.unit_count; ++i) {
     if (meets_reserve(payment_rule(auctions_[one.auction]), marginals_[bid][i])) {
       values.push_back(marginals_[bid][i]);

@@ -173,6 +173,21 @@ RC_GTEST_PROP(TaskAuction, EndsEachAuctionAndEachDepositOnce, ()) {
   }
 }
 
+// Among several units a bid whose latency costs more than it offers would pay above its price.
+TEST(TaskAuction, SellsNoUnitToABidThatIsWorthLessThanNothing) {
+  auto config = small_house("resource-sale");
+  config.terms.quantity = 2;
+  TaskAuction house(config);
+  house.apply(auction::Open{"units", 0}, Nanos{0});
+  house.apply(auction::BidUnits{0, 0, {9, 4}}, Nanos{0});
+  house.apply(bid(1, 10, 200), Nanos{0});  // 10 - 100 * 200
+  const auto reply = house.apply(auction::Resolve{0, true}, Nanos{0});
+  ASSERT_EQ(reply.winners.size(), 1U);
+  EXPECT_EQ(reply.winners[0].agent, 0U);
+  EXPECT_EQ(reply.winners[0].amount, 0);
+  EXPECT_TRUE(house.verify());
+}
+
 // --- the money ---------------------------------------------------------------------------------
 
 // Every deposit is an escrow; when it is over the winner's pays what it must, the others' go back.
