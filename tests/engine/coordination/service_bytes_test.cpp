@@ -5,12 +5,17 @@
 #include "engine/coordination/backpressure_controller.hpp"
 #include "engine/coordination/capability_health.hpp"
 #include "engine/coordination/circuit_breaker.hpp"
+#include "engine/coordination/contention_arbiter.hpp"
 #include "engine/coordination/exactly_once_queue.hpp"
 #include "engine/coordination/federation_router.hpp"
+#include "engine/coordination/lock_manager.hpp"
 #include "engine/coordination/outbox.hpp"
 #include "engine/coordination/reputation_router.hpp"
+#include "engine/coordination/resource_pool.hpp"
 #include "engine/coordination/service_discovery.hpp"
+#include "engine/coordination/task_auction.hpp"
 #include "engine/coordination/throttle_governor.hpp"
+#include "engine/coordination/token_economy.hpp"
 #include "engine/coordination/vector_clock.hpp"
 #include "tests/engine/coordination/service_kit.hpp"
 
@@ -306,6 +311,149 @@ TEST(ServiceBytes, OfAServiceDiscoveryStand) {
                                              discovery::RemovePeer{3},
                                              discovery::Renew{"b", 0}}),
             504593352254872939U);
+}
+
+TEST(ServiceBytes, OfALockManagerStand) {
+  LockManagerConfig config;
+  config.agents_max = 4;
+  config.locks_max = 16;
+  config.resources_max = 8;
+  const lock::Acquire old{0, "a/b", LockMode::s, 1, ms(1), ms(9'000), ms(5'000), true, 1};
+  const lock::Acquire young{1, "a/b", LockMode::x, 2, ms(2), ms(9'000), Nanos{0}, false, 2};
+  EXPECT_EQ(story<LockManager>(
+                config,
+                {old, young, lock::Validate{"a/b", 1}, lock::Renew{1U << 20, ms(700), 1},
+                 lock::AgentDead{3}, lock::AgentAlive{3}, lock::Detect{},
+                 lock::RaiseVersion{"v", 0}, lock::Release{3U << 20 | 1, 1}, lock::Cancel{1, 2, 2},
+                 lock::StationClosed{1}, young, lock::Release{9, 0}, lock::AgentDead{0}}),
+            4361542510455169179U);
+}
+
+TEST(ServiceBytes, OfAResourcePoolStand) {
+  ResourcePoolConfig config;
+  config.resources_max = 4;
+  config.agents_max = 4;
+  config.reservations_max = 8;
+  config.requests_max = 4;
+  config.bookings_max = 4;
+  EXPECT_EQ(story<ResourcePoolManager>(
+                config, {compute_pool("gpu", 8), connection_pool("db", 8),
+                         quota_pool("api", 9, ms(60'000)), pool::SetWeight{1, 3},
+                         pool::Allocate{0, 0, 4, 1, ms(500), "work", true, Nanos{0}, 1},
+                         pool::Allocate{1, 0, 4, 5, ms(900), "", false, ms(50), 2},
+                         pool::Allocate{2, 2, 4, 5, Nanos{0}, "", false, Nanos{0}, 2},
+                         pool::Gang{2, {{0, 1}, {1, 2}}, 3, Nanos{0}, ms(90), 2},
+                         pool::Renew{1, ms(400), 1}, pool::Resize{1, 2, 1},
+                         pool::Book{3, 1, 2, ms(900), ms(50), 1}, pool::CancelBooking{9, 0},
+                         pool::Cancel{9, 0}, pool::Validate{0, 1}, pool::WantCredit{2, 1, 2},
+                         pool::Release{2, 2}, pool::StationClosed{2}, pool::RemoveResource{3}}),
+            17128021982469984136U);
+}
+
+TEST(ServiceBytes, OfATokenEconomyStand) {
+  TokenEconomyConfig config;
+  config.schedule = SupplySchedule::bonding_curve;
+  config.initial_supply = amount_of(1'000'000'000);
+  config.mint_authority = 1;
+  config.accounts_max = 4;
+  config.channels_max = 2;
+  config.escrows_max = 2;
+  config.evidence_max = 4;
+  const auto some = [](std::uint64_t count) { return amount_of(count); };
+  ChannelState state{1, 1, some(5), some(15), 0, 0};
+  state.mac_a = channel_mac(8, state);
+  state.mac_b = channel_mac(9, state);
+  ChannelState newer{1, 2, some(3), some(17), 0, 0};
+  newer.mac_a = channel_mac(8, newer);
+  newer.mac_b = channel_mac(9, newer);
+  EXPECT_EQ(story<TokenEconomy>(config, {token::SetKey{0, 8},
+                                         token::SetKey{1, 9},
+                                         token::DepositReserve{0, some(9'000'000)},
+                                         token::WithdrawReserve{0, some(1'000)},
+                                         token::Mint{0, some(1'000'000), 0},
+                                         token::Buy{0, some(50'000), some(1)},
+                                         token::Sell{0, some(10'000), {}},
+                                         token::Transfer{0, 1, some(500)},
+                                         token::Burn{1, some(1)},
+                                         token::Stake{0, some(300), 0},
+                                         token::Reward{some(30), 1},
+                                         token::Claim{0},
+                                         token::Unstake{0, some(100)},
+                                         token::Slash{0, 100'000, 77},
+                                         token::AddLiquidity{0, some(100'000), some(200'000), {}},
+                                         token::Swap{0, true, some(5'000), {}},
+                                         token::RemoveLiquidity{0, some(1'000)},
+                                         token::OpenChannel{0, 1, some(10), some(10)},
+                                         token::CloseChannel{0, state, false},
+                                         token::Challenge{1, newer},
+                                         token::OpenEscrow{0, some(50)},
+                                         token::SettleEscrow{2, 2, some(20)},
+                                         token::Split{0, some(7), {1, 2}, {2, 1}},
+                                         token::Audit{},
+                                         token::Transfer{9, 1, some(1)}}),
+            8976816713116946792U);
+}
+
+TEST(ServiceBytes, OfATaskAuctionStand) {
+  TaskAuctionConfig config;
+  config.auctions_max = 4;
+  config.bids_max = 16;
+  config.agents_max = 4;
+  auction::OpenWith hidden{"hidden", 0, {}, {}};
+  hidden.rules.timeout_ns = ms(15);
+  hidden.terms.sealed_commit = true;
+  hidden.terms.deposit_ppm = 100'000;
+  auction::OpenWith units{"units", 0, {}, {}};
+  units.rules.direction = AuctionDirection::forward;
+  units.terms.quantity = 3;
+  auction::OpenWith bundles = units;
+  bundles.id = "bundles";
+  bundles.terms.quantity = 1;
+  bundles.terms.items = 3;
+  const auction::Reveal reveal{0, 1, 500, ms(3), 42};
+  EXPECT_EQ(story<TaskAuction>(config, {auction::AddCapability{"gpt-4"},
+                                        auction::SetAgent{1, 1, 900'000},
+                                        hidden,
+                                        auction::Commit{0, 1, commitment_of(reveal), 50},
+                                        auction::Commit{0, 2, {1, 2}, 50},
+                                        reveal,
+                                        auction::Open{"task", 1},
+                                        auction::Bid{1, 1, 700, ms(20)},
+                                        auction::Bid{1, 2, 600, ms(20)},
+                                        units,
+                                        auction::BidUnits{2, 0, {9, 5, 2}},
+                                        auction::BidUnits{2, 1, {8, 8}},
+                                        bundles,
+                                        auction::BidBundle{3, 0, 3, 70},
+                                        auction::BidBundle{3, 1, 4, 30},
+                                        auction::Resolve{2, true},
+                                        auction::Resolve{3, true},
+                                        auction::Cancel{1},
+                                        auction::Forget{1},
+                                        auction::Bid{9, 0, 1, ms(0)}}),
+            2328679877024869914U);
+}
+
+TEST(ServiceBytes, OfAContentionArbiterStand) {
+  ContentionConfig config;
+  config.round_ns = ms(15);
+  config.resources_max = 2;
+  config.agents_max = 4;
+  config.allocations_max = 8;
+  config.demands_max = 4;
+  config.budgets_max = 2;
+  using contention::Request;
+  EXPECT_EQ(
+      story<ResourceContentionArbiter>(
+          config, {contention::RegisterResource{"gpu", 8, true, true, "compute"},
+                   contention::SetBudget{1, 0, 5, ms(1'000)},
+                   Request{0, 0, 6, 3, 0, 2'000'000, 0, Nanos{0}, ms(1), 1},
+                   Request{1, 0, 5, 7, 400'000, 1'000'000, 500'000, ms(900), ms(2), 2},
+                   Request{2, 0, 4, 0, 1'000'000, 1'000'000, 0, Nanos{0}, ms(3), 1},
+                   contention::Validate{0, 1}, contention::Release{1, 1}, contention::Cancel{99, 0},
+                   Request{3, 0, 8, 0, 0, 1'000'000, 0, ms(95), ms(4), 3},
+                   contention::StationClosed{2}, contention::Release{99, 0}}),
+      9593121809911426171U);
 }
 
 }  // namespace of_service_bytes_test

@@ -2,12 +2,17 @@
 #include "engine/coordination/backpressure_controller.hpp"
 #include "engine/coordination/capability_health.hpp"
 #include "engine/coordination/circuit_breaker.hpp"
+#include "engine/coordination/contention_arbiter.hpp"
 #include "engine/coordination/exactly_once_queue.hpp"
 #include "engine/coordination/federation_router.hpp"
+#include "engine/coordination/lock_manager.hpp"
 #include "engine/coordination/outbox.hpp"
 #include "engine/coordination/reputation_router.hpp"
+#include "engine/coordination/resource_pool.hpp"
 #include "engine/coordination/service_discovery.hpp"
+#include "engine/coordination/task_auction.hpp"
 #include "engine/coordination/throttle_governor.hpp"
+#include "engine/coordination/token_economy.hpp"
 #include "engine/coordination/vector_clock.hpp"
 #include "tests/engine/coordination/service_kit.hpp"
 
@@ -110,7 +115,9 @@ class EveryRoom : public ::testing::Test {};
 using Rooms =
     ::testing::Types<BackpressureController, CircuitBreaker, ExactlyOnceQueue, FederationRouter,
                      AdaptiveThrottleGovernor, Outbox, VectorClockCausality,
-                     ReputationWeightedRouter, CapabilityHealthMonitor, ServiceDiscovery>;
+                     ReputationWeightedRouter, CapabilityHealthMonitor, ServiceDiscovery,
+                     LockManager, ResourcePoolManager, TokenEconomy, TaskAuction,
+                     ResourceContentionArbiter>;
 TYPED_TEST_SUITE(EveryRoom, Rooms);
 
 TYPED_TEST(EveryRoom, RefusesInstantsThatCannotBe) {

@@ -10,8 +10,13 @@
 #include "engine/coordination/service_discovery.hpp"
 #include "engine/coordination/throttle_governor.hpp"
 #include "engine/coordination/vector_clock.hpp"
+#include "tests/engine/coordination/auction_kit.hpp"
+#include "tests/engine/coordination/contention_kit.hpp"
+#include "tests/engine/coordination/lock_kit.hpp"
 #include "tests/engine/coordination/outbox_kit.hpp"
+#include "tests/engine/coordination/pool_kit.hpp"
 #include "tests/engine/coordination/queue_kit.hpp"
+#include "tests/engine/coordination/token_kit.hpp"
 
 namespace mesh::coordination {
 namespace of_three_ways_test {
@@ -323,6 +328,144 @@ TEST(ThreeWays, AQueueCommitsOnceUnderTheNewestFence) {
   script.say(seconds(33), task, expect(Errc::duplicate));
   script.tick(seconds(34),
               [](const auto& queue, const auto&) { EXPECT_EQ(queue.counters().completed, 1U); });
+  script.run();
+}
+
+TEST(ThreeWays, ALockIsHandedOverWithALargerTokenAndItsHoldersOutliveTheOwner) {
+  using Locks = Script<LockManager>;
+  Locks script(LockManagerConfig::preset("standard").value());
+  const std::size_t first = script.next();
+  script.say(Nanos{0}, testing::want(1, "shared-db", LockMode::x, 0),
+             [](const auto& locks, const auto& reply) {
+               EXPECT_EQ(reply.fence, 1U);
+               EXPECT_EQ(locks.view("shared-db").first_holder, 1U);
+             });
+  script.say(
+      ms(1), testing::want(2, "shared-db", LockMode::x, 1),
+      [](const auto&, const auto& reply) { EXPECT_EQ(reply.refusal, Refusal::would_block); });
+  script.say(ms(2), lock::Validate{"shared-db", 1},
+             [](const auto&, const auto& reply) { EXPECT_EQ(reply.code, Errc::ok); });
+  script.say(
+      ms(3),
+      [first](const Locks::Replies& replies) {
+        return LockCommand{lock::Release{replies[first].grant, 0}};
+      },
+      [](const auto& locks, const auto& reply) {
+        ASSERT_EQ(reply.news.size(), 1U);
+        EXPECT_EQ(reply.news[0].fence, 2U);
+        EXPECT_EQ(locks.view("shared-db").fence, 2U);
+      });
+  script.say(ms(4), lock::Validate{"shared-db", 1},
+             [](const auto&, const auto& reply) { EXPECT_EQ(reply.code, Errc::stale_token); });
+  script.run();
+}
+
+TEST(ThreeWays, APoolFreesOnReleaseOnExpiryAndWithItsStation) {
+  using Pools = Script<ResourcePoolManager>;
+  Pools script(ResourcePoolConfig::preset("small-host").value());
+  auto wanted = testing::units(0, 0, 2);
+  wanted.priority = 5;
+  wanted.lease = seconds(60);
+  wanted.purpose = "inference";
+  const auto free = [](std::uint64_t left) {
+    return [left](const auto& pools, const auto&) { EXPECT_EQ(pools.view(0).free, left); };
+  };
+  const auto release = [](std::size_t at) {
+    return [at](const Pools::Replies& replies) {
+      return ResourcePoolCommand{pool::Release{replies[at].reservation, 0}};
+    };
+  };
+  const auto expect = [](Errc code) {
+    return [code](const auto&, const auto& reply) { EXPECT_EQ(reply.code, code); };
+  };
+  script.say(Nanos{0}, compute_pool("gpu-cluster", 8));
+  const std::size_t first = script.next();
+  script.say(Nanos{0}, wanted, free(6));
+  script.say(seconds(1), release(first), free(8));
+  script.say(seconds(1), release(first), expect(Errc::not_owner));
+  const std::size_t second = script.next();
+  script.say(seconds(2), wanted, free(6));
+  script.tick(seconds(62), free(8));
+  script.say(seconds(62), release(second), expect(Errc::expired));
+  script.say(seconds(63), wanted, free(6));
+  script.say(seconds(64), pool::StationClosed{1}, free(8));
+  script.run();
+}
+
+TEST(ThreeWays, TokensArePaidForStakedAndStillLockedAfterADeath) {
+  auto config = TokenEconomyConfig::preset("agent-work").value();
+  config.accounts_max = 4;
+  Script<TokenEconomy> script(config);
+  const auto whole = [](std::uint64_t tokens) {
+    return amount_of(U128{tokens} * 1'000'000'000'000'000'000U);
+  };
+  const auto expect = [](Errc code) {
+    return [code](const auto&, const auto& reply) { EXPECT_EQ(reply.code, code); };
+  };
+  script.say(Nanos{0}, token::Mint{1, whole(1'000), 0}, expect(Errc::insufficient_balance));
+  script.say(Nanos{0}, token::DepositReserve{1, whole(20)});
+  script.say(Nanos{0}, token::Mint{1, whole(1'000), 0}, [](const auto&, const auto& reply) {
+    EXPECT_EQ(testing::text_of(reply.reserve), "10005000000000000000");
+  });
+  script.say(Nanos{0}, token::Stake{1, whole(500), 100},
+             [=](const auto& economy, const auto& reply) {
+               EXPECT_EQ(reply.free, whole(500));
+               EXPECT_EQ(economy.balance(1).staked, whole(500));
+             });
+  script.say(seconds(1), token::Audit{}, expect(Errc::ok));
+  script.say(seconds(2), token::Unstake{1, {}}, expect(Errc::wrong_state));
+  script.run();
+}
+
+TEST(ThreeWays, AnAuctionGoesToTheBestScoreAtTheSecond) {
+  Script<TaskAuction> script(testing::small_house());
+  script.say(Nanos{0}, auction::AddCapability{"gpt-4"});
+  for (std::uint32_t agent = 0; agent < 2; ++agent) {
+    script.say(Nanos{0}, auction::SetAgent{agent, 1, 0});
+  }
+  script.say(Nanos{0}, auction::Open{"summarize-doc", 1});
+  script.say(ms(1), testing::bid(0, 20'000, 200));
+  script.say(ms(2), testing::bid(1, 10'000, 50));
+  script.say(ms(3), testing::bid(2, 1, 1), [](const auto&, const auto& reply) {
+    EXPECT_EQ(reply.refusal, Refusal::rejected_policy) << "without gpt-4";
+  });
+  script.say(seconds(5), auction::Resolve{0, false}, [](const auto&, const auto& reply) {
+    ASSERT_EQ(reply.winners.size(), 1U);
+    EXPECT_EQ(reply.winners[0].agent, 1U);
+    EXPECT_EQ(reply.winners[0].score, -15'000);
+    EXPECT_EQ(reply.winners[0].amount, 35'000);
+  });
+  script.say(seconds(5) + Nanos{1}, testing::bid(0, 5),
+             [](const auto&, const auto& reply) { EXPECT_EQ(reply.code, Errc::closed); });
+  script.say(seconds(6), auction::Resolve{0, true},
+             [](const auto&, const auto& reply) { EXPECT_EQ(reply.winners.at(0).amount, 35'000); });
+  script.run();
+}
+
+TEST(ThreeWays, AnArbiterGrantsWithinTheBudgetAndChargesNothingForARefusal) {
+  Script<ResourceContentionArbiter> script(testing::small_arbiter());
+  script.say(Nanos{0}, contention::RegisterResource{"gpu-cluster", 8, true, true, "compute"});
+  script.say(Nanos{0}, contention::SetBudget{0, 0, 4, seconds(60)});
+  auto request = testing::ask(0, 3, 7, 200'000);
+  request.utility_per_unit = 10'000'000;
+  script.say(Nanos{0}, request, [](const auto& arbiter, const auto& reply) {
+    EXPECT_EQ(reply.granted, 3U);
+    EXPECT_EQ(reply.budget_left, 1U);
+    EXPECT_EQ(arbiter.forecast(0, Nanos{0}).trend, Trend::stable);
+    EXPECT_FALSE(arbiter.is_starved(0, Nanos{0}));
+  });
+  request.quantity = 2;
+  script.say(ms(1), request, [](const auto&, const auto& reply) {
+    EXPECT_EQ(reply.refusal, Refusal::quota_exhausted);
+    EXPECT_EQ(reply.minimum, 2U);
+  });
+  script.say(ms(2), testing::ask(1, 6), [](const auto&, const auto& reply) {
+    EXPECT_EQ(reply.refusal, Refusal::would_block);
+  });
+  script.say(ms(3), testing::ask(1, 9), [](const auto& arbiter, const auto& reply) {
+    EXPECT_EQ(reply.code, Errc::insufficient_quantity);
+    EXPECT_EQ(arbiter.held(0, 0), 3U);
+  });
   script.run();
 }
 
