@@ -42,8 +42,7 @@ TEST(Mesh, ListsTheVerbsWhereNoneIsNear) {
                 "resolve, backup, restore, "
                 "health, top, stat, hz, errors, kpi, history, tail, record, replay, "
                 "doctor, inspect, swarm, agent, sim, plan, quorum, size, layout, "
-                "config, reload, help
-"));
+                "config, reload, help\n"));
   EXPECT_THAT(ran.err, Not(HasSubstr("did you mean")));
 }
 TEST(Mesh, RefusesToRunWithoutAVerbAndShowsTheHelp) {
