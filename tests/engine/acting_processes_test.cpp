@@ -143,6 +143,8 @@ TEST(QuorumProcesses, AnEngineThatIsKilledInTheMiddleGoesOnAndTheLeadIsTold) {
   EXPECT_EQ(mesh.b->hear(), "well?");
   mesh.restart();
   EXPECT_EQ(mesh.asker->hear(), "lost") << "who waited is told by nobody";
+  // The lead's process comes back once it has answered; who is not back by then is not asked.
+  EXPECT_TRUE(eventually([&] { return mesh.engine->status()["adopted"]["returned"] >= 3; }));
   mesh.b->tell("go on");
   for (Child* const one : {mesh.a.get(), mesh.c.get(), mesh.d.get()}) {
     EXPECT_EQ(one->hear(), "well?");
