@@ -181,18 +181,6 @@ void words_of_budget(Budget& one, Visit&& visit) {
   visit(one.resource);
 }
 
-struct Getter {
-  StateReader& reader;
-  template <class T>
-  void operator()(T& value) const {
-    if constexpr (std::is_enum_v<T>) {
-      value = reader.get_enum(last_of(T{}));
-    } else {
-      reader.get(value);
-    }
-  }
-};
-
 }  // namespace
 
 void ResourceContentionArbiter::save_state(StateWriter& writer) const {
@@ -225,7 +213,7 @@ void ResourceContentionArbiter::save_state(StateWriter& writer) const {
 }
 
 void ResourceContentionArbiter::load_state(StateReader& reader) {
-  const Getter get{reader};
+  const auto get = [&](auto& value) { get_fields(value, reader); };
   reader.get(last_id_);
   reader.get(decision_count_);
   for (auto& entry : decisions_) get_fields(entry, reader);
@@ -248,7 +236,7 @@ void ResourceContentionArbiter::load_allocations(StateReader& reader) {
     const auto slot = reader.get<std::uint32_t>();
     if (!allocation_slots_.use(slot)) return reader.fail();
     Allocation& one = allocations_[slot];
-    words_of_allocation(one, Getter{reader});
+    words_of_allocation(one, [&](auto& value) { get_fields(value, reader); });
     const bool is_possible =
         one.agent < config_.agents_max && resource_slots_.is_used(one.resource) && one.asked != 0;
     if (!is_possible) return reader.fail();
@@ -264,7 +252,7 @@ void ResourceContentionArbiter::load_demands(StateReader& reader) {
     const auto slot = reader.get<std::uint32_t>();
     if (!demand_slots_.use(slot)) return reader.fail();
     Demand& one = demands_[slot];
-    words_of_demand(one, Getter{reader});
+    words_of_demand(one, [&](auto& value) { get_fields(value, reader); });
     const bool is_possible = one.agent < config_.agents_max &&
                              resource_slots_.is_used(one.resource) && one.quantity != 0 &&
                              one.utility != 0;
@@ -280,7 +268,7 @@ void ResourceContentionArbiter::load_rest(StateReader& reader) {
   if (budgets > config_.budgets_max) return reader.fail();
   for (std::size_t i = 0; i < budgets; ++i) {
     Budget& one = budgets_.emplace_back();
-    words_of_budget(one, Getter{reader});
+    words_of_budget(one, [&](auto& value) { get_fields(value, reader); });
     const bool is_possible = one.agent < config_.agents_max &&
                              resource_slots_.is_used(one.resource) && one.period_ns > 0;
     if (!is_possible) return reader.fail();

@@ -215,18 +215,6 @@ void words_of_agent(Agent& agent, Visit&& visit) {
   visit(agent.wait.is_preemptible);
 }
 
-struct Getter {
-  StateReader& reader;
-  template <class T>
-  void operator()(T& value) const {
-    if constexpr (std::is_enum_v<T>) {
-      value = reader.get_enum(last_of(T{}));
-    } else {
-      reader.get(value);
-    }
-  }
-};
-
 }  // namespace
 
 void LockManager::save_state(StateWriter& writer) const {
@@ -276,7 +264,7 @@ void LockManager::load_resource(StateReader& reader) {
   name_sizes_[at] = static_cast<std::uint8_t>(name.size());
   std::memcpy(names_[at].data(), name.data(), name.size());
   Resource& on = resources_[at];
-  words_of_resource(on, Getter{reader});
+  words_of_resource(on, [&](auto& value) { get_fields(value, reader); });
   const bool is_known = resource_index_.find(on.id) != kNone;
   if (is_known || (on.parent != kNone && on.parent >= config_.resources_max) ||
       on.depth >= kDepthMax) {
@@ -290,7 +278,7 @@ void LockManager::load_lock(StateReader& reader) {
   const auto at = reader.get<std::uint32_t>();
   if (!lock_slots_.use(at)) return reader.fail();
   Lock& held = locks_[at];
-  words_of_lock(held, Getter{reader});
+  words_of_lock(held, [&](auto& value) { get_fields(value, reader); });
   if (held.agent >= config_.agents_max || !resource_slots_.is_used(held.resource)) {
     return reader.fail();
   }
@@ -302,7 +290,7 @@ void LockManager::load_agent(StateReader& reader) {
   const auto at = reader.get<std::uint32_t>();
   if (at >= config_.agents_max) return reader.fail();
   Agent& agent = agents_[at];
-  words_of_agent(agent, Getter{reader});
+  words_of_agent(agent, [&](auto& value) { get_fields(value, reader); });
   const auto is_suspect = reader.get<bool>();
   const auto phantom_ns = reader.get<std::int64_t>();
   if (is_suspect) phantom_ends_.set(at, phantom_ns, at);

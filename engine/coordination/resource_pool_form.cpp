@@ -203,18 +203,6 @@ void words_of_booking(Booking& one, Visit&& visit) {
   visit(one.station);
 }
 
-struct Getter {
-  StateReader& reader;
-  template <class T>
-  void operator()(T& value) const {
-    if constexpr (std::is_enum_v<T>) {
-      value = reader.get_enum(last_of(T{}));
-    } else {
-      reader.get(value);
-    }
-  }
-};
-
 template <class Text>
 std::uint8_t get_text(StateReader& reader, Text& into) {
   const auto bytes = reader.get_bytes();
@@ -288,7 +276,7 @@ bool ResourcePoolManager::load_resource(StateReader& reader, std::uint32_t slot)
   Resource& on = resources_[slot];
   on.name_size = get_text(reader, on.name);
   on.unit_size = get_text(reader, on.unit);
-  words_of_resource(on, Getter{reader});
+  words_of_resource(on, [&](auto& value) { get_fields(value, reader); });
   get_fields(on.rules, reader);
   get_fields(on.scale, reader);
   const IdHash id = hash_of({on.name.data(), on.name_size});
@@ -300,7 +288,7 @@ bool ResourcePoolManager::load_resource(StateReader& reader, std::uint32_t slot)
 bool ResourcePoolManager::load_reservation(StateReader& reader, std::uint32_t slot) {
   purpose_sizes_[slot] = get_text(reader, purposes_[slot]);
   Reservation& one = reservations_[slot];
-  words_of_reservation(one, Getter{reader});
+  words_of_reservation(one, [&](auto& value) { get_fields(value, reader); });
   if (reader.failed() || one.agent >= config_.agents_max || !is_resource(one.resource))
     return false;
   reservation_index_.set(hash_of(one.id, 0), slot);
@@ -310,7 +298,7 @@ bool ResourcePoolManager::load_reservation(StateReader& reader, std::uint32_t sl
 
 bool ResourcePoolManager::load_request(StateReader& reader, std::uint32_t slot) {
   Request& one = requests_[slot];
-  words_of_request(one, Getter{reader});
+  words_of_request(one, [&](auto& value) { get_fields(value, reader); });
   if (reader.failed() || one.agent >= config_.agents_max || one.count > kItemsMax) return false;
   for (std::size_t i = 0; i < one.count; ++i) {
     if (!is_resource(one.items[i].resource)) return false;
@@ -330,13 +318,13 @@ void ResourcePoolManager::load_state(StateReader& reader) {
   load_slots(reader, reservation_slots_,
              [&](std::uint32_t slot) { return load_reservation(reader, slot); });
   load_slots(reader, account_slots_, [&](std::uint32_t slot) {
-    words_of_account(accounts_[slot], Getter{reader});
+    words_of_account(accounts_[slot], [&](auto& value) { get_fields(value, reader); });
     return accounts_[slot].agent < config_.agents_max && is_resource(accounts_[slot].resource);
   });
   load_slots(reader, request_slots_,
              [&](std::uint32_t slot) { return load_request(reader, slot); });
   load_slots(reader, booking_slots_, [&](std::uint32_t slot) {
-    words_of_booking(bookings_[slot], Getter{reader});
+    words_of_booking(bookings_[slot], [&](auto& value) { get_fields(value, reader); });
     booking_starts_.set(slot, bookings_[slot].start_ns, bookings_[slot].id);
     return bookings_[slot].agent < config_.agents_max && is_resource(bookings_[slot].resource);
   });

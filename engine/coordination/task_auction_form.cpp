@@ -90,18 +90,6 @@ void words_of_bid(Bid& one, Visit&& visit) {
   visit(one.is_void);
 }
 
-struct Getter {
-  StateReader& reader;
-  template <class T>
-  void operator()(T& value) const {
-    if constexpr (std::is_enum_v<T>) {
-      value = reader.get_enum(last_of(T{}));
-    } else {
-      reader.get(value);
-    }
-  }
-};
-
 }  // namespace
 
 void TaskAuction::save_state(StateWriter& writer) const {
@@ -143,7 +131,7 @@ void TaskAuction::load_auction(StateReader& reader) {
   const auto slot = reader.get<std::uint32_t>();
   if (!auction_slots_.use(slot)) return reader.fail();
   Auction& on = auctions_[slot];
-  words_of_auction(on, Getter{reader});
+  words_of_auction(on, [&](auto& value) { get_fields(value, reader); });
   get_fields(on.rules, reader);
   get_fields(on.terms, reader);
   const bool is_possible = are_sound(on.rules, on.terms) && auction_index_.find(on.id) == kNone &&
@@ -159,7 +147,7 @@ void TaskAuction::load_bid(StateReader& reader) {
   const auto slot = reader.get<std::uint32_t>();
   if (!bid_slots_.use(slot)) return reader.fail();
   Bid& one = bids_[slot];
-  words_of_bid(one, Getter{reader});
+  words_of_bid(one, [&](auto& value) { get_fields(value, reader); });
   const bool is_possible = is_auction(one.auction) && one.scored.agent < config_.agents_max &&
                            one.scored.index == slot && one.unit_count <= kUnitsMax;
   if (reader.failed() || !is_possible) return reader.fail();

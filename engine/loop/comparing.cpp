@@ -93,7 +93,7 @@ void note_outcome(EngineLoop::State& loop, StationLink& link, Operation& operati
       link.sent_bodies.copy(link.sent_bodies.widen(answer.body_offset), loop.scratch);
   const bool is_there =
       copied.status == queues::BodyStatus::kRead && copied.length == answer.body_bytes;
-  // 0 is no text's hash that anybody will find.
+  // 0: no text that anybody will find has it.
   operation.outcomes[place] = is_there ? shm::hash64(loop.scratch.first(copied.length)) : 0;
 }
 

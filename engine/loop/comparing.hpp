@@ -11,7 +11,7 @@
 //             compare_outcomes: O(targets).
 // If the      engine dies: outcomes are its own memory. An operation that its successor ends is not
 // other side  compared (`operations_not_compared`), and nobody is accused.
-// dies,       station lies about where an answer's body is: its outcome is nobody else's.
+// dies,       station lies about where an answer's body is: its outcome is that of no text.
 // or lies
 #pragma once
 

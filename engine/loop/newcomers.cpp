@@ -14,7 +14,6 @@ namespace {
 constexpr float kUnstableDrift = 0.5F;     // mesh.md part 10
 constexpr std::uint32_t kScoreStep = 5;    // ms
 constexpr std::uint32_t kScoreTenth = 10;  // of the score
-constexpr std::uint32_t kSteadyLooks = 3;  // in a row: two alike are chance
 constexpr Nanos kWarmUpTime{5 * kNsPerSecond};
 // No cascade's and no pipeline's: nobody is told of a warm-up, and no KPI counts it.
 constexpr std::uint64_t kWarmUpPart = word_of(CascadePart{.cascade = 0x7F});
@@ -48,14 +47,13 @@ void look_at_score(const EngineLoop::State& loop, std::uint32_t row, Newcomer& n
   const std::uint32_t score = own(loop.agents.score, row);
   const std::uint32_t before = std::exchange(newcomer.score, score);
   const std::uint32_t moved = score > before ? score - before : before - score;
-  const bool is_steady = moved <= std::max(kScoreStep, before / kScoreTenth);
-  newcomer.steady = is_steady ? newcomer.steady + 1 : 0;
+  newcomer.is_steady = moved <= std::max(kScoreStep, before / kScoreTenth);
   newcomer.seen_ns = loop.now_ns;
 }
 
 bool is_stable(const EngineLoop::State& loop, std::uint32_t row, Newcomer& newcomer) noexcept {
   look_at_score(loop, row, newcomer);
-  return newcomer.steady >= kSteadyLooks && !scatters(loop, row) &&
+  return newcomer.is_steady && !scatters(loop, row) &&
          is_fresh(loop, row, sched::kHeartbeatFreshNs) &&
          measured_answers(loop, row) >= loop.options.newcomers.warm_ups;
 }

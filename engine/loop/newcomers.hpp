@@ -41,10 +41,9 @@ inline constexpr std::size_t kNewcomersPerTick = 512;
 
 struct Newcomer {
   AgentId id{};
-  // As upkeep had made it when that was looked at last, and how many looks in a row had found it
-  // moved little.
+  // As upkeep had made it when that was looked at last, and whether it had moved little by then.
   std::uint32_t score = 0;
-  std::uint32_t steady = 0;
+  bool is_steady = false;
   std::int64_t seen_ns = 0;
 };
 
