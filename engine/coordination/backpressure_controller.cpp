@@ -297,4 +297,7 @@ Status BackpressureController::verify() const {
   return all_hold(Errc::corrupt, checks);
 }
 
+template class ServiceForm<BackpressureController, BackpressureConfig, PressureCommand,
+                           PressureReply, PressureCounters, PressureActions>;
+
 }  // namespace mesh::coordination

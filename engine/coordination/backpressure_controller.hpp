@@ -224,4 +224,7 @@ class BackpressureController final
 
 static_assert(DurableService<BackpressureController>);
 
+extern template class ServiceForm<BackpressureController, BackpressureConfig, PressureCommand,
+                                  PressureReply, PressureCounters, PressureActions>;
+
 }  // namespace mesh::coordination

@@ -388,4 +388,7 @@ class CapabilityHealthMonitor final
 
 static_assert(DurableService<CapabilityHealthMonitor>);
 
+extern template class ServiceForm<CapabilityHealthMonitor, CapabilityHealthConfig, HealthCommand,
+                                  HealthReply, HealthCounters, HealthActions>;
+
 }  // namespace mesh::coordination

@@ -210,4 +210,7 @@ Status CapabilityHealthMonitor::verify() const {
   return {};
 }
 
+template class ServiceForm<CapabilityHealthMonitor, CapabilityHealthConfig, HealthCommand,
+                           HealthReply, HealthCounters, HealthActions>;
+
 }  // namespace mesh::coordination

@@ -348,4 +348,7 @@ class CircuitBreaker final
 
 static_assert(DurableService<CircuitBreaker>);
 
+extern template class ServiceForm<CircuitBreaker, CircuitBreakerConfig, BreakerCommand,
+                                  BreakerReply, BreakerCounters, BreakerActions>;
+
 }  // namespace mesh::coordination

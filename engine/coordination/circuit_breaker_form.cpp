@@ -165,4 +165,7 @@ Status CircuitBreaker::verify() const {
   return all_hold(Errc::corrupt, checks);
 }
 
+template class ServiceForm<CircuitBreaker, CircuitBreakerConfig, BreakerCommand, BreakerReply,
+                           BreakerCounters, BreakerActions>;
+
 }  // namespace mesh::coordination

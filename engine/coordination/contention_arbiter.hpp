@@ -231,4 +231,7 @@ class ResourceContentionArbiter final
 
 static_assert(DurableService<ResourceContentionArbiter>);
 
+extern template class ServiceForm<ResourceContentionArbiter, ContentionConfig, ContentionCommand,
+                                  ContentionReply, ContentionCounters, ContentionActions>;
+
 }  // namespace mesh::coordination

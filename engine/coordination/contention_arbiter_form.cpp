@@ -324,4 +324,7 @@ Status ResourceContentionArbiter::verify() const {
   return all_hold(Errc::corrupt, checks);
 }
 
+template class ServiceForm<ResourceContentionArbiter, ContentionConfig, ContentionCommand,
+                           ContentionReply, ContentionCounters, ContentionActions>;
+
 }  // namespace mesh::coordination

@@ -303,4 +303,8 @@ class ExactlyOnceQueue final
 
 static_assert(DurableService<ExactlyOnceQueue>);
 
+extern template class ServiceForm<ExactlyOnceQueue, ExactlyOnceQueueConfig, ExactlyOnceQueueCommand,
+                                  ExactlyOnceQueueReply, ExactlyOnceQueueCounters,
+                                  ExactlyOnceQueueActions>;
+
 }  // namespace mesh::coordination

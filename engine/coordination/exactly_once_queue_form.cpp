@@ -210,4 +210,8 @@ Status ExactlyOnceQueue::verify() const {
   return all_hold(Errc::corrupt, checks);
 }
 
+template class ServiceForm<ExactlyOnceQueue, ExactlyOnceQueueConfig, ExactlyOnceQueueCommand,
+                           ExactlyOnceQueueReply, ExactlyOnceQueueCounters,
+                           ExactlyOnceQueueActions>;
+
 }  // namespace mesh::coordination

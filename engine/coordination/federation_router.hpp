@@ -381,4 +381,7 @@ class FederationRouter final
 
 static_assert(DurableService<FederationRouter>);
 
+extern template class ServiceForm<FederationRouter, FederationConfig, FederationCommand,
+                                  FederationReply, FederationCounters, FederationActions>;
+
 }  // namespace mesh::coordination

@@ -305,4 +305,7 @@ Status FederationRouter::verify() const {
   return {};
 }
 
+template class ServiceForm<FederationRouter, FederationConfig, FederationCommand, FederationReply,
+                           FederationCounters, FederationActions>;
+
 }  // namespace mesh::coordination

@@ -306,4 +306,7 @@ class LockManager final : public ServiceForm<LockManager, LockManagerConfig, Loc
 
 static_assert(DurableService<LockManager>);
 
+extern template class ServiceForm<LockManager, LockManagerConfig, LockCommand, LockReply,
+                                  LockCounters, LockActions>;
+
 }  // namespace mesh::coordination

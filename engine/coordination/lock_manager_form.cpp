@@ -427,4 +427,7 @@ Status LockManager::verify() const {
   return all_hold(Errc::corrupt, checks);
 }
 
+template class ServiceForm<LockManager, LockManagerConfig, LockCommand, LockReply, LockCounters,
+                           LockActions>;
+
 }  // namespace mesh::coordination

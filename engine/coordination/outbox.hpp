@@ -296,4 +296,7 @@ class Outbox final : public ServiceForm<Outbox, OutboxConfig, OutboxCommand, Out
 
 static_assert(DurableService<Outbox>);
 
+extern template class ServiceForm<Outbox, OutboxConfig, OutboxCommand, OutboxReply, OutboxCounters,
+                                  OutboxActions>;
+
 }  // namespace mesh::coordination

@@ -413,4 +413,7 @@ Status Outbox::verify() const {
   return all_hold(Errc::corrupt, checks);
 }
 
+template class ServiceForm<Outbox, OutboxConfig, OutboxCommand, OutboxReply, OutboxCounters,
+                           OutboxActions>;
+
 }  // namespace mesh::coordination

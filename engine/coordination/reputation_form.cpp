@@ -304,4 +304,7 @@ Status ReputationWeightedRouter::verify() const {
   return {};
 }
 
+template class ServiceForm<ReputationWeightedRouter, ReputationConfig, ReputationCommand,
+                           ReputationReply, ReputationCounters, ReputationActions>;
+
 }  // namespace mesh::coordination

@@ -373,4 +373,7 @@ class ReputationWeightedRouter final
 
 static_assert(DurableService<ReputationWeightedRouter>);
 
+extern template class ServiceForm<ReputationWeightedRouter, ReputationConfig, ReputationCommand,
+                                  ReputationReply, ReputationCounters, ReputationActions>;
+
 }  // namespace mesh::coordination

@@ -265,4 +265,7 @@ class ResourcePoolManager final
 
 static_assert(DurableService<ResourcePoolManager>);
 
+extern template class ServiceForm<ResourcePoolManager, ResourcePoolConfig, ResourcePoolCommand,
+                                  ResourcePoolReply, ResourcePoolCounters, ResourcePoolActions>;
+
 }  // namespace mesh::coordination

@@ -440,4 +440,7 @@ Status ResourcePoolManager::verify() const {
   return all_hold(Errc::corrupt, checks);
 }
 
+template class ServiceForm<ResourcePoolManager, ResourcePoolConfig, ResourcePoolCommand,
+                           ResourcePoolReply, ResourcePoolCounters, ResourcePoolActions>;
+
 }  // namespace mesh::coordination

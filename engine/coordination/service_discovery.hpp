@@ -373,4 +373,7 @@ class ServiceDiscovery final
 
 static_assert(DurableService<ServiceDiscovery>);
 
+extern template class ServiceForm<ServiceDiscovery, DiscoveryConfig, DiscoveryCommand,
+                                  DiscoveryReply, DiscoveryCounters, DiscoveryActions>;
+
 }  // namespace mesh::coordination

@@ -303,4 +303,7 @@ Status ServiceDiscovery::verify() const {
   return all_hold(Errc::corrupt, checks);
 }
 
+template class ServiceForm<ServiceDiscovery, DiscoveryConfig, DiscoveryCommand, DiscoveryReply,
+                           DiscoveryCounters, DiscoveryActions>;
+
 }  // namespace mesh::coordination

@@ -185,4 +185,7 @@ class TaskAuction final
 
 static_assert(DurableService<TaskAuction>);
 
+extern template class ServiceForm<TaskAuction, TaskAuctionConfig, TaskAuctionCommand,
+                                  TaskAuctionReply, TaskAuctionCounters, TaskAuctionActions>;
+
 }  // namespace mesh::coordination

@@ -241,4 +241,7 @@ Status TaskAuction::verify() const {
   return all_hold(Errc::corrupt, checks);
 }
 
+template class ServiceForm<TaskAuction, TaskAuctionConfig, TaskAuctionCommand, TaskAuctionReply,
+                           TaskAuctionCounters, TaskAuctionActions>;
+
 }  // namespace mesh::coordination

@@ -317,4 +317,7 @@ class AdaptiveThrottleGovernor final
 
 static_assert(DurableService<AdaptiveThrottleGovernor>);
 
+extern template class ServiceForm<AdaptiveThrottleGovernor, ThrottleConfig, ThrottleCommand,
+                                  ThrottleReply, ThrottleCounters, ThrottleActions>;
+
 }  // namespace mesh::coordination

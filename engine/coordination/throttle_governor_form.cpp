@@ -210,4 +210,7 @@ Status AdaptiveThrottleGovernor::verify() const {
   return all_hold(Errc::corrupt, checks);
 }
 
+template class ServiceForm<AdaptiveThrottleGovernor, ThrottleConfig, ThrottleCommand, ThrottleReply,
+                           ThrottleCounters, ThrottleActions>;
+
 }  // namespace mesh::coordination

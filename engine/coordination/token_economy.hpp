@@ -209,4 +209,7 @@ class TokenEconomy final
 
 static_assert(DurableService<TokenEconomy>);
 
+extern template class ServiceForm<TokenEconomy, TokenEconomyConfig, TokenEconomyCommand,
+                                  TokenEconomyReply, TokenEconomyCounters, TokenEconomyActions>;
+
 }  // namespace mesh::coordination

@@ -305,4 +305,7 @@ Status TokenEconomy::verify() const {
   return all_hold(Errc::corrupt, checks);
 }
 
+template class ServiceForm<TokenEconomy, TokenEconomyConfig, TokenEconomyCommand, TokenEconomyReply,
+                           TokenEconomyCounters, TokenEconomyActions>;
+
 }  // namespace mesh::coordination

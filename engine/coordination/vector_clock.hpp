@@ -324,4 +324,7 @@ class VectorClockCausality final
 
 static_assert(DurableService<VectorClockCausality>);
 
+extern template class ServiceForm<VectorClockCausality, CausalityConfig, CausalityCommand,
+                                  CausalityReply, CausalityCounters, CausalityActions>;
+
 }  // namespace mesh::coordination

@@ -308,4 +308,7 @@ Status VectorClockCausality::verify() const {
   return all_hold(Errc::corrupt, checks);
 }
 
+template class ServiceForm<VectorClockCausality, CausalityConfig, CausalityCommand, CausalityReply,
+                           CausalityCounters, CausalityActions>;
+
 }  // namespace mesh::coordination

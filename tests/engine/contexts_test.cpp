@@ -55,7 +55,7 @@ TEST_P(Contexts, RefusesWhatIsTooLongAndAgentsThatAreNobodysOrAnothers) {
 }
 
 TEST_P(Contexts, RefusesWhatNoLibraryOfOursSends) {
-  RawStation raw(directory_.path());
+  SocketStation raw(directory_.path());
   raw.enrol("raw");
   const auto id = static_cast<std::uint64_t>(engine_->find("raw").value());
   const auto ask = [&](std::uint64_t agent, std::uint64_t hash, const std::vector<int>& carried) {

@@ -8,11 +8,11 @@
 
 namespace mesh::testing {
 
-class RawStation {
+class SocketStation {
  public:
   using Json = nlohmann::json;
 
-  explicit RawStation(const std::string& directory) : directory_(directory) {
+  explicit SocketStation(const std::string& directory) : directory_(directory) {
     auto client = engine::ControlClient::connect(directory, {.patience = kForEver});
     EXPECT_TRUE(client.has_value()) << client.error().sentence;
     if (!client) return;

@@ -117,7 +117,7 @@ TEST(Restart, DoesNotWaitForWhoNeverComes) {
   const auto files = files_in(directory.path());
   EXPECT_EQ(std::count(files.begin(), files.end(), "station-1.in"), 0);
   EXPECT_EQ(std::count(files.begin(), files.end(), "station-2.in"), 1);
-  const RawStation next(directory.path());
+  const SocketStation next(directory.path());
   EXPECT_EQ(second.status()["attached"][1]["station"], 3) << "a number was given twice";
 }
 
@@ -166,8 +166,8 @@ TEST(Restart, TakesAStationBackOnlyWithTheMemoryThatWasAgreed) {
   const ScratchDirectory directory;
   EngineProcess first(engine_options(directory.path()));
   ASSERT_EQ(first.hear(), "up");
-  RawStation one(directory.path());
-  RawStation other(directory.path());
+  SocketStation one(directory.path());
+  SocketStation other(directory.path());
   first.kill();
   EngineProcess second(engine_options(directory.path()));
   ASSERT_EQ(second.hear(), "up");
@@ -221,7 +221,7 @@ TEST(Restart, TakesAStationBackOnlyFromItsOwnUser) {
   options.policy.uids = {kAnotherUid};
   EngineProcess first(options);
   ASSERT_EQ(first.hear(), "up");
-  RawStation mine(directory.path());
+  SocketStation mine(directory.path());
   first.kill();
   EngineProcess second(options);
   ASSERT_EQ(second.hear(), "up");
@@ -376,7 +376,7 @@ TEST(Stuck, IsNobodyWhoHasNothingToRead) {
   options.stuck_after = Nanos{8 * kNsPerMs};
   EngineProcess engine(options);
   ASSERT_EQ(engine.hear(), "up");
-  const RawStation silent(directory.path());
+  const SocketStation silent(directory.path());
   const json before = engine.status();
   // A thousand looks' worth of turns at least.
   EXPECT_TRUE(eventually([&] {

@@ -59,7 +59,7 @@ TEST(StationChurn, LeavesNothingBehindAfterHundredsOfAttachesAndDeaths) {
   const ScratchDirectory directory;
   EngineProcess engine(engine_options(directory.path()));
   ASSERT_EQ(engine.hear(), "up");
-  RawStation(directory.path()).enrol("first");  // what is made once is made now
+  SocketStation(directory.path()).enrol("first");  // what is made once is made now
   ASSERT_TRUE(eventually([&] { return engine.status()["stations"] == 0; }));
   const auto settled = [&] {
     const auto status = engine.status();
@@ -72,7 +72,7 @@ TEST(StationChurn, LeavesNothingBehindAfterHundredsOfAttachesAndDeaths) {
     return std::exchange(before, now) == now;
   }));
   for (Repeats cycles(500); cycles.next();) {
-    RawStation station(directory.path());
+    SocketStation station(directory.path());
     if (cycles.count() % 2 == 1) station.enrol("of many");
     ASSERT_EQ(station.number(), cycles.count() + 1) << "a number was given twice";
   }
@@ -100,10 +100,10 @@ TEST(StationChurn, GivesANumberOnlyOnceAndSaysWhenAllAreGiven) {
   memory.close();
   EngineProcess engine(engine_options(directory.path()));
   ASSERT_EQ(engine.hear(), "up");
-  { EXPECT_EQ(RawStation(directory.path()).number(), kMaxStations); }
+  { EXPECT_EQ(SocketStation(directory.path()).number(), kMaxStations); }
   auto client = engine::ControlClient::connect(directory.path(), {});
   ASSERT_TRUE(client.has_value());
-  const auto refused = client->request(RawStation::attach_request());
+  const auto refused = client->request(SocketStation::attach_request());
   ASSERT_FALSE(refused.has_value());
   EXPECT_EQ(refused.error().code, Errc::capacity);
   EXPECT_THAT(refused.error().sentence, ::testing::HasSubstr("all of its station numbers"));
@@ -118,7 +118,7 @@ TEST(StationChurn, TakesAStormOfAttachesSomeOfWhomDieHalfway) {
       const std::string path = channel.hear();
       if (i % 10 == 3) {
         auto client = engine::ControlClient::connect(path, {.patience = kForEver});
-        const std::string request = RawStation::attach_request();
+        const std::string request = SocketStation::attach_request();
         if (client) (void)::send(client->fd(), request.data(), request.size(), MSG_NOSIGNAL);
         channel.tell("asked");
         ::raise(SIGKILL);
@@ -185,9 +185,9 @@ TEST(StationChurn, FinishesWhatAnEngineBeganThatDiedAtEachStep) {
     if (step.attaching) {
       auto client = engine::ControlClient::connect(directory.path(), {});
       ASSERT_TRUE(client.has_value());
-      EXPECT_EQ(client->request(RawStation::attach_request()).error().code, Errc::closed);
+      EXPECT_EQ(client->request(SocketStation::attach_request()).error().code, Errc::closed);
     } else {
-      RawStation station(directory.path());
+      SocketStation station(directory.path());
       station.enrol("leaving");
     }
     ASSERT_EQ(dying.hear(), kGone);
@@ -197,7 +197,7 @@ TEST(StationChurn, FinishesWhatAnEngineBeganThatDiedAtEachStep) {
     EXPECT_EQ(status["awaited"].size(), step.left);
     EXPECT_EQ(status["agents_active"], 0);
     EXPECT_FALSE(fs::exists(directory.file("station-1.in")));
-    EXPECT_EQ(RawStation(directory.path()).number(), step.next);
+    EXPECT_EQ(SocketStation(directory.path()).number(), step.next);
   }
 }
 

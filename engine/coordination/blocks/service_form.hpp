@@ -8,6 +8,7 @@
 //     void save_state(StateWriter&) const;                      the state alone
 //     void load_state(StateReader&);                            into one that was just constructed
 //   };
+//   extern template class ServiceForm<X, ...>;                and in X_form.cpp: template class ...
 //
 // Callers     the thread that owns the service.
 // Cost        apply and tick pay nothing for it: no virtual call, no allocation. The members that
@@ -107,43 +108,18 @@ class ServiceForm {
   using Counters = CountersT;
   using Actions = ActionsT;
 
-  static Result<X> restore(const Config& config, const Snapshot& snapshot) {
-    MESH_CHECK_OK(X::validate(config));
-    MESH_TRY(const auto body, open_snapshot(X::kKind, snapshot.bytes));
-    X service(config);
-    StateReader reader(body);
-    service.load_state(reader);
-    service.clock_.load(reader);
-    load_counters(service.counters_, reader);
-    MESH_CHECK_OK(reader.finish(std::string(X::kWho) + ": snapshot"));
-    MESH_CHECK_OK(service.verify());
-    return service;
-  }
-  [[nodiscard]] Snapshot snapshot() const {
-    StateWriter writer;
-    self().save_state(writer);
-    clock_.save(writer);
-    save_counters(counters_, writer);
-    return seal_snapshot(X::kKind, writer.bytes());
-  }
-  [[nodiscard]] std::uint64_t state_hash() const {
-    StateWriter writer;
-    self().save_state(writer);
-    return checksum(writer.bytes());
-  }
+  static Result<X> restore(const Config& config, const Snapshot& snapshot);
+  [[nodiscard]] Snapshot snapshot() const;
+  [[nodiscard]] std::uint64_t state_hash() const;
   [[nodiscard]] const Config& config() const noexcept { return config_; }
   [[nodiscard]] const Counters& counters() const noexcept { return counters_; }
   [[nodiscard]] const EventLog& events() const noexcept { return events_; }
   [[nodiscard]] std::uint64_t clock_regressions() const noexcept { return clock_.regressions(); }
 
-  static void encode(const Command& command, StateWriter& writer) { put_command(command, writer); }
-  static void encode(const Reply& reply, StateWriter& writer) { put_fields(reply, writer); }
-  static Command decode_command(StateReader& reader) { return get_command<Command>(reader); }
-  static Reply decode_reply(StateReader& reader) {
-    Reply reply;
-    get_fields(reply, reader);
-    return reply;
-  }
+  static void encode(const Command& command, StateWriter& writer);
+  static void encode(const Reply& reply, StateWriter& writer);
+  static Command decode_command(StateReader& reader);
+  static Reply decode_reply(StateReader& reader);
 
  protected:
   explicit ServiceForm(const Config& config) : config_(config), events_(config.events_max) {}
@@ -197,5 +173,58 @@ class ServiceForm {
  private:
   [[nodiscard]] const X& self() const noexcept { return static_cast<const X&>(*this); }
 };
+
+// Not inline: each service has them once, in its own object (extern template). Compiled wherever
+// they are used they would cost more than all else there.
+template <class X, class ConfigT, class CommandT, class ReplyT, class CountersT, class ActionsT>
+Result<X> ServiceForm<X, ConfigT, CommandT, ReplyT, CountersT, ActionsT>::restore(
+    const Config& config, const Snapshot& snapshot) {
+  MESH_CHECK_OK(X::validate(config));
+  MESH_TRY(const auto body, open_snapshot(X::kKind, snapshot.bytes));
+  X service(config);
+  StateReader reader(body);
+  service.load_state(reader);
+  service.clock_.load(reader);
+  load_counters(service.counters_, reader);
+  MESH_CHECK_OK(reader.finish(std::string(X::kWho) + ": snapshot"));
+  MESH_CHECK_OK(service.verify());
+  return service;
+}
+template <class X, class ConfigT, class CommandT, class ReplyT, class CountersT, class ActionsT>
+Snapshot ServiceForm<X, ConfigT, CommandT, ReplyT, CountersT, ActionsT>::snapshot() const {
+  StateWriter writer;
+  self().save_state(writer);
+  clock_.save(writer);
+  save_counters(counters_, writer);
+  return seal_snapshot(X::kKind, writer.bytes());
+}
+template <class X, class ConfigT, class CommandT, class ReplyT, class CountersT, class ActionsT>
+std::uint64_t ServiceForm<X, ConfigT, CommandT, ReplyT, CountersT, ActionsT>::state_hash() const {
+  StateWriter writer;
+  self().save_state(writer);
+  return checksum(writer.bytes());
+}
+template <class X, class ConfigT, class CommandT, class ReplyT, class CountersT, class ActionsT>
+void ServiceForm<X, ConfigT, CommandT, ReplyT, CountersT, ActionsT>::encode(const Command& command,
+                                                                            StateWriter& writer) {
+  put_command(command, writer);
+}
+template <class X, class ConfigT, class CommandT, class ReplyT, class CountersT, class ActionsT>
+void ServiceForm<X, ConfigT, CommandT, ReplyT, CountersT, ActionsT>::encode(const Reply& reply,
+                                                                            StateWriter& writer) {
+  put_fields(reply, writer);
+}
+template <class X, class ConfigT, class CommandT, class ReplyT, class CountersT, class ActionsT>
+auto ServiceForm<X, ConfigT, CommandT, ReplyT, CountersT, ActionsT>::decode_command(
+    StateReader& reader) -> Command {
+  return get_command<Command>(reader);
+}
+template <class X, class ConfigT, class CommandT, class ReplyT, class CountersT, class ActionsT>
+auto ServiceForm<X, ConfigT, CommandT, ReplyT, CountersT, ActionsT>::decode_reply(
+    StateReader& reader) -> Reply {
+  Reply reply;
+  get_fields(reply, reader);
+  return reply;
+}
 
 }  // namespace mesh::coordination
