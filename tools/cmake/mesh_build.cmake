@@ -13,12 +13,7 @@ set(CMAKE_CXX_FLAGS_SANITIZED "-O1 -DNDEBUG -g1")
 
 find_program(MESH_CCACHE ccache)
 if(MESH_CCACHE)
-  # pch_defines and time_macros: ccache refuses precompiled headers without them. BASEDIR and NOHASHDIR: clones of the
-  # tree in other folders share what one of them has compiled. DEPEND: no preprocessing for the cache's sake, which a
-  # build from nothing pays for each file.
-  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_DEPEND=1
-      CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime
-      CCACHE_BASEDIR=${PROJECT_SOURCE_DIR} CCACHE_NOHASHDIR=1 ${MESH_CCACHE})
+  set(CMAKE_CXX_COMPILER_LAUNCHER "${CMAKE_CURRENT_LIST_DIR}/compile_cached.sh" "${PROJECT_SOURCE_DIR}")
 endif()
 
 # A third of the time that the usual linker takes, a hundred times a build.
