@@ -391,7 +391,7 @@ void GossipEngine::note_side(std::int64_t now_ns) noexcept {
     default:
       break;
   }
-  outbox_.set_claim(claim);
+  outbox_.set_claim(claim, static_cast<std::uint32_t>(checksum(std::as_bytes(sides_.reference()))));
 }
 
 // --- what leaves -------------------------------------------------------------------------------

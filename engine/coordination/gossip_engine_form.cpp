@@ -38,6 +38,7 @@ Result<GossipConfig> GossipConfig::preset(std::string_view name) {
   }
   if (name == "medium-network") {
     config.members_max = 256;
+    config.messages_max = 4'096;
     config.summaries_max = 1'024;
     config.store_bytes = 1U << 21;
     return config;

@@ -168,7 +168,10 @@ bool GossipEngine::spread_summary(const SyncValue& value, std::int64_t now_ns) n
   payload_.put(value.owner);
   payload_.put(value.version);
   payload_.put(value.value);
-  return tree_.broadcast(payload_.bytes(), now_ns, outbox_) == Errc::ok;  // else by comparison
+  // The next version is said soon: this one need not be known for long.
+  const Nanos ttl{std::min<std::int64_t>(4 * config_.summary_ns.count(), 60 * kNsPerSecond)};
+  const auto sent = tree_.broadcast_for(ttl, payload_.bytes(), now_ns, outbox_);
+  return sent == Errc::ok;  // else it is had by comparison
 }
 
 // The same value in a new version: whoever has it knows that this host was there a moment ago.
@@ -235,16 +238,14 @@ void GossipEngine::look_at_claim(const SyncValue& value, std::int64_t now_ns) {
   });
 }
 
-// Another that says majority where this one is of a majority that does not reach it.
+// Two majorities of one reference have a member in common. Of another one: two meshes, each of
+// which goes on as if it were the only one.
 void GossipEngine::look_at_envelope(const Envelope& envelope, std::int64_t now_ns) noexcept {
   const bool are_both =
       envelope.claim == PartitionClaim::majority && sides_.state() == SideState::majority;
-  if (!are_both) return;
-  const auto* const row = swim_.find(envelope.from);
-  const bool is_ours =
-      row != nullptr && row->state == MemberState::alive && sides_.is_of_reference(envelope.from);
+  if (!are_both || envelope.reference == outbox_.reference()) return;
   const bool was_said = diverged_ns_ >= 0 && now_ns - diverged_ns_ < swim_.suspicion_max().count();
-  if (is_ours || was_said) return;
+  if (was_said) return;
   diverged_ns_ = now_ns;
   diverge({DivergenceKind::two_majorities, 0, config_.self, envelope.from, 0, 0}, now_ns);
 }

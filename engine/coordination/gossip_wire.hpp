@@ -1,6 +1,6 @@
 // GossipOutbox, Envelope: the messages of the gossip engine and of its parts, as bytes.
 //
-//   version u8, part u8, kind u8, claim u8, from u64, then what the part wrote
+//   version u8, part u8, kind u8, claim u8, reference u32, from u64, then what the part wrote
 //
 // Callers     one thread. A part writes between begin() and end(); whoever owns the parts sends.
 // Progress    wait-free; no allocation after construction.
@@ -24,7 +24,6 @@
 namespace mesh::coordination {
 
 inline constexpr std::uint8_t kGossipVersion = 1;
-inline constexpr std::size_t kEnvelopeBytes = 12;
 
 enum class GossipPart : std::uint8_t { swim, overlay, tree, bimodal, rumor, sync, sector };
 constexpr GossipPart last_of(GossipPart) noexcept { return GossipPart::sector; }
@@ -42,6 +41,7 @@ struct Envelope {
   GossipPart part = GossipPart::swim;
   std::uint8_t kind = 0;
   PartitionClaim claim = PartitionClaim::none;
+  std::uint32_t reference = 0;  // of which membership the claim is
   std::uint64_t from = 0;
 };
 enum class EnvelopeVerdict : std::uint8_t { good, unknown_version, malformed };
@@ -53,6 +53,7 @@ enum class EnvelopeVerdict : std::uint8_t { good, unknown_version, malformed };
   envelope.part = reader.get_enum(GossipPart::sector);
   reader.get(envelope.kind);
   envelope.claim = reader.get_enum(PartitionClaim::minority);
+  reader.get(envelope.reference);
   reader.get(envelope.from);
   const bool is_good = !reader.failed() && envelope.from != 0;
   return is_good ? EnvelopeVerdict::good : EnvelopeVerdict::malformed;
@@ -69,8 +70,8 @@ struct GossipSend {
 class GossipOutbox {
  public:
   struct Limits {
-    std::uint32_t messages = 1'024;
-    std::uint32_t bytes = 1U << 20;
+    std::uint32_t messages = 256;
+    std::uint32_t bytes = 1U << 16;
     std::uint32_t message_bytes = 4'096;  // no part writes a longer one
   };
   GossipOutbox(std::uint64_t self, const Limits& limits) : self_(self), limits_(limits) {
@@ -94,6 +95,7 @@ class GossipOutbox {
     writer.put(part);
     writer.put(kind);
     writer.put(claim_);
+    writer.put(reference_);
     writer.put(self_);
     return writer;
   }
@@ -121,13 +123,18 @@ class GossipOutbox {
     sends_.clear();
     wire_.clear();
   }
-  void set_claim(PartitionClaim claim) noexcept { claim_ = claim; }
+  void set_claim(PartitionClaim claim, std::uint32_t reference) noexcept {
+    claim_ = claim;
+    reference_ = reference;
+  }
+  [[nodiscard]] std::uint32_t reference() const noexcept { return reference_; }
   [[nodiscard]] std::uint64_t self() const noexcept { return self_; }
   [[nodiscard]] std::uint64_t dropped() const noexcept { return dropped_; }
   [[nodiscard]] const Limits& limits() const noexcept { return limits_; }
 
   void save(StateWriter& writer) const {
     writer.put(claim_);
+    writer.put(reference_);
     writer.put(dropped_);
     writer.put(static_cast<std::uint32_t>(sends_.size()));
     for (const auto& send : sends_) {
@@ -140,6 +147,7 @@ class GossipOutbox {
   void load(StateReader& reader) {
     clear();
     claim_ = reader.get_enum(PartitionClaim::minority);
+    reader.get(reference_);
     reader.get(dropped_);
     const std::size_t count = reader.get_count(21);
     if (count > limits_.messages) return reader.fail();
@@ -165,6 +173,7 @@ class GossipOutbox {
   StateWriter lost_;
   GossipSend current_;
   std::uint64_t dropped_ = 0;
+  std::uint32_t reference_ = 0;
   PartitionClaim claim_ = PartitionClaim::none;
   bool is_lost_ = false;
 };

@@ -6,7 +6,7 @@
 //
 // Callers     one thread; messages in, messages out (gossip_wire.hpp). Usable alone.
 // Progress    wait-free; no allocation after construction.
-// Cost        a comparison that finds nothing: one message of 28 bytes. Each level: 260 bytes a
+// Cost        a comparison that finds nothing: one message of 32 bytes. Each level: 260 bytes a
 //             node that differs.
 // Units       owners are numbers, not 0. ns; on the wire ms of age.
 // Guarantees  of two values of a key the greater (version, owner, sum of the value) stands: merging

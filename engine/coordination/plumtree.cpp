@@ -78,23 +78,32 @@ std::uint32_t Plumtree::keep(const Heard& heard, std::uint64_t from, std::int64_
   one.id = heard.id;
   one.parent = from;
   one.birth_ns = now_ns - std::int64_t{heard.age_ms} * kNsPerMs;
+  one.ttl_ns = std::int64_t{heard.ttl_ms} * kNsPerMs;
   one.round = heard.round;
   one.has_payload = true;
   one.payload = store_.put(heard.payload);
   index_.set(hash_of(one.id.origin, one.id.sequence), slot);
-  ends_.set(slot, one.birth_ns + config_.ttl_ns.count(), one.id.sequence);
+  ends_.set(slot, one.birth_ns + one.ttl_ns, one.id.sequence);
   return slot;
 }
 
 Errc Plumtree::broadcast(std::span<const std::byte> payload, std::int64_t now_ns, GossipOutbox& out,
                          BroadcastId* id) noexcept {
-  if (payload.size() > config_.payload_bytes_max) return Errc::invalid_argument;
-  const BroadcastId mine{config_.self, sequence_ + 1};
-  const std::uint32_t slot = keep({mine, 0, 0, payload}, 0, now_ns);
+  const Errc sent = broadcast_for(config_.ttl_ns, payload, now_ns, out);
+  if (sent == Errc::ok && id != nullptr) *id = {config_.self, sequence_};
+  return sent;
+}
+Errc Plumtree::broadcast_for(Nanos ttl, std::span<const std::byte> payload, std::int64_t now_ns,
+                             GossipOutbox& out) noexcept {
+  const bool is_possible =
+      payload.size() <= config_.payload_bytes_max && ttl.count() > 0 && ttl <= config_.ttl_ns;
+  if (!is_possible) return Errc::invalid_argument;
+  const auto ttl_ms = static_cast<std::uint32_t>(ttl.count() / kNsPerMs);
+  const std::uint32_t slot =
+      keep({{config_.self, sequence_ + 1}, 0, 0, ttl_ms, payload}, 0, now_ns);
   if (slot == kNone) return Errc::capacity;
   ++sequence_;
   ++counters_.broadcast;
-  if (id != nullptr) *id = mine;
   pass_on(slot, now_ns, out);
   return Errc::ok;
 }
@@ -118,6 +127,7 @@ void Plumtree::send_payload(std::uint32_t slot, std::uint64_t to, std::int64_t n
   put_broadcast_id(one.id, writer);
   writer.put(one.round + 1);
   writer.put(static_cast<std::uint32_t>(std::clamp<std::int64_t>(age_ms, 0, UINT32_MAX)));
+  writer.put(static_cast<std::uint32_t>(one.ttl_ns / kNsPerMs));
   writer.put(payload_of(one));
   out.end(GossipLane::tree);
   ++counters_.payloads_sent;
@@ -163,7 +173,7 @@ void Plumtree::tick(std::int64_t now_ns, GossipOutbox& out) noexcept {
     if (one.has_payload) {  // from now on it is only known
       store_.free(one.payload);
       one.has_payload = false;
-      ends_.set(slot, one.birth_ns + 2 * config_.ttl_ns.count(), one.id.sequence);
+      ends_.set(slot, one.birth_ns + 2 * one.ttl_ns, one.id.sequence);
       continue;
     }
     index_.erase(hash_of(one.id.origin, one.id.sequence));
@@ -215,13 +225,15 @@ Errc Plumtree::hear(const Envelope& envelope, StateReader& reader, std::int64_t 
   reader.get(heard.round);
   if (envelope.kind == gossip) {
     reader.get(heard.age_ms);
+    reader.get(heard.ttl_ms);
     heard.payload = reader.get_bytes();
   } else if (envelope.kind == graft) {
     reader.get(grafted.wants_payload);
   }
   const bool is_kind = envelope.kind >= gossip && envelope.kind <= lost;
   const bool is_possible = is_kind && !reader.failed() && reader.left() == 0 &&
-                           heard.payload.size() <= config_.payload_bytes_max;
+                           heard.payload.size() <= config_.payload_bytes_max &&
+                           std::int64_t{heard.ttl_ms} * kNsPerMs <= config_.ttl_ns.count();
   if (!is_possible) return Errc::bad_input;
   grafted.about = {heard.id, heard.round};
   switch (envelope.kind) {
@@ -252,7 +264,7 @@ void Plumtree::hear_gossip(std::uint64_t from, const Heard& heard, std::int64_t 
     send_id(prune, from, {heard.id, heard.round}, out);
     return;
   }
-  if (std::int64_t{heard.age_ms} * kNsPerMs > config_.ttl_ns.count()) {
+  if (heard.age_ms > heard.ttl_ms) {
     ++counters_.expired;
     return;
   }

@@ -9,9 +9,9 @@
 // Progress    wait-free; no allocation after construction.
 // Cost        a broadcast: n - 1 payloads over the mesh once the tree stands, and an announcement
 //             over each other link, up to ihave_ns of them in one message.
-// Units       peers and origins are numbers, not 0. ns; on the wire ms of age.
-// Guarantees  what reaches a peer is delivered once: ids are kept for twice ttl_ns, and no copy
-//             older than ttl_ns is taken. Everything announced on a link that stays up arrives.
+// Units       peers and origins are numbers, not 0. ns; on the wire ms of age and of life.
+// Guarantees  what reaches a peer is delivered once: ids are kept for twice their ttl, and no copy
+//             older than its ttl is taken. Everything announced on a link that stays up arrives.
 // If the      peer dies: peer_down(), and its children ask who announced. A payload that is not
 // other side  kept any more: `lost` says so; anti-entropy is left to bring it.
 // dies,       Full: own broadcasts are refused with capacity; others' copies pass by, counted.
@@ -83,6 +83,9 @@ class Plumtree {
 
   Errc broadcast(std::span<const std::byte> payload, std::int64_t now_ns, GossipOutbox& out,
                  BroadcastId* id = nullptr) noexcept;
+  // The same for another time than ttl_ns, which it is not longer than.
+  Errc broadcast_for(Nanos ttl, std::span<const std::byte> payload, std::int64_t now_ns,
+                     GossipOutbox& out) noexcept;
   void peer_up(std::uint64_t peer) noexcept;
   void peer_down(std::uint64_t peer) noexcept;
 
@@ -116,6 +119,7 @@ class Plumtree {
     BroadcastId id;
     std::uint64_t parent = 0;  // who sent it; 0: from here
     std::int64_t birth_ns = 0;
+    std::int64_t ttl_ns = 0;
     std::uint32_t round = 0;
     bool has_payload = false;
     ChunkStore::Bytes payload;
@@ -146,6 +150,7 @@ class Plumtree {
     BroadcastId id;
     std::uint32_t round = 0;
     std::uint32_t age_ms = 0;
+    std::uint32_t ttl_ms = 0;
     std::span<const std::byte> payload;
   };
 

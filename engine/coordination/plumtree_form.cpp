@@ -40,6 +40,7 @@ void Plumtree::save(StateWriter& writer) const {
     words_of_id(one.id, put);
     writer.put(one.parent);
     writer.put(one.birth_ns);
+    writer.put(one.ttl_ns);
     writer.put(one.round);
     writer.put(one.has_payload);
     if (one.has_payload) writer.put(std::span<const std::byte>(store_.get(one.payload)));
@@ -82,16 +83,17 @@ void Plumtree::load_messages(StateReader& reader) {
     words_of_id(one.id, get);
     reader.get(one.parent);
     reader.get(one.birth_ns);
+    reader.get(one.ttl_ns);
     reader.get(one.round);
     reader.get(one.has_payload);
     const auto payload = one.has_payload ? reader.get_bytes() : std::span<const std::byte>{};
     const bool is_possible = find(one.id) == kNone && store_.fits(payload.size()) &&
-                             payload.size() <= config_.payload_bytes_max;
+                             payload.size() <= config_.payload_bytes_max && one.ttl_ns >= 0 &&
+                             one.ttl_ns <= config_.ttl_ns.count();
     if (!is_possible) return reader.fail();
     one.payload = store_.put(payload);
     index_.set(hash_of(one.id.origin, one.id.sequence), slot);
-    ends_.set(slot, one.birth_ns + (one.has_payload ? 1 : 2) * config_.ttl_ns.count(),
-              one.id.sequence);
+    ends_.set(slot, one.birth_ns + (one.has_payload ? 1 : 2) * one.ttl_ns, one.id.sequence);
   }
 }
 void Plumtree::load_missing(StateReader& reader) {

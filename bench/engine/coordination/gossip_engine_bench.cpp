@@ -45,6 +45,7 @@ std::vector<std::byte> broadcast_of(std::uint64_t from, std::uint64_t sequence) 
   writer.put(sequence);
   writer.put(std::uint32_t{1});
   writer.put(std::uint32_t{0});
+  writer.put(std::uint32_t{2'000});
   const std::vector<std::byte> payload(65);
   writer.put(std::span<const std::byte>(payload));
   out.end(GossipLane::tree);

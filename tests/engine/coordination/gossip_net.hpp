@@ -170,7 +170,7 @@ class LossyNet {
 template <class Part, GossipPart kPart>
 struct PartNode {
   PartNode(std::uint64_t self, Part made)
-      : part(std::move(made)), out(self, {4'096, 1U << 22, 4'096}) {}
+      : part(std::move(made)), out(self, {512, 1U << 17, 4'096}) {}
   void hear(std::span<const std::byte> bytes, std::int64_t now_ns) {
     StateReader reader(bytes);
     Envelope envelope;

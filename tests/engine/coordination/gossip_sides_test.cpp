@@ -10,6 +10,7 @@ namespace of_gossip_sides_test {
 using testing::alive_at;
 using testing::bytes;
 using testing::EngineNet;
+using testing::EngineNode;
 using testing::gossip_ms;
 using testing::small_gossip;
 using testing::start_engines;
@@ -265,6 +266,34 @@ TEST(GossipEngines, HealWithinThreeProbesOfTheFirstContact) {
   ASSERT_NE(contact_ns, 0);
   EXPECT_LE(net.now_ns() - contact_ns, 3 * small_gossip().probe_ns.count());
   EXPECT_EQ(net[1].engine.sides().state(), SideState::healing);
+}
+
+// Two meshes that never knew of each other, each with a majority of its own.
+TEST(GossipEngines, ReportTwoMajoritiesThatMeet) {
+  EngineNet net(34, {});
+  for (std::uint64_t self = 1; self <= 10; ++self) {
+    auto& node = net.add(std::make_unique<EngineNode>(small_gossip(self), self));
+    const std::uint64_t first = self <= 5 ? 1 : 6;
+    if (self != first) node.engine.apply(gossip::AddMember{first, "", 1, ""}, Nanos{0});
+  }
+  net.run_for(60 * kSecond);
+  for (const std::uint64_t host : {4U, 5U, 9U, 10U}) net.kill(host);
+  net.run_for(40 * kSecond);
+  ASSERT_EQ(net[1].engine.sides().state(), SideState::majority);
+  ASSERT_EQ(net[6].engine.sides().state(), SideState::majority);
+  EXPECT_TRUE(net[1].divergences.empty());
+  net[1].engine.apply(gossip::AddMember{6, "", 1, ""}, Nanos{net.now_ns()});
+  net.run_for(5 * kSecond);
+  std::size_t told = 0;
+  for (std::uint64_t host = 1; host <= 8; ++host) {
+    for (const auto& one : net[host].divergences) {
+      ++told;
+      EXPECT_EQ(one.kind, DivergenceKind::two_majorities);
+      EXPECT_EQ(one.ours, host);
+      EXPECT_NE(one.ours <= 5, one.theirs <= 5);
+    }
+  }
+  EXPECT_GT(told, 0U);
 }
 
 TEST(GossipEngines, ReportTwoCoordinatorsOfOneSector) {

@@ -182,8 +182,8 @@ TEST(SwimMembership, BuriesASuspectTheSoonerTheMoreConfirmIt) {
     std::int64_t t = 0;
     while (one.find(2)->state == MemberState::suspect && t < 60'000) {
       ++t;
-      GossipOutbox sink(1, {});
-      one.tick(gossip_ms(t), sink);
+      out.clear();
+      one.tick(gossip_ms(t), out);
       // All answer, so that nobody else is suspected.
       if (one.probed() != 0) {
         tell(one, one.probed(), {}, gossip_ms(t));

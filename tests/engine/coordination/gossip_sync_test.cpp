@@ -30,8 +30,8 @@ struct Exchange {
 };
 // `a` compares itself with `b` until there is nothing to say, or for so many messages.
 Exchange exchange(MerkleSync& a, MerkleSync& b, std::size_t messages_max = SIZE_MAX) {
-  GossipOutbox of_a(1, {65'536, 1U << 24, 4'096});
-  GossipOutbox of_b(2, {65'536, 1U << 24, 4'096});
+  GossipOutbox of_a(1, {1'024, 1U << 20, 4'096});
+  GossipOutbox of_b(2, {1'024, 1U << 20, 4'096});
   Exchange done;
   a.begin(2, of_a);
   bool is_to_b = true;
