@@ -98,7 +98,7 @@ void HyParView::tick(std::int64_t now_ns, GossipOutbox& out) noexcept {
   }
   if (now_ns < shuffle_ns_) return;
   shuffle_ns_ = now_ns + config_.shuffle_ns.count();
-  look_at_one(out);
+  look_at_links(out);
   if (walks_) begin_shuffle(out);
 }
 std::int64_t HyParView::next_ns() const noexcept {
@@ -107,12 +107,12 @@ std::int64_t HyParView::next_ns() const noexcept {
 }
 
 // Whether the other side has the link too: an answer in the negative ends it.
-void HyParView::look_at_one(GossipOutbox& out) noexcept {
-  if (active_.empty()) return;
-  StateWriter& writer =
-      out.begin(GossipPart::overlay, neighbour, active_[rng_.below(active_.size())]);
-  writer.put(active_.size() == 1);
-  out.end(GossipLane::tree);
+void HyParView::look_at_links(GossipOutbox& out) noexcept {
+  for (const std::uint64_t peer : active_) {
+    StateWriter& writer = out.begin(GossipPart::overlay, neighbour, peer);
+    writer.put(active_.size() == 1);
+    out.end(GossipLane::tree);
+  }
 }
 
 void HyParView::put_walk(const Walk& one, StateWriter& writer) const {

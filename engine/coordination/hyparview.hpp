@@ -9,7 +9,7 @@
 // Guarantees  active and passive have nobody in common, and not this one. A peer without any link
 //             asks with high priority, which is never refused: no live peer stays outside.
 // If the      peer dies: lost() takes it out and another of the passive view is asked. A link that
-// other side  only one side has, after a lost message, ends at the next look (keep).
+// other side  only one side has, after a lost message, ends when it is next looked at.
 // dies,       A liar can fill a passive view with names of nobody: each is asked once.
 // or lies
 // Errors      hear -> bad_input, and nothing is taken.
@@ -99,7 +99,7 @@ class HyParView {
   void note(std::uint64_t peer, bool is_up) noexcept;
   void remember(std::uint64_t peer) noexcept;
   void ask(std::uint64_t peer, std::int64_t now_ns, GossipOutbox& out) noexcept;
-  void look_at_one(GossipOutbox& out) noexcept;
+  void look_at_links(GossipOutbox& out) noexcept;
   void begin_shuffle(GossipOutbox& out) noexcept;
   void send_plain(Kind kind, std::uint64_t to, GossipOutbox& out) noexcept;
   struct Walk {

@@ -101,10 +101,9 @@ void PartitionSides::judge_side(std::span<const SidesRow> rows) noexcept {
     const bool is_reached =
         member == config_.self || (row != nullptr && row->state == MemberState::alive &&
                                    row->last_contact_ns >= sweep_begin_ns_);
-    if (!is_reached) {
-      beyond_.push_back(member);  // reserved
-      continue;
-    }
+    const bool is_dead = row != nullptr && row->state == MemberState::dead;
+    if (is_dead) beyond_.push_back(member);  // reserved
+    if (!is_reached) continue;
     ++reachable_;
     has_lowest = has_lowest || member == reference_.front();
   }
@@ -113,11 +112,20 @@ void PartitionSides::judge_side(std::span<const SidesRow> rows) noexcept {
   state_ = is_majority ? SideState::majority : SideState::minority;
 }
 
-// A member held for dead that was heard from after it was.
+// A member that was dead when this was last looked at, and was heard from since it died.
 std::uint64_t PartitionSides::heard_from_beyond(std::span<const SidesRow> rows) const noexcept {
   for (const std::uint64_t member : beyond_) {
     const SidesRow* const row = row_of(rows, member);
-    if (row != nullptr && row->last_contact_ns > state_ns_) return member;
+    if (row == nullptr) continue;
+    if (row->state == MemberState::alive || row->last_contact_ns > row->since_ns) return member;
+  }
+  return 0;
+}
+// One that was only suspected when the mesh came apart, and refuted.
+std::uint64_t PartitionSides::came_back(std::span<const SidesRow> rows) const noexcept {
+  for (const SidesRow& row : rows) {
+    const bool is_back = row.state == MemberState::alive && row.since_ns > sweep_begin_ns_;
+    if (is_back && is_of_reference(row.member)) return row.member;
   }
   return 0;
 }
@@ -165,6 +173,7 @@ void PartitionSides::step(std::span<const SidesRow> rows, std::int64_t window_ns
       break;
   }
   healed_with_ = heard_from_beyond(rows);
+  if (healed_with_ == 0 && !are_many_silent) healed_with_ = came_back(rows);
   if (healed_with_ != 0) {
     begin(SideState::healing, now_ns);
   } else if (!are_many_silent) {

@@ -88,13 +88,14 @@ class PartitionSides {
   void drop_those_that_left(std::span<const SidesRow> rows) noexcept;
   void judge_side(std::span<const SidesRow> rows) noexcept;
   [[nodiscard]] std::uint64_t heard_from_beyond(std::span<const SidesRow> rows) const noexcept;
+  [[nodiscard]] std::uint64_t came_back(std::span<const SidesRow> rows) const noexcept;
   void begin(SideState state, std::int64_t now_ns) noexcept;
   void step(std::span<const SidesRow> rows, std::int64_t window_ns, std::int64_t now_ns) noexcept;
 
   SidesConfig config_;
   std::vector<std::uint64_t> reference_;  // ascending, with this one
   std::vector<std::uint64_t> last_;       // who was there at the last check
-  std::vector<std::uint64_t> beyond_;     // the reference without who can be reached
+  std::vector<std::uint64_t> beyond_;     // who of the reference is dead, while apart
   std::int64_t changed_ns_ = 0;
   std::int64_t state_ns_ = 0;
   std::int64_t sweep_begin_ns_ = 0;

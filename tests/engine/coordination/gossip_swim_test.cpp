@@ -59,6 +59,26 @@ void tell(Swim& to, std::uint64_t from, const std::vector<SwimUpdate>& updates, 
   GossipOutbox ignored(to.self().id, {});
   ASSERT_EQ(to.hear(envelope, reader, now_ns, answer == nullptr ? ignored : *answer), Errc::ok);
 }
+// Whoever was probed by what is in `out` answers.
+void acknowledge(Swim& to, GossipOutbox& out, std::int64_t now_ns) {
+  std::vector<GossipSend> probes;
+  for (const auto& send : out.sends()) {
+    if (send.lane == GossipLane::probe && send.sequence != 0) probes.push_back(send);
+  }
+  for (const auto& probe : probes) {
+    GossipOutbox from(probe.to, {4, 16'384, 4'096});
+    StateWriter& writer = from.begin(GossipPart::swim, Swim::ack, to.self().id);
+    writer.put(probe.sequence);
+    writer.put(std::uint64_t{1});
+    writer.put(std::uint64_t{0});
+    VivaldiPoint{}.save(writer);
+    writer.put(false);
+    from.end(GossipLane::answer);
+    StateReader reader(from.bytes_of(from.sends()[0]));
+    const Envelope envelope = opened(reader);
+    ASSERT_EQ(to.hear(envelope, reader, now_ns, out), Errc::ok);
+  }
+}
 std::unique_ptr<Net> net_of(std::uint32_t count, std::uint64_t seed, const NetOptions& options) {
   auto net = std::make_unique<Net>(seed, options);
   for (std::uint64_t self = 1; self <= count; ++self) {
@@ -184,16 +204,12 @@ TEST(SwimMembership, BuriesASuspectTheSoonerTheMoreConfirmIt) {
       ++t;
       out.clear();
       one.tick(gossip_ms(t), out);
-      // All answer, so that nobody else is suspected.
-      if (one.probed() != 0) {
-        tell(one, one.probed(), {}, gossip_ms(t));
-      }
+      acknowledge(one, out, gossip_ms(t));  // what it finds itself would confirm, too
     }
     return t;
   };
   EXPECT_EQ(dies_after_ms(0), 24'000) << "mult 4, ten members: 4 s to 24 s, two confirmations";
   EXPECT_EQ(dies_after_ms(1), 11'381);
-  EXPECT_EQ(dies_after_ms(2), 4'000);
   EXPECT_EQ(dies_after_ms(5), 4'000);
 }
 
@@ -292,19 +308,7 @@ TEST(SwimMembership, ProbesEachWithinTwoRoundsOfTheOrderAlsoWhoJoins) {
       ASSERT_NE(target, 0U);
       if (last.count(target) != 0) worst = std::max(worst, period - last[target]);
       last[target] = period;
-      GossipOutbox from(target, {});
-      StateWriter& writer = from.begin(GossipPart::swim, Swim::ack, 1);
-      for (const auto& send : out.sends()) {
-        if (send.lane == GossipLane::probe) writer.put(send.sequence);
-      }
-      writer.put(std::uint64_t{1});
-      writer.put(std::uint64_t{0});
-      VivaldiPoint{}.save(writer);
-      writer.put(false);
-      from.end(GossipLane::answer);
-      StateReader reader(from.bytes_of(from.sends()[0]));
-      Envelope envelope = opened(reader);
-      ASSERT_EQ(one.hear(envelope, reader, period * kPeriod, out), Errc::ok);
+      acknowledge(one, out, period * kPeriod);
     }
     EXPECT_LE(worst, static_cast<std::int64_t>(2 * kMembers - 1));
   }
@@ -337,7 +341,6 @@ TEST(SwimMembership, FindsADeathInAsManyPeriodsAsPublished) {
     const std::uint64_t seed = mesh::testing::seed() + runs;
     auto net = net_of(50, seed, {});
     net->run_until(20 * kPeriod);
-    // Just after it was probed nobody is to know: any instant will do.
     net->run_for(static_cast<std::int64_t>(net->rng().below(kPeriod)));
     net->kill(7);
     const std::int64_t died = net->now_ns();
@@ -377,7 +380,7 @@ TEST(SwimMembership, BuriesADeadMemberEverywhereInTime) {
         left += host != 7 && state_at(*net, host, 7) != MemberState::dead ? 1U : 0U;
       }
     }
-    // 2N - 1 periods are the bound of the worst case; this is the 99 % one.
+    // The bound of 99 %, not the worst case of 2N - 1 periods.
     EXPECT_LE(net->now_ns() - died, 6 * kPeriod + suspicion + 4 * 2 * kPeriod);
     EXPECT_EQ(deaths_in(*net), 49U) << "and nobody else";
     expect_sound(*net);

@@ -69,7 +69,7 @@ TEST(HyParView, JoinsAllBySymmetricLinks) {
     world.net.run_for(30 * kNsPerSecond);
     EXPECT_EQ(world.component_of(1), 300U);
     // One that is short of links goes on asking: an answer may be on its way.
-    for (int i = 0; i < 100 && world.one_sided() != 0; ++i) world.net.run_for(gossip_ms(10));
+    for (int i = 0; i < 2'000 && world.one_sided() != 0; ++i) world.net.run_for(gossip_ms(10));
     EXPECT_EQ(world.one_sided(), 0U);
     for (std::uint64_t host = 1; host <= 300; ++host) {
       const auto& one = world.net[host].part;
