@@ -5,6 +5,7 @@
 #include "engine/coordination/contention_arbiter.hpp"
 #include "engine/coordination/exactly_once_queue.hpp"
 #include "engine/coordination/federation_router.hpp"
+#include "engine/coordination/gossip_engine.hpp"
 #include "engine/coordination/lock_manager.hpp"
 #include "engine/coordination/outbox.hpp"
 #include "engine/coordination/reputation_router.hpp"
@@ -117,7 +118,7 @@ using Rooms =
                      AdaptiveThrottleGovernor, Outbox, VectorClockCausality,
                      ReputationWeightedRouter, CapabilityHealthMonitor, ServiceDiscovery,
                      LockManager, ResourcePoolManager, TokenEconomy, TaskAuction,
-                     ResourceContentionArbiter>;
+                     ResourceContentionArbiter, GossipEngine>;
 TYPED_TEST_SUITE(EveryRoom, Rooms);
 
 TYPED_TEST(EveryRoom, RefusesInstantsThatCannotBe) {
