@@ -17,7 +17,9 @@
 #include "engine/coordination/throttle_governor.hpp"
 #include "engine/coordination/token_economy.hpp"
 #include "engine/coordination/vector_clock.hpp"
+#include "engine/coordination/view_synchronizer.hpp"
 #include "tests/engine/coordination/service_kit.hpp"
+#include "tests/engine/coordination/view_kit.hpp"
 
 namespace mesh::coordination {
 namespace of_service_bytes_test {
@@ -454,6 +456,33 @@ TEST(ServiceBytes, OfAContentionArbiterStand) {
                    Request{3, 0, 8, 0, 0, 1'000'000, 0, ms(95), ms(4), 3},
                    contention::StationClosed{2}, contention::Release{99, 0}}),
       9593121809911426171U);
+}
+
+TEST(ServiceBytes, OfAViewSynchronizerStand) {
+  auto config = testing::small_views();
+  config.members_max = 4;
+  config.history = 4;
+  config.leader = LeaderRule::reputation;
+  config.jitter_ppm = 50'000;
+  config.sync = SyncMode::linear;
+  using testing::qc_of;
+  using testing::tc_of;
+  auto timeout = testing::timeout_of(6, 3, qc_of(4, {1, 2, 3}));
+  timeout.entered_by = tc_of(5, {1, 2, 4}, timeout.high_qc);
+  timeout.signature = bytes("signed");
+  EXPECT_EQ(
+      story<ViewSynchronizer>(
+          config,
+          {view::EndEpoch{}, view::RegisterAgent{1, 1, {}}, view::RegisterAgent{2, 1, {1, 2, 3}},
+           view::RegisterAgent{3, 1, {}}, view::RegisterAgent{9, 1, {}}, view::RemoveAgent{9},
+           view::RegisterAgent{4, 1, {}}, view::StartEpoch{}, view::ReceiveQc{qc_of(2, {1, 2, 3})},
+           view::Vote{3, testing::block_of(3)}, view::Commit{2},
+           view::ReceiveTc{tc_of(3, {2, 3, 4}, qc_of(2, {1, 2, 3}))}, view::ReceiveTimeout{timeout},
+           view::ReceiveWishes{2, tc_of(6, {2, 3})}, view::PeerView{2, 40},
+           view::CatchUpWanted{4, 1},
+           view::ReceiveCatchUp{3, 1, qc_of(9, {1, 2, 3}), tc_of(10, {1, 2, 3})},
+           view::ReceiveTimeout{testing::timeout_of(11, 2)}, view::CatchUpWanted{4, 1}}),
+      11662300157683021836U);
 }
 
 }  // namespace of_service_bytes_test

@@ -15,6 +15,7 @@
 #include "engine/coordination/throttle_governor.hpp"
 #include "engine/coordination/token_economy.hpp"
 #include "engine/coordination/vector_clock.hpp"
+#include "engine/coordination/view_synchronizer.hpp"
 #include "tests/engine/coordination/service_kit.hpp"
 
 namespace mesh::coordination {
@@ -118,7 +119,7 @@ using Rooms =
                      AdaptiveThrottleGovernor, Outbox, VectorClockCausality,
                      ReputationWeightedRouter, CapabilityHealthMonitor, ServiceDiscovery,
                      LockManager, ResourcePoolManager, TokenEconomy, TaskAuction,
-                     ResourceContentionArbiter, GossipEngine>;
+                     ResourceContentionArbiter, GossipEngine, ViewSynchronizer>;
 TYPED_TEST_SUITE(EveryRoom, Rooms);
 
 TYPED_TEST(EveryRoom, RefusesInstantsThatCannotBe) {

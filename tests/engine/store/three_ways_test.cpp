@@ -17,6 +17,7 @@
 #include "tests/engine/coordination/pool_kit.hpp"
 #include "tests/engine/coordination/queue_kit.hpp"
 #include "tests/engine/coordination/token_kit.hpp"
+#include "tests/engine/coordination/view_kit.hpp"
 
 namespace mesh::coordination {
 namespace of_three_ways_test {
@@ -465,6 +466,26 @@ TEST(ThreeWays, AnArbiterGrantsWithinTheBudgetAndChargesNothingForARefusal) {
   script.say(ms(3), testing::ask(1, 9), [](const auto& arbiter, const auto& reply) {
     EXPECT_EQ(reply.code, Errc::insufficient_quantity);
     EXPECT_EQ(arbiter.held(0, 0), 3U);
+  });
+  script.run();
+}
+
+TEST(ThreeWays, TwoOfThreeAreAQuorumAndOneIsNot) {
+  Script<ViewSynchronizer> script(testing::small_views());
+  for (std::uint64_t agent = 1; agent <= 3; ++agent) {
+    script.say(Nanos{0}, view::RegisterAgent{agent, 1, {}});
+  }
+  script.say(Nanos{0}, view::StartEpoch{});
+  script.say(ms(1), view::ReceiveQc{testing::qc_of(0, {1, 2})}, [](const auto& views, auto& reply) {
+    EXPECT_EQ(reply.outcome, ViewOutcome::entered);
+    EXPECT_EQ(views.current_view(), 1U);
+    EXPECT_EQ(views.leader(1), 2U);
+  });
+  script.say(ms(2), view::ReceiveQc{testing::qc_of(0, {1, 2})},
+             [](const auto&, auto& reply) { EXPECT_EQ(reply.outcome, ViewOutcome::ignored); });
+  script.say(ms(3), view::ReceiveQc{testing::qc_of(5, {1})}, [](const auto& views, auto& reply) {
+    EXPECT_EQ(reply.code, Errc::verification_failed);
+    EXPECT_EQ(views.current_view(), 1U);
   });
   script.run();
 }
