@@ -26,6 +26,7 @@ NARROWED = {  # folders that may include less than their box: prefixes of paths 
     "engine/station/": ("shm/", "queues/", "sched/records", "sched/clock", "sched/agent_class", "engine/memory_map",
                         "engine/agent_columns", "engine/agent_name", "engine/station/"),
     "engine/coordination/": ("shm/base/", "engine/coordination/"),
+    "engine/tasks/": ("shm/base/", "engine/coordination/", "engine/tasks/"),
 }
 FORBIDDEN_FOLDERS = {"common", "util", "utils", "misc", "helper", "helpers"}
 HEADER_LINES_MAX, SOURCE_LINES_MAX, COLUMNS_MAX, BRANCHES_MAX = 400, 500, 100, 10

@@ -83,6 +83,7 @@ BAD = [
     ("narrow-include", "engine/station/a.cpp", '#include "engine/coordination/lease.hpp"\n'),
     ("narrow-include", "engine/coordination/a.cpp", '#include "queues/ring.hpp"\n'),
     ("narrow-include", "engine/coordination/a.cpp", '#include "shm/assert.cpp"\n'),
+    ("narrow-include", "engine/tasks/a.cpp", '#include "queues/ring.hpp"\n'),
     ("room-files", "engine/coordination/CMakeLists.txt", None),  # see test_room_files
     ("room-includes-room", "engine/coordination/lease.cpp", '#include "engine/coordination/queue.hpp"\n'),
     ("unpaired-sync", "queues/a.cpp", "a.store_release(1);  // SYNC a.b release: alone\n"),
