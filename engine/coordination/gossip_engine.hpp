@@ -182,4 +182,7 @@ class GossipEngine final : public ServiceForm<GossipEngine, GossipConfig, Gossip
 
 static_assert(DurableService<GossipEngine>);
 
+extern template class ServiceForm<GossipEngine, GossipConfig, GossipCommand, GossipReply,
+                                  GossipCounters, GossipActions>;
+
 }  // namespace mesh::coordination

@@ -214,4 +214,7 @@ Status GossipEngine::verify() const {
   return all_hold(Errc::corrupt, checks);
 }
 
+template class ServiceForm<GossipEngine, GossipConfig, GossipCommand, GossipReply, GossipCounters,
+                           GossipActions>;
+
 }  // namespace mesh::coordination

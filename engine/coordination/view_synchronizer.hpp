@@ -243,4 +243,7 @@ class ViewSynchronizer final : public ServiceForm<ViewSynchronizer, ViewSyncConf
 
 static_assert(DurableService<ViewSynchronizer>);
 
+extern template class ServiceForm<ViewSynchronizer, ViewSyncConfig, ViewCommand, ViewReply,
+                                  ViewSyncCounters, ViewSyncActions>;
+
 }  // namespace mesh::coordination

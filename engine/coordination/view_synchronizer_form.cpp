@@ -238,4 +238,7 @@ Status ViewSynchronizer::verify() const {
   return all_hold(Errc::corrupt, checks);
 }
 
+template class ServiceForm<ViewSynchronizer, ViewSyncConfig, ViewCommand, ViewReply,
+                           ViewSyncCounters, ViewSyncActions>;
+
 }  // namespace mesh::coordination

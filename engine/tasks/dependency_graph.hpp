@@ -287,3 +287,9 @@ class DependencyGraph final
 static_assert(DurableService<DependencyGraph>);
 
 }  // namespace mesh::tasks
+
+namespace mesh::coordination {
+extern template class ServiceForm<tasks::DependencyGraph, tasks::DependencyGraphConfig,
+                                  tasks::DependencyGraphCommand, tasks::DependencyGraphReply,
+                                  tasks::DependencyGraphCounters, tasks::DependencyGraphActions>;
+}  // namespace mesh::coordination

@@ -207,3 +207,9 @@ Status DependencyGraph::verify() const {
 }
 
 }  // namespace mesh::tasks
+
+namespace mesh::coordination {
+template class ServiceForm<tasks::DependencyGraph, tasks::DependencyGraphConfig,
+                           tasks::DependencyGraphCommand, tasks::DependencyGraphReply,
+                           tasks::DependencyGraphCounters, tasks::DependencyGraphActions>;
+}  // namespace mesh::coordination

@@ -163,3 +163,9 @@ class EventBus final : public ServiceForm<EventBus, EventBusConfig, EventBusComm
 static_assert(DurableService<EventBus>);
 
 }  // namespace mesh::tasks
+
+namespace mesh::coordination {
+extern template class ServiceForm<tasks::EventBus, tasks::EventBusConfig, tasks::EventBusCommand,
+                                  tasks::EventBusReply, tasks::EventBusCounters,
+                                  tasks::EventBusActions>;
+}  // namespace mesh::coordination

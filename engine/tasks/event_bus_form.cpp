@@ -152,3 +152,8 @@ Status EventBus::verify() const {
 }
 
 }  // namespace mesh::tasks
+
+namespace mesh::coordination {
+template class ServiceForm<tasks::EventBus, tasks::EventBusConfig, tasks::EventBusCommand,
+                           tasks::EventBusReply, tasks::EventBusCounters, tasks::EventBusActions>;
+}  // namespace mesh::coordination

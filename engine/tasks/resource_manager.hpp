@@ -270,3 +270,9 @@ ResourceReply with_resource(ResourceManager& manager, const resource::Acquire& o
 }
 
 }  // namespace mesh::tasks
+
+namespace mesh::coordination {
+extern template class ServiceForm<tasks::ResourceManager, tasks::ResourceManagerConfig,
+                                  tasks::ResourceCommand, tasks::ResourceReply,
+                                  tasks::ResourceCounters, tasks::ResourceActions>;
+}  // namespace mesh::coordination

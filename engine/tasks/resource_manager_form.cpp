@@ -186,3 +186,9 @@ Status ResourceManager::verify() const {
 }
 
 }  // namespace mesh::tasks
+
+namespace mesh::coordination {
+template class ServiceForm<tasks::ResourceManager, tasks::ResourceManagerConfig,
+                           tasks::ResourceCommand, tasks::ResourceReply, tasks::ResourceCounters,
+                           tasks::ResourceActions>;
+}  // namespace mesh::coordination

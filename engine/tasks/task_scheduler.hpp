@@ -289,3 +289,9 @@ class TaskScheduler final
 static_assert(DurableService<TaskScheduler>);
 
 }  // namespace mesh::tasks
+
+namespace mesh::coordination {
+extern template class ServiceForm<tasks::TaskScheduler, tasks::TaskSchedulerConfig,
+                                  tasks::TaskCommand, tasks::TaskReply,
+                                  tasks::TaskSchedulerCounters, tasks::TaskSchedulerActions>;
+}  // namespace mesh::coordination

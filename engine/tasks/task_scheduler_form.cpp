@@ -392,3 +392,9 @@ Status TaskScheduler::verify() const {
 }
 
 }  // namespace mesh::tasks
+
+namespace mesh::coordination {
+template class ServiceForm<tasks::TaskScheduler, tasks::TaskSchedulerConfig, tasks::TaskCommand,
+                           tasks::TaskReply, tasks::TaskSchedulerCounters,
+                           tasks::TaskSchedulerActions>;
+}  // namespace mesh::coordination

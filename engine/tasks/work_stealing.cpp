@@ -198,3 +198,9 @@ Status WorkStealing::verify() const {
 }
 
 }  // namespace mesh::tasks
+
+namespace mesh::coordination {
+template class ServiceForm<tasks::WorkStealing, tasks::WorkStealingConfig,
+                           tasks::WorkStealingCommand, tasks::WorkStealingReply,
+                           tasks::WorkStealingCounters, tasks::WorkStealingActions>;
+}  // namespace mesh::coordination

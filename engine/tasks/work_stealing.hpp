@@ -137,3 +137,9 @@ class WorkStealing final
 static_assert(DurableService<WorkStealing>);
 
 }  // namespace mesh::tasks
+
+namespace mesh::coordination {
+extern template class ServiceForm<tasks::WorkStealing, tasks::WorkStealingConfig,
+                                  tasks::WorkStealingCommand, tasks::WorkStealingReply,
+                                  tasks::WorkStealingCounters, tasks::WorkStealingActions>;
+}  // namespace mesh::coordination
