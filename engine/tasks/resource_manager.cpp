@@ -268,6 +268,9 @@ ResourceManager::Reply ResourceManager::on(const resource::Acquire& order,
   } else if (got.ticket != 0) {
     wait.ticket = ++last_ticket_;
     wait.lock_ticket = got.ticket;
+    wait.deadline_ns = 0;  // and what else a group's ticket left here: it stands in snapshots
+    wait.priority = 0;
+    wait.shared = false;
     wait.next = 0;
     wait.count = 1;
     wait.names[0] = name;

@@ -20,7 +20,7 @@ for argument in "$@"; do
 done
 case "$output" in
   *.gch | *.pch)
-    rm -f "$output.sum"
+    rm -f "$output" "$output.sum" # else the compiler would take the old one for its own input
     ccache "$@" || exit
     sha256sum <"$output" >"$output.sum"
     ;;

@@ -235,10 +235,19 @@ TEST(GossipEngines, AtMostOneSideSaysMajority) {
           << host << " of " << hosts;
     }
     net.heal();
-    net.run_for(60 * kSecond);
+    net.run_for(30 * kSecond);
+    // With messages lost somebody is suspected now and then, and refutes it.
+    std::uint64_t seeing = 0;
+    for (int step = 0; seeing != hosts && step < 240; ++step) {
+      net.run_for(gossip_ms(250));
+      seeing = 0;
+      for (std::uint64_t host = 1; host <= hosts; ++host) {
+        seeing += alive_at(net, host) == hosts ? 1U : 0U;
+      }
+    }
+    EXPECT_EQ(seeing, hosts) << "never do all of them see all";
     for (std::uint64_t host = 1; host <= hosts; ++host) {
       EXPECT_EQ(net[host].engine.sides().state(), SideState::connected) << host;
-      EXPECT_EQ(alive_at(net, host), hosts) << host;
       EXPECT_TRUE(net[host].divergences.empty()) << "no two majorities";
     }
     expect_verified(net);
