@@ -8,6 +8,7 @@
 #include "engine/coordination/contention_arbiter.hpp"
 #include "engine/coordination/exactly_once_queue.hpp"
 #include "engine/coordination/federation_router.hpp"
+#include "engine/coordination/gossip_engine.hpp"
 #include "engine/coordination/lock_manager.hpp"
 #include "engine/coordination/outbox.hpp"
 #include "engine/coordination/reputation_router.hpp"
@@ -483,6 +484,27 @@ TEST(ServiceBytes, OfAViewSynchronizerStand) {
            view::ReceiveCatchUp{3, 1, qc_of(9, {1, 2, 3}), tc_of(10, {1, 2, 3})},
            view::ReceiveTimeout{testing::timeout_of(11, 2)}, view::CatchUpWanted{4, 1}}),
       11662300157683021836U);
+}
+
+TEST(ServiceBytes, OfAGossipEngineStand) {
+  GossipConfig config;
+  config.members_max = 4;
+  config.messages_max = 16;
+  config.rumors_max = 4;
+  config.summaries_max = 4;
+  config.payload_bytes_max = 64;
+  config.store_bytes = 4'096;
+  config.outbox_messages = 64;
+  config.outbox_bytes = 65'536;
+  EXPECT_EQ(
+      story<GossipEngine>(
+          config, {gossip::SetSelf{"tls://a", "zone=a"}, gossip::AddMember{2, "tls://b", 1, "m"},
+                   gossip::CreateRumor{"task", bytes("go"), ms(60), 3},
+                   gossip::Broadcast{bytes("tree"), false}, gossip::Broadcast{bytes("all"), true},
+                   gossip::SetSummary{"load", bytes("17")}, gossip::ClaimSector{7, 4},
+                   gossip::ReleaseSector{7}, gossip::Hear{bytes("no message")},
+                   gossip::Reserved{500}, gossip::RemoveMember{9}, gossip::Leave{}}),
+      14589035805561870594U);
 }
 
 }  // namespace of_service_bytes_test
