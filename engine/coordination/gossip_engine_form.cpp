@@ -161,8 +161,7 @@ void GossipEngine::save_state(StateWriter& writer) const {
     writer.put(at_ns);
   }
   save_counters(judged_, writer);
-  writer.put(has_left_);
-  writer.put(view_changed_);
+  writer.put(has_left_);  // not view_changed_: who is restored shows its view
 }
 void GossipEngine::load_state(StateReader& reader) {
   outbox_.load(reader);
@@ -188,7 +187,6 @@ void GossipEngine::load_state(StateReader& reader) {
   }
   load_counters(judged_, reader);
   reader.get(has_left_);
-  reader.get(view_changed_);
 }
 
 // --- what must hold ----------------------------------------------------------------------------

@@ -8,7 +8,6 @@
 #include "engine/coordination/contention_arbiter.hpp"
 #include "engine/coordination/exactly_once_queue.hpp"
 #include "engine/coordination/federation_router.hpp"
-#include "engine/coordination/gossip_engine.hpp"
 #include "engine/coordination/lock_manager.hpp"
 #include "engine/coordination/outbox.hpp"
 #include "engine/coordination/reputation_router.hpp"
@@ -18,57 +17,15 @@
 #include "engine/coordination/throttle_governor.hpp"
 #include "engine/coordination/token_economy.hpp"
 #include "engine/coordination/vector_clock.hpp"
-#include "engine/coordination/view_synchronizer.hpp"
-#include "tests/engine/coordination/service_kit.hpp"
-#include "tests/engine/coordination/view_kit.hpp"
+#include "tests/engine/coordination/service_story.hpp"
 
 namespace mesh::coordination {
 namespace of_service_bytes_test {
 
-using testing::Timed;
+using testing::bytes;
+using testing::story;
 
-constexpr Nanos ms(std::int64_t count) { return Nanos{count * kNsPerMs}; }
-once::Bytes bytes(std::string_view text) {
-  const auto view = std::as_bytes(std::span(text));
-  return {view.begin(), view.end()};
-}
-
-// Checksum of all commands, replies and the last snapshot, in the order in which they came.
-template <DurableService Service>
-std::uint64_t story(const typename Service::Config& config,
-                    const std::vector<typename Service::Command>& commands) {
-  Service service(config, 7);
-  StateWriter all;
-  std::vector<bool> told(std::variant_size_v<typename Service::Command>);
-  Nanos now{0};
-  for (const auto& command : commands) {
-    now += ms(10);
-    told[command.index()] = true;
-    StateWriter one;
-    Service::encode(command, one);
-    StateReader reader(one.bytes());
-    StateWriter again;
-    Service::encode(Service::decode_command(reader), again);
-    EXPECT_TRUE(reader.finish("command"));
-    EXPECT_EQ(checksum(again.bytes()), checksum(one.bytes()));
-    all.append(one.bytes());
-    StateWriter reply;
-    Service::encode(service.apply(command, now), reply);
-    StateReader answered(reply.bytes());
-    StateWriter repeated;
-    Service::encode(Service::decode_reply(answered), repeated);
-    EXPECT_TRUE(answered.finish("reply"));
-    EXPECT_EQ(checksum(repeated.bytes()), checksum(reply.bytes()));
-    all.append(reply.bytes());
-    typename Service::Actions actions{};
-    service.tick(now, actions);
-  }
-  for (std::size_t i = 0; i < told.size(); ++i) EXPECT_TRUE(told[i]) << "no command " << i;
-  const auto sound = service.verify();
-  EXPECT_TRUE(sound) << sound.error().sentence;
-  all.append(service.snapshot().bytes);
-  return checksum(all.bytes());
-}
+constexpr Nanos ms(std::int64_t count) { return testing::story_ms(count); }
 
 TEST(ServiceBytes, OfACircuitBreakerStand) {
   const auto config = CircuitBreakerConfig::preset("external-api").value();
@@ -457,54 +414,6 @@ TEST(ServiceBytes, OfAContentionArbiterStand) {
                    Request{3, 0, 8, 0, 0, 1'000'000, 0, ms(95), ms(4), 3},
                    contention::StationClosed{2}, contention::Release{99, 0}}),
       9593121809911426171U);
-}
-
-TEST(ServiceBytes, OfAViewSynchronizerStand) {
-  auto config = testing::small_views();
-  config.members_max = 4;
-  config.history = 4;
-  config.leader = LeaderRule::reputation;
-  config.jitter_ppm = 50'000;
-  config.sync = SyncMode::linear;
-  using testing::qc_of;
-  using testing::tc_of;
-  auto timeout = testing::timeout_of(6, 3, qc_of(4, {1, 2, 3}));
-  timeout.entered_by = tc_of(5, {1, 2, 4}, timeout.high_qc);
-  timeout.signature = bytes("signed");
-  EXPECT_EQ(
-      story<ViewSynchronizer>(
-          config,
-          {view::EndEpoch{}, view::RegisterAgent{1, 1, {}}, view::RegisterAgent{2, 1, {1, 2, 3}},
-           view::RegisterAgent{3, 1, {}}, view::RegisterAgent{9, 1, {}}, view::RemoveAgent{9},
-           view::RegisterAgent{4, 1, {}}, view::StartEpoch{}, view::ReceiveQc{qc_of(2, {1, 2, 3})},
-           view::Vote{3, testing::block_of(3)}, view::Commit{2},
-           view::ReceiveTc{tc_of(3, {2, 3, 4}, qc_of(2, {1, 2, 3}))}, view::ReceiveTimeout{timeout},
-           view::ReceiveWishes{2, tc_of(6, {2, 3})}, view::PeerView{2, 40},
-           view::CatchUpWanted{4, 1},
-           view::ReceiveCatchUp{3, 1, qc_of(9, {1, 2, 3}), tc_of(10, {1, 2, 3})},
-           view::ReceiveTimeout{testing::timeout_of(11, 2)}, view::CatchUpWanted{4, 1}}),
-      11662300157683021836U);
-}
-
-TEST(ServiceBytes, OfAGossipEngineStand) {
-  GossipConfig config;
-  config.members_max = 4;
-  config.messages_max = 16;
-  config.rumors_max = 4;
-  config.summaries_max = 4;
-  config.payload_bytes_max = 64;
-  config.store_bytes = 4'096;
-  config.outbox_messages = 64;
-  config.outbox_bytes = 65'536;
-  EXPECT_EQ(
-      story<GossipEngine>(
-          config, {gossip::SetSelf{"tls://a", "zone=a"}, gossip::AddMember{2, "tls://b", 1, "m"},
-                   gossip::CreateRumor{"task", bytes("go"), ms(60), 3},
-                   gossip::Broadcast{bytes("tree"), false}, gossip::Broadcast{bytes("all"), true},
-                   gossip::SetSummary{"load", bytes("17")}, gossip::ClaimSector{7, 4},
-                   gossip::ReleaseSector{7}, gossip::Hear{bytes("no message")},
-                   gossip::Reserved{500}, gossip::RemoveMember{9}, gossip::Leave{}}),
-      14589035805561870594U);
 }
 
 }  // namespace of_service_bytes_test
