@@ -224,16 +224,20 @@ TEST(GossipEngines, AtMostOneSideSaysMajority) {
       ASSERT_EQ(net[host].engine.sides().reference().size(), hosts) << host;
       net.set_group(host, static_cast<int>(host % 2));
     }
-    for (int step = 0; step < 160; ++step) {
+    // All of them come to the right verdict, and never do two sides say majority. (With messages
+    // lost one may take itself for cut off for a while.)
+    const auto is_right = [&](std::uint64_t host) {
+      const SideState right = host % 2 == 1 ? SideState::majority : SideState::minority;
+      return net[host].engine.sides().state() == right;
+    };
+    std::uint64_t right = 0;
+    for (int step = 0; step < 160 || (right != hosts && step < 640); ++step) {
       net.run_for(gossip_ms(250));
       ASSERT_LE(majorities(net), 1U) << step;
+      right = 0;
+      for (std::uint64_t host = 1; host <= hosts; ++host) right += is_right(host) ? 1U : 0U;
     }
-    for (std::uint64_t host = 1; host <= hosts; ++host) {
-      const bool is_larger = hosts % 2 == 0 ? host % 2 == 1 : host % 2 == 1;
-      EXPECT_EQ(to_string(net[host].engine.sides().state()),
-                to_string(is_larger ? SideState::majority : SideState::minority))
-          << host << " of " << hosts;
-    }
+    EXPECT_EQ(right, hosts) << "never do all of them know their side";
     net.heal();
     net.run_for(30 * kSecond);
     // With messages lost somebody is suspected now and then, and refutes it.
