@@ -157,7 +157,7 @@ bool GraphCore::rebuild_order(std::span<const std::uint32_t> nodes) noexcept {
   const std::uint32_t mark = new_marks(1);
   std::size_t placed = 0;
   after_.clear();
-  // order counts, for now, what a node still waits for.
+  // Kahn: until it is placed a node's order is the count of those that it still waits for.
   for (const std::uint32_t node : nodes) {
     std::uint64_t waits = 0;
     each_in(node, [&](std::uint32_t, std::uint32_t) { ++waits; });

@@ -146,6 +146,22 @@ class ViewPlayer {
   std::uint64_t begun_ = 0;
 };
 
+inline std::vector<ViewSend> tick(ViewSynchronizer& views, Nanos now) {
+  ViewSyncActions actions;
+  views.tick(now, actions);
+  return actions.sends;
+}
+inline ViewReply hear(ViewSynchronizer& views, const Timeout& timeout, Nanos now = Nanos{0}) {
+  return views.apply(view::ReceiveTimeout{timeout}, now);
+}
+inline std::uint64_t events_of(const ViewSynchronizer& views, ViewSynchronizer::Event kind) {
+  std::uint64_t count = 0;
+  views.events().after(0, [&](const EventRecord& event) {
+    count += event.kind == static_cast<std::uint16_t>(kind) ? 1U : 0U;
+  });
+  return count;
+}
+
 inline std::vector<Timed<ViewCommand>> view_trace(const ViewSyncConfig& config, std::size_t count,
                                                   std::uint64_t seed) {
   std::vector<Timed<ViewCommand>> commands;

@@ -13,28 +13,15 @@ namespace of_view_leaders_test {
 using testing::Agents;
 using testing::block_of;
 using testing::count_of;
+using testing::events_of;
+using testing::hear;
 using testing::qc_of;
 using testing::small_views;
 using testing::tc_of;
+using testing::tick;
 using testing::timeout_of;
 using testing::view_ms;
 using testing::views_of;
-
-std::vector<ViewSend> tick(ViewSynchronizer& views, Nanos now) {
-  ViewSyncActions actions;
-  views.tick(now, actions);
-  return actions.sends;
-}
-ViewReply hear(ViewSynchronizer& views, const Timeout& timeout, Nanos now = Nanos{0}) {
-  return views.apply(view::ReceiveTimeout{timeout}, now);
-}
-std::uint64_t events_of(const ViewSynchronizer& views, ViewSynchronizer::Event kind) {
-  std::uint64_t count = 0;
-  views.events().after(0, [&](const EventRecord& event) {
-    count += event.kind == static_cast<std::uint16_t>(kind) ? 1U : 0U;
-  });
-  return count;
-}
 
 // --- leaders -----------------------------------------------------------------------------------
 
