@@ -27,20 +27,6 @@ std::uint32_t DependencyGraph::find(std::uint64_t id) const noexcept {
   return index_.find(hash_of_task(id));
 }
 
-void DependencyGraph::push(List& list, std::uint32_t task) noexcept {
-  tasks_[task].last = list.last;
-  tasks_[task].next = kNone;
-  (list.last == kNone ? list.first : tasks_[list.last].next) = task;
-  list.last = task;
-  ++list.count;
-}
-void DependencyGraph::take_out(List& list, std::uint32_t task) noexcept {
-  const Task& one = tasks_[task];
-  (one.last == kNone ? list.first : tasks_[one.last].next) = one.next;
-  (one.next == kNone ? list.last : tasks_[one.next].last) = one.last;
-  --list.count;
-}
-
 std::uint32_t DependencyGraph::create(std::uint64_t id) noexcept {
   std::uint32_t at = free_.first;
   if (at == kNone) {

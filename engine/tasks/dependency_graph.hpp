@@ -34,6 +34,7 @@
 #include "engine/coordination/blocks/service_form.hpp"
 #include "engine/coordination/service.hpp"
 #include "engine/tasks/graph_core.hpp"
+#include "engine/tasks/row_list.hpp"
 
 namespace mesh::tasks {
 using namespace coordination;  // the services and their blocks, upon which this box stands
@@ -209,11 +210,8 @@ class DependencyGraph final
     std::uint8_t priority = 0;
     bool needs_all = true;
   };
-  struct List {
-    std::uint32_t first = kNone;
-    std::uint32_t last = kNone;
-    std::uint32_t count = 0;
-  };
+  using List = RowList;
+  static_assert(kNone == List::kNone);
 
   Reply on(const graph::AddTask& order) noexcept;
   Reply on(const graph::AddDependencies& order) noexcept;
@@ -255,8 +253,8 @@ class DependencyGraph final
   [[nodiscard]] bool is_held(std::uint32_t task) const noexcept {
     return tasks_[task].state == GraphState::failed && tasks_[task].policy == FailurePolicy::block;
   }
-  void push(List& list, std::uint32_t task) noexcept;
-  void take_out(List& list, std::uint32_t task) noexcept;
+  void push(List& list, std::uint32_t task) noexcept { list.push(tasks_, task); }
+  void take_out(List& list, std::uint32_t task) noexcept { list.take_out(tasks_, task); }
 
   void save_state(StateWriter& writer) const;
   void load_state(StateReader& reader);

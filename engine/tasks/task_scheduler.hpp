@@ -44,6 +44,7 @@
 #include "engine/tasks/event_names.hpp"
 #include "engine/tasks/graph_core.hpp"
 #include "engine/tasks/ready_queue.hpp"
+#include "engine/tasks/row_list.hpp"
 #include "engine/tasks/task_terms.hpp"
 
 namespace mesh::tasks {
@@ -125,11 +126,8 @@ class TaskScheduler final
     std::int64_t since_ns = 0;  // assigned, or running
     std::int64_t moved_ns = 0;
   };
-  struct List {
-    std::uint32_t first = kNone;
-    std::uint32_t last = kNone;
-    std::uint32_t count = 0;
-  };
+  using List = RowList;
+  static_assert(kNone == List::kNone);
   struct Agent {
     std::uint64_t capabilities = 0;
     std::uint64_t completed = 0;
@@ -214,8 +212,8 @@ class TaskScheduler final
   void catch_up(std::int64_t now_ns) noexcept;
   void dispatch(std::vector<TaskAssignment>& out, std::int64_t now_ns) noexcept;
   [[nodiscard]] std::uint32_t next_ready(std::uint32_t agent) const noexcept;
-  void push(List& list, std::uint32_t at) noexcept;
-  void take_out(List& list, std::uint32_t at) noexcept;
+  void push(List& list, std::uint32_t at) noexcept { list.push(tasks_, at); }
+  void take_out(List& list, std::uint32_t at) noexcept { list.take_out(tasks_, at); }
 
   // task_strategies.cpp: who gets it.
   struct Draws {  // what a choice uses up

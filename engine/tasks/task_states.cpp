@@ -20,20 +20,6 @@ std::uint32_t TaskScheduler::find(std::uint64_t id) const noexcept {
   return index_.find(hash_of_task(id));
 }
 
-void TaskScheduler::push(List& list, std::uint32_t at) noexcept {
-  tasks_[at].last = list.last;
-  tasks_[at].next = kNone;
-  (list.last == kNone ? list.first : tasks_[list.last].next) = at;
-  list.last = at;
-  ++list.count;
-}
-void TaskScheduler::take_out(List& list, std::uint32_t at) noexcept {
-  const Task& one = tasks_[at];
-  (one.last == kNone ? list.first : tasks_[one.last].next) = one.next;
-  (one.next == kNone ? list.last : tasks_[one.next].last) = one.last;
-  --list.count;
-}
-
 // --- kinds -------------------------------------------------------------------------------------
 
 // The kind of these requirements, or one that is free for them; kNone: there is none.
