@@ -14,12 +14,12 @@ constexpr std::string_view kOthers = "errors that found no row of their own";
 
 // SYNC errors.word release: whoever sees this value sees that the row is being written.
 template <class T>
-void put(ShmWord<T>& word, T value) noexcept {
+void put_word(ShmWord<T>& word, T value) noexcept {
   word.store_release(value);
 }
-// SYNC errors.word acquire: pairs with put().
+// SYNC errors.word acquire: pairs with put_word().
 template <class T>
-T get(const ShmWord<T>& word) noexcept {
+T get_word(const ShmWord<T>& word) noexcept {
   return word.load_acquire();
 }
 
@@ -83,13 +83,13 @@ void ErrorLog::note(const ErrorNote& note, HostTime now) noexcept {
   const std::uint32_t odd = row.sequence.load_relaxed() | 1U;
   const bool is_first = row.sequence.load_relaxed() == 0;
   row.sequence.store_relaxed(odd);  // relaxed: as above
-  put(row.code, static_cast<std::int32_t>(is_last ? Errc::capacity : note.code));
-  put(row.about, is_last ? std::uint64_t{0} : note.about);
-  put(row.count, (is_first ? 0 : row.count.load_relaxed()) + note.count);  // relaxed: as above
-  if (is_first) put(row.first_ns, to_ns(now));
-  put(row.last_ns, to_ns(now));
+  put_word(row.code, static_cast<std::int32_t>(is_last ? Errc::capacity : note.code));
+  put_word(row.about, is_last ? std::uint64_t{0} : note.about);
+  put_word(row.count, (is_first ? 0 : row.count.load_relaxed()) + note.count);  // relaxed: as above
+  if (is_first) put_word(row.first_ns, to_ns(now));
+  put_word(row.last_ns, to_ns(now));
   const auto text = words_of(is_last ? kOthers : note.text);
-  for (std::size_t i = 0; i < text.size(); ++i) put(row.text[i], text[i]);
+  for (std::size_t i = 0; i < text.size(); ++i) put_word(row.text[i], text[i]);
   // SYNC errors.stable release: who sees this number sees the row as it was stored above.
   row.sequence.store_release(odd + 1);
   if (!is_new || is_last) return;
@@ -116,12 +116,12 @@ std::vector<SeenError> ErrorLogView::read() const {
       const std::uint32_t before = row.sequence.load_acquire();
       is_there = before != 0;
       if (!is_there) break;
-      error.code = static_cast<Errc>(get(row.code));
-      error.count = get(row.count);
-      error.first = from_ns(get(row.first_ns));
-      error.last = from_ns(get(row.last_ns));
+      error.code = static_cast<Errc>(get_word(row.code));
+      error.count = get_word(row.count);
+      error.first = from_ns(get_word(row.first_ns));
+      error.last = from_ns(get_word(row.last_ns));
       for (std::size_t i = 0; i < kErrorTextWords; ++i) {
-        const std::uint64_t word = get(row.text[i]);
+        const std::uint64_t word = get_word(row.text[i]);
         std::memcpy(text.data() + i * sizeof word, &word, sizeof word);
       }
       // relaxed: after acquire loads, which nothing overtakes.

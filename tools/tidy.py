@@ -195,7 +195,7 @@ def services(tree: Tree) -> Iterator[tuple[File, int, str, set[str]]]:
         if file.name == "CMakeLists.txt":
             for match in SERVICE.finditer(file.text):
                 line = file.text.count("\n", 0, match.start(1)) + 1
-                yield file, line, match.group(1), set(match.group(2).split()) - {"USES"}
+                yield file, line, match.group(1), set(match.group(2).partition("USES")[2].split())
 
 
 @rule("room-files")

@@ -14,11 +14,6 @@ using Kind = Understanding::Kind;
 
 constexpr std::size_t kNearest = 3;
 
-template <std::size_t size>
-bool is_one_of(std::string_view word, const std::array<std::string_view, size>& words) {
-  return std::find(words.begin(), words.end(), word) != words.end();
-}
-
 Understanding unclear(std::string why) { return {.kind = Kind::unclear, .why = std::move(why)}; }
 
 // Whom a pronoun means; empty: nobody, and `why` says so.

@@ -6,6 +6,8 @@
 //             or a quotation that does not end.
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <cstddef>
 #include <string>
 #include <string_view>
@@ -25,6 +27,12 @@ struct Word {
   std::size_t end = 0;  // behind it, quotes and punctuation included
   bool is_quoted = false;
 };
+
+template <std::size_t size>
+[[nodiscard]] bool is_one_of(std::string_view word,
+                             const std::array<std::string_view, size>& words) {
+  return std::find(words.begin(), words.end(), word) != words.end();
+}
 
 class Sentence {
  public:

@@ -4,10 +4,11 @@
 #include <array>
 #include <utility>
 
+#include "engine/coordination/blocks/ppm.hpp"
+
 namespace mesh::coordination {
 namespace {
 
-constexpr std::uint32_t kPpm = 1'000'000;
 constexpr std::uint32_t kCritical = kPressurePriorities - 1;
 constexpr std::array<std::string_view, 3> kPresets{"default", "strict", "latency"};
 constexpr double kOfDrain = 0.9;  // of the measured rate: the queue shrinks while it is rationed

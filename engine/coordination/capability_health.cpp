@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "engine/coordination/blocks/ppm.hpp"
+
 namespace mesh::coordination {
 namespace {
 
@@ -11,8 +13,6 @@ constexpr std::size_t kBaseSamples = 16;    // for a mean and a deviation to mea
 constexpr std::size_t kTrendFrom = 8;       // a score of fewer outcomes falls by itself: no trend
 constexpr double kDeviationMin = 0.01;      // of the mean, for the CUSUM
 constexpr std::uint64_t kSlowPpm = 50'000;  // above the SLA's latency: what is beyond its p95
-
-std::uint32_t ppm(double value) noexcept { return static_cast<std::uint32_t>(value * 1e6 + 0.5); }
 
 }  // namespace
 
@@ -324,7 +324,7 @@ HealthView CapabilityHealthMonitor::view(std::uint32_t capability,
   if (index == kNoRow) return {};
   const Row& row = rows_[index];
   HealthView view;
-  view.score_ppm = ppm(row.score);
+  view.score_ppm = ppm_of(row.score);
   view.status = row.status;
   Line line;
   if (fit_trend(row, line)) view.trend = line.slope;

@@ -4,12 +4,12 @@
 #include <string>
 
 #include "engine/coordination/blocks/backoff.hpp"
+#include "engine/coordination/blocks/ppm.hpp"
 
 namespace mesh::coordination {
 namespace {
 
 constexpr std::uint32_t kTripsMax = 255;  // eight bits of the view
-constexpr std::uint32_t kPpm = 1'000'000;
 
 template <class... Functions>
 struct Overloaded : Functions... {
@@ -297,7 +297,7 @@ std::int64_t CircuitBreaker::open_duration() noexcept {
   if (config_.jitter_ppm == 0) return plain;
   const auto offset = static_cast<std::int64_t>(rng_.below(2 * config_.jitter_ppm + 1)) -
                       static_cast<std::int64_t>(config_.jitter_ppm);
-  return plain + plain / kPpm * offset;
+  return plain + plain / std::int64_t{kPpm} * offset;
 }
 
 void CircuitBreaker::trip(std::int64_t now_ns, Nanos retry_after) noexcept {

@@ -3,12 +3,11 @@
 #include <array>
 #include <string>
 
+#include "engine/coordination/blocks/ppm.hpp"
 #include "engine/coordination/circuit_breaker.hpp"
 
 namespace mesh::coordination {
 namespace {
-
-constexpr std::uint32_t kPpm = 1'000'000;
 
 constexpr std::array<std::string_view, 7> kPresets{"agent-call",   "external-api", "assign",
                                                    "mesh-cluster", "mesh-sector",  "mesh-global",

@@ -13,6 +13,7 @@
 #include <span>
 #include <vector>
 
+#include "engine/coordination/blocks/ppm.hpp"
 #include "engine/coordination/blocks/rng.hpp"
 #include "engine/coordination/blocks/window_counter.hpp"
 
@@ -80,7 +81,6 @@ class BreakerGroup {
   [[nodiscard]] bool in_panic() const noexcept { return panic_; }
 
  private:
-  static constexpr std::size_t kPpm = 1'000'000;
   std::size_t max_open_ppm_;
   std::size_t panic_ppm_;
   bool panic_ = false;

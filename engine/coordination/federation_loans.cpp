@@ -3,15 +3,10 @@
 #include <algorithm>
 #include <cmath>
 
+#include "engine/coordination/blocks/ppm.hpp"
 #include "engine/coordination/federation_router.hpp"
 
 namespace mesh::coordination {
-namespace {
-
-constexpr std::uint64_t kPpm = 1'000'000;
-
-}  // namespace
-
 std::uint64_t FederationRouter::effective_quota(std::uint32_t network) const noexcept {
   if (network >= networks_.size()) return 0;
   const Network& one = networks_[network];

@@ -2,10 +2,11 @@
 
 #include <algorithm>
 
+#include "engine/coordination/blocks/ppm.hpp"
+
 namespace mesh::coordination {
 namespace {
 
-constexpr std::uint64_t kPpm = 1'000'000;
 constexpr std::uint32_t kHigh = 2;
 constexpr std::uint32_t kCritical = 3;
 constexpr std::int64_t kSamplesAWindow = 6;

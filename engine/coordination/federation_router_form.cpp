@@ -2,12 +2,12 @@
 #include <array>
 #include <string>
 
+#include "engine/coordination/blocks/ppm.hpp"
 #include "engine/coordination/federation_router.hpp"
 
 namespace mesh::coordination {
 namespace {
 
-constexpr std::uint32_t kPpm = 1'000'000;
 constexpr std::array<std::string_view, 3> kPresets{"conservative", "balanced", "aggressive"};
 constexpr std::size_t kSamplesMin = 5;
 constexpr double kR2Min = 0.3;

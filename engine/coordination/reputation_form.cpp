@@ -3,6 +3,7 @@
 #include <cmath>
 #include <string>
 
+#include "engine/coordination/blocks/ppm.hpp"
 #include "engine/coordination/reputation_router.hpp"
 
 namespace mesh::coordination {
@@ -11,8 +12,6 @@ namespace {
 constexpr std::array<std::string_view, 3> kPresets{"default", "exploit", "explore"};
 constexpr std::int64_t kHalfLifeMin = kNsPerSecond;
 constexpr std::int64_t kHalfLifeMax = std::int64_t{30} * 86'400 * kNsPerSecond;
-
-std::uint32_t ppm(double value) noexcept { return static_cast<std::uint32_t>(value * 1e6 + 0.5); }
 
 }  // namespace
 
@@ -107,7 +106,7 @@ ReputationView ReputationWeightedRouter::view(std::uint32_t agent, std::uint32_t
   const DecayScale at(std::max(now.count(), clock_.last_ns()), config_.half_life_ns.count());
   const Judged by = judged(row, at);
   ReputationView view;
-  view.score_ppm = ppm(score_of(by));
+  view.score_ppm = ppm_of(score_of(by));
   const std::uint64_t observed =
       histories_[by.row->capability == kAnyCapability ? agent : row].observations;
   view.observations = static_cast<std::uint32_t>(std::min<std::uint64_t>(observed, UINT32_MAX));

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "engine/coordination/blocks/beta_sample.hpp"
+#include "engine/coordination/blocks/ppm.hpp"
 
 namespace mesh::coordination {
 namespace {
@@ -15,8 +16,6 @@ constexpr double kUnknownLatencyTerm = 0.5;
 constexpr std::int64_t kEpochHalfLives = 8;
 constexpr std::int64_t kSweepEpochs = 64;  // counters tell 256 epochs apart
 constexpr std::size_t kPeersMin = 5;       // for an outlier to be one
-
-std::uint32_t ppm(double value) noexcept { return static_cast<std::uint32_t>(value * 1e6 + 0.5); }
 
 }  // namespace
 
@@ -296,7 +295,7 @@ void ReputationWeightedRouter::quarantine(std::uint32_t row, std::int64_t now_ns
                 .severity = Severity::warning,
                 .source = bad.agent,
                 .a = bad.capability,
-                .b = ppm(reputation_of(evidence(row, scale(now_ns))))});
+                .b = ppm_of(reputation_of(evidence(row, scale(now_ns))))});
 }
 
 void ReputationWeightedRouter::release_due(std::int64_t now_ns) noexcept {

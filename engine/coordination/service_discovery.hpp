@@ -134,6 +134,9 @@ class ServiceDiscovery final
   static constexpr SnapshotKind kKind{"service_discovery", 2};
   static constexpr std::string_view kWho = "service discovery";
   static constexpr std::uint32_t kNone = UINT32_MAX;
+  static std::uint64_t hash_or_none(std::string_view text) noexcept {
+    return text.empty() ? 0 : hash_of(text).low;
+  }
   // The longest text of a record: six names, three places, attributes with their lengths.
   static constexpr std::size_t kTextBytesMax = 4'096;
   static_assert(8 * kNameBytesMax + kEndpointBytesMax + kVersionBytesMax + kAttributeBytesMax +

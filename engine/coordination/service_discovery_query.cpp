@@ -191,10 +191,6 @@ double locality_term(const Place& place, const Wanted& wanted) noexcept {
   return wanted.rack == 0 || place.rack == wanted.rack ? 1 : 0.9;
 }
 
-std::uint64_t hash_or_none(std::string_view text) noexcept {
-  return text.empty() ? 0 : hash_of(text).low;
-}
-
 }  // namespace
 
 ScoreBreakdown ServiceDiscovery::score_of(const ServiceRow& row,

@@ -14,9 +14,6 @@ bool is_text(std::string_view text, std::size_t bytes_max) noexcept {
 std::string_view text_of(std::span<const std::byte> bytes) noexcept {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
-std::uint64_t hash_or_none(std::string_view text) noexcept {
-  return text.empty() ? 0 : hash_of(text).low;
-}
 template <std::size_t N>
 std::uint64_t checksum_of(const std::array<std::uint64_t, N>& words) noexcept {
   return checksum(std::as_bytes(std::span(words)));

@@ -4,17 +4,17 @@
 #include <bit>
 
 #include "engine/coordination/blocks/largest_remainder.hpp"
+#include "engine/coordination/blocks/ppm.hpp"
 
 namespace mesh::coordination {
 namespace {
 
 constexpr std::uint64_t kByTime = 255;  // of an entry: no command
 constexpr std::uint64_t kTreasury = UINT64_MAX;
-constexpr U128 kMillion = 1'000'000;
 constexpr U128 kOneQ32 = U128{1} << 32;
 constexpr std::uint64_t kEpochsAtOnce = 4'096;
 
-U128 part_of(U128 amount, std::uint32_t ppm) noexcept { return amount * ppm / kMillion; }
+U128 part_of(U128 amount, std::uint32_t ppm) noexcept { return amount * ppm / kPpm; }
 
 }  // namespace
 
@@ -31,7 +31,7 @@ TokenEconomy::TokenEconomy(const Config& config, std::uint64_t)
   sums_.supply = sums_.minted = sums_.treasury = wide(config.initial_supply);
   if (config.schedule == SupplySchedule::bonding_curve) {
     const U128 price = U128{config.base_price_micro} * config.reserve_ratio_ppm;
-    sums_.curve = mul_div(sums_.supply, price, kMillion * kMillion, Rounding::down).value;
+    sums_.curve = mul_div(sums_.supply, price, U128{kPpm} * kPpm, Rounding::down).value;
     sums_.reserve = sums_.curve;
   }
 }

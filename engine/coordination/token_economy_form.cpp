@@ -4,6 +4,7 @@
 #include <array>
 #include <string>
 
+#include "engine/coordination/blocks/ppm.hpp"
 #include "engine/coordination/token_economy.hpp"
 
 namespace mesh::coordination {
@@ -54,7 +55,6 @@ Result<TokenEconomyConfig> TokenEconomyConfig::preset(std::string_view name) {
 }
 
 Status TokenEconomy::validate(const Config& config) {
-  constexpr std::uint32_t kMillion = 1'000'000;
   const bool is_curve = config.schedule == SupplySchedule::bonding_curve;
   const U128 supply = wide(config.initial_supply);
   const U128 first_price = U128{config.base_price_micro} * config.reserve_ratio_ppm;
@@ -70,17 +70,16 @@ Status TokenEconomy::validate(const Config& config) {
        "cap or emission is 2^96 or more"},
       {config.bps_per_epoch <= 10'000, "bps_per_epoch is above 10000"},
       {config.halve_every >= 1, "halve_every is 0"},
-      {config.burn_ppm <= kMillion && config.slash_burn_ppm <= kMillion &&
-           config.penalty_ppm <= kMillion && config.amm_fee_ppm < kMillion,
+      {config.burn_ppm <= kPpm && config.slash_burn_ppm <= kPpm && config.penalty_ppm <= kPpm &&
+           config.amm_fee_ppm < kPpm,
        "burn_ppm, slash_burn_ppm or penalty_ppm is above 1000000, or amm_fee_ppm not below it"},
-      {!is_curve || (config.reserve_ratio_ppm >= 62'500 && config.reserve_ratio_ppm <= kMillion),
+      {!is_curve || (config.reserve_ratio_ppm >= 62'500 && config.reserve_ratio_ppm <= kPpm),
        "reserve_ratio_ppm is outside 62500..1000000"},
       {!is_curve ||
            (config.base_price_micro >= 1 && config.base_price_micro <= 1ULL << 40 &&
-            supply >= kMillion &&
-            mul_div(supply, first_price, U128{kMillion} * kMillion, Rounding::down).value >= 1 &&
-            mul_div(supply, first_price, U128{kMillion} * kMillion, Rounding::up).value <=
-                kAmountMax / 2),
+            supply >= kPpm &&
+            mul_div(supply, first_price, U128{kPpm} * kPpm, Rounding::down).value >= 1 &&
+            mul_div(supply, first_price, U128{kPpm} * kPpm, Rounding::up).value <= kAmountMax / 2),
        "a curve's initial_supply is below 1000000, or its reserve 0 or 2^95 and more"},
       {is_positive_duration(config.epoch_ns) && is_duration(config.challenge_ns),
        "epoch_ns is outside 1 ns..36 years, or challenge_ns outside 0..36 years"},

@@ -1,12 +1,12 @@
 // The bonding curve, the pool and the channels.
 #include <algorithm>
 
+#include "engine/coordination/blocks/ppm.hpp"
 #include "engine/coordination/token_economy.hpp"
 
 namespace mesh::coordination {
 namespace {
 
-constexpr U128 kMillion = 1'000'000;
 constexpr U128 kOneQ64 = U128{1} << 64;
 
 // What a power in Q64.64 may be off by, and a little more.
@@ -159,8 +159,8 @@ Amount TokenEconomy::price_cumulative(Nanos now) const noexcept {
 
 U128 TokenEconomy::swap_output(U128 in_side, U128 out_side, U128 amount,
                                std::uint32_t fee_ppm) noexcept {
-  const U128 after_fee = amount * (kMillion - fee_ppm);
-  return mul_div(out_side, after_fee, in_side * kMillion + after_fee, Rounding::down).value;
+  const U128 after_fee = amount * (kPpm - fee_ppm);
+  return mul_div(out_side, after_fee, in_side * kPpm + after_fee, Rounding::down).value;
 }
 
 // The breaker: further from the epoch's first price than it may go.
@@ -170,7 +170,7 @@ bool TokenEconomy::moves_too_far(U128 tokens, U128 reserve) const noexcept {
   if (!price.fits) return true;
   const U128 distance = price.value > sums_.epoch_price ? price.value - sums_.epoch_price
                                                         : sums_.epoch_price - price.value;
-  const WideResult ppm = mul_div(distance, kMillion, sums_.epoch_price, Rounding::up);
+  const WideResult ppm = mul_div(distance, kPpm, sums_.epoch_price, Rounding::up);
   return !ppm.fits || ppm.value > config_.amm_move_ppm_max;
 }
 
@@ -344,7 +344,7 @@ void TokenEconomy::pay_out(std::uint32_t slot, std::int64_t now_ns) noexcept {
   if (channel.cheat != kNone) {
     U128& loser = channel.cheat == channel.a ? channel.balance_a : channel.balance_b;
     U128& other = channel.cheat == channel.a ? channel.balance_b : channel.balance_a;
-    const U128 penalty = loser * config_.penalty_ppm / kMillion;
+    const U128 penalty = loser * config_.penalty_ppm / kPpm;
     loser -= penalty;
     other += penalty;
     emit(Event::cheat, Severity::warning, now_ns, {channel.cheat, channel.id, channel.nonce});

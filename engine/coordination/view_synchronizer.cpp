@@ -11,7 +11,7 @@
 namespace mesh::coordination {
 namespace {
 
-constexpr double kPpm = 1'000'000;
+constexpr double kWhole = 1'000'000;  // in ppm
 
 std::uint64_t word_of(const PublicKey& key, std::size_t at) noexcept {
   std::uint64_t word = 0;
@@ -139,7 +139,7 @@ ViewSynchronizer::Reply ViewSynchronizer::on(const view::EndEpoch&, std::int64_t
 
 Nanos ViewSynchronizer::timeout_after(std::uint32_t consecutive) const noexcept {
   const BackoffConfig growth{static_cast<double>(config_.base_timeout.count()),
-                             config_.multiplier_ppm / kPpm,
+                             config_.multiplier_ppm / kWhole,
                              static_cast<double>(config_.max_timeout.count())};
   return Nanos{static_cast<std::int64_t>(backoff_exponential(growth, consecutive))};
 }
@@ -148,7 +148,7 @@ void ViewSynchronizer::start_timer(std::int64_t now_ns) noexcept {
   if (!is_member()) return;  // who only looks on gives nothing up
   std::int64_t wait_ns = timeout_after(consecutive_).count();
   if (config_.jitter_ppm != 0) {
-    const double share = rng_.u01() * config_.jitter_ppm / kPpm;
+    const double share = rng_.u01() * config_.jitter_ppm / kWhole;
     wait_ns += static_cast<std::int64_t>(share * static_cast<double>(wait_ns));
   }
   timer_ns_ = now_ns + wait_ns;

@@ -9,7 +9,7 @@ namespace mesh::engine {
 namespace {
 
 template <class T>
-T load(const ShmWord<T>& word) noexcept {
+T left_in(const ShmWord<T>& word) noexcept {
   return word.load_acquire();  // SYNC operation.state acquire: its writer is dead
 }
 
@@ -43,30 +43,30 @@ Status EngineLoop::State::adopt() {
 Status EngineLoop::State::adopt_operation(std::uint32_t slot, sched::BucketSorter& sorter) {
   Operation& operation = operations[slot];
   const Operation::Words& words = *operation.words;
-  const std::uint64_t state = load(words.state);
+  const std::uint64_t state = left_in(words.state);
   operation.serial = static_cast<std::uint32_t>(state >> 32);
   operation.state = static_cast<OperationState>(state & 0xFF);
   operation.body = kNoBody;
   operation.parked = parked.kNone;
   if (operation.state == OperationState::free) return {};
-  const std::uint64_t body = load(words.body);
-  const std::uint64_t about = load(words.about);
-  operation.targets = static_cast<std::uint32_t>(load(words.targets));
+  const std::uint64_t body = left_in(words.body);
+  const std::uint64_t about = left_in(words.about);
+  operation.targets = static_cast<std::uint32_t>(left_in(words.targets));
   if (operation.state > OperationState::ended || operation.targets > operation.room() ||
-      load(words.bucket_ns) <= 0 || !(std::bit_cast<double>(load(words.weight)) >= 0))
+      left_in(words.bucket_ns) <= 0 || !(std::bit_cast<double>(left_in(words.weight)) >= 0))
     return fail(Errc::corrupt,
                 "operation " + std::to_string(slot) + ": state " + std::to_string(state & 0xFF) +
                     ", " + std::to_string(operation.targets) + " targets of at most " +
                     std::to_string(operation.room()),
                 slot);
-  operation.source = static_cast<AgentId>(load(words.source));
-  operation.id = {load(words.id_high), load(words.id_low)};
-  operation.target_ns = load(words.target_ns);
-  operation.planned_ns = load(words.planned_ns);
-  operation.bucket_ns = load(words.bucket_ns);
-  operation.expires_ns = load(words.expires_ns);
-  operation.weight = std::bit_cast<double>(load(words.weight));
-  operation.part_of = load(words.part_of);
+  operation.source = static_cast<AgentId>(left_in(words.source));
+  operation.id = {left_in(words.id_high), left_in(words.id_low)};
+  operation.target_ns = left_in(words.target_ns);
+  operation.planned_ns = left_in(words.planned_ns);
+  operation.bucket_ns = left_in(words.bucket_ns);
+  operation.expires_ns = left_in(words.expires_ns);
+  operation.weight = std::bit_cast<double>(left_in(words.weight));
+  operation.part_of = left_in(words.part_of);
   operation.body_bytes = static_cast<std::uint32_t>(body);
   operation.priority = static_cast<sched::Priority>(about >> 16 & 3);
   operation.marks = static_cast<std::uint8_t>(about >> 24 & 0xFF);
@@ -79,7 +79,7 @@ Status EngineLoop::State::adopt_operation(std::uint32_t slot, sched::BucketSorte
   find_body(operation, slot);
   ++adoption.operations;
   order_again(operation, sorter);
-  skip_what_left(operation, load(words.next_key));
+  skip_what_left(operation, left_in(words.next_key));
   if (operation.state == OperationState::ended) {
     operation.next_order = operation.order_count;
     return {};

@@ -10,7 +10,7 @@ namespace mesh::engine {
 namespace {
 
 template <class T>
-T load(const ShmWord<T>& word) noexcept {
+T read_dead(const ShmWord<T>& word) noexcept {
   return word.load_relaxed();  // relaxed: its writer is dead
 }
 
@@ -50,17 +50,17 @@ Status adopt_pipeline(EngineLoop::State& loop, Pipeline& pipeline) {
     pipeline.set_body(1, {});
     return {};
   }
-  const std::uint64_t about = load(words.about);
-  const std::uint64_t progress = load(words.progress);
-  pipeline.id = {load(words.id_high), load(words.id_low)};
+  const std::uint64_t about = read_dead(words.about);
+  const std::uint64_t progress = read_dead(words.progress);
+  pipeline.id = {read_dead(words.id_high), read_dead(words.id_low)};
   pipeline.count = static_cast<std::uint32_t>(about & 0xFF);
   pipeline.verb = static_cast<sched::Verb>(about >> 8 & 0xFF);
   pipeline.priority = static_cast<sched::Priority>(about >> 16 & 3);
   pipeline.step = static_cast<std::uint32_t>(progress);
   pipeline.is_sent = (progress >> 32 & 1) != 0;
-  pipeline.started_ns = load(words.started_ns);
-  pipeline.window_ns = load(words.window_ns);
-  pipeline.weight = std::bit_cast<double>(load(words.weight));
+  pipeline.started_ns = read_dead(words.started_ns);
+  pipeline.window_ns = read_dead(words.window_ns);
+  pipeline.weight = std::bit_cast<double>(read_dead(words.weight));
   MESH_CHECK_OK(check(pipeline, state));
   ++loop.pipelines.running;
   return adopt_bodies(loop, pipeline);

@@ -16,8 +16,8 @@ std::uint64_t mix(std::uint64_t bits) noexcept { return coordination::SplitMix64
 
 // value * factor / one.
 std::int64_t times(std::int64_t value, std::int64_t factor, std::int64_t one) noexcept {
-  __extension__ using Wide = __int128;
-  return static_cast<std::int64_t>(std::min<Wide>(Wide{value} * factor / one, kScaledMax));
+  __extension__ using Whole = __int128;
+  return static_cast<std::int64_t>(std::min<Whole>(Whole{value} * factor / one, kScaledMax));
 }
 
 // A share in millionths as an exponent or deviation.

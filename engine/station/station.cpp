@@ -15,6 +15,14 @@
 #include "shm/attach.hpp"
 
 namespace mesh::engine {
+// What the engine answered to `attach`.
+struct Attached {
+  std::uint64_t station = 0;
+  MeshIdentity mesh;
+  std::array<std::uint64_t, 2> token{};
+  Nanos reconnect{};  // how long the next engine will wait for us
+};
+
 namespace {
 
 using nlohmann::json;
@@ -26,14 +34,6 @@ constexpr std::uint64_t kReconnectMsMax = 3'600'000;
 constexpr Nanos kLookEvery{20 * kNsPerMs};
 constexpr Nanos kLookAsleep{100 * kNsPerMs};
 constexpr std::size_t kRequestBytes = kControlPacketBytes - 1'024;
-
-// What the engine answered to `attach`.
-struct Attached {
-  std::uint64_t station = 0;
-  MeshIdentity mesh;
-  std::array<std::uint64_t, 2> token{};
-  Nanos reconnect{};  // how long the next engine will wait for us
-};
 
 Result<Attached> parse_attached(const std::string& answer) {
   const json object = json::parse(answer, nullptr, false);

@@ -13,7 +13,7 @@
 namespace mesh::engine {
 namespace {
 
-constexpr std::string_view kTriggers = R"(
+constexpr std::string_view kPostgresTriggers = R"(
 CREATE OR REPLACE FUNCTION mesh_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
   RAISE EXCEPTION '% is append-only: % refused', TG_TABLE_NAME, TG_OP
@@ -61,12 +61,12 @@ CREATE OR REPLACE TRIGGER agent_contexts_kept BEFORE DELETE ON agent_contexts
 )";
 static_assert(kHistoryMinutes == 43'200 && kContextVersions == 3, "the triggers say the same");
 
-constexpr SqlDialect kDialect{.integer = "bigint",
-                              .real = "double precision",
-                              .bytes = "bytea",
-                              .begin = "BEGIN",
-                              .for_update = " FOR UPDATE",
-                              .triggers = kTriggers};
+constexpr SqlDialect kPostgresDialect{.integer = "bigint",
+                                      .real = "double precision",
+                                      .bytes = "bytea",
+                                      .begin = "BEGIN",
+                                      .for_update = " FOR UPDATE",
+                                      .triggers = kPostgresTriggers};
 
 // PostgreSQL's own numbers for its types: they are part of its wire protocol.
 enum : Oid { kBytea = 17, kInt8 = 20, kInt4 = 23, kFloat8 = 701 };
@@ -140,7 +140,7 @@ class PostgresConnection final : public SqlConnection {
  public:
   explicit PostgresConnection(PGconn* connection) : connection_(connection) {}
 
-  [[nodiscard]] const SqlDialect& dialect() const noexcept override { return kDialect; }
+  [[nodiscard]] const SqlDialect& dialect() const noexcept override { return kPostgresDialect; }
 
   Status run(const std::string& script) override {
     const Answer answer(PQexec(connection_.get(), script.c_str()));

@@ -18,6 +18,10 @@
 namespace mesh::engine {
 
 using SqlValue = std::variant<std::int64_t, double, std::string_view>;  // the last: bytes
+template <class T>
+[[nodiscard]] SqlValue number(T value) noexcept {
+  return static_cast<std::int64_t>(value);
+}
 using SqlCell = std::variant<std::monostate, std::int64_t, double, std::string>;
 using SqlRow = std::vector<SqlCell>;
 

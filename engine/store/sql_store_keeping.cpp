@@ -11,11 +11,6 @@ namespace {
 
 constexpr std::size_t kPointsAtOnce = 64;
 
-template <class T>
-SqlValue number(T value) noexcept {
-  return static_cast<std::int64_t>(value);
-}
-
 Result<HistoryPoint> point_of(const SqlRow& row) {
   std::array<std::int64_t, 4> numbers{};
   HistoryPoint point;

@@ -21,11 +21,6 @@ std::string columns_text() {
   return text;
 }
 
-template <class T>
-SqlValue number(T value) noexcept {
-  return static_cast<std::int64_t>(value);
-}
-
 std::string insert_statement(std::size_t count) {
   std::string text = "INSERT INTO operation_results (" + columns_text() + ") VALUES ";
   for (std::size_t row = 0; row < count; ++row) {

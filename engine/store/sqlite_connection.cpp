@@ -14,7 +14,7 @@ namespace {
 
 // INSERT OR REPLACE removes rows without asking their DELETE triggers, so what stands in the way of
 // an INSERT is looked for before it.
-constexpr std::string_view kTriggers = R"(
+constexpr std::string_view kSqliteTriggers = R"(
 CREATE TRIGGER IF NOT EXISTS records_no_update BEFORE UPDATE ON records
   BEGIN SELECT RAISE(ABORT, 'records is append-only: UPDATE refused'); END;
 CREATE TRIGGER IF NOT EXISTS records_no_delete BEFORE DELETE ON records
@@ -53,12 +53,12 @@ CREATE TRIGGER IF NOT EXISTS agent_contexts_no_replace BEFORE INSERT ON agent_co
 )";
 static_assert(kHistoryMinutes == 43'200 && kContextVersions == 3, "the triggers say the same");
 
-constexpr SqlDialect kDialect{.integer = "INTEGER",
-                              .real = "REAL",
-                              .bytes = "BLOB",
-                              .begin = "BEGIN IMMEDIATE",
-                              .for_update = "",
-                              .triggers = kTriggers};
+constexpr SqlDialect kSqliteDialect{.integer = "INTEGER",
+                                    .real = "REAL",
+                                    .bytes = "BLOB",
+                                    .begin = "BEGIN IMMEDIATE",
+                                    .for_update = "",
+                                    .triggers = kSqliteTriggers};
 
 constexpr Errc errc_of(int code) noexcept {
   switch (code & 0xFF) {
@@ -125,7 +125,7 @@ class SqliteConnection final : public SqlConnection {
  public:
   explicit SqliteConnection(sqlite3* database) : database_(database) {}
 
-  [[nodiscard]] const SqlDialect& dialect() const noexcept override { return kDialect; }
+  [[nodiscard]] const SqlDialect& dialect() const noexcept override { return kSqliteDialect; }
 
   Status run(const std::string& script) override {
     const int code = sqlite3_exec(database_.get(), script.c_str(), nullptr, nullptr, nullptr);

@@ -84,46 +84,82 @@ function(mesh_compile_plainly target)
   endif()
 endfunction()
 
-# mesh_compile_together(target SIZE n): its files in groups of n, one file a group for the compiler. What their headers
-# cost, and the templates that each of them needs, is paid once a group: half of the time from nothing, some seconds
-# more after a touch. For what is compiled plainly. No two files of a group have a name in their unnamed namespaces in
-# common: what every verb has (Options, declare, run), and all that a test has, stands in a namespace of its file,
-# `of_top`.
+# mesh_compile_together(target SIZE n [OF dir/]): its files, those under dir, in groups of n, one file a group for the
+# compiler. What a precompiled header and headers cost, and the templates that each of them needs, is paid once a group:
+# half of the time from nothing, some seconds more after a touch. No two files of a group have a name in their unnamed
+# namespaces in common: what every verb has (Options, declare, run), and all that a test has, stands in a namespace of
+# its file, `of_top`. What has compile definitions of its own, or no precompiled header, is compiled alone; what is
+# compiled plainly is in a group with its like.
 # MESH_TOGETHER=OFF, as in the lint preset: a file at a time.
-option(MESH_TOGETHER "Compile groups of plain files together" ON)
+option(MESH_TOGETHER "Compile groups of files together" ON)
 function(mesh_compile_together target)
-  cmake_parse_arguments(GROUP "" "SIZE" "" ${ARGN})
+  cmake_parse_arguments(GROUP "" "SIZE;OF" "" ${ARGN})
   get_target_property(sources ${target} SOURCES)
-  set(absolute "")
+  set(hot "")
+  set(plain "")
+  set(alone "")
   foreach(source IN LISTS sources)
+    get_source_file_property(definitions "${source}" COMPILE_DEFINITIONS)
+    get_source_file_property(options "${source}" COMPILE_OPTIONS)
+    get_source_file_property(bare "${source}" SKIP_PRECOMPILE_HEADERS)
+    get_filename_component(absolute "${source}" ABSOLUTE)
+    string(FIND "${source}" "${GROUP_OF}" under)
+    if(definitions OR bare OR (GROUP_OF AND NOT under EQUAL 0))
+      list(APPEND alone "${absolute}")
+    elseif(options)
+      list(APPEND plain "${absolute}")
+    else()
+      list(APPEND hot "${absolute}")
+    endif()
+  endforeach()
+  set(groups "")
+  foreach(kind IN ITEMS hot plain)
+    set(prefix ${target})
+    if(kind STREQUAL "plain")
+      string(APPEND prefix "_plain")
+    endif()
+    set(first 0)
+    list(LENGTH ${kind} count)
+    while(first LESS count)
+      list(SUBLIST ${kind} ${first} ${GROUP_SIZE} members)
+      mesh_write_group(group ${prefix}_${first} ${members})
+      if(kind STREQUAL "plain" AND MESH_TOGETHER)
+        set_property(SOURCE "${group}" APPEND PROPERTY COMPILE_OPTIONS ${mesh_plainly})
+      endif()
+      list(APPEND groups ${group})
+      math(EXPR first "${first} + ${GROUP_SIZE}")
+    endwhile()
+  endforeach()
+  set_property(TARGET ${target} PROPERTY SOURCES ${alone} ${groups})
+endfunction()
+
+# mesh_add_together(target a.cpp b.cpp ...): these files as one more group of the target.
+function(mesh_add_together target)
+  set(absolute "")
+  foreach(source IN LISTS ARGN)
     get_filename_component(source "${source}" ABSOLUTE)
     list(APPEND absolute "${source}")
   endforeach()
-  set_property(GLOBAL APPEND PROPERTY MESH_COMPILED_TOGETHER ${absolute})  # they prove no header: mesh_header_check
+  list(GET ARGN 0 first)
+  get_filename_component(first "${first}" NAME_WE)
+  mesh_write_group(group ${target}_${first} ${absolute})
+  target_sources(${target} PRIVATE ${group})
+endfunction()
+
+# mesh_write_group(RESULT name /absolute/a.cpp ...): the file that includes them; they themselves where MESH_TOGETHER is
+# off. Not CMake's own UNITY_BUILD: its files name the tree's folder, so that no two clones have the same.
+function(mesh_write_group result name)
+  set_property(GLOBAL APPEND PROPERTY MESH_COMPILED_TOGETHER ${ARGN})  # they prove no header: mesh_header_check
   if(NOT MESH_TOGETHER)
+    set(${result} ${ARGN} PARENT_SCOPE)
     return()
   endif()
-  # Not CMake's own UNITY_BUILD: its files name the tree's folder, so that no two clones have the same.
-  set(groups "")
-  foreach(source IN LISTS absolute)  # what has definitions of its own is compiled alone
-    get_source_file_property(definitions "${source}" COMPILE_DEFINITIONS)
-    if(definitions)
-      list(REMOVE_ITEM absolute "${source}")
-      list(APPEND groups "${source}")
-    endif()
+  set(content "")
+  foreach(member IN LISTS ARGN)
+    file(RELATIVE_PATH member "${PROJECT_SOURCE_DIR}" "${member}")
+    string(APPEND content "#include \"${member}\"\n")
   endforeach()
-  list(LENGTH absolute count)
-  math(EXPR last "${count} - 1")
-  foreach(first RANGE 0 ${last} ${GROUP_SIZE})
-    list(SUBLIST absolute ${first} ${GROUP_SIZE} members)
-    set(content "")
-    foreach(member IN LISTS members)
-      file(RELATIVE_PATH member "${PROJECT_SOURCE_DIR}" "${member}")
-      string(APPEND content "#include \"${member}\"\n")
-    endforeach()
-    set(group "${CMAKE_CURRENT_BINARY_DIR}/together/${target}_${first}.cpp")
-    file(CONFIGURE OUTPUT "${group}" CONTENT "${content}" @ONLY)
-    list(APPEND groups "${group}")
-  endforeach()
-  set_property(TARGET ${target} PROPERTY SOURCES ${groups})
+  set(group "${CMAKE_CURRENT_BINARY_DIR}/together/${name}.cpp")
+  file(CONFIGURE OUTPUT "${group}" CONTENT "${content}" @ONLY)
+  set(${result} "${group}" PARENT_SCOPE)
 endfunction()

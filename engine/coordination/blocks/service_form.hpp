@@ -186,7 +186,7 @@ Result<X> ServiceForm<X, ConfigT, CommandT, ReplyT, CountersT, ActionsT>::restor
   service.load_state(reader);
   service.clock_.load(reader);
   load_counters(service.counters_, reader);
-  MESH_CHECK_OK(reader.finish(std::string(X::kWho) + ": snapshot"));
+  MESH_CHECK_OK(reader.finish(std::string(X::kWho).append(": snapshot")));
   MESH_CHECK_OK(service.verify());
   return service;
 }
