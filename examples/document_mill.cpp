@@ -22,7 +22,7 @@ constexpr const char* kHelp =
     "  --documents DIR    the documents: its regular files, at most 999 (default: eight are made)\n"
     "  --output DIR       where the results go; a new folder (default: a temporary one, removed)\n"
     "  --workers N        of each kind, 1..8 (default 2)\n"
-    "  --lease-ms N       of a task and of the lock of its output (default 1000)\n"
+    "  --lease-ms N       of a task and of the lock of its output (default 5000)\n"
     "  --kill KIND:STEP   the first worker of this kind that comes to this step is killed there\n"
     "  --stop KIND:STEP   the same, but it stops, and says what it has to say when all is done\n"
     "  --fail KIND        the first worker of this kind fails at everything: its breaker opens\n"

@@ -340,8 +340,9 @@ void Mill::on_done(Seat& seat, const Message& done) {
   }
   if (seat.fence == done.fence) {
     if (seat.lock_grant != 0) {
-      hear_locks(locks_.apply(lock::Release{seat.lock_grant, seat.station}, now()).news);
-      emit(EventName::resource_released, &seat, done.task);
+      const auto released = locks_.apply(lock::Release{seat.lock_grant, seat.station}, now());
+      if (released.code == Errc::ok) emit(EventName::resource_released, &seat, done.task);
+      hear_locks(released.news);
     }
     free(seat, code == Errc::ok ? CallOutcome::ok : CallOutcome::timeout);
   }

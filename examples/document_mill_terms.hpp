@@ -69,7 +69,7 @@ struct Plan {
   std::vector<std::string> names;  // of the documents, sorted
   std::vector<Trial> trials;
   std::uint32_t workers_each = 2;
-  std::int64_t lease_ms = 1'000;  // of a task, and of the lock of its output
+  std::int64_t lease_ms = 5'000;  // of a task, and of the lock of its output
   std::int32_t failing = -1;      // the first worker of this kind fails at all it does
 
   [[nodiscard]] std::uint32_t count() const noexcept {

@@ -264,8 +264,12 @@ ConflictHandler::Verdict ConflictHandler::run_chain(const Case& its,
   auto last = ResolutionStrategy::none;
   for (const ResolutionStrategy strategy : chain) {
     if (strategy == ResolutionStrategy::none) break;
+    const bool is_first = last == ResolutionStrategy::none;
     last = strategy;
     take_step(its, strategy, evidence, verdict);
+    if (verdict.stage == ConflictStage::manual) {
+      verdict.reason = is_first ? ResolutionReason::none : ResolutionReason::exhausted;
+    }
     if (verdict.is_over) return verdict;
   }
   if (is_total(last)) {

@@ -157,7 +157,7 @@ std::vector<engine::ClockedEvent> clocks_of(const ConflictCase& about, Claims am
 }
 
 // Of each pair whose stamps say the opposite of its clocks one is wrong. Who is in the most such
-// pairs is named first, until no pair is left.
+// pairs is named first, of two the lower agent, until no pair is left.
 std::uint64_t drifting_of(std::span<const engine::ClockedEvent> events) {
   std::vector<std::pair<std::size_t, std::size_t>> contradictions;
   for (std::size_t i = 0; i < events.size(); ++i) {
@@ -176,8 +176,12 @@ std::uint64_t drifting_of(std::span<const engine::ClockedEvent> events) {
       ++pairs[i];
       ++pairs[j];
     }
-    const auto worst =
-        static_cast<std::size_t>(std::max_element(pairs.begin(), pairs.end()) - pairs.begin());
+    std::size_t worst = contradictions.front().first;
+    for (std::size_t at = 0; at < events.size(); ++at) {
+      const bool is_worse = pairs[at] != pairs[worst] ? pairs[at] > pairs[worst]
+                                                      : events[at].agent < events[worst].agent;
+      if (is_worse) worst = at;
+    }
     named |= bit(worst);
     std::erase_if(contradictions,
                   [&](const auto& one) { return one.first == worst || one.second == worst; });

@@ -1,6 +1,7 @@
 #include "engine/conflict/conflict_handler.hpp"
 
 #include <algorithm>
+#include <cctype>
 
 #include "sched/quorum.hpp"
 #include "tests/engine/conflict/conflict_kit.hpp"

@@ -80,7 +80,7 @@ inline Evidence some_evidence(Rng& rng, std::uint32_t agents) {
 inline ConflictCommand some_report(Rng& rng) {
   const auto kind = static_cast<ConflictKind>(1 + rng.below(kConflictKinds - 1));
   std::vector<Participant> all;
-  const auto agents = static_cast<std::uint32_t>(2 + rng.below(3));
+  const auto agents = static_cast<std::uint32_t>(2 + (rng.below(3) == 0 ? rng.below(3) : 0));
   for (std::uint32_t agent = 0; agent < agents; ++agent) {
     Participant one{.agent = agent};
     if (rng.below(4) != 0) one.priority = static_cast<std::int64_t>(rng.below(4));

@@ -148,6 +148,36 @@ TEST(ConflictHandler, SaysByEventsWhatTheBusNames) {
       << "conflict:resource, task, mesh, escalated, resolved";
 }
 
+TEST(ConflictHandler, HasThePatternOfARoom) {
+  ConflictHandler handler({}, 1);
+  const std::uint64_t hash = handler.state_hash();
+  for (const std::int64_t ns : {std::int64_t{-1}, INT64_MIN, kInstantMaxNs + 1, INT64_MAX}) {
+    EXPECT_NE(handler.apply(report_of(ConflictKind::resource, "r", kTwo), Nanos{ns}).code,
+              Errc::ok);
+    ticked(handler, Nanos{ns});
+  }
+  EXPECT_EQ(handler.state_hash(), hash);
+  EXPECT_EQ(handler.counters().refused, 4U);
+  EXPECT_EQ(handler.clock_regressions(), 0U) << "an instant that cannot be is no instant";
+  const auto none_such = ConflictConfig::preset("no-such");
+  ASSERT_FALSE(none_such);
+  EXPECT_EQ(none_such.error().code, Errc::unknown_preset);
+  for (const auto name : ConflictConfig::names()) {
+    EXPECT_NE(none_such.error().sentence.find(name), std::string::npos) << name;
+    EXPECT_TRUE(ConflictHandler::validate(ConflictConfig::preset(name).value())) << name;
+  }
+  for (const std::uint32_t count : {0U, kEventsMax + 1}) {
+    ConflictConfig config;
+    config.events_max = count;
+    EXPECT_NE(ConflictHandler::validate(config).error().sentence.find("events_max"),
+              std::string::npos);
+  }
+  const std::array bytes{static_cast<std::byte>(std::variant_size_v<ConflictCommand>)};
+  StateReader reader(bytes);
+  ConflictHandler::decode_command(reader);
+  EXPECT_EQ(reader.finish("command").error().code, Errc::corrupt);
+}
+
 TEST(ConflictHandler, AllocatesNothingForAReportOfContention) {
   ConflictHandler handler(small_conflicts());
   ConflictCommand first = report_of(ConflictKind::resource, "r", kTwo);

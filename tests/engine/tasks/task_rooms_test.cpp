@@ -1,5 +1,4 @@
 // What every room of the family has from the pattern.
-#include "engine/conflict/conflict_handler.hpp"
 #include "engine/tasks/dependency_graph.hpp"
 #include "engine/tasks/event_bus.hpp"
 #include "engine/tasks/resource_manager.hpp"
@@ -12,8 +11,8 @@ namespace of_task_rooms_test {
 
 template <class Service>
 class EveryTaskRoom : public ::testing::Test {};
-using TaskRooms = ::testing::Types<ConflictHandler, DependencyGraph, EventBus, ResourceManager,
-                                   TaskScheduler, WorkStealing>;
+using TaskRooms =
+    ::testing::Types<DependencyGraph, EventBus, ResourceManager, TaskScheduler, WorkStealing>;
 TYPED_TEST_SUITE(EveryTaskRoom, TaskRooms);
 
 TYPED_TEST(EveryTaskRoom, RefusesInstantsThatCannotBe) {
