@@ -2,6 +2,8 @@
 // hash and summarise a folder of documents and bind what they made into an index.
 //
 //     document_mill --help
+#include <algorithm>
+#include <array>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>

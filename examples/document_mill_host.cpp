@@ -5,6 +5,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <fstream>
 #include <new>
 #include <sstream>
@@ -32,6 +33,7 @@ namespace graph = mesh::tasks::graph;
 
 constexpr std::uint32_t kDeathsMax = 16;  // of one seat: then it stays empty
 constexpr Nanos kPatience{60 * kNsPerSecond};
+constexpr Nanos kBidding{kNsPerSecond};  // who is dead is not waited for, who has stopped is
 
 constexpr Nanos ms(std::int64_t count) { return Nanos{count * kNsPerMs}; }
 constexpr std::uint64_t bit(Kind kind) { return std::uint64_t{1} << static_cast<unsigned>(kind); }
@@ -66,7 +68,7 @@ EventBusConfig bus_config() {
 }
 TaskAuctionConfig auction_config() {
   auto config = TaskAuctionConfig::preset("fast-dispatch").value();
-  config.rules.timeout_ns = ms(200);
+  config.rules.timeout_ns = kBidding;
   config.terms.w_latency = 0;
   return config;
 }
@@ -234,7 +236,7 @@ void Mill::offer(Kind kind) {
   const auto opened = auction_.apply(auction::Open{id, bit(kind)}, now());
   expect(opened.code == Errc::ok, "an auction could not be opened");
   its.auction = opened.auction;
-  its.ends = now() + ms(200);
+  its.ends = now() + kBidding;
   its.is_open = true;
   its.awaited = 0;
   emit(EventName::auction_opened, nullptr, its.auction);

@@ -1,6 +1,9 @@
 // A worker of the document mill: bids for what it is offered, and does what it has won.
+#include <algorithm>
+#include <cerrno>
 #include <csignal>
 #include <fstream>
+#include <span>
 #include <sstream>
 
 #include <sys/socket.h>
