@@ -210,7 +210,7 @@ TEST(ConflictHandler, ItsBytesStand) {
            report_of(ConflictKind::task_output, "o",
                      {{.agent = 2, .timestamp = 5}, {.agent = 3, .timestamp = 6}}),
            conflict::AssignManual{5, 9, "look"}, resolve_by(5, lww), person_says(5, 2)}),
-      0U);
+      9061710334443517108U);
 }
 
 }  // namespace of_conflict_life_test
