@@ -138,6 +138,7 @@ int run(Plan& plan) {
   }
   Mill mill(plan);
   const bool is_good = mill.run();
+  std::filesystem::remove_all(plan.output / "parts");  // what the dead had begun
   mill.print();
   return is_good ? 0 : 1;
 }

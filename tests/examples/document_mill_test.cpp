@@ -8,6 +8,7 @@
 #include <regex>
 #include <sstream>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include <sys/wait.h>
@@ -105,6 +106,7 @@ std::uint64_t number_after(const Outcome& outcome, const std::string& name) {
 TEST(DocumentMill, MakesEachResultOnceAndAllOfThemAreThere) {
   const auto& whole = undisturbed();
   ASSERT_EQ(whole.code, 0) << whole.printed;
+  EXPECT_EQ(number_after(whole, "task:assigned"), 25U);
   EXPECT_EQ(whole.files.size(), 26U) << "8 hashes, 8 summaries, 8 pages, an index, a ledger";
   const auto& ledger = whole.files.at("ledger.txt");
   EXPECT_EQ(std::count(ledger.begin(), ledger.end(), '\n'), 25);
@@ -116,22 +118,43 @@ TEST(DocumentMill, MakesEachResultOnceAndAllOfThemAreThere) {
   EXPECT_EQ(number_after(whole, "resource:acquired"), 25U);
 }
 
-class DocumentMillDeaths : public ::testing::TestWithParam<std::string_view> {};
-
-// All steps of one kind, one after the other; and each of them really was a death.
-TEST_P(DocumentMillDeaths, HurtNothingAtAnyStep) {
-  const std::string kind(GetParam());
-  for (const auto step : kStepNames) {
-    SCOPED_TRACE(kind + " killed at: " + std::string(step));
-    const auto outcome = run({"--kill", kind + ":" + std::string(step)});
-    ASSERT_EQ(outcome.code, 0) << outcome.printed;
-    EXPECT_TRUE(says(outcome, "1 of 1 trials happened")) << outcome.printed;
-    EXPECT_EQ(number_after(outcome, "agent:unregistered"), 1U);
-    EXPECT_EQ(outcome.files, undisturbed().files);
+// Each kind of worker at each step of its life; and each time it really was a death.
+class DocumentMillDeaths
+    : public ::testing::TestWithParam<std::tuple<std::string_view, std::string_view>> {
+ protected:
+  [[nodiscard]] static std::string place() {
+    return std::string(std::get<0>(GetParam())) + ":" + std::string(std::get<1>(GetParam()));
   }
+};
+template <class Info>
+std::string name_of_place(const Info& info) {
+  return std::string(std::get<0>(info.param)) + "_" + std::string(std::get<1>(info.param));
 }
-INSTANTIATE_TEST_SUITE_P(OfEachKind, DocumentMillDeaths, ::testing::ValuesIn(kKindNames),
-                         [](const auto& info) { return std::string(info.param); });
+
+TEST_P(DocumentMillDeaths, HurtNothing) {
+  const auto outcome = run({"--kill", place()});
+  ASSERT_EQ(outcome.code, 0) << outcome.printed;
+  EXPECT_TRUE(says(outcome, "1 of 1 trials happened")) << outcome.printed;
+  EXPECT_EQ(number_after(outcome, "agent:unregistered"), 1U);
+  EXPECT_EQ(outcome.files, undisturbed().files);
+}
+INSTANTIATE_TEST_SUITE_P(At, DocumentMillDeaths,
+                         ::testing::Combine(::testing::ValuesIn(kKindNames),
+                                            ::testing::ValuesIn(kStepNames)),
+                         [](const auto& info) { return name_of_place(info); });
+
+// It stops while it has the lock, or has written all of its part, until its lease is over.
+class DocumentMillStops : public DocumentMillDeaths {};
+TEST_P(DocumentMillStops, AreWaitedForAsLongAsTheLeaseAndWhatComesLaterIsRefused) {
+  const auto outcome = run({"--stop", place(), "--lease-ms", "400"});
+  ASSERT_EQ(outcome.code, 0) << outcome.printed;
+  EXPECT_TRUE(says(outcome, "each once; [1-9][0-9]* late ones refused")) << outcome.printed;
+  EXPECT_EQ(outcome.files, undisturbed().files);
+}
+INSTANTIATE_TEST_SUITE_P(At, DocumentMillStops,
+                         ::testing::Combine(::testing::ValuesIn(kKindNames),
+                                            ::testing::Values("locked", "written")),
+                         [](const auto& info) { return name_of_place(info); });
 
 TEST(DocumentMill, SurvivesADeathAtEveryStepOfEveryKindInOneRun) {
   std::vector<std::string> words;
@@ -145,17 +168,6 @@ TEST(DocumentMill, SurvivesADeathAtEveryStepOfEveryKindInOneRun) {
   ASSERT_EQ(outcome.code, 0) << outcome.printed;
   EXPECT_EQ(outcome.files, undisturbed().files);
   EXPECT_TRUE(says(outcome, "33 of 33 trials happened")) << outcome.printed;
-}
-
-TEST_P(DocumentMillDeaths, OrAStopUntilItsLeaseIsOverAndWhatItSaysThenIsRefused) {
-  const std::string kind(GetParam());
-  for (const char* step : {"locked", "written"}) {
-    SCOPED_TRACE(kind + " stopped at " + step);
-    const auto outcome = run({"--stop", kind + ":" + step, "--lease-ms", "400"});
-    ASSERT_EQ(outcome.code, 0) << outcome.printed;
-    EXPECT_TRUE(says(outcome, "each once; [1-9][0-9]* late ones refused")) << outcome.printed;
-    EXPECT_EQ(outcome.files, undisturbed().files);
-  }
 }
 
 TEST(DocumentMill, AWorkerThatFailsAtEverythingIsLeftAloneAfterThreeTimes) {
