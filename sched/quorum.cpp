@@ -112,4 +112,14 @@ Result<QuorumVerdict> trinary_quorum(const QuorumCounts& counts,
   return verdict;
 }
 
+Result<QuorumVerdict> trinary_quorum(std::uint64_t responses, const QuorumCounts& counts,
+                                     const QuorumThresholds& thresholds) {
+  if (counts.total() != responses)
+    return fail(Errc::invalid_argument,
+                "trinary quorum: " + std::to_string(responses) +
+                    " responses, and the counts add up to " + std::to_string(counts.total()),
+                static_cast<std::int64_t>(responses));
+  return trinary_quorum(counts, thresholds);
+}
+
 }  // namespace mesh::sched

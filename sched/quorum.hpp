@@ -72,5 +72,10 @@ struct QuorumVerdict {
 // The same for who wants the sentence too. Cold.
 [[nodiscard]] Result<QuorumVerdict> trinary_quorum(const QuorumCounts& counts,
                                                    const QuorumThresholds& thresholds = {});
+// For who knows how many responses there were: invalid_argument where the counts do not add up to
+// that.
+[[nodiscard]] Result<QuorumVerdict> trinary_quorum(std::uint64_t responses,
+                                                   const QuorumCounts& counts,
+                                                   const QuorumThresholds& thresholds = {});
 
 }  // namespace mesh::sched

@@ -21,12 +21,18 @@ from collections.abc import Callable, Iterator
 
 BOXES = ("shm", "queues", "sched", "engine", "tools")  # bottom up: each may include itself and those before it
 LIBRARY_BOXES = BOXES[:-1]
+# The conflict handler and what it shares with the mesh's desk: services, which link no mesh.
+CONFLICT_ROOM = ("shm/base/", "sched/records", "engine/coordination/", "engine/tasks/event_", *(
+    f"engine/conflict/{name}" for name in
+    ("causal_order", "conflict_handler", "conflict_log", "conflict_mining", "conflict_policy", "conflict_terms",
+     "provenance", "resolution_strategies")))
 NARROWED = {  # folders that may include less than their box: prefixes of paths from the root
     # What an agent links: sizes, columns and names in shared memory are the contract itself, the class is one byte.
     "engine/station/": ("shm/", "queues/", "sched/records", "sched/clock", "sched/agent_class", "engine/memory_map",
                         "engine/agent_columns", "engine/agent_name", "engine/station/"),
     "engine/coordination/": ("shm/base/", "engine/coordination/"),
     "engine/tasks/": ("shm/base/", "engine/coordination/", "engine/tasks/"),
+    **{path: CONFLICT_ROOM for path in CONFLICT_ROOM if path.startswith("engine/conflict/")},
 }
 FORBIDDEN_FOLDERS = {"common", "util", "utils", "misc", "helper", "helpers"}
 HEADER_LINES_MAX, SOURCE_LINES_MAX, COLUMNS_MAX, BRANCHES_MAX = 400, 500, 100, 10

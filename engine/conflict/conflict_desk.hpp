@@ -141,8 +141,6 @@ struct ConflictCase {
   bool was_raised = false;  // its deadline has passed, and who should know was told
   friend bool operator==(const ConflictCase&, const ConflictCase&) = default;
 };
-// "At once" is late after this: what a resolution that needs no person may take (mesh.md 11).
-inline constexpr Nanos kAtOnce{100 * kNsPerMs};
 inline constexpr HostTime kNoDeadline = HostTime::max();
 inline constexpr std::uint32_t kNoRecord = ~std::uint32_t{0};
 

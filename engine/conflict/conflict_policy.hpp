@@ -77,6 +77,8 @@ struct ConflictJudgement {
 inline constexpr std::uint8_t kConflictPriorityMax = 4;
 // How long a conflict of this priority may take. Nothing for 0: when convenient.
 [[nodiscard]] std::optional<Nanos> resolve_within(std::uint8_t priority) noexcept;
+// "At once" is late after this: what a resolution that needs no person may take.
+inline constexpr Nanos kAtOnce{100 * kNsPerMs};
 // >= 3: the sector's coordinator; >= 4: the operator too.
 [[nodiscard]] Audience audience_of(std::uint8_t priority) noexcept;
 

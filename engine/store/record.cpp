@@ -1,13 +1,12 @@
 #include "engine/store/record.hpp"
 
-#include <sodium/crypto_hash_sha256.h>
-
+#include "engine/coordination/blocks/hash_chain.hpp"
 #include "shm/base/assert.hpp"
 
 namespace mesh::engine {
 namespace {
 
-static_assert(crypto_hash_sha256_BYTES == sizeof(ChainHash));
+static_assert(std::is_same_v<ChainHash, coordination::Digest>);
 
 // Byte by byte, so that the same record has the same hash on every machine.
 template <class T>
@@ -63,16 +62,6 @@ class Reader {
   std::span<const std::byte> rest_;
   bool whole_ = true;
 };
-
-ChainHash sha256(std::span<const std::byte> bytes) {
-  ChainHash hash{};
-  // NOLINTNEXTLINE: libsodium speaks unsigned char
-  const auto* const in = reinterpret_cast<const unsigned char*>(bytes.data());
-  // NOLINTNEXTLINE: the same
-  auto* const out = reinterpret_cast<unsigned char*>(hash.data());
-  MESH_ASSERT(crypto_hash_sha256(out, in, bytes.size()) == 0);
-  return hash;
-}
 
 bool is_known(const Record& record) {
   const auto kind = static_cast<unsigned>(record.kind);
@@ -154,16 +143,15 @@ Result<Record> decode(std::span<const std::byte> bytes) {
   return record;
 }
 
-ChainHash hash_of(std::string_view bytes) { return sha256(std::as_bytes(std::span(bytes))); }
+ChainHash hash_of(std::string_view bytes) {
+  return coordination::sha256(std::as_bytes(std::span(bytes)));
+}
 
 ChainHead chained(const ChainHead& previous, const Record& record) {
-  std::vector<std::byte> bytes(previous.hash.begin(), previous.hash.end());
-  bytes.reserve(bytes.size() + sizeof(std::uint64_t) + encoded_bytes(record));
-  ChainHead next{.position = previous.position + 1};
-  put(bytes, next.position);
-  encode(record, bytes);
-  next.hash = sha256(bytes);
-  return next;
+  std::vector<std::byte> body;
+  encode(record, body);
+  const auto end = coordination::chain_on({previous.position, previous.hash}, body);
+  return {.position = end.position, .hash = end.digest};
 }
 
 std::string to_hex(std::span<const std::byte> bytes) {
