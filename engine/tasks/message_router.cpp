@@ -144,7 +144,7 @@ std::uint32_t MessageRouter::need_pair(std::uint32_t from, std::uint32_t to,
   const std::uint32_t known = pair_index_.find(id);
   if (known != kNone) return known;
   const std::uint32_t at = pair_slots_.take();
-  Pair& fresh = pairs_[at] = {};
+  Pair& fresh = pairs_[at] = Pair{};
   fresh.from = from;
   fresh.to = to;
   fresh.priority = static_cast<std::uint8_t>(lane);

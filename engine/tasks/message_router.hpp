@@ -138,7 +138,7 @@ class MessageRouter final
     std::uint64_t placed = 0;  // the last that came into the mailbox
     std::uint64_t mark = 0;    // of which look at what is held
     std::uint32_t held = 0;    // for their causes
-    PairReceiver in;
+    PairReceiver in{};
     Window refused{};  // of what was received, and is done
   };
   struct Agent {
