@@ -1,6 +1,7 @@
 // What a metric store looks like from outside: its presets, its bytes, what must hold.
 #include <algorithm>
 
+#include "engine/coordination/blocks/names.hpp"
 #include "engine/tasks/metric_store.hpp"
 
 namespace mesh::tasks {

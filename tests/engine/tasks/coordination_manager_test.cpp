@@ -34,6 +34,7 @@ CoordinationConfig small_manager() { return testing::small_coordination(); }
 
 TEST(CoordinationManager, RefusesWhatItsServicesRefuse) {
   auto manager = manager_of(small_manager());
+  ticked(manager, Nanos{0});
   manage::AssignTask nobody{work(9), 5};
   expect_all_refused<CoordinationManager>(
       manager,
@@ -278,7 +279,9 @@ TEST(CoordinationManager, AStrategySetAtRunTimeKeepsAllState) {
 
 // --- as every service ----------------------------------------------------------------------------
 
+// What players tell a manager that they listen to.
 std::vector<Timed<CoordinationCommand>> trace(std::size_t count, std::uint64_t seed) {
+  CoordinationManager follower(small_manager(), 7);
   Rng rng(seed);
   testing::TaskPlayer tasks(seed + 1);
   testing::MessagePlayer messages(seed + 2);
@@ -313,6 +316,10 @@ std::vector<Timed<CoordinationCommand>> trace(std::size_t count, std::uint64_t s
       command = metric::Add{number(30), rng.below(9)};
     }
     commands.push_back({now, command});
+    const auto reply = follower.apply(command, now);
+    messages.hear(reply.message);
+    for (const auto& one : reply.task.assigned) tasks.hear(one.id, one.fence);
+    for (const auto& one : ticked(follower, now).assigned) tasks.hear(one.id, one.fence);
     now += ms(number(900));
   }
   return commands;
