@@ -79,9 +79,10 @@ MessageRouter::Reply MessageRouter::on(const message::RemoveAgent& order,
     close_request(at);
   }
   for (std::uint32_t at = 0; at < config_.pairs_max; ++at) {
-    const bool is_its =
-        pair_slots_.is_used(at) && (pairs_[at].from == order.agent || pairs_[at].to == order.agent);
-    if (!is_its) continue;
+    const Pair& pair = pairs_[at];
+    // What was received of it stays known: copies may yet come.
+    const bool is_its = pair.to == order.agent || (pair.from == order.agent && pair.in_epoch == 0);
+    if (!is_its || !pair_slots_.is_used(at)) continue;
     pairs_[at].orphan = true;
     if (pairs_[at].live == 0) free_pair(at);
   }
