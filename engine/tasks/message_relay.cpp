@@ -14,6 +14,7 @@ void MessageRouter::transmit(std::vector<MessageTransfer>& out, std::int64_t now
     const std::uint32_t at = to_send_.first;
     Message& one = messages_[at];
     unlist(at);
+    one.state = MessageState::sent;
     if (one.dead_ns == kNever) one.dead_ns = now_ns + config_.timeout_ns.count();
     counters_.retried += one.attempt++ == 0 ? 0U : 1U;
     const MessageRoute hop = route(one.to, {});
@@ -40,7 +41,7 @@ void MessageRouter::transmit(std::vector<MessageTransfer>& out, std::int64_t now
       finish(at, End::acked, Errc::ok, now_ns);
     } else {
       back_off(at, now_ns);
-      one.state = MessageState::sent;
+      one.state = MessageState::sent;  // and waits for its answer as long
     }
   }
 }

@@ -98,6 +98,8 @@ TEST(MessageNetwork, AtMostOnceNeverHandsOverTwiceAndNeverWaitsForWhatIsLost) {
   EXPECT_TRUE(std::is_sorted(seen.begin(), seen.end()));
   EXPECT_EQ(from.in_flight(), 0U);
   EXPECT_EQ(to.counters().duplicates, 33U);
+  EXPECT_TRUE(from.verify());
+  EXPECT_TRUE(to.verify());
 }
 
 struct Hosts {

@@ -201,8 +201,9 @@ TEST(MessageRouter, RetriesWithinOneTwoAndFourSecondsThenItIsDead) {
 
 TEST(MessageRouter, AMessageThatComesBeforeItsReceiverPollsWaitsUntilItsTtl) {
   auto router = router_of(small_router());
-  router.apply(letter(0, 1, 7), Nanos{0});
+  const std::uint64_t number = router.apply(letter(0, 1, 7), Nanos{0}).id.number;
   EXPECT_EQ(polled(router, 1, ms(29'999)), Numbers{7});
+  router.apply(message::Ack{1, number}, ms(29'999));
   router.apply(letter(0, 2, 8), ms(30'000));
   const auto news = ticked(router, ms(60'000)).news;
   ASSERT_EQ(news.size(), 1U);
