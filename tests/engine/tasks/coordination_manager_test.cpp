@@ -279,48 +279,56 @@ TEST(CoordinationManager, AStrategySetAtRunTimeKeepsAllState) {
 
 // --- as every service ----------------------------------------------------------------------------
 
-// What players tell a manager that they listen to.
-std::vector<Timed<CoordinationCommand>> trace(std::size_t count, std::uint64_t seed) {
-  CoordinationManager follower(small_manager(), 7);
-  Rng rng(seed);
-  testing::TaskPlayer tasks(seed + 1);
-  testing::MessagePlayer messages(seed + 2);
-  std::vector<Timed<CoordinationCommand>> commands;
-  Nanos now{0};
-  const auto number = [&](std::uint64_t n) { return static_cast<std::uint32_t>(rng.below(n)); };
-  const auto joined = [](const auto& family) {
-    return std::visit([](const auto& one) { return CoordinationCommand(one); }, family);
-  };
-  for (std::size_t i = 0; i < count; ++i) {
+// Tell a manager that they listen to.
+struct Players {
+  explicit Players(std::uint64_t seed) : rng(seed), tasks(seed + 1), messages(seed + 2) {}
+
+  std::uint32_t number(std::uint64_t n) { return static_cast<std::uint32_t>(rng.below(n)); }
+  CoordinationCommand next(Nanos now) {
+    const auto joined = [](const auto& family) {
+      return std::visit([](const auto& one) { return CoordinationCommand(one); }, family);
+    };
     const std::uint64_t what = rng.below(40);
-    CoordinationCommand command = joined(tasks.next(now));
-    if (what < 14) {
-      command = joined(messages.next());
-    } else if (what < 19) {
+    if (what < 14) return joined(messages.next());
+    if (what < 27) return joined(tasks.next(now));
+    return other(what);
+  }
+  CoordinationCommand other(std::uint64_t what) {
+    if (what < 31) {
       resource::Acquire lock;
       lock.agent = number(6);
       lock.resource = std::string(1, static_cast<char>('a' + rng.below(3)));
       lock.station = 1 + number(3);
-      command = lock;
-    } else if (what < 22) {
-      command = resource::ReleaseAll{number(6)};
-    } else if (what < 24) {
-      command = graph::AddTask{rng.below(9), {rng.below(9)}, number(3), 0};
-    } else if (what < 25) {
-      command = manage::ObserveAgents{60 + number(45), 100};
-    } else if (what < 26) {
-      command = manage::AgentGone{number(6)};
-    } else if (what < 27) {
-      command = manage::StationClosed{1 + number(3)};
-    } else if (what < 29) {
-      command = metric::Add{number(30), rng.below(9)};
+      return lock;
     }
-    commands.push_back({now, command});
-    const auto reply = follower.apply(command, now);
+    if (what < 33) return resource::ReleaseAll{number(6)};
+    if (what < 35) return graph::AddTask{rng.below(9), {rng.below(9)}, number(3), 0};
+    if (what < 36) return manage::ObserveAgents{60 + number(45), 100};
+    if (what < 37) return manage::AgentGone{number(6)};
+    if (what < 38) return manage::StationClosed{1 + number(3)};
+    return metric::Add{number(30), rng.below(9)};
+  }
+  void hear(const CoordinationReply& reply, const CoordinationActions& actions) {
     messages.hear(reply.message);
     for (const auto& one : reply.task.assigned) tasks.hear(one.id, one.fence);
-    for (const auto& one : ticked(follower, now).assigned) tasks.hear(one.id, one.fence);
-    now += ms(number(900));
+    for (const auto& one : actions.assigned) tasks.hear(one.id, one.fence);
+  }
+
+  Rng rng;
+  testing::TaskPlayer tasks;
+  testing::MessagePlayer messages;
+};
+
+std::vector<Timed<CoordinationCommand>> trace(std::size_t count, std::uint64_t seed) {
+  CoordinationManager follower(small_manager(), 7);
+  Players players(seed);
+  std::vector<Timed<CoordinationCommand>> commands;
+  Nanos now{0};
+  for (std::size_t i = 0; i < count; ++i) {
+    commands.push_back({now, players.next(now)});
+    const auto reply = follower.apply(commands.back().command, now);
+    players.hear(reply, ticked(follower, now));
+    now += ms(players.number(900));
   }
   return commands;
 }
