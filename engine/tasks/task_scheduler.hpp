@@ -80,6 +80,8 @@ class TaskScheduler final
 
   [[nodiscard]] TaskView view(std::uint64_t id) const noexcept;
   [[nodiscard]] AgentLoad load(std::uint32_t agent) const noexcept;
+  // Since when it has been assigned, or has been running; 0: it is neither.
+  [[nodiscard]] Nanos held_since(std::uint64_t id) const noexcept;
   [[nodiscard]] std::uint32_t ready_count() const noexcept { return ready_.count(); }
   [[nodiscard]] std::uint32_t open_count() const noexcept { return open_tasks_; }  // not ended
   // Whom the strategy would choose now, or kNoAgent. round_robin and p2c do not move on.

@@ -138,6 +138,12 @@ TaskView TaskScheduler::view(std::uint64_t id) const noexcept {
   return view;
 }
 
+Nanos TaskScheduler::held_since(std::uint64_t id) const noexcept {
+  const std::uint32_t at = find(id);
+  const bool is_held = at != kNone && tasks_[at].running != kNone;
+  return Nanos{is_held ? terms_[at].since_ns : 0};
+}
+
 AgentLoad TaskScheduler::load(std::uint32_t at) const noexcept {
   AgentLoad load;
   if (at >= config_.agents_max || !agents_[at].known) return load;

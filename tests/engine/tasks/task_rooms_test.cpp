@@ -1,6 +1,9 @@
 // What every room of the family has from the pattern.
+#include "engine/tasks/coordination_manager.hpp"
 #include "engine/tasks/dependency_graph.hpp"
 #include "engine/tasks/event_bus.hpp"
+#include "engine/tasks/message_router.hpp"
+#include "engine/tasks/metric_store.hpp"
 #include "engine/tasks/resource_manager.hpp"
 #include "engine/tasks/task_scheduler.hpp"
 #include "engine/tasks/work_stealing.hpp"
@@ -11,8 +14,8 @@ namespace of_task_rooms_test {
 
 template <class Service>
 class EveryTaskRoom : public ::testing::Test {};
-using TaskRooms =
-    ::testing::Types<DependencyGraph, EventBus, ResourceManager, TaskScheduler, WorkStealing>;
+using TaskRooms = ::testing::Types<CoordinationManager, DependencyGraph, EventBus, MessageRouter,
+                                   ResourceManager, TaskScheduler, WorkStealing>;
 TYPED_TEST_SUITE(EveryTaskRoom, TaskRooms);
 
 TYPED_TEST(EveryTaskRoom, RefusesInstantsThatCannotBe) {

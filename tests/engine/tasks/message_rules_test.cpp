@@ -1,0 +1,186 @@
+// MessageRouter: requests, messages to many, and what is asked of every service.
+#include <algorithm>
+
+#include "tests/allocations.hpp"
+#include "tests/engine/tasks/message_kit.hpp"
+#include "tests/seed.hpp"
+
+namespace mesh::tasks {
+namespace of_message_rules_test {
+
+using coordination::testing::CrashSweep;
+using coordination::testing::expect_damage_found;
+using coordination::testing::expect_replays;
+using testing::letter;
+using testing::message_trace;
+using testing::payloads;
+using testing::router_of;
+using testing::small_router;
+using testing::ticked;
+
+using Numbers = std::vector<std::uint64_t>;
+
+constexpr Nanos ms(std::int64_t count) { return testing::post_ms(count); }
+
+Numbers polled(MessageRouter& router, std::uint32_t agent, Nanos now, std::uint32_t count = 16) {
+  return payloads(router.apply(message::Poll{agent, count}, now));
+}
+
+// --- requests ------------------------------------------------------------------------------------
+
+TEST(MessageRouter, ARequestIsAnsweredOnce) {
+  auto router = router_of(small_router());
+  const auto asked = router.apply(message::Request{letter(0, 1, 5), Nanos{0}}, Nanos{0});
+  const auto got = router.apply(message::Poll{1, 1}, ms(1));
+  ASSERT_EQ(got.deliveries.size(), 1U);
+  EXPECT_EQ(got.deliveries[0].kind, MessageKind::request);
+  message::Respond answer{letter(1, 0, 6)};
+  answer.send.correlation = got.deliveries[0].id.number;
+  message::Respond intruder = answer;
+  intruder.send.from = 2;
+  EXPECT_EQ(router.apply(intruder, ms(2)).code, Errc::not_owner);
+  EXPECT_EQ(router.apply(answer, ms(2)).code, Errc::ok);
+  EXPECT_EQ(router.apply(answer, ms(2)).code, Errc::expired) << "a second answer";
+  const auto answered = router.apply(message::Poll{0, 1}, ms(3));
+  ASSERT_EQ(answered.deliveries.size(), 1U);
+  EXPECT_EQ(answered.deliveries[0].correlation, asked.id.number);
+  EXPECT_EQ(answered.deliveries[0].payload, 6U);
+  EXPECT_EQ(router.counters().answered, 1U);
+  EXPECT_TRUE(ticked(router, ms(9'999)).news.empty());
+}
+
+TEST(MessageRouter, OnlyARequestWhoseTimeIsOverIsCleanedUp) {
+  auto router = router_of(small_router());
+  router.apply(message::Request{letter(0, 1), ms(100)}, Nanos{0});
+  const auto later = router.apply(message::Request{letter(0, 1), Nanos{0}}, ms(99));
+  EXPECT_TRUE(ticked(router, ms(99)).news.empty());
+  const auto news = ticked(router, ms(100)).news;
+  ASSERT_EQ(news.size(), 1U);
+  EXPECT_EQ(news[0].kind, MessageNotice::timed_out);
+  EXPECT_EQ(router.open_requests(), 1U) << "the one of a millisecond ago waits on";
+  message::Respond answer{letter(1, 0)};
+  answer.send.correlation = later.id.number;
+  EXPECT_EQ(router.apply(answer, ms(10'098)).code, Errc::ok);
+  EXPECT_EQ(router.counters().timed_out, 1U);
+}
+
+TEST(MessageRouter, ARequestWhoseMessageIsDeadWaitsNoLonger) {
+  auto router = router_of(small_router());
+  const auto asked = router.apply(message::Request{letter(0, 1), Nanos{0}}, Nanos{0});
+  polled(router, 1, Nanos{0});
+  const auto reply = router.apply(message::Nack{1, asked.id.number, true}, Nanos{0});
+  ASSERT_EQ(reply.news.size(), 1U) << "told once";
+  EXPECT_EQ(router.open_requests(), 0U);
+  EXPECT_EQ(router.counters().abandoned, 1U);
+}
+
+// --- to many -------------------------------------------------------------------------------------
+
+TEST(MessageRouter, ABroadcastReachesAllOthersOfItsScope) {
+  auto router = router_of(small_router(), 5);
+  EXPECT_EQ(router.apply(message::Broadcast{letter(0, 9, 1), message::Scope::all}, Nanos{0}).count,
+            4U);
+  EXPECT_EQ(
+      router.apply(message::Broadcast{letter(0, 1, 2), message::Scope::cluster}, Nanos{0}).count,
+      2U);
+  EXPECT_EQ(
+      router.apply(message::Broadcast{letter(0, 0, 3), message::Scope::sector}, Nanos{0}).count,
+      2U);
+  EXPECT_TRUE(polled(router, 0, Nanos{0}).empty());
+  EXPECT_EQ(polled(router, 1, Nanos{0}), (Numbers{1, 2}));
+  EXPECT_EQ(polled(router, 4, Nanos{0}), (Numbers{1, 2, 3}));
+}
+
+TEST(MessageRouter, ABroadcastSaysHowManyHadNoRoom) {
+  auto router = router_of(small_router(), 3);
+  for (std::uint64_t i = 0; i < 8; ++i) router.apply(letter(0, 1, i), Nanos{0});
+  const auto reply = router.apply(message::Broadcast{letter(0, 0), message::Scope::all}, Nanos{0});
+  EXPECT_EQ(reply.count, 1U);
+  EXPECT_EQ(reply.declined, 1U);
+}
+
+TEST(MessageRouter, APublicationReachesASubscriberOnceHoweverManyPatternsFit) {
+  auto router = router_of(small_router());
+  for (const char* pattern : {"sector.*.alerts", "sector.**"}) {
+    EXPECT_EQ(router.apply(message::Subscribe{2, pattern}, Nanos{0}).code, Errc::ok);
+  }
+  EXPECT_EQ(router.apply(message::Subscribe{2, "sector.**"}, Nanos{0}).code, Errc::already_exists);
+  EXPECT_EQ(router.apply(message::Publish{letter(0, 0, 4), "sector.7.alerts"}, Nanos{0}).count, 1U);
+  EXPECT_EQ(polled(router, 2, Nanos{0}), Numbers{4});
+  router.apply(message::Unsubscribe{2, "sector.**"}, Nanos{0});
+  EXPECT_EQ(router.apply(message::Publish{letter(0, 0), "sector.7.a.alerts"}, Nanos{0}).count, 0U);
+}
+
+TEST(MessageRouter, AScatterIsCarriedOutByTheMesh) {
+  auto router = router_of(small_router());
+  const auto reply =
+      router.apply(message::ScatterGather{0, {1, 2, 3}, 9, ms(500), 950'000}, Nanos{0});
+  ASSERT_EQ(reply.scatters.size(), 1U);
+  EXPECT_EQ(reply.scatters[0].targets, (std::vector<std::uint32_t>{1, 2, 3}));
+  EXPECT_EQ(reply.scatters[0].window, ms(500));
+  EXPECT_EQ(reply.scatters[0].rate_ppm_min, 950'000U);
+  EXPECT_EQ(router.counters().sent, 0U);
+}
+
+// --- as every service ----------------------------------------------------------------------------
+
+TEST(MessageRouter, StaysSoundWhateverItIsTold) {
+  std::uint64_t acked = 0;
+  std::uint64_t dead = 0;
+  std::uint64_t received = 0;
+  for (std::uint64_t seed = 0; seed < 24; ++seed) {
+    auto config = small_router();
+    config.order = static_cast<MessageOrder>(seed % 3);
+    config.ack = static_cast<MessageAck>(seed / 3 % 3);
+    config.overflow = static_cast<MessageOverflow>(seed / 2 % 3);
+    const std::uint64_t of = mesh::testing::seed() + seed;
+    MessageRouter router(config, 7);
+    for (const auto& one : message_trace(config, 400, of)) {
+      router.apply(one.command, one.now);
+      const auto sound = router.verify();
+      ASSERT_TRUE(sound) << sound.error().sentence << ", seed " << of;
+      ticked(router, one.now);
+    }
+    acked += router.counters().acked;
+    dead += router.counters().dead;
+    received += router.counters().received;
+  }
+  EXPECT_GT(acked, 300U);
+  EXPECT_GT(dead, 100U);
+  EXPECT_GT(received, 100U);
+}
+
+TEST(MessageRouter, ReplaysAndSurvivesDeathsAndDamage) {
+  for (std::uint64_t seed = 0; seed < 3; ++seed) {
+    auto config = small_router();
+    config.order = static_cast<MessageOrder>(seed);
+    config.overflow = static_cast<MessageOverflow>(seed);
+    expect_replays<MessageRouter>(config, message_trace(config, 250, mesh::testing::seed() + seed));
+  }
+  CrashSweep<MessageRouter> sweep(small_router(), message_trace(small_router(), 20, 3));
+  EXPECT_GT(sweep.run(4), 50U);
+  auto config = small_router();
+  config.pairs_max = 8;
+  MessageRouter router(config);
+  for (const auto& one : message_trace(config, 12, 5)) router.apply(one.command, one.now);
+  expect_damage_found(router, config);
+}
+
+TEST(MessageRouter, AllocatesNothingButWhatItAnswers) {
+  auto router = router_of(small_router());
+  const auto round = [&](Nanos now) {
+    const std::uint64_t number = router.apply(letter(0, 1), now).id.number;
+    router.apply(message::Poll{1, 1}, now);
+    router.apply(message::Ack{1, number}, now);
+  };
+  round(Nanos{0});
+  MessageRouterActions actions;
+  router.tick(ms(1), actions);
+  const std::uint64_t before = mesh::testing::allocation_count();
+  for (int i = 0; i < 100; ++i) round(ms(2 + i));
+  router.tick(ms(200), actions);
+  EXPECT_LE(mesh::testing::allocation_count() - before, 100U) << "the list of each poll";
+}
+
+}  // namespace of_message_rules_test
+}  // namespace mesh::tasks

@@ -1,0 +1,115 @@
+// The bytes of the rooms of messages, metrics and of their manager, pinned: commands, replies and
+// snapshots stand in journals that an older build wrote. A number here changes together with the
+// room's snapshot version, or not at all.
+#include <gtest/gtest.h>
+
+#include "tests/engine/coordination/service_story.hpp"
+#include "tests/engine/tasks/coordination_kit.hpp"
+
+namespace mesh::tasks {
+namespace of_task_bytes_test {
+
+using coordination::testing::story;
+using testing::letter;
+using testing::resident;
+using testing::small_router;
+
+constexpr Nanos ms(std::int64_t count) { return Nanos{count * kNsPerMs}; }
+
+TEST(TaskBytes, OfAMessageRouterStand) {
+  message::Request question{letter(0, 1, 5), ms(900)};
+  message::Respond answer{letter(1, 0, 6)};
+  MessageTransfer transfer;
+  transfer.id = {3, std::uint64_t{9} << 48 | 1};
+  transfer.from = 4;
+  transfer.to = 1;
+  transfer.place = {1, 2, 1};
+  EXPECT_EQ(
+      story<MessageRouter>(small_router(), {resident(0),
+                                            resident(1),
+                                            resident(2, false),
+                                            resident(3),
+                                            message::SetRoutable{2, false},
+                                            message::SetRelay{RelayLevel::bridge, 0, 2},
+                                            letter(0, 1, 7),
+                                            question,
+                                            answer,
+                                            message::Broadcast{letter(0, 0), message::Scope::all},
+                                            message::Subscribe{3, "a.*"},
+                                            message::Subscribe{1, "**"},
+                                            message::Publish{letter(0, 0), "a.b"},
+                                            message::Unsubscribe{1, "**"},
+                                            message::ScatterGather{0, {1, 2}, 8, ms(5), 900'000},
+                                            message::Poll{1, 2},
+                                            message::Ack{1, 9},
+                                            message::Nack{1, 5, false},
+                                            message::Receive{transfer},
+                                            message::Hear{{9, MessageOutcome::acked}},
+                                            message::TakeLetters{1},
+                                            message::StationClosed{2},
+                                            message::RemoveAgent{3}}),
+      0U);
+}
+
+TEST(TaskBytes, OfAMetricStoreStand) {
+  MetricStoreConfig config;
+  config.metrics_max = 4;
+  config.histograms_max = 1;
+  config.columns_max = 2;
+  config.seconds_kept = 11;
+  config.standard = false;
+  EXPECT_EQ(story<MetricStore>(
+                config, {metric::Define{"c", MetricKind::counter, {"1", "t", "x"}},
+                         metric::Define{"h", MetricKind::histogram, {}},
+                         metric::Define{"g", MetricKind::gauge, {}}, metric::Add{0, 5},
+                         metric::Set{2, -7}, metric::Observe{1, ms(3), 77}, metric::Report{1, 0, 9},
+                         metric::Report{2, 0, 4}, metric::Merge{1, {{40, 2}, {7, 1}}, 99},
+                         metric::Adopt{0, 100}, metric::WriterGone{1}, metric::Add{9, 1}}),
+            0U);
+}
+
+TEST(TaskBytes, OfACoordinationManagerStand) {
+  resource::Acquire lock;
+  lock.agent = 1;
+  lock.resource = "r";
+  CoordinationManager manager(testing::small_coordination(), 7);
+  StateWriter all;
+  const std::vector<CoordinationCommand> commands{
+      testing::agent(1),
+      resident(0),
+      resident(1),
+      manage::AssignTask{testing::work(5), 1},
+      lock,
+      letter(0, 1, 3),
+      message::Poll{1, 1},
+      stealing::Report{1, 2, 0, 0},
+      graph::AddTask{4, {3}, 1, 0},
+      metric::Add{2, 1},
+      event::Emit{EventName::system_freeze, Severity::info, 1, 2, 3, 4, "why"},
+      manage::ObserveAgents{29, 100},
+      manage::Confirm{2},
+      manage::StationClosed{2},
+      manage::AgentGone{0},
+      manage::Shutdown{}};
+  Nanos now{0};
+  for (const CoordinationCommand& command : commands) {
+    now += ms(400);
+    StateWriter one;
+    CoordinationManager::encode(command, one);
+    StateReader reader(one.bytes());
+    StateWriter again;
+    CoordinationManager::encode(CoordinationManager::decode_command(reader), again);
+    EXPECT_TRUE(reader.finish("command"));
+    EXPECT_EQ(checksum(again.bytes()), checksum(one.bytes()));
+    all.append(one.bytes());
+    StateWriter reply;
+    CoordinationManager::encode(manager.apply(command, now), reply);
+    all.append(reply.bytes());
+    testing::ticked(manager, now);
+  }
+  all.append(manager.snapshot().bytes);
+  EXPECT_EQ(checksum(all.bytes()), 0U);
+}
+
+}  // namespace of_task_bytes_test
+}  // namespace mesh::tasks
