@@ -28,8 +28,7 @@ ChaosReport crash_one(Mesh mesh) {
   }
   chaos::Create plan;
   plan.name = "agent-crash-resilience";
-  plan.hypothesis.assertions = {
-      {"success_rate", AssertionOp::gte, 0.99, 0, Aggregation::avg}};
+  plan.hypothesis.assertions = {{"success_rate", AssertionOp::gte, 0.99, 0, Aggregation::avg}};
   plan.faults.resize(1);  // one agent, drawn
   plan.faults[0].duration = Nanos{10 * kNsPerSecond};
   plan.seed = 7;

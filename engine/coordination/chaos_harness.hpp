@@ -25,8 +25,8 @@
 // dies        The harness dies: Restarted rolls back what was under way.
 // Invariants  injections == in force + undone + lapsed + refused; experiments == those not over +
 //             completed + aborted.
-// Errors      invalid_config (no assertion, a limit, times), invalid_id, invalid_argument, capacity,
-//             already_exists, not_found, no_such_agent, wrong_state, not_authorized (no approval,
+// Errors      invalid_config (no assertion, a limit, times), invalid_id, invalid_argument,
+//             capacity, already_exists, not_found, no_such_agent, wrong_state, not_authorized (no approval,
 //             live without leave), verification_failed (Start: a metric that is not there).
 //             Refusal::rejected_policy: simulation alone, a blocked window; would_block: another
 //             experiment is under way. no_candidate, conflict, rejected_policy and what the driver
@@ -161,7 +161,7 @@ class ChaosHarness final : public ServiceForm<ChaosHarness, ChaosConfig, ChaosCo
   void end_phase(std::uint32_t at, std::int64_t now_ns) noexcept;
   void see_switches(std::uint32_t at, const chaos::Sample& sample, std::int64_t now_ns) noexcept;
   void watch_switches(std::uint32_t at, std::int64_t now_ns) noexcept;
-  void abort(std::uint32_t at, ChaosReason why, std::int64_t now_ns) noexcept;
+  void give_up(std::uint32_t at, ChaosReason why, std::int64_t now_ns) noexcept;
   void trip(std::uint32_t at, std::uint32_t which, ChaosReason why, std::int64_t now_ns) noexcept;
   void send_orders(std::int64_t now_ns, Actions& out) noexcept;
   void send(const Injection& one, bool is_undo, Actions& out) const noexcept;

@@ -167,8 +167,8 @@ bool ChaosHarness::is_sound(const Experiment& one) const noexcept {
   }
   std::size_t named = 0;
   for (const auto& fault : plan.faults) {
-    if (fault.first_agent != named || fault.agents > plan.agents.size()) return false;
-    named += fault.agents;
+    if (fault.named.first != named || fault.named.count > plan.agents.size()) return false;
+    named += fault.named.count;
   }
   const bool adds_up = faults == plan.faults.size() && named == plan.agents.size();
   const bool fits =

@@ -23,8 +23,8 @@ ChaosHarness::Withheld ChaosHarness::choose(const Experiment& one, std::uint32_t
   const ChaosAgents::Wanted wanted{its.mode,           its.role,   its.which,         its.count,
                                    its.percentage_ppm, its.labels, its.exclude_labels};
   const auto taken = [&](std::uint32_t agent) { return is_taken(its.type, agent); };
-  const std::span named(one.plan.agents.data() + its.first_agent, its.agents);
-  targets = agents_.select(wanted, named, one.plan.rules.seed + fault, taken);
+  const std::span named(one.plan.agents.data() + its.named.first, its.named.count);
+  targets = agents_.select(wanted, named, one.plan.rules.seed + its.draw, taken);
   // Symmetric, it isolates one side as much as the other: the smaller one is the affected one.
   if (its.type == FaultType::partition && !its.params.is_one_way) {
     targets = agents_.smaller_side(targets);

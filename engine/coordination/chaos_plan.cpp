@@ -162,6 +162,7 @@ class Mix {
     add(one.duration);
     add(one.ramp_up);
     add(one.ramp_down);
+    add(std::uint64_t{one.draw});
   }
   template <class Things>
   void add_all(const Things& things) noexcept {
@@ -237,8 +238,9 @@ void store_fault(const ChaosFault& from, Nanos phase, chaos_plan::Plan& plan) no
   row.percentage_ppm = from.targets.percentage_ppm;
   row.labels = from.targets.labels;
   row.exclude_labels = from.targets.exclude_labels;
-  row.first_agent = static_cast<std::uint32_t>(plan.agents.size());
-  row.agents = static_cast<std::uint32_t>(from.targets.agents.size());
+  row.named = {static_cast<std::uint32_t>(plan.agents.size()),
+               static_cast<std::uint32_t>(from.targets.agents.size())};
+  row.draw = from.draw != 0 ? from.draw - 1 : static_cast<std::uint32_t>(plan.faults.size());
   row.params = from.params;
   row.times = {from.duration.count() != 0 ? from.duration : phase, from.ramp_up, from.ramp_down};
   plan.agents.insert(plan.agents.end(), from.targets.agents.begin(), from.targets.agents.end());

@@ -37,6 +37,10 @@ struct Phase {
   std::uint32_t first_fault = 0;
   std::uint32_t faults = 0;
 };
+struct Named {  // of Plan::agents
+  std::uint32_t first = 0;
+  std::uint32_t count = 0;
+};
 struct Fault {
   FaultType type = FaultType::agent_crash;
   TargetMode mode = TargetMode::random;
@@ -46,8 +50,8 @@ struct Fault {
   std::uint32_t percentage_ppm = 0;
   std::uint64_t labels = 0;
   std::uint64_t exclude_labels = 0;
-  std::uint32_t first_agent = 0;
-  std::uint32_t agents = 0;
+  Named named;
+  std::uint32_t draw = 0;  // added to the seed
   FaultParams params;
   std::array<Nanos, 3> times{};  // duration, ramp_up, ramp_down
 };

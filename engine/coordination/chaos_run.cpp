@@ -34,7 +34,7 @@ void ChaosHarness::change(std::uint32_t at, ExperimentState to, std::int64_t now
   view_changed_ = true;
 }
 
-void ChaosHarness::abort(std::uint32_t at, ChaosReason why, std::int64_t now_ns) noexcept {
+void ChaosHarness::give_up(std::uint32_t at, ChaosReason why, std::int64_t now_ns) noexcept {
   experiments_[at].course.reason = why;
   change(at, ExperimentState::aborted, now_ns);
 }
@@ -104,7 +104,7 @@ bool ChaosHarness::advance_scheduled(std::uint32_t at, std::int64_t now_ns) noex
     note_issue(experiments_[at],
                {IssueSeverity::error, IssueCategory::no_data, kNoFault, Errc::verification_failed},
                now_ns);
-    abort(at, ChaosReason::verification_failed, now_ns);
+    give_up(at, ChaosReason::verification_failed, now_ns);
   }
   return true;
 }
@@ -117,7 +117,7 @@ bool ChaosHarness::advance_precheck(std::uint32_t at, std::int64_t now_ns) noexc
   const bool is_ready = verify_point(one, {VerifyPoint::preflight, span}, now_ns) &&
                         verify_point(one, {VerifyPoint::precheck, span}, now_ns);
   if (!is_ready) {
-    abort(at, ChaosReason::verification_failed, now_ns);
+    give_up(at, ChaosReason::verification_failed, now_ns);
     return true;
   }
   one.outcome.has_passed_precheck = true;

@@ -114,6 +114,7 @@ struct ChaosFault {
   Nanos duration{0};  // 0: its phase's
   Nanos ramp_up{0};   // until it acts in full, in equal steps of time
   Nanos ramp_down{0};
+  std::uint32_t draw = 0;  // targets are drawn from seed + draw - 1; 0: + its number in the plan
 };
 struct ChaosPhase {
   std::string name;

@@ -58,8 +58,7 @@ int main() {
   plan.faults.resize(1);
   plan.faults[0].duration = Nanos{kDurationMaxNs / 2};
   plan.has_safety = true;
-  plan.safety.kill_switches = {
-      {"success_rate", AssertionOp::lt, 0.5, Nanos{kDurationMaxNs / 2}}};
+  plan.safety.kill_switches = {{"success_rate", AssertionOp::lt, 0.5, Nanos{kDurationMaxNs / 2}}};
   const Nanos begin{10 * kNsPerSecond};
   const auto made = harness.apply(plan, begin);
   harness.apply(chaos::Start{made.id}, begin);
@@ -74,9 +73,8 @@ int main() {
     return harness.apply(chaos::Sample{0, 1}, now).code;
   });
   bench::print_row("ChaosHarness/Sample while one runs", 80, sample, theirs);
-  const auto word = bench::measure([&](std::uint64_t i) {
-    return harness.word(static_cast<std::uint32_t>(i % 1'000)).is_set;
-  });
+  const auto word = bench::measure(
+      [&](std::uint64_t i) { return harness.word(static_cast<std::uint32_t>(i % 1'000)).is_set; });
   bench::print_row("ChaosHarness/word of an agent, armed", 400, word, plain_armed);
   return 0;
 }

@@ -413,59 +413,6 @@ TEST(ChaosResults, HoldAgainstEveryOtherPlanAndSeed) {
   EXPECT_EQ(plan_hash(plan), plan_hash(other)) << "what happens is the same";
 }
 
-// --- game days ---------------------------------------------------------------------------------
-
-chaos::PlanGameDay a_day(std::uint32_t experiment) {
-  return {"friday",
-          {{"ann", Participant::in_charge}, {"bob", Participant::observer}},
-          {{"look", false, 0, "look at the console", chaos_s(5), 2},
-           {"break", true, experiment, "", chaos_s(20), 0}}};
-}
-
-TEST(ChaosGameDay, GoesStepByStepAndWaitsForItsExperiment) {
-  ChaosRig rig;
-  const auto made = rig.apply(small_plan());
-  const auto day = rig.apply(a_day(made.id));
-  ASSERT_EQ(day.code, Errc::ok);
-  EXPECT_EQ(rig.apply(chaos::ApproveStep{day.id, 0, 0}).code, Errc::wrong_state) << "planning";
-  rig.apply(chaos::BeginGameDay{day.id});
-  EXPECT_EQ(rig.apply(chaos::ApproveStep{day.id, 0, 0}).code, Errc::wrong_state) << "checkpoints";
-  EXPECT_EQ(rig.apply(chaos::CheckOff{day.id, 0, 0, 1}).code, Errc::not_authorized);
-  EXPECT_EQ(rig.apply(chaos::CheckOff{day.id, 0, 2, 0}).code, Errc::not_found);
-  rig.apply(chaos::CheckOff{day.id, 0, 0, 0});
-  rig.apply(chaos::CheckOff{day.id, 0, 1, 0});
-  EXPECT_EQ(rig.apply(chaos::ApproveStep{day.id, 1, 0}).code, Errc::wrong_state) << "out of turn";
-  rig.pass(chaos_s(3));
-  EXPECT_EQ(rig.apply(chaos::ApproveStep{day.id, 0, 0}).code, Errc::ok);
-  rig.apply(chaos::Start{made.id});
-  rig.pass(chaos_s(3));
-  EXPECT_EQ(rig.apply(chaos::ApproveStep{day.id, 1, 0}).code, Errc::wrong_state) << "it runs";
-  ASSERT_TRUE(rig.pass_until_over(made.id));
-  EXPECT_EQ(rig.apply(chaos::ApproveStep{day.id, 1, 0}).game_day, GameDayState::debriefing);
-  EXPECT_EQ(rig.apply(chaos::EndGameDay{day.id}).game_day, GameDayState::completed);
-  const GameDayReport report = rig.harness.game_day(day.id);
-  EXPECT_EQ(report.name, "friday");
-  EXPECT_FALSE(report.was_aborted);
-  ASSERT_EQ(report.steps.size(), 2U);
-  EXPECT_EQ(report.steps[0].took, chaos_s(3));
-  EXPECT_EQ(report.steps[0].checked, 3U);
-}
-
-TEST(ChaosGameDay, AbortsAllThatRunsInIt) {
-  ChaosRig rig;
-  const auto made = rig.apply(small_plan());
-  const auto day = rig.apply(a_day(made.id));
-  rig.apply(chaos::BeginGameDay{day.id});
-  rig.apply(chaos::Start{made.id});
-  rig.pass(chaos_s(3));
-  ASSERT_TRUE(rig.harness.is_armed());
-  EXPECT_EQ(rig.apply(chaos::AbortAll{day.id}).game_day, GameDayState::debriefing);
-  rig.pass(chaos_s(1));
-  EXPECT_FALSE(rig.harness.is_armed());
-  EXPECT_EQ(rig.harness.state(made.id), ExperimentState::aborted);
-  EXPECT_TRUE(rig.harness.game_day(day.id).was_aborted);
-}
-
 // --- deaths ------------------------------------------------------------------------------------
 
 using Journaled = JournaledService<ChaosHarness>;

@@ -155,13 +155,7 @@ class ChaosPlayer {
     if (what < 58) return chaos::Start{number(3)};
     if (what < 72) return answer();
     if (what < 82) return chaos::Recovered{number(20)};
-    if (what < 85) return chaos::Pause{number(3)};
-    if (what < 88) return chaos::Resume{number(3)};
-    if (what < 90) return chaos::Kill{number(3)};
-    if (what < 95) return chaos::Forget{number(3)};
-    if (what < 97) return chaos::Effect{++effect_, effect_ - number(3), number(20), false};
-    if (what < 98) return chaos::Restarted{};
-    return chaos::Report{number(3)};
+    return rarer(what);
   }
   void hear(const ChaosActions& actions) {
     for (const auto& order : actions.orders) open_[order.injection] = order.is_undo;
@@ -170,6 +164,19 @@ class ChaosPlayer {
 
  private:
   std::uint32_t number(std::uint64_t n) { return static_cast<std::uint32_t>(rng_.below(n)); }
+  ChaosCommand rarer(std::uint64_t what) {
+    if (what < 85) return chaos::Pause{number(3)};
+    if (what < 88) return chaos::Resume{number(3)};
+    if (what < 90) return chaos::Kill{number(3)};
+    if (what < 95) return chaos::Forget{number(3)};
+    if (what < 97) return effect();
+    if (what < 98) return chaos::Restarted{};
+    return chaos::Report{number(3)};
+  }
+  ChaosCommand effect() {
+    const std::uint64_t event = ++effect_;
+    return chaos::Effect{event, event - 1 - number(3), number(20), false};
+  }
   ChaosCommand answer() {
     if (open_.empty()) return chaos::Undone{99};
     auto at = open_.begin();

@@ -1,4 +1,5 @@
-// The bytes of the rooms for what hosts agree on, and of what breaks them, pinned as those of service_bytes_test.cpp.
+// The bytes of the rooms for what hosts agree on, and of the chaos harness, pinned as those of
+// service_bytes_test.cpp.
 #include "engine/coordination/chaos_harness.hpp"
 #include "engine/coordination/gossip_engine.hpp"
 #include "engine/coordination/view_synchronizer.hpp"
@@ -73,8 +74,8 @@ TEST(ServiceBytes, OfAChaosHarnessStand) {
   chaos::Create plan;
   plan.name = "one";
   plan.description = "a crash and a partition";
-  plan.hypothesis = {{{"success_rate", AssertionOp::gte, 0.95, 0, Aggregation::p95}}, 0, ms(10),
-                     ms(5)};
+  plan.hypothesis = {
+      {{"success_rate", AssertionOp::gte, 0.95, 0, Aggregation::p95}}, 0, ms(10), ms(5)};
   ChaosFault fault;
   fault.targets = {TargetMode::specific, {1, 2}, 1, 5, 1, 2, ChaosRole::cluster_lead, 3};
   fault.params = {ms(1), ms(2), 3, 4, 5, ms(6), true, 7, ms(-8), -9, FaultVariant::stale};
@@ -94,22 +95,41 @@ TEST(ServiceBytes, OfAChaosHarnessStand) {
                  true,
                  false};
   plan.seed = 42;
-  EXPECT_EQ(
-      story<ChaosHarness>(
-          config,
-          {chaos::AddMetric{"success_rate"}, chaos::AddLabel{"db"},
-           chaos::SetAgent{1, 1, 2, ChaosRole::cluster_lead, 1},
-           chaos::SetAgent{2, 1, 2, ChaosRole::member, 1}, chaos::SetAgent{3, 0, 0, {}, 2},
-           chaos::SetAgent{4, 0, 0, {}, 0}, chaos::RemoveAgent{4}, plan, chaos::Approve{0, "me"},
-           chaos::PlanGameDay{"day", {{"ann", Participant::responder}}, {{"go", true, 0, "", ms(1), 1}}},
-           chaos::BeginGameDay{0}, chaos::CheckOff{0, 0, 0, 0}, chaos::Start{0},
-           chaos::Sample{0, 1}, chaos::Sample{0, 0.97}, chaos::Confirm{1, Errc::ok},
-           chaos::Effect{1, 0, 1, false}, chaos::Effect{2, 1, 2, false}, chaos::Pause{0},
-           chaos::Undone{1}, chaos::Recovered{1}, chaos::Resume{0}, chaos::Sample{0, 0.5},
-           chaos::Report{0}, chaos::Kill{0}, chaos::Restarted{1}, chaos::AbortAll{0},
-           chaos::EndGameDay{0}, chaos::ApproveStep{0, 0, 0}, chaos::Undone{2}, chaos::Forget{0},
-           chaos::Forget{0}}),
-      0U);
+  EXPECT_EQ(story<ChaosHarness>(config, {chaos::AddMetric{"success_rate"},
+                                         chaos::AddLabel{"db"},
+                                         chaos::SetAgent{1, 1, 2, ChaosRole::cluster_lead, 1},
+                                         chaos::SetAgent{2, 1, 2, ChaosRole::member, 1},
+                                         chaos::SetAgent{3, 0, 0, {}, 2},
+                                         chaos::SetAgent{4, 0, 0, {}, 0},
+                                         chaos::RemoveAgent{4},
+                                         plan,
+                                         chaos::Approve{0, "me"},
+                                         chaos::PlanGameDay{"day",
+                                                            {{"ann", Participant::responder}},
+                                                            {{"go", true, 0, "", ms(1), 1}}},
+                                         chaos::BeginGameDay{0},
+                                         chaos::CheckOff{0, 0, 0, 0},
+                                         chaos::Start{0},
+                                         chaos::Sample{0, 1},
+                                         chaos::Sample{0, 0.97},
+                                         chaos::Confirm{1, Errc::ok},
+                                         chaos::Effect{1, 0, 1, false},
+                                         chaos::Effect{2, 1, 2, false},
+                                         chaos::Pause{0},
+                                         chaos::Undone{1},
+                                         chaos::Recovered{1},
+                                         chaos::Resume{0},
+                                         chaos::Sample{0, 0.5},
+                                         chaos::Report{0},
+                                         chaos::Kill{0},
+                                         chaos::Restarted{1},
+                                         chaos::AbortAll{0},
+                                         chaos::EndGameDay{0},
+                                         chaos::ApproveStep{0, 0, 0},
+                                         chaos::Undone{2},
+                                         chaos::Forget{0},
+                                         chaos::Forget{0}}),
+            0U);
 }
 
 }  // namespace of_service_bytes_agreement_test
