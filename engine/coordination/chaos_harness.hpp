@@ -26,8 +26,8 @@
 // Invariants  injections == in force + undone + lapsed + refused; experiments == those not over +
 //             completed + aborted.
 // Errors      invalid_config (no assertion, a limit, times), invalid_id, invalid_argument,
-//             capacity, already_exists, not_found, no_such_agent, wrong_state, not_authorized (no approval,
-//             live without leave), verification_failed (Start: a metric that is not there).
+//             capacity, already_exists, not_found, no_such_agent, wrong_state, not_authorized (not
+//             approved, live without leave), verification_failed (Start: no such metric).
 //             Refusal::rejected_policy: simulation alone, a blocked window; would_block: another
 //             experiment is under way. no_candidate, conflict, rejected_policy and what the driver
 //             cannot do are issues of the report.

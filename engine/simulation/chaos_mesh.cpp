@@ -144,8 +144,11 @@ void ChaosMesh::poll() {
 void ChaosMesh::end_held(const Work& work, TrinaryState state) {
   Held& held = mesh_->station(work.slot)->held(work.held);
   held.state = state;
-  held.conflict = state == TrinaryState::conflict ? sched::ConflictType::hash_mismatch
-                                                  : sched::ConflictType::none;
+  held.conflict = sched::ConflictType::none;
+  if (state == TrinaryState::conflict) {
+    held.conflict =
+        work.is_corrupt ? sched::ConflictType::hash_mismatch : sched::ConflictType::other;
+  }
   held.received_ns = clock_.mesh_ns();
   mesh_->station(work.slot)->end(work.held);
   look_at_ns_ = std::min(look_at_ns_, clock_.true_ns() + kLookNs);

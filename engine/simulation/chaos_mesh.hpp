@@ -2,7 +2,7 @@
 // and with faults that begin and end while it runs.
 //
 // Real in it: the engine's loop, its stations, a breaker an agent (coordination/circuit_breaker),
-// the window that knows a delivery which comes twice (station/dedup_window). Drawn: how long an agent
+// the window that knows a delivery which comes twice (station/dedup_window). Drawn: what an agent
 // takes. A request goes to an agent; one that fails or does not answer in time is asked of another
 // one; it succeeds once. So what a fault does, and what each guard against it is worth, is counted.
 //

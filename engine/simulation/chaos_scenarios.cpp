@@ -185,8 +185,9 @@ SimulatedExperiment corrupted_messages(std::uint64_t seed) {
   auto assertions = no_request_fails();
   assertions.push_back(at_most("corrupt", 0, Aggregation::max));
   auto made = experiment("corrupted-messages", seed, std::move(assertions));
-  ChaosFault flips = fault(FaultType::message_corruption, 10, seconds(10));
-  flips.params.rate_ppm = 300'000;
+  // One agent: of six wrong hashes in a minute the mesh would open the breaker of its cluster.
+  ChaosFault flips = fault(FaultType::message_corruption, 1, seconds(20));
+  flips.params.rate_ppm = 500'000;
   made.plan.faults = {flips};
   return made;
 }
@@ -201,6 +202,7 @@ SimulatedExperiment byzantine_minority(std::uint32_t agents, std::uint64_t seed)
 
 SimulatedExperiment thundering_herd(std::uint64_t seed) {
   auto made = experiment("thundering-herd", seed, no_request_fails());
+  made.plan.hypothesis.cooldown = seconds(30);  // breakers of the mesh open for 30 s
   ChaosPhase phase;
   phase.duration = seconds(5);
   phase.verify_after = false;  // nobody is there
