@@ -58,7 +58,7 @@ struct ChaosMeshOptions {
   std::uint64_t seed = 1;
   Nanos request_every{50 * kNsPerMs};
   Nanos attempt_timeout{500 * kNsPerMs};
-  std::uint32_t attempts_max = 4;
+  std::uint32_t attempts_max = 6;
   std::uint32_t slots = 16;  // requests under way at a time
   std::uint32_t waiting_max = 4'096;
   ChaosGuards guards;

@@ -38,7 +38,9 @@ bool read_hex(std::string_view text, std::vector<std::byte>& bytes) {
 
 // What stands after `key` on its own line; empty: there is no such line.
 std::string_view line_of(std::string_view text, std::string_view key) {
-  const std::string wanted = "\n" + std::string(key) + " ";
+  std::string wanted(1, '\n');
+  wanted += key;
+  wanted += ' ';
   const std::size_t at = text.find(wanted);
   if (at == std::string_view::npos) return {};
   const std::string_view rest = text.substr(at + wanted.size());
@@ -70,10 +72,16 @@ std::string write_repro(const SimulatedExperiment& experiment) {
   writer.put(experiment.cascade_depth_max);
   writer.put(experiment.give_up);
   std::string text(kHead);
-  text += "name " + experiment.plan.name + "\n";
-  text += "seed " + std::to_string(experiment.plan.seed) + "\n";
-  text += "plan-hash " + std::to_string(coordination::plan_hash(experiment.plan)) + "\n";
-  text += "bytes " + hex_of(writer.bytes()) + "\n";
+  const auto add_line = [&text](std::string_view key, std::string_view value) {
+    text += key;
+    text += ' ';
+    text += value;
+    text += '\n';
+  };
+  add_line("name", experiment.plan.name);
+  add_line("seed", std::to_string(experiment.plan.seed));
+  add_line("plan-hash", std::to_string(coordination::plan_hash(experiment.plan)));
+  add_line("bytes", hex_of(writer.bytes()));
   return text;
 }
 

@@ -1,11 +1,10 @@
 // The scenarios hold with every guard, and are seen to fail without the one that they are about.
 #include "engine/simulation/chaos_scenarios.hpp"
 
-#include <cstdlib>
-
 #include <gtest/gtest.h>
 
 #include "shm/hash.hpp"
+#include "tests/repeats.hpp"
 #include "tests/seed.hpp"
 
 namespace mesh::engine::simulation {
@@ -91,21 +90,20 @@ const Mutant kMutants[] = {
 
 class ChaosMutant : public ::testing::TestWithParam<Mutant> {};
 
-// 50 seeds of each in the stress tier; three, and one of them new, in every run.
+// 50 seeds of each in the stress tier; two, and one of them new, in every run.
 TEST_P(ChaosMutant, IsCaughtAndTheMeshWithItsGuardIsNot) {
-  const char* const more = std::getenv("MESH_TEST_REPEATS");
-  const std::uint64_t seeds = more != nullptr ? std::strtoull(more, nullptr, 10) : 3;
   std::uint64_t caught = 0;
   std::uint64_t false_alarms = 0;
-  for (std::uint64_t i = 0; i < seeds; ++i) {
-    const std::uint64_t seed = i == 0 ? mesh::testing::seed() : i;
+  mesh::testing::Repeats turns(2);
+  while (turns.next()) {
+    const std::uint64_t seed = turns.count() == 1 ? mesh::testing::seed() : turns.count();
     SimulatedExperiment experiment = GetParam().make(seed);
     false_alarms += run(experiment).has_held ? 0U : 1U;
     GetParam().weaken(experiment.mesh.guards);
     caught += run(experiment).has_held ? 0U : 1U;
   }
   EXPECT_EQ(false_alarms, 0U);
-  EXPECT_GE(100 * caught, 95 * seeds) << caught << " of " << seeds;
+  EXPECT_GE(100 * caught, 95 * turns.count()) << caught << " of " << turns.count();
 }
 INSTANTIATE_TEST_SUITE_P(All, ChaosMutant, ::testing::ValuesIn(kMutants),
                          [](const auto& info) { return std::string(info.param.scenario); });
