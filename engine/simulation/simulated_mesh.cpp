@@ -68,6 +68,7 @@ Status SimulatedMesh::start_loop() {
   MESH_TRY(sector_, table.column<std::uint32_t>(shown, "agent.sector"));
   MESH_TRY(cluster_, table.column<std::uint32_t>(shown, "agent.cluster"));
   MESH_TRY(history_, table.column<std::uint8_t>(shown, "agent.history"));
+  MESH_TRY(role_, table.column<std::uint8_t>(shown, "agent.role"));
   MESH_TRY(shm::EventFd wake, shm::EventFd::create());
   wake_ = std::make_shared<const shm::EventFd>(std::move(wake));
   start_ns_ = clock_.mesh_ns();
@@ -142,6 +143,10 @@ std::uint32_t SimulatedMesh::sector(std::uint32_t agent) const noexcept {
 std::uint32_t SimulatedMesh::cluster(std::uint32_t agent) const noexcept {
   // relaxed: written by this thread.
   return cluster_.load_relaxed(static_cast<std::size_t>(index_of(ids_[agent])));
+}
+std::uint8_t SimulatedMesh::role(std::uint32_t agent) const noexcept {
+  // relaxed: written by this thread.
+  return role_.load_relaxed(static_cast<std::size_t>(index_of(ids_[agent])));
 }
 bool SimulatedMesh::has_history(std::uint32_t agent) const noexcept {
   // relaxed: written by this thread.

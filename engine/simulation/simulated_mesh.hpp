@@ -44,6 +44,7 @@ class SimulatedMesh {
   [[nodiscard]] AgentId id(std::uint32_t agent) const noexcept { return ids_[agent]; }
   [[nodiscard]] std::uint32_t sector(std::uint32_t agent) const noexcept;
   [[nodiscard]] std::uint32_t cluster(std::uint32_t agent) const noexcept;
+  [[nodiscard]] std::uint8_t role(std::uint32_t agent) const noexcept;  // agent_columns.hpp
   [[nodiscard]] bool has_history(std::uint32_t agent) const noexcept;
   [[nodiscard]] bool is_routable(std::uint32_t agent) const noexcept {
     return view_->is_routable(index_of(ids_[agent]));
@@ -94,7 +95,7 @@ class SimulatedMesh {
   std::unique_ptr<EngineLoop> loop_;
   std::optional<health::HealthView> view_;
   shm::ColumnView<HostMemory, std::uint32_t> sector_, cluster_;
-  shm::ColumnView<HostMemory, std::uint8_t> history_;
+  shm::ColumnView<HostMemory, std::uint8_t> history_, role_;
   std::vector<Slot> slots_;
   std::size_t general_ = 0;
   std::vector<bool> is_number_taken_;

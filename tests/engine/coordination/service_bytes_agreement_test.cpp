@@ -1,4 +1,6 @@
-// The bytes of the rooms for what hosts agree on, pinned as those of service_bytes_test.cpp.
+// The bytes of the rooms for what hosts agree on, and of the chaos harness, pinned as those of
+// service_bytes_test.cpp.
+#include "engine/coordination/chaos_harness.hpp"
 #include "engine/coordination/gossip_engine.hpp"
 #include "engine/coordination/view_synchronizer.hpp"
 #include "tests/engine/coordination/service_story.hpp"
@@ -58,6 +60,76 @@ TEST(ServiceBytes, OfAGossipEngineStand) {
                    gossip::ReleaseSector{7}, gossip::Hear{bytes("no message")},
                    gossip::Reserved{500}, gossip::RemoveMember{9}, gossip::Leave{}}),
       629938689533378710U);
+}
+
+TEST(ServiceBytes, OfAChaosHarnessStand) {
+  ChaosConfig config;
+  config.agents_max = 8;
+  config.experiments_max = 2;
+  config.metrics_max = 2;
+  config.samples_max = 8;
+  config.injections_max = 4;
+  config.effects_max = 4;
+  config.timeline_max = 16;
+  chaos::Create plan;
+  plan.name = "one";
+  plan.description = "a crash and a partition";
+  plan.hypothesis = {
+      {{"success_rate", AssertionOp::gte, 0.95, 0, Aggregation::p95}}, 0, ms(10), ms(5)};
+  ChaosFault fault;
+  fault.targets = {TargetMode::specific, {1, 2}, 1, 5, 1, 2, ChaosRole::cluster_lead, 3};
+  fault.params = {ms(1), ms(2), 3, 4, 5, ms(6), true, 7, ms(-8), -9, FaultVariant::stale};
+  fault.duration = ms(40);
+  fault.ramp_up = ms(2);
+  fault.ramp_down = ms(3);
+  plan.phases = {{"first", {fault}, ms(5), ms(60), true, true}};
+  plan.has_safety = true;
+  plan.safety = {1'000'000,
+                 1,
+                 {{"success_rate", AssertionOp::lt, 0.1, ms(50)}},
+                 true,
+                 true,
+                 {{ms(5'000), ms(6'000), ms(9'000)}},
+                 2,
+                 {{"success_rate", AssertionOp::gt, 0.1, 0, Aggregation::min}},
+                 true,
+                 false};
+  plan.seed = 42;
+  EXPECT_EQ(story<ChaosHarness>(config, {chaos::AddMetric{"success_rate"},
+                                         chaos::AddLabel{"db"},
+                                         chaos::SetAgent{1, 1, 2, ChaosRole::cluster_lead, 1},
+                                         chaos::SetAgent{2, 1, 2, ChaosRole::member, 1},
+                                         chaos::SetAgent{3, 0, 0, {}, 2},
+                                         chaos::SetAgent{4, 0, 0, {}, 0},
+                                         chaos::RemoveAgent{4},
+                                         plan,
+                                         chaos::Approve{0, "me"},
+                                         chaos::PlanGameDay{"day",
+                                                            {{"ann", Participant::responder}},
+                                                            {{"go", true, 0, "", ms(1), 1}}},
+                                         chaos::BeginGameDay{0},
+                                         chaos::CheckOff{0, 0, 0, 0},
+                                         chaos::Start{0},
+                                         chaos::Sample{0, 1},
+                                         chaos::Sample{0, 0.97},
+                                         chaos::Confirm{1, Errc::ok},
+                                         chaos::Effect{1, 0, 1, false},
+                                         chaos::Effect{2, 1, 2, false},
+                                         chaos::Pause{0},
+                                         chaos::Undone{1},
+                                         chaos::Recovered{1},
+                                         chaos::Resume{0},
+                                         chaos::Sample{0, 0.5},
+                                         chaos::Report{0},
+                                         chaos::Kill{0},
+                                         chaos::Restarted{1},
+                                         chaos::AbortAll{0},
+                                         chaos::EndGameDay{0},
+                                         chaos::ApproveStep{0, 0, 0},
+                                         chaos::Undone{2},
+                                         chaos::Forget{0},
+                                         chaos::Forget{0}}),
+            0U);
 }
 
 }  // namespace of_service_bytes_agreement_test

@@ -1,6 +1,7 @@
 // What every room has from the pattern; JournaledService, over the model room.
 #include "engine/coordination/backpressure_controller.hpp"
 #include "engine/coordination/capability_health.hpp"
+#include "engine/coordination/chaos_harness.hpp"
 #include "engine/coordination/circuit_breaker.hpp"
 #include "engine/coordination/contention_arbiter.hpp"
 #include "engine/coordination/exactly_once_queue.hpp"
@@ -119,7 +120,7 @@ using Rooms =
                      AdaptiveThrottleGovernor, Outbox, VectorClockCausality,
                      ReputationWeightedRouter, CapabilityHealthMonitor, ServiceDiscovery,
                      LockManager, ResourcePoolManager, TokenEconomy, TaskAuction,
-                     ResourceContentionArbiter, GossipEngine, ViewSynchronizer>;
+                     ResourceContentionArbiter, GossipEngine, ViewSynchronizer, ChaosHarness>;
 TYPED_TEST_SUITE(EveryRoom, Rooms);
 
 TYPED_TEST(EveryRoom, RefusesInstantsThatCannotBe) {

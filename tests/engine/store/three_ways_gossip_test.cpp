@@ -1,5 +1,6 @@
-// The usual example of the gossip engine, three ways (three_ways.hpp).
+// The usual examples of the gossip engine and the chaos harness, three ways (three_ways.hpp).
 #include "engine/coordination/gossip_engine.hpp"
+#include "tests/engine/coordination/chaos_kit.hpp"
 #include "tests/engine/coordination/queue_kit.hpp"
 #include "tests/engine/store/three_ways.hpp"
 
@@ -39,6 +40,46 @@ TEST(ThreeWays, AGossipEngineProbesAndTellsARumourUntilItsTimeIsOver) {
                EXPECT_EQ(engine.summary("load")->payload, bytes("17"));
              });
   script.run();
+}
+
+TEST(ThreeWays, AChaosHarnessBreaksAnAgentUndoesItAndReports) {
+  using Chaos = Script<ChaosHarness>;
+  Chaos script(testing::small_chaos());
+  script.say(Nanos{0}, chaos::AddMetric{"success_rate"});
+  for (std::uint32_t agent = 0; agent < 4; ++agent) {
+    script.say(Nanos{0}, chaos::SetAgent{agent, 0, 0, ChaosRole::member, 1});
+  }
+  script.say(Nanos{0}, testing::small_plan(), [](const auto&, const auto& reply) {
+    EXPECT_EQ(reply.state, ExperimentState::draft);
+  });
+  script.say(Nanos{0}, chaos::Start{0});
+  const auto measure = [&](std::int64_t second) {
+    script.say(seconds(static_cast<double>(second)), chaos::Sample{0, 1});
+  };
+  measure(1);
+  script.tick(seconds(2), [](const auto& harness, const auto& actions) {
+    EXPECT_TRUE(harness.is_armed());
+    EXPECT_EQ(actions.orders.size(), 1U);
+  });
+  script.say(seconds(2), chaos::Confirm{1, Errc::ok});
+  measure(6);
+  script.tick(seconds(7), [](const auto&, const auto& actions) {
+    ASSERT_EQ(actions.orders.size(), 1U);
+    EXPECT_TRUE(actions.orders[0].is_undo);
+  });
+  script.say(seconds(7), chaos::Undone{1});
+  script.say(seconds(7), chaos::Recovered{3});
+  script.tick(seconds(8));
+  for (std::int64_t second = 9; second <= 14; ++second) {
+    measure(second);
+    script.tick(seconds(static_cast<double>(second)));
+  }
+  script.say(seconds(14), chaos::Report{0}, [](const auto& harness, const auto& reply) {
+    EXPECT_TRUE(reply.report.hypothesis_held);
+    EXPECT_EQ(reply.report.injections.size(), 1U);
+    EXPECT_FALSE(harness.is_armed());
+  });
+  script.run(8);
 }
 
 }  // namespace of_three_ways_gossip_test

@@ -1,0 +1,409 @@
+#include "engine/simulation/chaos_mesh.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+namespace mesh::engine::simulation {
+namespace {
+
+using coordination::FaultType;
+using coordination::FaultVariant;
+using sched::TrinaryState;
+
+constexpr std::int64_t kDetectionNs = 200 * kNsPerUs;
+constexpr std::int64_t kIdleLookNs = 10 * kNsPerMs;
+constexpr std::int64_t kLookNs = 100 * kNsPerUs;
+
+// Agents of the fastest class alone, that neither fall silent nor contradict by themselves: what
+// goes wrong is a fault's doing.
+Scenario quiet(const ChaosMeshOptions& options) {
+  Scenario scenario;
+  scenario.agents = options.agents;
+  scenario.stations = options.agents;  // a process for each, so that each can die alone
+  for (std::size_t i = 1; i < scenario.classes.size(); ++i) scenario.classes[i].share = 0;
+  scenario.silent = 0;
+  scenario.conflict = 0;
+  scenario.change_share = 0;
+  return scenario;
+}
+
+}  // namespace
+
+ChaosMesh::ChaosMesh(const ChaosMeshOptions& options)
+    : options_(options),
+      scenario_(quiet(options)),
+      population_(scenario_, options.seed),
+      rng_(options.seed),
+      hung_(options.agents),
+      stopped_(options.agents),
+      newest_(options.agents) {
+  auto config = coordination::CircuitBreakerConfig::preset("agent-call").value();
+  config.events_max = 1;
+  for (std::uint32_t i = 0; i < options.agents; ++i) breakers_.emplace_back(config, options.seed);
+}
+
+Result<std::unique_ptr<ChaosMesh>> ChaosMesh::create(const ChaosMeshOptions& options) {
+  const bool is_possible = options.agents >= 1 && options.request_every.count() > 0 &&
+                           options.attempt_timeout.count() > 0 && options.slots >= 1;
+  if (!is_possible)
+    return fail(Errc::invalid_argument, "chaos mesh: agents, slots and times are at least 1");
+  std::unique_ptr<ChaosMesh> made(new ChaosMesh(options));
+  MESH_TRY(made->mesh_, SimulatedMesh::create(made->scenario_, made->population_, made->clock_));
+  made->at(kStartNs + options.request_every.count(), Step::request, 0);
+  made->turn();
+  return made;
+}
+
+void ChaosMesh::at(std::int64_t at_ns, Step step, std::uint64_t a) {
+  due_.push({at_ns, ++last_due_, step, a});
+}
+
+void ChaosMesh::log(ChaosLogKind kind, std::uint64_t a, std::uint64_t b) {
+  log_.push_back({now_ns(), kind, a, b});
+}
+
+Status ChaosMesh::run_until(std::int64_t now_ns) {
+  const std::int64_t until = kStartNs + now_ns;
+  for (;;) {
+    const std::int64_t next = std::min(due_.empty() ? INT64_MAX : due_.top().at, look_at_ns_);
+    if (next > until) break;
+    clock_.advance_to(next);
+    while (!due_.empty() && due_.top().at <= clock_.true_ns()) {
+      const Due due = due_.top();
+      due_.pop();
+      MESH_CHECK_OK(handle(due));
+    }
+    if (look_at_ns_ <= clock_.true_ns()) turn();
+  }
+  clock_.advance_to(until);
+  return {};
+}
+
+Status ChaosMesh::handle(const Due& due) {
+  switch (due.step) {
+    case Step::request:
+      open_request();
+      break;
+    case Step::handle:
+      work_on(due.a);
+      break;
+    case Step::late:
+      fail_attempt(due.a);
+      break;
+    case Step::known:
+      mesh_->let_go(due.a);
+      break;
+    case Step::restart:
+      MESH_CHECK_OK(bring_back(static_cast<std::uint32_t>(due.a)));
+      break;
+    case Step::lapse:
+    case Step::faded:
+      MESH_CHECK_OK(remove(due.a));
+      break;
+  }
+  look_at_ns_ = std::min(look_at_ns_, clock_.true_ns() + kLookNs);
+  return {};
+}
+
+// The engine's thread runs until it finds nothing to do; stations read what they are given.
+void ChaosMesh::turn() {
+  const std::int64_t mesh_ns = clock_.mesh_ns();
+  for (std::size_t slot = 0; slot < mesh_->slots(); ++slot) {
+    SimulatedStation* const station = mesh_->station(slot);
+    if (station == nullptr || hung_[mesh_->agents_of(slot).front()] != 0) continue;
+    if (station->unflushed() != 0) station->flush();
+    station->upkeep(mesh_ns);
+  }
+  EngineLoop& loop = mesh_->loop();
+  TickResult result;
+  do {
+    result = loop.tick(from_ns(mesh_ns));
+    if (loop.counters().deliveries != deliveries_seen_) poll();
+  } while (result.worked);
+  collect();
+  std::int64_t next = clock_.true_ns() + kIdleLookNs;
+  if (result.next_due != HostTime::max())
+    next = std::min(next, clock_.true_at(to_ns(result.next_due)));
+  look_at_ns_ = std::max(next, clock_.true_ns() + 1);
+}
+
+void ChaosMesh::poll() {
+  deliveries_seen_ = mesh_->loop().counters().deliveries;
+  for (std::size_t slot = 0; slot < mesh_->slots(); ++slot) {
+    SimulatedStation* const station = mesh_->station(slot);
+    const bool is_there = station != nullptr && hung_[mesh_->agents_of(slot).front()] == 0;
+    if (!is_there || !station->has_deliveries()) continue;
+    station->poll(
+        [&](const Delivery& delivery, std::uint32_t held) { take(slot, delivery, held); });
+  }
+}
+
+// --- a message on its way ----------------------------------------------------------------------
+
+void ChaosMesh::end_held(const Work& work, TrinaryState state) {
+  Held& held = mesh_->station(work.slot)->held(work.held);
+  held.state = state;
+  held.conflict = sched::ConflictType::none;
+  if (state == TrinaryState::conflict) {
+    held.conflict =
+        work.is_corrupt ? sched::ConflictType::hash_mismatch : sched::ConflictType::other;
+  }
+  held.received_ns = clock_.mesh_ns();
+  mesh_->station(work.slot)->end(work.held);
+  look_at_ns_ = std::min(look_at_ns_, clock_.true_ns() + kLookNs);
+}
+
+void ChaosMesh::take(std::size_t slot, const Delivery& delivery, std::uint32_t held) {
+  Work work;
+  work.slot = slot;
+  work.held = held;
+  work.epoch = mesh_->epoch(slot);
+  work.agent = mesh_->station(slot)->held(held).agent;
+  work.message = delivery.id;
+  std::array<std::byte, 2 * sizeof(std::uint64_t)> body{};
+  std::copy_n(delivery.body.begin(), std::min(body.size(), delivery.body.size()), body.begin());
+  const Fault* partition = nullptr;
+  const bool is_cut = acts_on(FaultType::partition, work.agent, &partition) > 0 &&
+                      !partition->order.params.is_one_way;
+  const Fault* which = nullptr;
+  const auto strikes = [&](FaultType type) {
+    const double share = acts_on(type, work.agent, &which);
+    return share > 0 && rng_.u01() < share * which->order.params.rate_ppm / 1e6;
+  };
+  if (is_cut || strikes(FaultType::packet_loss)) return end_held(work, TrinaryState::transit);
+  if (strikes(FaultType::message_corruption)) {
+    for (std::uint32_t i = 0; i < which->order.params.count; ++i) {
+      const std::uint64_t bit = rng_.below(8 * body.size());
+      body[bit / 8] ^= static_cast<std::byte>(1U << (bit % 8));
+    }
+  }
+  std::array<std::uint64_t, 2> words{};
+  std::memcpy(words.data(), body.data(), body.size());
+  work.number = words[0];
+  work.is_corrupt = words[1] != coordination::SplitMix64(words[0]).next();
+
+  Weather weather;
+  if (const double share = acts_on(FaultType::agent_slowdown, work.agent, &which); share > 0) {
+    weather.factor =
+        kFactorOne + static_cast<std::int64_t>(
+                         share * (static_cast<double>(which->order.params.factor_milli) - 1'000));
+  }
+  const Course course = population_.deliver(work.agent, weather);
+  std::int64_t takes_ns = course.delay_ns + course.work_ns;
+  const auto up_to = [&](Nanos most) {
+    return static_cast<std::int64_t>(rng_.below(static_cast<std::uint64_t>(most.count()) + 1));
+  };
+  if (const double share = acts_on(FaultType::latency_spike, work.agent, &which); share > 0) {
+    const auto& params = which->order.params;
+    takes_ns += static_cast<std::int64_t>(
+        share * static_cast<double>(params.add.count() + up_to(params.jitter)));
+  }
+  if (acts_on(FaultType::reorder, work.agent, &which) > 0) {
+    takes_ns += up_to(which->order.params.jitter);
+  }
+  works_[++last_work_] = work;
+  at(clock_.true_ns() + takes_ns, Step::handle, last_work_);
+  if (strikes(FaultType::duplicate)) {
+    work.is_copy = true;
+    works_[++last_work_] = work;
+    at(clock_.true_ns() + takes_ns + 1 + up_to(Nanos{takes_ns}), Step::handle, last_work_);
+  }
+}
+
+void ChaosMesh::apply_effect(const Work& work) {
+  const auto key = DedupWindow::key_of(work.message, mesh_->id(work.agent));
+  const bool is_known = options_.guards.dedup && done_.contains(key);
+  if (is_known) return;
+  done_.insert(key);
+  if (++effects_of_[work.message.low] > 1) ++period_.duplicates;
+  if (work.is_corrupt) ++period_.corrupt;
+  if (work.number < newest_[work.agent]) ++period_.reordered;
+  if (!work.is_corrupt) newest_[work.agent] = std::max(newest_[work.agent], work.number);
+}
+
+// Its agent is through with it.
+void ChaosMesh::work_on(std::uint64_t id) {
+  const auto found = works_.find(id);
+  if (found == works_.end()) return;
+  const Work work = found->second;
+  const bool is_gone =
+      mesh_->station(work.slot) == nullptr || mesh_->epoch(work.slot) != work.epoch;
+  if (!is_gone && hung_[work.agent] != 0) {
+    stopped_[work.agent].push_back(id);
+    return;
+  }
+  works_.erase(found);
+  if (is_gone) return;  // it died with its process
+  if (!work.is_copy) population_.finish(work.agent);
+  const bool is_refused = work.is_corrupt && options_.guards.checks;
+  if (!is_refused) apply_effect(work);
+  if (work.is_copy) return;
+  const Fault* which = nullptr;
+  const bool is_unheard = acts_on(FaultType::partition, work.agent, &which) > 0;
+  const bool lies = acts_on(FaultType::byzantine_behavior, work.agent) > 0;
+  TrinaryState state = is_refused || lies ? TrinaryState::conflict : TrinaryState::ready;
+  if (is_unheard) state = TrinaryState::transit;
+  end_held(work, state);
+}
+
+// --- faults ------------------------------------------------------------------------------------
+
+Errc ChaosMesh::check(const coordination::ChaosOrder& order, std::span<const std::uint32_t> targets,
+                      std::uint32_t agents) {
+  const bool are_there = !targets.empty() && targets.back() < agents;
+  if (!are_there) return Errc::invalid_argument;
+  const FaultVariant variant = order.params.variant;
+  const auto when = [](bool holds) { return holds ? Errc::ok : Errc::unsupported; };
+  switch (order.type) {
+    case FaultType::latency_spike:
+    case FaultType::packet_loss:
+    case FaultType::duplicate:
+    case FaultType::reorder:
+    case FaultType::message_corruption:
+    case FaultType::agent_crash:
+    case FaultType::agent_slowdown:
+    case FaultType::agent_hang:
+    case FaultType::partition:
+      return when(variant == FaultVariant::none);
+    case FaultType::resource_exhaustion:
+      return when(variant == FaultVariant::pool);
+    case FaultType::clock_skew:
+      return when(targets.size() == agents && order.params.drift_ppm == 0);
+    case FaultType::byzantine_behavior:
+      return when(variant == FaultVariant::flip_vote);
+    default:
+      return Errc::unsupported;
+  }
+}
+
+Errc ChaosMesh::inject(const coordination::ChaosOrder& order,
+                       std::span<const std::uint32_t> targets) {
+  if (faults_.contains(order.injection)) return Errc::ok;
+  const Errc bad = check(order, targets, agents());
+  if (bad != Errc::ok) return bad;
+  Fault& fault = faults_[order.injection];
+  fault.order = order;
+  fault.targets.assign(targets.begin(), targets.end());
+  fault.since_ns = clock_.true_ns();
+  log(ChaosLogKind::injected, order.injection, static_cast<std::uint64_t>(order.type));
+  at(kStartNs + order.expires.count(), Step::lapse, order.injection);
+  begin(fault);
+  return Errc::ok;
+}
+
+void ChaosMesh::begin(const Fault& fault) {
+  for (const std::uint32_t agent : fault.targets) {
+    if (fault.order.type == FaultType::agent_hang) set_hung(agent, 1);
+    if (fault.order.type != FaultType::agent_crash) continue;
+    kill(agent);
+    const std::int64_t away_ns = fault.order.params.restart_after.count();
+    if (away_ns > 0) at(clock_.true_ns() + away_ns, Step::restart, agent);
+  }
+  if (fault.order.type == FaultType::clock_skew) clock_.step(fault.order.params.offset.count());
+}
+
+Status ChaosMesh::undo(std::uint64_t injection) {
+  const auto found = faults_.find(injection);
+  if (found == faults_.end() || found->second.fades_ns != 0) return {};
+  const std::int64_t ramp_ns = found->second.order.ramp_down.count();
+  if (ramp_ns == 0) return remove(injection);
+  found->second.fades_ns = clock_.true_ns();
+  at(clock_.true_ns() + ramp_ns, Step::faded, injection);
+  return {};
+}
+
+Status ChaosMesh::remove(std::uint64_t injection) {
+  const auto found = faults_.find(injection);
+  if (found == faults_.end()) return {};
+  const Fault fault = std::move(found->second);
+  faults_.erase(found);
+  log(ChaosLogKind::removed, injection, 0);
+  for (const std::uint32_t agent : fault.targets) {
+    if (fault.order.type == FaultType::agent_hang) set_hung(agent, -1);
+    if (fault.order.type == FaultType::agent_crash) MESH_CHECK_OK(bring_back(agent));
+  }
+  if (fault.order.type == FaultType::clock_skew) clock_.step(-fault.order.params.offset.count());
+  begin_waiting();
+  return {};
+}
+
+bool ChaosMesh::is_gone(std::uint64_t injection) const { return !faults_.contains(injection); }
+
+double ChaosMesh::intensity(const Fault& fault) const {
+  const auto share = [&](std::int64_t since_ns, Nanos ramp) {
+    if (ramp.count() <= 0) return 1.0;
+    return std::min(
+        1.0, static_cast<double>(clock_.true_ns() - since_ns) / static_cast<double>(ramp.count()));
+  };
+  const double up = share(fault.since_ns, fault.order.ramp_up);
+  return fault.fades_ns == 0 ? up : up * (1 - share(fault.fades_ns, fault.order.ramp_down));
+}
+
+double ChaosMesh::acts_on(FaultType type, std::uint32_t agent, const Fault** which) const {
+  double most = 0;
+  for (const auto& [injection, fault] : faults_) {
+    if (fault.order.type != type) continue;
+    if (!std::binary_search(fault.targets.begin(), fault.targets.end(), agent)) continue;
+    const double share = intensity(fault);
+    if (share <= most) continue;
+    most = share;
+    if (which != nullptr) *which = &fault;
+  }
+  return most;
+}
+
+void ChaosMesh::kill(std::uint32_t agent) {
+  if (!mesh_->end_process(agent)) return;
+  log(ChaosLogKind::died, agent, 0);
+  population_.forget_queue(agent);
+  stopped_[agent].clear();
+  at(clock_.true_ns() + kDetectionNs, Step::known, agent);
+}
+
+Status ChaosMesh::bring_back(std::uint32_t agent) {
+  if (mesh_->station(agent) != nullptr) return {};
+  mesh_->let_go(agent);  // where the engine does not know yet
+  MESH_CHECK_OK(mesh_->come_back(agent));
+  log(ChaosLogKind::returned, agent, 0);
+  look_at_ns_ = clock_.true_ns() + 1;
+  return {};
+}
+
+void ChaosMesh::set_hung(std::uint32_t agent, int by) {
+  hung_[agent] += by;
+  if (hung_[agent] != 0) return;
+  for (const std::uint64_t work : stopped_[agent]) at(clock_.true_ns(), Step::handle, work);
+  stopped_[agent].clear();
+  deliveries_seen_ = 0;  // what came meanwhile is to be read
+  look_at_ns_ = clock_.true_ns() + 1;
+}
+
+// --- what is seen from outside -----------------------------------------------------------------
+
+bool ChaosMesh::works(std::uint32_t agent) const {
+  const bool is_up = mesh_->station(agent) != nullptr && hung_[agent] == 0;
+  if (!is_up || !mesh_->is_routable(agent)) return false;
+  return std::none_of(faults_.begin(), faults_.end(), [&](const auto& entry) {
+    const auto& targets = entry.second.targets;
+    return std::binary_search(targets.begin(), targets.end(), agent);
+  });
+}
+
+double ChaosMesh::availability() const {
+  std::uint32_t working = 0;
+  for (std::uint32_t agent = 0; agent < population_.size(); ++agent) {
+    const bool is_up = mesh_->station(agent) != nullptr && hung_[agent] == 0;
+    working += is_up && mesh_->is_routable(agent) ? 1U : 0U;
+  }
+  return static_cast<double>(working) / population_.size();
+}
+
+std::int64_t ChaosMesh::clock_error_ns() const noexcept {
+  return clock_.mesh_ns() - clock_.true_ns();
+}
+
+ChaosPeriod ChaosMesh::take_period() noexcept { return std::exchange(period_, {}); }
+std::vector<ChaosEffect> ChaosMesh::take_effects() noexcept { return std::exchange(effects_, {}); }
+
+}  // namespace mesh::engine::simulation

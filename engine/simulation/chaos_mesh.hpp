@@ -1,0 +1,241 @@
+// ChaosMesh: a simulated mesh with callers that ask its agents for work, one request after another,
+// and with faults that begin and end while it runs.
+//
+// Real in it: the engine's loop, its stations, a breaker an agent (coordination/circuit_breaker),
+// the window that knows a delivery which comes twice (station/dedup_window). Drawn: what an agent
+// takes. A request goes to an agent; one that fails or does not answer in time is asked of another
+// one; it succeeds once. So what a fault does, and what each guard against it is worth, is counted.
+//
+// Which faults there are, and how they act:
+//     latency-spike       a message takes `add` and up to `jitter` longer to its agent
+//     packet-loss         it never gets there
+//     duplicate           its agent has it twice
+//     reorder             it takes up to `jitter` longer, each its own time
+//     message-corruption  `count` of its bits are flipped on the way
+//     agent-crash         the agent's process ends, and comes back
+//     agent-slowdown      delay and work take `factor` times as long
+//     agent-hang          its process is stopped: nothing is taken from its inbox, nothing goes on
+//     partition           nothing gets there; one way: nothing comes back
+//     resource-exhaustion of variant pool: so many of the callers' slots are taken
+//     clock-skew          the host's clock is set by `offset`: of all agents, or refused
+//     byzantine-behavior  of variant flip_vote: READY is answered as CONFLICT
+// Everything else, and these with other variants, is refused: Errc::unsupported.
+//
+// Callers     one thread.
+// Units       true time from 0 (mesh_clock.hpp) but for the mesh's own, which has an offset.
+// Errors      create -> as SimulatedMesh; inject -> unsupported, invalid_argument (an agent that is
+//             not there).
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <queue>
+#include <span>
+#include <vector>
+
+#include "engine/coordination/blocks/rng.hpp"
+#include "engine/coordination/chaos_terms.hpp"
+#include "engine/coordination/circuit_breaker.hpp"
+#include "engine/simulation/mesh_clock.hpp"
+#include "engine/simulation/population.hpp"
+#include "engine/simulation/simulated_mesh.hpp"
+#include "engine/station/dedup_window.hpp"
+
+namespace mesh::engine::simulation {
+
+// What callers and agents do against faults; a test takes one away to see what it is worth.
+struct ChaosGuards {
+  bool retries = true;   // another agent is asked
+  bool breakers = true;  // who is gone, or failed three times in a minute, is left alone
+  bool dedup = true;     // an agent does once what it is told twice
+  bool checks = true;    // an agent answers CONFLICT where a body is not what was sent
+  bool waits = true;     // a request for which there is no slot waits
+};
+struct ChaosMeshOptions {
+  std::uint32_t agents = 30;
+  std::uint64_t seed = 1;
+  Nanos request_every{50 * kNsPerMs};
+  Nanos attempt_timeout{500 * kNsPerMs};
+  std::uint32_t attempts_max = 6;
+  std::uint32_t slots = 16;  // requests under way at a time
+  std::uint32_t waiting_max = 4'096;
+  ChaosGuards guards;
+};
+
+// What happened since it was asked last.
+struct ChaosPeriod {
+  std::uint64_t finished = 0;
+  std::uint64_t succeeded = 0;
+  std::int64_t latency_ns = 0;  // sum, of those that succeeded
+  std::int64_t latency_ns_max = 0;
+  std::uint64_t attempts = 0;
+  std::uint64_t attempts_failed = 0;
+  std::uint64_t duplicates = 0;  // effects of one message beyond the first
+  std::uint64_t corrupt = 0;     // effects of a body that nobody sent
+  std::uint64_t reordered = 0;   // messages that an agent did after a later one
+  std::uint64_t lost = 0;        // requests that nobody took
+  std::uint64_t conflicts = 0;   // answers
+};
+
+enum class ChaosLogKind : std::uint32_t {
+  request_done,    // number, 1: it succeeded
+  attempt_failed,  // number, agent
+  injected,        // injection, type
+  removed,         // injection
+  died,            // agent
+  returned,        // agent
+  state,           // experiment's state, reason
+};
+struct ChaosLogEntry {
+  std::int64_t at_ns = 0;
+  ChaosLogKind kind = ChaosLogKind::request_done;
+  std::uint64_t a = 0;
+  std::uint64_t b = 0;
+};
+// A failure that followed from another one: coordination::chaos::Effect.
+struct ChaosEffect {
+  std::uint64_t event = 0;
+  std::uint64_t cause = 0;
+  std::uint32_t agent = 0;
+};
+
+class ChaosMesh {
+ public:
+  static Result<std::unique_ptr<ChaosMesh>> create(const ChaosMeshOptions& options);
+
+  [[nodiscard]] std::int64_t now_ns() const noexcept { return clock_.true_ns() - kStartNs; }
+  Status run_until(std::int64_t now_ns);
+
+  // Of an order, now. An order that was carried out before is ok, and nothing is done again.
+  [[nodiscard]] Errc inject(const coordination::ChaosOrder& order,
+                            std::span<const std::uint32_t> targets);
+  Status undo(std::uint64_t injection);
+  // Undone, lapsed, or never there.
+  [[nodiscard]] bool is_gone(std::uint64_t injection) const;
+  [[nodiscard]] std::size_t in_force() const noexcept { return faults_.size(); }
+  // Attached, not stopped, routable, and under no fault.
+  [[nodiscard]] bool works(std::uint32_t agent) const;
+
+  [[nodiscard]] ChaosPeriod take_period() noexcept;
+  [[nodiscard]] std::vector<ChaosEffect> take_effects() noexcept;
+  [[nodiscard]] double availability() const;                   // share of the agents that work
+  [[nodiscard]] std::int64_t clock_error_ns() const noexcept;  // mesh time against true time
+  void log(ChaosLogKind kind, std::uint64_t a, std::uint64_t b);
+  [[nodiscard]] const std::vector<ChaosLogEntry>& log() const noexcept { return log_; }
+
+  [[nodiscard]] std::uint32_t agents() const noexcept { return population_.size(); }
+  [[nodiscard]] SimulatedMesh& mesh() noexcept { return *mesh_; }
+  // The engine's own state makes sense.
+  [[nodiscard]] Status verify() const { return mesh_->loop().verify(); }
+
+ private:
+  static constexpr std::int64_t kStartNs = 1'000 * kNsPerSecond;
+  enum class Step : std::uint32_t { request, handle, late, known, restart, lapse, faded };
+  struct Due {
+    std::int64_t at = 0;
+    std::uint64_t order = 0;
+    Step step = Step::request;
+    std::uint64_t a = 0;
+    friend bool operator<(const Due& x, const Due& y) noexcept {  // the later one sinks
+      return x.at != y.at ? x.at > y.at : x.order > y.order;
+    }
+  };
+  struct Fault {
+    coordination::ChaosOrder order;
+    std::vector<std::uint32_t> targets;  // ascending
+    std::int64_t since_ns = 0;
+    std::int64_t fades_ns = 0;  // 0: it is not being undone
+  };
+  struct Work {  // a message on its way to its agent, or in its hands
+    std::size_t slot = 0;
+    std::uint32_t held = 0;
+    std::uint32_t epoch = 0;
+    std::uint32_t agent = 0;
+    sched::MessageId message{};
+    std::uint64_t number = 0;
+    bool is_corrupt = false;
+    bool is_copy = false;
+  };
+  struct Request {
+    std::uint64_t number = 0;
+    std::int64_t since_ns = 0;
+    std::vector<std::uint32_t> tried;
+    std::uint64_t failure = 0;  // its last one, for what follows from it
+  };
+  struct Attempt {
+    Request request;
+    std::uint32_t agent = 0;
+    coordination::Permit permit{};
+    std::int64_t since_ns = 0;
+    sched::MessageId message{};
+  };
+
+  explicit ChaosMesh(const ChaosMeshOptions& options);
+  void at(std::int64_t at_ns, Step step, std::uint64_t a);
+  Status handle(const Due& due);
+  void turn();
+  void poll();
+  void take(std::size_t slot, const Delivery& delivery, std::uint32_t held);
+  void work_on(std::uint64_t id);
+  void apply_effect(const Work& work);
+  void end_held(const Work& work, sched::TrinaryState state);
+
+  // Faults.
+  [[nodiscard]] static Errc check(const coordination::ChaosOrder& order,
+                                  std::span<const std::uint32_t> targets, std::uint32_t agents);
+  void begin(const Fault& fault);
+  Status remove(std::uint64_t injection);
+  // How much of it acts on the agent now, 0..1; the largest of those of that type.
+  [[nodiscard]] double acts_on(coordination::FaultType type, std::uint32_t agent,
+                               const Fault** which = nullptr) const;
+  [[nodiscard]] double intensity(const Fault& fault) const;
+  void kill(std::uint32_t agent);
+  Status bring_back(std::uint32_t agent);
+  void set_hung(std::uint32_t agent, int by);
+
+  // Requests: chaos_workload.cpp.
+  void open_request();
+  void begin_waiting();
+  [[nodiscard]] std::uint32_t free_slots() const;
+  void attempt(Request request);
+  [[nodiscard]] bool choose(const Request& request, Attempt& attempt);
+  void collect();
+  void fail_attempt(std::uint64_t id);
+  void end_request(const Request& request, bool has_succeeded);
+
+  ChaosMeshOptions options_;
+  Scenario scenario_;
+  MeshClock clock_{kStartNs};
+  Population population_;
+  std::unique_ptr<SimulatedMesh> mesh_;
+  coordination::Rng rng_;
+  std::priority_queue<Due> due_;
+  std::uint64_t last_due_ = 0;
+  std::int64_t look_at_ns_ = 0;
+  std::uint64_t deliveries_seen_ = 0;
+
+  std::map<std::uint64_t, Fault> faults_;  // by injection
+  std::vector<int> hung_;
+  std::vector<std::vector<std::uint64_t>> stopped_;  // works of an agent that is stopped
+  std::map<std::uint64_t, Work> works_;
+  std::uint64_t last_work_ = 0;
+  DedupWindow done_;
+  std::map<std::uint64_t, std::uint32_t> effects_of_;  // by message
+  std::vector<std::uint64_t> newest_;                  // number that an agent has done
+
+  std::vector<coordination::CircuitBreaker> breakers_;
+  std::deque<Request> waiting_;
+  std::map<std::uint64_t, Attempt> attempts_;
+  std::map<std::uint64_t, std::uint64_t> attempt_of_;  // by message
+  std::uint64_t last_attempt_ = 0;
+  std::uint64_t last_request_ = 0;
+  std::uint64_t last_effect_ = 0;
+
+  ChaosPeriod period_;
+  std::vector<ChaosEffect> effects_;
+  std::vector<ChaosLogEntry> log_;
+};
+
+}  // namespace mesh::engine::simulation

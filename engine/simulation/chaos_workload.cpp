@@ -1,0 +1,161 @@
+// ChaosMesh: the callers, and what they do where an agent fails them.
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "engine/simulation/chaos_mesh.hpp"
+
+namespace mesh::engine::simulation {
+namespace {
+
+using coordination::FaultType;
+
+// A number, and what it must come with.
+std::array<std::byte, 16> body_of(std::uint64_t number) {
+  const std::array<std::uint64_t, 2> words{number, coordination::SplitMix64(number).next()};
+  std::array<std::byte, 16> body{};
+  std::memcpy(body.data(), words.data(), body.size());
+  return body;
+}
+
+}  // namespace
+
+std::uint32_t ChaosMesh::free_slots() const {
+  std::uint32_t taken = 0;
+  for (const auto& [injection, fault] : faults_) {
+    if (fault.order.type != FaultType::resource_exhaustion) continue;
+    const double share = intensity(fault) * fault.order.params.fill_ppm / 1e6;
+    taken = std::max(taken, static_cast<std::uint32_t>(share * options_.slots));
+  }
+  const auto used = static_cast<std::uint32_t>(attempts_.size()) + taken;
+  return used >= options_.slots ? 0 : options_.slots - used;
+}
+
+void ChaosMesh::open_request() {
+  at(clock_.true_ns() + options_.request_every.count(), Step::request, 0);
+  Request request;
+  request.number = ++last_request_;
+  request.since_ns = clock_.true_ns();
+  if (free_slots() != 0 && waiting_.empty()) return attempt(std::move(request));
+  if (options_.guards.waits && waiting_.size() < options_.waiting_max) {
+    waiting_.push_back(std::move(request));
+    return;
+  }
+  ++period_.lost;
+  end_request(request, false);
+}
+
+void ChaosMesh::begin_waiting() {
+  while (!waiting_.empty() && free_slots() != 0) {
+    Request request = std::move(waiting_.front());
+    waiting_.pop_front();
+    attempt(std::move(request));
+  }
+}
+
+// Another agent than those that were tried, whose breaker lets it pass; false: there is none.
+bool ChaosMesh::choose(const Request& request, Attempt& attempt) {
+  const auto first = static_cast<std::uint32_t>(rng_.below(agents()));
+  for (std::uint32_t i = 0; i < agents(); ++i) {
+    const std::uint32_t agent = (first + i) % agents();
+    if (std::find(request.tried.begin(), request.tried.end(), agent) != request.tried.end()) {
+      continue;
+    }
+    if (options_.guards.breakers) {
+      if (!mesh_->is_routable(agent)) continue;  // gone, or behind a breaker of the mesh
+      const auto said =
+          breakers_[agent].apply(coordination::breaker::Allow{1}, Nanos{clock_.true_ns()});
+      if (said.refusal != coordination::Refusal::none) continue;
+      attempt.permit = said.permit;
+    }
+    attempt.agent = agent;
+    return true;
+  }
+  return false;
+}
+
+void ChaosMesh::attempt(Request request) {
+  const std::uint64_t id = ++last_attempt_;
+  Attempt fresh;
+  if (!choose(request, fresh)) return end_request(request, false);
+  ++period_.attempts;
+  request.tried.push_back(fresh.agent);
+  fresh.since_ns = clock_.true_ns();
+  const std::array<std::byte, 16> body = body_of(request.number);
+  fresh.request = std::move(request);
+  EngineLoop::MessageRequest message;
+  message.target = mesh_->id(fresh.agent);
+  message.priority = sched::Priority::critical;
+  message.ttl = options_.attempt_timeout;
+  message.body = body;
+  const auto posted = mesh_->loop().post(message, from_ns(clock_.mesh_ns()));
+  look_at_ns_ = std::min(look_at_ns_, clock_.true_ns() + 1);
+  if (posted) {
+    fresh.message = *posted;
+    attempt_of_[posted->low] = id;
+    at(clock_.true_ns() + options_.attempt_timeout.count(), Step::late, id);
+  } else {
+    at(clock_.true_ns() + kNsPerMs, Step::late, id);  // refused: known soon
+  }
+  attempts_.emplace(id, std::move(fresh));
+}
+
+void ChaosMesh::collect() {
+  while (const auto answered = mesh_->loop().take_answered()) {
+    const auto found = attempt_of_.find(answered->question.low);
+    if (found == attempt_of_.end()) continue;  // it came too late
+    const std::uint64_t id = found->second;
+    if (answered->state == sched::TrinaryState::conflict) ++period_.conflicts;
+    if (answered->state != sched::TrinaryState::ready) {
+      fail_attempt(id);
+      continue;
+    }
+    attempt_of_.erase(found);
+    const auto its = attempts_.find(id);
+    const Attempt done = std::move(its->second);
+    attempts_.erase(its);
+    if (options_.guards.breakers) {
+      const Nanos took{clock_.true_ns() - done.since_ns};
+      breakers_[done.agent].apply(
+          coordination::breaker::Record{done.permit, coordination::CallOutcome::ok, took, Nanos{0}},
+          Nanos{clock_.true_ns()});
+    }
+    end_request(done.request, true);
+  }
+}
+
+void ChaosMesh::fail_attempt(std::uint64_t id) {
+  const auto found = attempts_.find(id);
+  if (found == attempts_.end()) return;  // answered
+  Attempt failed = std::move(found->second);
+  attempts_.erase(found);
+  attempt_of_.erase(failed.message.low);
+  ++period_.attempts_failed;
+  log(ChaosLogKind::attempt_failed, failed.request.number, failed.agent);
+  effects_.push_back({++last_effect_, failed.request.failure, failed.agent});
+  failed.request.failure = last_effect_;
+  if (options_.guards.breakers) {
+    breakers_[failed.agent].apply(
+        coordination::breaker::Record{failed.permit, coordination::CallOutcome::fail,
+                                      Nanos{clock_.true_ns() - failed.since_ns}, Nanos{0}},
+        Nanos{clock_.true_ns()});
+  }
+  const bool goes_on =
+      options_.guards.retries && failed.request.tried.size() < options_.attempts_max;
+  if (goes_on) return attempt(std::move(failed.request));
+  end_request(failed.request, false);
+}
+
+void ChaosMesh::end_request(const Request& request, bool has_succeeded) {
+  ++period_.finished;
+  if (has_succeeded) {
+    const std::int64_t took_ns = clock_.true_ns() - request.since_ns;
+    ++period_.succeeded;
+    period_.latency_ns += took_ns;
+    period_.latency_ns_max = std::max(period_.latency_ns_max, took_ns);
+  }
+  log(ChaosLogKind::request_done, request.number, has_succeeded ? 1 : 0);
+  begin_waiting();
+}
+
+}  // namespace mesh::engine::simulation
