@@ -11,7 +11,6 @@ namespace {
 
 using engine::Audience;
 
-constexpr Claims bit(std::size_t place) noexcept { return Claims{1} << place; }
 constexpr Claims all_of(std::size_t count) noexcept {
   return count >= 64 ? ~Claims{0} : bit(count) - 1;
 }

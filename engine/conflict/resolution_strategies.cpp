@@ -15,8 +15,6 @@
 namespace mesh::tasks {
 namespace {
 
-constexpr Claims bit(std::size_t place) noexcept { return Claims{1} << place; }
-
 // Calls visit(place, participant) for each of `among`.
 template <class Visit>
 void each(std::span<const Participant> participants, Claims among, Visit&& visit) {

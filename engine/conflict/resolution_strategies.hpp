@@ -11,6 +11,7 @@
 // Source      provenance.hpp, causal_order.hpp, blocks/dotted_values.hpp, blocks/auction_core.hpp.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -21,6 +22,7 @@ namespace mesh::tasks {
 
 // A bit for each participant, in the order in which they stand.
 using Claims = std::uint64_t;
+[[nodiscard]] constexpr Claims bit(std::size_t place) noexcept { return Claims{1} << place; }
 
 struct ConflictCase {
   std::span<const Participant> participants;

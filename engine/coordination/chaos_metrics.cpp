@@ -3,11 +3,12 @@
 #include <algorithm>
 #include <utility>
 
+#include "engine/coordination/blocks/ppm.hpp"
+
 namespace mesh::coordination {
 namespace {
 
 constexpr double kEqual = 1e-9;
-constexpr std::uint64_t kMillion = 1'000'000;
 
 double sum_of(std::span<const double> values) noexcept {
   double sum = 0;
@@ -18,8 +19,7 @@ double sum_of(std::span<const double> values) noexcept {
 }  // namespace
 
 double nearest_rank(std::span<double> values, std::uint32_t q_ppm) noexcept {
-  const std::uint64_t rank =
-      std::max<std::uint64_t>(1, (values.size() * q_ppm + kMillion - 1) / kMillion);
+  const std::uint64_t rank = std::max<std::uint64_t>(1, (values.size() * q_ppm + kPpm - 1) / kPpm);
   const auto at = values.begin() + static_cast<std::ptrdiff_t>(rank - 1);
   std::nth_element(values.begin(), at, values.end());
   return *at;

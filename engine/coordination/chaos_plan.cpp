@@ -6,6 +6,7 @@
 #include <functional>
 
 #include "engine/coordination/blocks/names.hpp"
+#include "engine/coordination/blocks/ppm.hpp"
 #include "engine/coordination/blocks/rng.hpp"
 #include "engine/coordination/chaos_harness.hpp"
 
@@ -13,8 +14,6 @@ namespace mesh::coordination {
 namespace {
 
 using chaos::Create;
-
-constexpr std::uint32_t kMillion = 1'000'000;
 
 bool is_possible(const ChaosAssertion& one) noexcept {
   const bool is_number = std::isfinite(one.value) && std::isfinite(one.value_high);
@@ -42,7 +41,7 @@ bool is_possible(const ChaosTargets& one) noexcept {
     case TargetMode::random:
       return one.count >= 1;
     case TargetMode::percentage:
-      return one.percentage_ppm >= 1 && one.percentage_ppm <= kMillion;
+      return one.percentage_ppm >= 1 && one.percentage_ppm <= kPpm;
     default:
       return true;
   }
@@ -51,7 +50,7 @@ bool is_possible(const FaultParams& one) noexcept {
   const bool is_time = is_duration(one.add) && is_duration(one.jitter) &&
                        is_duration(one.restart_after) && one.offset.count() >= -kDurationMaxNs &&
                        one.offset.count() <= kDurationMaxNs;
-  return is_time && one.rate_ppm <= kMillion && one.fill_ppm <= kMillion && one.factor_milli >= 1;
+  return is_time && one.rate_ppm <= kPpm && one.fill_ppm <= kPpm && one.factor_milli >= 1;
 }
 bool is_possible(const ChaosFault& one) noexcept {
   return is_possible(one.targets) && is_possible(one.params) && is_duration(one.duration) &&
@@ -78,13 +77,13 @@ bool is_possible(const ChaosPhase& one) noexcept {
 Errc check_hypothesis(const Hypothesis& one) noexcept {
   const bool has_any =
       !one.assertions.empty() && one.assertions.size() <= chaos_plan::kAssertionsMax;
-  const bool is_sound = one.tolerance_ppm <= kMillion && is_positive_duration(one.window) &&
+  const bool is_sound = one.tolerance_ppm <= kPpm && is_positive_duration(one.window) &&
                         is_duration(one.cooldown) && one.cooldown.count() <= kDurationMaxNs / 4;
   if (!has_any || !is_sound) return Errc::invalid_config;
   return all_possible(one.assertions) ? Errc::ok : Errc::invalid_argument;
 }
 Errc check_safety(const ChaosSafety& one) noexcept {
-  const bool is_sound = one.blast_radius_ppm >= 1 && one.blast_radius_ppm <= kMillion &&
+  const bool is_sound = one.blast_radius_ppm >= 1 && one.blast_radius_ppm <= kPpm &&
                         one.concurrent_max >= 1 &&
                         one.kill_switches.size() <= chaos_plan::kSwitchesMax &&
                         one.blocked_windows.size() <= chaos_plan::kBlockedMax &&

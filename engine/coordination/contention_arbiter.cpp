@@ -4,10 +4,10 @@
 #include <cmath>
 #include <utility>
 
+#include "engine/coordination/blocks/ppm.hpp"
+
 namespace mesh::coordination {
 namespace {
-
-constexpr std::uint64_t kMillion = 1'000'000;
 
 IdHash pair_of(std::uint32_t agent, std::uint32_t resource) noexcept {
   return hash_of(std::uint64_t{agent} << 32 | resource, 2);
@@ -114,7 +114,7 @@ Errc ResourceContentionArbiter::check(const contention::Request& order,
   if (!resource_slots_.is_used(order.resource)) return Errc::not_found;
   const bool has_deadline = order.deadline.count() != 0;
   const bool is_possible =
-      order.quantity >= 1 && order.priority <= kPriorityMax && order.flexibility_ppm <= kMillion &&
+      order.quantity >= 1 && order.priority <= kPriorityMax && order.flexibility_ppm <= kPpm &&
       order.utility_per_unit >= 1 && order.utility_per_unit <= kUnitsMax &&
       order.disagreement <= kUnitsMax && order.timestamp.count() >= 0 &&
       order.timestamp.count() <= kInstantMaxNs && order.deadline.count() <= kInstantMaxNs &&
@@ -159,7 +159,7 @@ ResourceContentionArbiter::Reply ResourceContentionArbiter::on(const contention:
   demand.priority = order.priority;
   demand.quantity = order.quantity;
   // The quantity is below 2^40: the product fits.
-  demand.floor = (order.quantity * (kMillion - order.flexibility_ppm) + kMillion - 1) / kMillion;
+  demand.floor = (order.quantity * (kPpm - order.flexibility_ppm) + kPpm - 1) / kPpm;
   demand.utility = order.utility_per_unit;
   demand.disagreement = order.disagreement;
   demand.timestamp_ns = order.timestamp.count();

@@ -1,15 +1,14 @@
 // What fits, whose turn it is, and how reservations end.
 #include <algorithm>
 
+#include "engine/coordination/blocks/ppm.hpp"
 #include "engine/coordination/resource_pool.hpp"
 
 namespace mesh::coordination {
 namespace {
 
-constexpr std::uint64_t kMillion = 1'000'000;
-
 std::uint64_t part_of(std::uint64_t whole, std::uint32_t ppm) noexcept {
-  return whole * ppm / kMillion;  // both below 2^40: fits
+  return whole * ppm / kPpm;  // both below 2^40: fits
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "engine/coordination/blocks/ppm.hpp"
 #include "engine/coordination/view_synchronizer.hpp"
 
 namespace mesh::coordination {
@@ -10,7 +11,6 @@ namespace {
 
 constexpr std::array<std::string_view, 3> kPresets{"fast-consensus", "byzantine-tolerant",
                                                    "high-throughput"};
-constexpr std::uint32_t kMillion = 1'000'000;
 
 }  // namespace
 
@@ -71,13 +71,12 @@ Status ViewSynchronizer::validate(const Config& config) {
            config.base_timeout <= config.max_timeout &&
            config.max_timeout.count() <= kDurationMaxNs / 4,
        "base_timeout is not within 1 ns..max_timeout, or max_timeout above 9 years"},
-      {config.multiplier_ppm >= kMillion && config.multiplier_ppm <= 100 * kMillion,
+      {config.multiplier_ppm >= kPpm && config.multiplier_ppm <= 100 * kPpm,
        "multiplier_ppm is outside 1000000..100000000"},
-      {config.jitter_ppm <= kMillion / 10, "jitter_ppm is above 100000"},
-      {config.sticky_views >= 1 && config.sticky_views <= kMillion,
+      {config.jitter_ppm <= kPpm / 10, "jitter_ppm is above 100000"},
+      {config.sticky_views >= 1 && config.sticky_views <= kPpm,
        "sticky_views is outside 1..1000000"},
-      {config.rep_alpha_ppm <= kMillion && config.rep_floor_ppm >= 1 &&
-           config.rep_floor_ppm <= kMillion,
+      {config.rep_alpha_ppm <= kPpm && config.rep_floor_ppm >= 1 && config.rep_floor_ppm <= kPpm,
        "rep_alpha_ppm is above 1000000, or rep_floor_ppm outside 1..1000000"},
       {config.catch_up_threshold >= 1 && config.max_view_jump >= 1 &&
            config.max_view_jump <= kViewMax,
@@ -86,7 +85,7 @@ Status ViewSynchronizer::validate(const Config& config) {
            config.delta.count() <= kDurationMaxNs / 8,
        "divergence_window is outside 1 ns..36 years, or delta outside 0..4 years"},
       {config.history >= 4 && config.history <= 4'096 && config.members_max >= 1 &&
-           config.members_max <= kMembersMax && config.sync_views <= kMillion &&
+           config.members_max <= kMembersMax && config.sync_views <= kPpm &&
            (config.sync != SyncMode::epochs || config.leader != LeaderRule::sticky),
        "history is outside 4..4096, members_max outside 1..100, sync_views above 1000000, or "
        "leaders are sticky with sync by epochs"},
@@ -187,7 +186,7 @@ void ViewSynchronizer::load_views(StateReader& reader) {
                     high_tc_.ranks.size() == high_tc_.signers.size() &&
                     high_qc_.signatures.size() <= most * kSignatureBytes &&
                     high_tc_.signatures.size() <= most * kSignatureBytes;
-  const bool is_possible = view_ <= kViewMax + kMillion && sent_ <= kViewMax + 1 &&
+  const bool is_possible = view_ <= kViewMax + kPpm && sent_ <= kViewMax + 1 &&
                            voted_ <= view_ + 1 && timer_ns_ >= 0 && entered_ns_ >= 0;
   if (!fits || !is_possible) reader.fail();
 }
@@ -201,7 +200,7 @@ void ViewSynchronizer::load_reputations(StateReader& reader) {
     for (std::size_t i = 0; i < members_.size(); ++i) {
       std::uint32_t& value = values_[at * config_.members_max + i];
       reader.get(value);
-      if (value < 1 || value > kMillion) return reader.fail();
+      if (value < 1 || value > kPpm) return reader.fail();
     }
   }
 }

@@ -1,6 +1,7 @@
 // What a coordination manager looks like from outside: its presets, its bytes, what must hold.
 #include <algorithm>
 
+#include "engine/coordination/blocks/names.hpp"
 #include "engine/tasks/coordination_manager.hpp"
 
 namespace mesh::tasks {
@@ -14,12 +15,6 @@ constexpr std::array<std::string_view, kMaintenanceSteps> kStepNames{
     "stealing", "health",     "discovery", "throttle", "gossip", "metrics"};
 constexpr std::array<std::string_view, 5> kHealthNames{"ok", "saturated", "late", "failing",
                                                        "closed"};
-
-template <class Names, class Value>
-std::string_view name_in(const Names& names, Value value) noexcept {
-  const auto index = static_cast<std::size_t>(value);
-  return index < names.size() ? names[index] : "unknown";
-}
 
 // For one machine and a few agents: everything fits into a few megabytes.
 void make_small(CoordinationConfig& config) {

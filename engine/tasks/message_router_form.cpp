@@ -1,6 +1,7 @@
 // What a message router looks like from outside: its presets, its views, its bytes, what must hold.
 #include <algorithm>
 
+#include "engine/coordination/blocks/names.hpp"
 #include "engine/tasks/message_keys.hpp"
 #include "engine/tasks/message_router.hpp"
 
@@ -14,12 +15,6 @@ constexpr std::array<std::string_view, 3> kAcks{"none", "received", "processed"}
 constexpr std::array<std::string_view, 3> kOverflows{"backpressure", "drop_oldest", "dlq"};
 constexpr std::array<std::string_view, 8> kStates{"unknown", "queued",  "sent",     "held",
                                                   "waiting", "in_hand", "retrying", "letter"};
-
-template <class Names, class Value>
-std::string_view name_in(const Names& names, Value value) noexcept {
-  const auto index = static_cast<std::size_t>(value);
-  return index < names.size() ? names[index] : "unknown";
-}
 
 void words_of_agent(auto& agent, auto&& visit) {
   visit(agent.here);

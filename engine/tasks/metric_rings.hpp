@@ -17,6 +17,8 @@
 namespace mesh::tasks {
 using namespace coordination;  // the services and their blocks, upon which this box stands
 
+inline constexpr std::int64_t kMinute = 60;  // in seconds
+
 class MetricRings {
  public:
   static constexpr std::uint32_t kWideMax = 32;

@@ -7,8 +7,6 @@
 namespace mesh::tasks {
 namespace {
 
-constexpr std::int64_t kMinute = 60;  // in seconds
-
 IdHash hash_of_column(std::uint32_t writer, std::uint32_t metric) noexcept {
   return hash_of(writer, metric);
 }

@@ -7,7 +7,6 @@
 namespace mesh::tasks {
 namespace {
 
-constexpr std::int64_t kMinute = 60;
 constexpr double kNsPerS = 1e9;
 
 std::string number_text(double value) {

@@ -6,10 +6,6 @@
 namespace mesh::tasks {
 namespace {
 
-IdHash hash_of_holding(std::uint32_t agent, std::string_view resource) noexcept {
-  return hash_of(hash_of(resource).low, agent);
-}
-
 DependencyGraphConfig order_config(const PracticeLintConfig& config) {
   DependencyGraphConfig graph;
   graph.tasks_max = config.resources_max;

@@ -7,9 +7,6 @@
 namespace mesh::tasks {
 namespace {
 
-IdHash hash_of_holding(std::uint32_t agent, std::string_view resource) noexcept {
-  return hash_of(hash_of(resource).low, agent);
-}
 IdHash hash_of_grant(std::uint64_t grant) noexcept { return hash_of(grant, 8); }
 
 }  // namespace

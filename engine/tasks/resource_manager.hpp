@@ -131,6 +131,12 @@ struct ResourceActions {
   Nanos next_tick{0};
 };
 
+// What stands for an agent's hold of a resource.
+[[nodiscard]] inline IdHash hash_of_holding(std::uint32_t agent,
+                                            std::string_view resource) noexcept {
+  return hash_of(hash_of(resource).low, agent);
+}
+
 class ResourceManager final
     : public ServiceForm<ResourceManager, ResourceManagerConfig, ResourceCommand, ResourceReply,
                          ResourceCounters, ResourceActions> {
