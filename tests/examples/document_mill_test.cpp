@@ -127,8 +127,8 @@ class DocumentMillDeaths
   }
 };
 template <class Info>
-std::string name_of_place(const Info& info) {
-  return std::string(std::get<0>(info.param)) + "_" + std::string(std::get<1>(info.param));
+std::string name_of_place(const Info& its) {
+  return std::string(std::get<0>(its.param)) + "_" + std::string(std::get<1>(its.param));
 }
 
 TEST_P(DocumentMillDeaths, HurtNothing) {
@@ -141,7 +141,7 @@ TEST_P(DocumentMillDeaths, HurtNothing) {
 INSTANTIATE_TEST_SUITE_P(At, DocumentMillDeaths,
                          ::testing::Combine(::testing::ValuesIn(kKindNames),
                                             ::testing::ValuesIn(kStepNames)),
-                         [](const auto& info) { return name_of_place(info); });
+                         [](const auto& place) { return name_of_place(place); });
 
 // It stops while it has the lock, or has written all of its part, until its lease is over.
 class DocumentMillStops : public DocumentMillDeaths {};
@@ -154,7 +154,7 @@ TEST_P(DocumentMillStops, AreWaitedForAsLongAsTheLeaseAndWhatComesLaterIsRefused
 INSTANTIATE_TEST_SUITE_P(At, DocumentMillStops,
                          ::testing::Combine(::testing::ValuesIn(kKindNames),
                                             ::testing::Values("locked", "written")),
-                         [](const auto& info) { return name_of_place(info); });
+                         [](const auto& place) { return name_of_place(place); });
 
 TEST(DocumentMill, SurvivesADeathAtEveryStepOfEveryKindInOneRun) {
   std::vector<std::string> words;
