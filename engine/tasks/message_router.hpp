@@ -65,7 +65,6 @@ class MessageRouter final
   static constexpr std::uint32_t kPriorities = 4;
   static constexpr std::uint32_t kHandsMax = 1'024;      // of one poll
   static constexpr std::uint32_t kTransfersMax = 1'024;  // of one tick
-  static constexpr std::uint32_t kTargetsMax = 1U << 20;
   // Events have the names of the bus. source and a: sender; b: receiver; c: number of the message.
   using Event = EventName;
 
