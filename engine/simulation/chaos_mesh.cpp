@@ -12,7 +12,7 @@ using coordination::FaultVariant;
 using sched::TrinaryState;
 
 constexpr std::int64_t kDetectionNs = 200 * kNsPerUs;
-constexpr std::int64_t kIdleLookNs = 10 * kNsPerMs;
+constexpr std::int64_t kIdleLookNs = 50 * kNsPerMs;
 constexpr std::int64_t kLookNs = 100 * kNsPerUs;
 
 // Agents of the fastest class alone, that neither fall silent nor contradict by themselves: what

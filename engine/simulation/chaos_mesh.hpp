@@ -201,6 +201,7 @@ class ChaosMesh {
   [[nodiscard]] std::uint32_t free_slots() const;
   void attempt(Request request);
   [[nodiscard]] bool choose(const Request& request, Attempt& attempt);
+  [[nodiscard]] bool choose(const Request& request, Attempt& attempt, bool only_routable);
   void collect();
   void fail_attempt(std::uint64_t id);
   void end_request(const Request& request, bool has_succeeded);

@@ -68,6 +68,7 @@ SimulatedExperiment single_agent_crash(std::uint32_t agent, std::uint64_t seed) 
   crash.targets.mode = TargetMode::specific;
   crash.targets.agents = {agent};
   crash.params.restart_after = seconds(10);
+  made.plan.hypothesis.window = seconds(15);  // all of it
   made.plan.faults = {crash};
   return made;
 }
@@ -125,7 +126,9 @@ SimulatedExperiment cluster_lead_loss(std::uint64_t seed) {
 
 SimulatedExperiment sector_loss(std::uint64_t seed) {
   auto made = experiment("sector-loss", seed, {succeed(0.99)});
+  made.plan.hypothesis.window = seconds(5);
   made.mesh.agents = 600;
+  made.mesh.request_every = Nanos{100 * kNsPerMs};
   ChaosFault crash = fault(FaultType::agent_crash, 0, seconds(10));
   crash.targets.mode = TargetMode::sector;
   crash.targets.which = 1;
@@ -201,11 +204,12 @@ SimulatedExperiment byzantine_minority(std::uint32_t agents, std::uint64_t seed)
 
 SimulatedExperiment thundering_herd(std::uint64_t seed) {
   auto made = experiment("thundering-herd", seed, no_request_fails());
-  made.plan.hypothesis.cooldown = seconds(30);  // breakers of the mesh open for 30 s
   ChaosPhase phase;
-  phase.duration = seconds(5);
+  phase.duration = seconds(1);
   phase.verify_after = false;  // nobody is there
-  ChaosFault crash = fault(FaultType::agent_crash, 0, seconds(5));
+  // Away for longer than a second they would be behind a breaker for a minute and more.
+  ChaosFault crash = fault(FaultType::agent_crash, 0, seconds(1));
+  crash.params.restart_after = Nanos{500 * kNsPerMs};
   crash.targets.mode = TargetMode::percentage;
   crash.targets.percentage_ppm = 1'000'000;
   phase.faults = {crash};

@@ -16,7 +16,7 @@
 //     duplicate_storm      half of the messages come twice: nothing is done twice (dedup)
 //     corrupted_messages   bits are flipped: nobody acts on it (checks)
 //     byzantine_minority   some agents answer CONFLICT: no request fails (retries)
-//     thundering_herd      every agent dies and comes back: all is well afterwards
+//     thundering_herd      every agent dies, is back in half a second: all is well then
 //
 // Callers     anyone; pure functions.
 // Units       virtual time.

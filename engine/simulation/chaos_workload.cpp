@@ -53,16 +53,23 @@ void ChaosMesh::begin_waiting() {
   }
 }
 
-// Another agent than those that were tried, whose breaker lets it pass; false: there is none.
+// Where the mesh lets nobody pass, somebody is asked all the same: it is by such a message that its
+// breakers find out whether all is well again.
 bool ChaosMesh::choose(const Request& request, Attempt& attempt) {
+  return choose(request, attempt, options_.guards.breakers) ||
+         (options_.guards.breakers && choose(request, attempt, false));
+}
+
+// Another agent than those that were tried, whose breaker lets it pass; false: there is none.
+bool ChaosMesh::choose(const Request& request, Attempt& attempt, bool only_routable) {
   const auto first = static_cast<std::uint32_t>(rng_.below(agents()));
   for (std::uint32_t i = 0; i < agents(); ++i) {
     const std::uint32_t agent = (first + i) % agents();
     if (std::find(request.tried.begin(), request.tried.end(), agent) != request.tried.end()) {
       continue;
     }
+    if (only_routable && !mesh_->is_routable(agent)) continue;  // gone, or behind a breaker
     if (options_.guards.breakers) {
-      if (!mesh_->is_routable(agent)) continue;  // gone, or behind a breaker of the mesh
       const auto said =
           breakers_[agent].apply(coordination::breaker::Allow{1}, Nanos{clock_.true_ns()});
       if (said.refusal != coordination::Refusal::none) continue;

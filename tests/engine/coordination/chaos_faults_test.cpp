@@ -158,7 +158,7 @@ TEST(ChaosFaults, OfOneTypeStrikeNoAgentTwiceAndOfTwoTypesTheyMay) {
   plan.phases[1].duration = chaos_s(1);
   plan.phases[1].faults = {crash_of({3}, chaos_s(1))};
   const std::uint32_t one = rig.start(plan);
-  rig.pass(chaos_s(4));
+  rig.pass(chaos_ms(3'500));  // within the second phase
   EXPECT_EQ(rig.orders.size(), 2U);
   EXPECT_EQ(rig.harness.report(one).issues.at(0).code, Errc::conflict);
 }

@@ -129,7 +129,7 @@ TEST(ServiceBytes, OfAChaosHarnessStand) {
                                          chaos::Undone{2},
                                          chaos::Forget{0},
                                          chaos::Forget{0}}),
-            0U);
+            4215536811240669367U);
 }
 
 }  // namespace of_service_bytes_agreement_test
