@@ -3,30 +3,14 @@
 #include <string>
 
 namespace mesh::engine::health {
-namespace {
+using coordination::MeshMode;
 
-constexpr std::uint32_t index_of(OperatingMode mode) noexcept {
-  return static_cast<std::uint32_t>(mode);
-}
-// Below so many hundredths, the mode of that index or a worse one.
-constexpr std::array<std::uint64_t, kOperatingModes> kBelowPercent{101, 95, 80, 60, 30};
-
-}  // namespace
+static_assert(static_cast<unsigned>(OperatingMode::emergency) ==
+                  static_cast<unsigned>(MeshMode::emergency) &&
+              kOperatingModes == coordination::kMeshModes);
 
 std::string_view name_of(OperatingMode mode) noexcept {
-  switch (mode) {
-    case OperatingMode::full:
-      return "FULL";
-    case OperatingMode::degraded_light:
-      return "DEGRADED_LIGHT";
-    case OperatingMode::degraded_moderate:
-      return "DEGRADED_MODERATE";
-    case OperatingMode::degraded_severe:
-      return "DEGRADED_SEVERE";
-    case OperatingMode::emergency:
-      return "EMERGENCY";
-  }
-  return "unknown";
+  return to_string(static_cast<MeshMode>(mode));
 }
 
 std::string_view name_of(Admission admission) noexcept {
@@ -52,10 +36,7 @@ std::string_view name_of(Admission admission) noexcept {
 }
 
 OperatingMode mode_for(std::uint64_t active, std::uint64_t total) noexcept {
-  if (total == 0) return OperatingMode::full;
-  std::uint32_t mode = 0;
-  while (mode + 1 < kOperatingModes && active * 100 < kBelowPercent[mode + 1] * total) ++mode;
-  return static_cast<OperatingMode>(mode);
+  return static_cast<OperatingMode>(coordination::mesh_mode_of(active, total));
 }
 
 Result<OperatingModes> OperatingModes::create(const Config& config) {
@@ -68,46 +49,22 @@ Result<OperatingModes> OperatingModes::create(const Config& config) {
 }
 
 void OperatingModes::resume(OperatingMode mode, HostTime since) noexcept {
-  mode_ = mode;
-  since_ = since;
+  rule_.resume(static_cast<MeshMode>(mode), to_ns(since));
   is_known_ = true;
 }
 
 std::optional<OperatingModes::Change> OperatingModes::observe(std::uint64_t active,
                                                               std::uint64_t total,
                                                               HostTime now) noexcept {
-  if (!is_known_) since_ = now;
+  if (!is_known_) rule_.resume(rule_.mode(), to_ns(now));
   is_known_ = true;
-  note(index_of(total < config_.agents_min ? OperatingMode::full : mode_for(active, total)), now);
-  const OperatingMode to = held(now);
-  if (to == mode_) return std::nullopt;
-  const Change change{mode_, to, now};
-  mode_ = to;
-  since_ = now;
-  return change;
-}
-
-void OperatingModes::note(std::uint32_t seen, HostTime now) noexcept {
-  for (std::uint32_t mode = 0; mode < kOperatingModes; ++mode) {
-    auto& worse = worse_since_[mode];
-    auto& better = better_since_[mode];
-    if (seen < mode) worse.reset();
-    if (seen >= mode && !worse) worse = now;
-    if (seen > mode) better.reset();
-    if (seen <= mode && !better) better = now;
-  }
-}
-
-// The worst that has been for long enough; else the best that has.
-OperatingMode OperatingModes::held(HostTime now) const noexcept {
-  const std::uint32_t current = index_of(mode_);
-  for (std::uint32_t mode = kOperatingModes; --mode > current;)
-    if (worse_since_[mode] && now - *worse_since_[mode] >= config_.enter_after)
-      return static_cast<OperatingMode>(mode);
-  for (std::uint32_t mode = 0; mode < current; ++mode)
-    if (better_since_[mode] && now - *better_since_[mode] >= config_.leave_after)
-      return static_cast<OperatingMode>(mode);
-  return mode_;
+  const MeshMode seen =
+      total < config_.agents_min ? MeshMode::full : coordination::mesh_mode_of(active, total);
+  const OperatingMode from = mode();
+  const bool is_other =
+      rule_.observe(seen, to_ns(now), config_.enter_after.count(), config_.leave_after.count());
+  if (!is_other) return std::nullopt;
+  return Change{from, mode(), now};
 }
 
 namespace {

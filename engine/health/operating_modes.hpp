@@ -16,18 +16,19 @@
 // Errors      create -> invalid_argument.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <optional>
 #include <string_view>
 
+#include "engine/coordination/blocks/mode_rule.hpp"
 #include "sched/records.hpp"
 #include "shm/base/nanos.hpp"
 #include "shm/base/result.hpp"
 
 namespace mesh::engine::health {
 
-// Worse is more. Numbers as in the table's word `mode`, which holds one more: 0 is not yet known.
+// Worse is more. Numbers as in MeshMode, and in the table's word `mode`, which holds one more: 0 is
+// not yet known.
 enum class OperatingMode : std::uint8_t {
   full = 0,
   degraded_light,
@@ -59,22 +60,18 @@ class OperatingModes {
   };
   std::optional<Change> observe(std::uint64_t active, std::uint64_t total, HostTime now) noexcept;
 
-  [[nodiscard]] OperatingMode mode() const noexcept { return mode_; }
-  [[nodiscard]] HostTime since() const noexcept { return since_; }
+  [[nodiscard]] OperatingMode mode() const noexcept {
+    return static_cast<OperatingMode>(rule_.mode());
+  }
+  [[nodiscard]] HostTime since() const noexcept { return from_ns(rule_.since_ns()); }
   [[nodiscard]] bool is_known() const noexcept { return is_known_; }  // observed at least once
 
  private:
   explicit OperatingModes(const Config& config) noexcept : config_(config) {}
-  void note(std::uint32_t seen, HostTime now) noexcept;
-  [[nodiscard]] OperatingMode held(HostTime now) const noexcept;
 
   Config config_;
-  OperatingMode mode_ = OperatingMode::full;
-  HostTime since_{};
+  coordination::ModeRule rule_;
   bool is_known_ = false;
-  // By mode: since when it has been at least so bad, at most so bad. None: it is not now.
-  std::array<std::optional<HostTime>, kOperatingModes> worse_since_{};
-  std::array<std::optional<HostTime>, kOperatingModes> better_since_{};
 };
 
 // What is to be admitted.

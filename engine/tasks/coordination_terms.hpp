@@ -10,11 +10,11 @@
 #include <variant>
 #include <vector>
 
+#include "engine/coordination/blocks/mode_rule.hpp"
 #include "engine/tasks/dependency_graph.hpp"
 #include "engine/tasks/event_bus.hpp"
 #include "engine/tasks/message_router.hpp"
 #include "engine/tasks/metric_store.hpp"
-#include "engine/tasks/mode_rule.hpp"
 #include "engine/tasks/resource_manager.hpp"
 #include "engine/tasks/task_scheduler.hpp"
 #include "engine/tasks/work_stealing.hpp"

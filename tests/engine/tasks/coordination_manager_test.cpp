@@ -3,7 +3,6 @@
 
 #include <map>
 
-#include "engine/health/operating_modes.hpp"
 #include "tests/engine/coordination/goldens.hpp"
 #include "tests/engine/coordination/service_kit.hpp"
 #include "tests/engine/tasks/coordination_kit.hpp"
@@ -125,24 +124,6 @@ TEST(CoordinationManager, GoldenModeHysteresis) {
   }
   EXPECT_TRUE(matches(expected, actual));
   EXPECT_EQ(manager.counters().mode_changes, 3U);
-}
-
-// The rule stands twice in the tree, and must say the same.
-TEST(CoordinationManager, ItsModesAreThoseOfTheMesh) {
-  Rng rng(mesh::testing::seed());
-  for (int round = 0; round < 200; ++round) {
-    ModeRule ours;
-    auto theirs = engine::health::OperatingModes::create({s(3), s(10), 0}).value();
-    std::int64_t now_ns = 0;
-    for (int i = 0; i < 60; ++i) {
-      now_ns += static_cast<std::int64_t>(rng.below(6'000'000'000));
-      const auto active = static_cast<std::uint32_t>(rng.below(101));
-      ours.observe(mesh_mode_of(active, 100), now_ns, s(3).count(), s(10).count());
-      theirs.observe(active, 100, HostTime{Nanos{now_ns}});
-      ASSERT_EQ(to_string(ours.mode()), engine::health::name_of(theirs.mode()))
-          << "seed " << mesh::testing::seed();
-    }
-  }
 }
 
 // --- one door ------------------------------------------------------------------------------------

@@ -1,6 +1,5 @@
-// ModeRule: how much of the mesh is there, with hysteresis by time. It says what
-// engine/health/operating_modes.hpp says, and a test holds the two together; this one stands in a
-// service's snapshot, and this box links no mesh.
+// ModeRule: how much of the mesh is there, with hysteresis by time. The engine's operating modes
+// and the coordination manager's are this one.
 //
 // Callers     one thread.  Progress  wait-free.
 // Units       shares are compared exactly: active * 100 with percent * total.
@@ -15,8 +14,7 @@
 
 #include "engine/coordination/blocks/state_codec.hpp"
 
-namespace mesh::tasks {
-using namespace coordination;  // the services and their blocks, upon which this box stands
+namespace mesh::coordination {
 
 // Worse is more.
 enum class MeshMode : std::uint8_t {
@@ -36,11 +34,10 @@ inline constexpr std::size_t kMeshModes = 5;
 }
 
 // What `active` of `total` alone says. Nobody is there: full, there is nothing to lack.
-[[nodiscard]] constexpr MeshMode mesh_mode_of(std::uint32_t active, std::uint32_t total) noexcept {
+[[nodiscard]] constexpr MeshMode mesh_mode_of(std::uint64_t active, std::uint64_t total) noexcept {
   constexpr std::array<std::uint64_t, kMeshModes> kBelowPercent{101, 95, 80, 60, 30};
   std::size_t mode = 0;
-  while (total != 0 && mode + 1 < kMeshModes &&
-         std::uint64_t{active} * 100 < kBelowPercent[mode + 1] * total) {
+  while (total != 0 && mode + 1 < kMeshModes && active * 100 < kBelowPercent[mode + 1] * total) {
     ++mode;
   }
   return static_cast<MeshMode>(mode);
@@ -60,6 +57,11 @@ class ModeRule {
     mode_ = held(now_ns, enter_ns, leave_ns);
     if (mode_ != before) since_ns_ = now_ns;
     return mode_ != before;
+  }
+  // Goes on in a mode that it was told of.
+  void resume(MeshMode mode, std::int64_t since_ns) noexcept {
+    mode_ = mode;
+    since_ns_ = since_ns;
   }
   [[nodiscard]] MeshMode mode() const noexcept { return mode_; }
   [[nodiscard]] std::int64_t since_ns() const noexcept { return since_ns_; }
@@ -110,4 +112,4 @@ class ModeRule {
   Since better_since_{kNotNow, kNotNow, kNotNow, kNotNow, kNotNow};
 };
 
-}  // namespace mesh::tasks
+}  // namespace mesh::coordination
