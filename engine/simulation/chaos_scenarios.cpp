@@ -126,9 +126,7 @@ SimulatedExperiment cluster_lead_loss(std::uint64_t seed) {
 
 SimulatedExperiment sector_loss(std::uint64_t seed) {
   auto made = experiment("sector-loss", seed, {succeed(0.99)});
-  made.plan.hypothesis.window = seconds(5);
   made.mesh.agents = 600;
-  made.mesh.request_every = Nanos{100 * kNsPerMs};
   ChaosFault crash = fault(FaultType::agent_crash, 0, seconds(10));
   crash.targets.mode = TargetMode::sector;
   crash.targets.which = 1;

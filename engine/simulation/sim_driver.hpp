@@ -12,7 +12,6 @@
 // A period in which no request ended says nothing of the first six.
 //
 // Callers     one thread.
-// Cost        30 agents: some tens of milliseconds a virtual minute.
 // Errors      create, run -> as ChaosMesh; as ChaosHarness where it refuses the plan; timed_out:
 //             the experiment was not over within `give_up`.
 #pragma once

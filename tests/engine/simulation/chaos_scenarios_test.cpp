@@ -33,7 +33,9 @@ class ChaosScenario : public ::testing::TestWithParam<Named> {};
 
 TEST_P(ChaosScenario, HoldsWithEveryGuard) {
   for (const std::uint64_t seed : {std::uint64_t{1}, mesh::testing::seed()}) {
-    const SimulatedRun done = run(GetParam().make(seed));
+    const SimulatedExperiment experiment = GetParam().make(seed);
+    if (seed == 1 && experiment.mesh.agents > 300) continue;  // once: it takes seconds
+    const SimulatedRun done = run(experiment);
     EXPECT_TRUE(done.has_held) << "seed " << seed << ": " << why(done);
     EXPECT_TRUE(done.report.issues.empty());
     for (const auto& injection : done.report.injections) {
