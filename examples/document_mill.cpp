@@ -4,6 +4,7 @@
 //     document_mill --help
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -103,16 +104,20 @@ void list_documents(Plan& plan) {
   std::sort(plan.names.begin(), plan.names.end());
 }
 
-// A folder that is gone when the program ends.
+// A folder that is gone when the program ends. Throws where none can be made.
 class TemporaryFolder {
  public:
   TemporaryFolder() {
     std::string name = std::filesystem::temp_directory_path() / "document_mill.XXXXXX";
-    if (::mkdtemp(name.data()) != nullptr) path_ = name;
+    if (::mkdtemp(name.data()) == nullptr) {
+      throw std::filesystem::filesystem_error("no temporary folder", name,
+                                              std::error_code(errno, std::generic_category()));
+    }
+    path_ = name;
   }
   ~TemporaryFolder() {
     std::error_code ignored;
-    if (!path_.empty()) std::filesystem::remove_all(path_, ignored);
+    std::filesystem::remove_all(path_, ignored);
   }
   TemporaryFolder(const TemporaryFolder&) = delete;
   TemporaryFolder& operator=(const TemporaryFolder&) = delete;
@@ -158,5 +163,10 @@ int main(int count, char** words) {
       return 2;
     }
   }
-  return run(plan);
+  try {
+    return run(plan);
+  } catch (const std::filesystem::filesystem_error& error) {  // what() names the folder
+    std::fprintf(stderr, "document_mill: %s\n", error.what());
+    return 2;
+  }
 }

@@ -4,17 +4,11 @@
 #include <bit>
 
 #include "engine/conflict/conflict_handler.hpp"
-
+#include "engine/coordination/blocks/names.hpp"
 namespace mesh::tasks {
 namespace {
 
 constexpr std::array<std::string_view, 2> kConflictPresets{"standard", "pi4b"};
-
-template <class Enum, std::size_t N>
-std::string_view pick(const std::array<std::string_view, N>& names, Enum value) noexcept {
-  const auto at = static_cast<std::size_t>(value);
-  return at < N ? names[at] : "unknown";
-}
 
 static_assert(static_cast<int>(sched::ConflictType::other) ==
               static_cast<int>(ConflictKind::other));
@@ -35,7 +29,7 @@ std::string_view to_string(ConflictKind kind) noexcept {
                                                                 "TASK_ASSIGNMENT",
                                                                 "TASK_DEPENDENCY",
                                                                 "TASK_OUTPUT"};
-  return pick(kNames, kind);
+  return name_in(kNames, kind);
 }
 std::string_view to_string(ResolutionStrategy strategy) noexcept {
   constexpr std::array<std::string_view, 12> kNames{"none",
@@ -50,12 +44,12 @@ std::string_view to_string(ResolutionStrategy strategy) noexcept {
                                                     "auction",
                                                     "manual",
                                                     "lww"};
-  return pick(kNames, strategy);
+  return name_in(kNames, strategy);
 }
 std::string_view to_string(ConflictStage stage) noexcept {
   constexpr std::array<std::string_view, 6> kNames{"unknown",   "queued", "resolving",
                                                    "escalated", "manual", "resolved"};
-  return pick(kNames, stage);
+  return name_in(kNames, stage);
 }
 std::string_view to_string(ResolutionReason reason) noexcept {
   constexpr std::array<std::string_view, 17> kNames{"none",
@@ -75,7 +69,7 @@ std::string_view to_string(ResolutionReason reason) noexcept {
                                                     "tie: earlier timestamp",
                                                     "tie: lower agent",
                                                     "no strategy decided"};
-  return pick(kNames, reason);
+  return name_in(kNames, reason);
 }
 std::string_view to_string(ConflictAdvice advice) noexcept {
   constexpr std::array<std::string_view, 10> kNames{"none",
@@ -88,7 +82,7 @@ std::string_view to_string(ConflictAdvice advice) noexcept {
                                                     "synchronise their clocks",
                                                     "share one context",
                                                     "mend the capability map"};
-  return pick(kNames, advice);
+  return name_in(kNames, advice);
 }
 
 std::span<const std::string_view> ConflictConfig::names() noexcept { return kConflictPresets; }

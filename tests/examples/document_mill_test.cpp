@@ -183,6 +183,9 @@ TEST(DocumentMill, RefusesWhatItDoesNotUnderstand) {
   EXPECT_EQ(run({"--kill"}).code, 2);
   EXPECT_EQ(run({"--workers", "0"}).code, 2);
   EXPECT_EQ(run({"--documents", "/no/such/folder"}).code, 2);
+  const auto nowhere = run({"--output", "/dev/null/output"});  // the last --output counts
+  EXPECT_EQ(nowhere.code, 2);
+  EXPECT_TRUE(says(nowhere, "/dev/null/output")) << nowhere.printed;
 }
 
 }  // namespace of_document_mill_test

@@ -15,20 +15,14 @@ using coordination::testing::golden;
 using coordination::testing::Json;
 using coordination::testing::matches;
 using testing::conflict_ms;
+using testing::kNow;
+using testing::kTwo;
 using testing::person_says;
 using testing::report_of;
+using testing::reported;
 using testing::resolve_by;
 using testing::small_conflicts;
 using enum ResolutionStrategy;
-
-constexpr Nanos kNow = conflict_ms(1);
-const std::vector<Participant> kTwo{{.agent = 0}, {.agent = 1}};
-
-std::uint64_t reported(ConflictHandler& handler, const conflict::Report& report, Nanos now = kNow) {
-  const auto reply = handler.apply(report, now);
-  EXPECT_EQ(name_of(reply.code), name_of(Errc::ok));
-  return reply.conflict;
-}
 
 TEST(ConflictHandler, GoldenPriorityTable) {
   const auto [inputs, expected] = golden("conflict_handler", "priority_table");

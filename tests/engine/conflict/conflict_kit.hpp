@@ -18,6 +18,16 @@ using coordination::testing::Timed;
 constexpr Nanos conflict_ms(std::int64_t count) { return Nanos{count * kNsPerMs}; }
 constexpr Nanos conflict_s(std::int64_t count) { return Nanos{count * kNsPerSecond}; }
 
+inline constexpr Nanos kNow = conflict_ms(1);
+inline const std::vector<Participant> kTwo{{.agent = 0}, {.agent = 1}};
+
+inline std::uint64_t reported(ConflictHandler& handler, const conflict::Report& report,
+                              Nanos now = kNow) {
+  const auto reply = handler.apply(report, now);
+  EXPECT_EQ(name_of(reply.code), name_of(Errc::ok));
+  return reply.conflict;
+}
+
 inline ConflictConfig small_conflicts() {
   ConflictConfig config;
   config.conflicts_max = 12;

@@ -9,21 +9,15 @@ namespace of_conflict_life_test {
 
 using testing::conflict_ms;
 using testing::conflict_s;
+using testing::kNow;
+using testing::kTwo;
 using testing::person_says;
 using testing::report_of;
+using testing::reported;
 using testing::resolve_by;
 using testing::small_conflicts;
 using testing::ticked;
 using enum ResolutionStrategy;
-
-constexpr Nanos kNow = conflict_ms(1);
-const std::vector<Participant> kTwo{{.agent = 0}, {.agent = 1}};
-
-std::uint64_t reported(ConflictHandler& handler, const conflict::Report& report, Nanos now = kNow) {
-  const auto reply = handler.apply(report, now);
-  EXPECT_EQ(name_of(reply.code), name_of(Errc::ok));
-  return reply.conflict;
-}
 
 TEST(ConflictHandler, ASubjectIsContestedUntilTheLastConflictAboutItIsResolved) {
   ConflictHandler handler(small_conflicts());
