@@ -92,7 +92,7 @@ int main() {
   const auto told_to = bench::measure([&](std::uint64_t i) {
     if (i % 1'000 == 0) {  // a batch: made beforehand would be the better part of the memory
       told.clear();
-      for (int k = 0; k < 1'000; ++k) told.push_back(gossip::Hear{broadcast_of(2, ++sequence)});
+      for (int k = 0; k < 1'000; ++k) told.emplace_back(gossip::Hear{broadcast_of(2, ++sequence)});
       now_ns += 4 * kNsPerSecond;
       engine.tick(Nanos{now_ns}, actions);
     }
