@@ -48,6 +48,10 @@ class HandOver {
     [[nodiscard]] bool try_push(T value) noexcept {
       return owner_->has_room(1) && owner_->queue_.try_enqueue(token_, std::move(value));
     }
+    // Moves from `value` only where it is taken: refused, it is still the caller's.
+    [[nodiscard]] bool try_push_from(T& value) noexcept {
+      return owner_->has_room(1) && owner_->queue_.try_enqueue(token_, std::move(value));
+    }
     // All of them or none.
     [[nodiscard]] bool try_push(std::span<T> values) noexcept {
       return owner_->has_room(values.size()) &&
@@ -70,6 +74,8 @@ class HandOver {
   [[nodiscard]] bool try_push_from(T& value) noexcept {
     return has_room(1) && queue_.try_enqueue(std::move(value));
   }
+  // Over the capacity, and may allocate: for what had a place in it before.
+  void put_back(T value) { queue_.enqueue(std::move(value)); }
   // Fills `room` from the front; returns how many.
   [[nodiscard]] std::size_t pop(std::span<T> room) noexcept {
     return queue_.try_dequeue_bulk(room.begin(), room.size());
