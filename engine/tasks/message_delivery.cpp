@@ -61,8 +61,8 @@ void MessageRouter::place(std::uint32_t at, std::int64_t now_ns) noexcept {
     if (slot == kNone || requests_[slot].agent != one.to) {
       return finish(at, End::dead, Errc::expired, now_ns);
     }
-    ++counters_.answered;
-    close_request(slot);
+    const std::uint64_t copy = std::exchange(one.correlation, requests_[slot].number);
+    answer_request(slot, copy);
   }
   one.state = MessageState::waiting;
   mailbox_of(one).push(messages_, at);
@@ -72,7 +72,13 @@ void MessageRouter::place(std::uint32_t at, std::int64_t now_ns) noexcept {
   view_changed_ = true;
 }
 
-MessageDelivery MessageRouter::delivery_of(const Message& one) const noexcept {
+MessageDelivery MessageRouter::delivery_of(const Message& one, std::int64_t now_ns) const noexcept {
+  std::int64_t until_ns = one.expires_ns;
+  const std::uint32_t slot =
+      one.kind == MessageKind::request && !one.inbound ? request_of(one.number) : kNone;
+  if (slot != kNone) until_ns = std::min(until_ns, requests_[slot].deadline_ns);
+  const std::int64_t left_ns =
+      until_ns == kNever ? 0 : std::max<std::int64_t>(until_ns - now_ns, 1);
   return {{one.created_ns, one.number},
           one.from,
           one.to,
@@ -82,13 +88,14 @@ MessageDelivery MessageRouter::delivery_of(const Message& one) const noexcept {
           one.sequence,
           one.payload,
           one.size_bytes,
-          one.attempt};
+          one.attempt,
+          Nanos{left_ns}};
 }
 
 void MessageRouter::hand_over(std::uint32_t at, Reply& reply, std::int64_t now_ns) noexcept {
   Message& one = messages_[at];
   unlist(at);
-  reply.deliveries.push_back(delivery_of(one));
+  reply.deliveries.push_back(delivery_of(one, now_ns));
   ++counters_.delivered;
   counters_.retried += one.attempt++ == 0 ? 0U : 1U;
   if (one.dead_ns == kNever) one.dead_ns = now_ns + config_.timeout_ns.count();
@@ -231,13 +238,14 @@ void MessageRouter::finish_outbound(std::uint32_t at, End end, Errc why,
   const bool is_dead = end == End::dead;
   ++(is_dead ? counters_.dead : counters_.expired);
   say(is_dead ? Event::message_dead : Event::message_expired, one, now_ns);
-  news_.push_back(
-      {is_dead ? MessageNotice::dead : MessageNotice::expired, one.from, one.to, one.number, why});
+  if (!is_dead && why == Errc::cancelled) return;  // its request is answered: nobody asks for it
   const std::uint32_t slot =
       one.kind == MessageKind::request ? request_of(one.number) : IdTable::kNone;
-  if (slot == kNone) return;
-  ++counters_.abandoned;  // it is told by the news of its message
-  close_request(slot);
+  if (slot != kNone && keeps_waiting(slot, one.number, now_ns)) return;
+  const std::uint64_t known = slot == kNone ? one.number : requests_[slot].number;
+  news_.push_back(
+      {is_dead ? MessageNotice::dead : MessageNotice::expired, one.from, one.to, known, why});
+  if (slot != kNone) abandon_request(slot);  // it is told by the news of its message
 }
 
 void MessageRouter::finish_inbound(std::uint32_t at, End end) noexcept {
@@ -273,13 +281,14 @@ void MessageRouter::forget(std::uint32_t at) noexcept {
   slots_.free(at);
 }
 
-MessageRouter::Reply MessageRouter::on(const message::TakeLetters& order, std::int64_t) noexcept {
+MessageRouter::Reply MessageRouter::on(const message::TakeLetters& order,
+                                       std::int64_t now_ns) noexcept {
   if (order.count == 0 || order.count > kHandsMax) return refuse(Errc::invalid_argument);
   Reply reply;
   while (letters_.first != kNone && reply.deliveries.size() < order.count) {
     const std::uint32_t at = letters_.first;
     letters_.take_out(messages_, at);
-    reply.deliveries.push_back(delivery_of(messages_[at]));
+    reply.deliveries.push_back(delivery_of(messages_[at], now_ns));
     forget(at);
   }
   reply.count = static_cast<std::uint32_t>(reply.deliveries.size());
@@ -337,14 +346,7 @@ void MessageRouter::catch_up(std::int64_t now_ns) noexcept {
     come_due(at, now_ns);
     release_held(to, now_ns);  // it may have waited for that one
   }
-  for (;;) {
-    const std::uint32_t slot = request_timers_.pop_due(now_ns);
-    if (slot == DeadlineHeap::kNone) return;
-    const Waiting& one = requests_[slot];
-    news_.push_back({MessageNotice::timed_out, one.agent, one.to, one.number, Errc::timed_out});
-    ++counters_.timed_out;
-    close_request(slot);
-  }
+  requests_due(now_ns);
 }
 
 void MessageRouter::say(Event name, const Message& one, std::int64_t now_ns) noexcept {

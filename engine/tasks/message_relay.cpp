@@ -34,7 +34,10 @@ void MessageRouter::transmit(std::vector<MessageTransfer>& out, std::int64_t now
     transfer.route = hop;
     transfer.payload = one.payload;
     transfer.size_bytes = one.size_bytes;
-    transfer.remaining = Nanos{std::min(one.expires_ns, one.dead_ns) - now_ns};
+    std::int64_t until_ns = std::min(one.expires_ns, one.dead_ns);
+    const std::uint32_t asked = one.kind == MessageKind::request ? request_of(one.number) : kNone;
+    if (asked != kNone) until_ns = std::min(until_ns, requests_[asked].deadline_ns);
+    transfer.remaining = Nanos{std::max<std::int64_t>(until_ns - now_ns, 1)};
     out.push_back(transfer);
     ++counters_.transferred;
     if (config_.ack == MessageAck::none) {

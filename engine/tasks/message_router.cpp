@@ -29,7 +29,7 @@ MessageRouter::MessageRouter(const Config& config, std::uint64_t seed)
       coordinators_(config.sectors_max, kNoAgent),
       requests_(config.requests_max),
       request_slots_(config.requests_max),
-      request_index_(config.requests_max),
+      request_index_(std::size_t{2} * config.requests_max),
       request_timers_(config.requests_max),
       topics_(config.subscriptions_max),
       rng_(seed) {
@@ -37,6 +37,7 @@ MessageRouter::MessageRouter(const Config& config, std::uint64_t seed)
   found_.reserve(config.messages_max);
   answers_.reserve(256);
   news_.reserve(256);
+  losers_.reserve(config.requests_max);
 }
 
 // --- agents --------------------------------------------------------------------------------------
@@ -75,8 +76,7 @@ MessageRouter::Reply MessageRouter::on(const message::RemoveAgent& order,
   for (const std::uint32_t at : found_) finish(at, End::dead, Errc::no_such_agent, now_ns);
   for (std::uint32_t at = 0; at < config_.requests_max; ++at) {
     if (!request_slots_.is_used(at) || requests_[at].agent != order.agent) continue;
-    ++counters_.abandoned;
-    close_request(at);
+    abandon_request(at);
   }
   for (std::uint32_t at = 0; at < config_.pairs_max; ++at) {
     const Pair& pair = pairs_[at];
@@ -277,46 +277,6 @@ MessageRouter::Reply MessageRouter::on(const message::Send& order, std::int64_t 
   return post(order, MessageKind::message, now_ns);
 }
 
-// --- requests ------------------------------------------------------------------------------------
-
-std::uint32_t MessageRouter::request_of(std::uint64_t number) const noexcept {
-  return request_index_.find(hash_of_number(number));
-}
-void MessageRouter::close_request(std::uint32_t slot) noexcept {
-  request_index_.erase(hash_of_number(requests_[slot].number));
-  request_timers_.clear(slot);
-  request_slots_.free(slot);
-}
-
-MessageRouter::Reply MessageRouter::on(const message::Request& order,
-                                       std::int64_t now_ns) noexcept {
-  const Errc bad = check(order.send);
-  if (bad != Errc::ok) return refuse(bad);
-  if (!is_duration(order.timeout)) return refuse(Errc::invalid_argument);
-  if (request_slots_.left() == 0) return refuse(Errc::capacity);
-  Reply reply = post(order.send, MessageKind::request, now_ns);
-  if (reply.refusal != Refusal::none) return reply;
-  const std::uint32_t slot = request_slots_.take();
-  const Nanos timeout = order.timeout.count() == 0 ? config_.timeout_ns : order.timeout;
-  requests_[slot] = {reply.id.number, order.send.from, order.send.to, now_ns + timeout.count()};
-  request_index_.set(hash_of_number(reply.id.number), slot);
-  request_timers_.set(slot, requests_[slot].deadline_ns, reply.id.number);
-  ++counters_.requests;
-  return reply;
-}
-
-MessageRouter::Reply MessageRouter::on(const message::Respond& order,
-                                       std::int64_t now_ns) noexcept {
-  const Errc bad = check(order.send);
-  if (bad != Errc::ok) return refuse(bad);
-  if (is_here(order.send.to)) {
-    const std::uint32_t slot = request_of(order.send.correlation);
-    if (slot == kNone || requests_[slot].agent != order.send.to) return refuse(Errc::expired);
-    if (requests_[slot].to != order.send.from) return refuse(Errc::not_owner);
-  }
-  return post(order.send, MessageKind::response, now_ns);
-}
-
 // --- to many -------------------------------------------------------------------------------------
 
 void MessageRouter::post_each(Reply& all, const message::Send& order, MessageKind kind,
@@ -423,6 +383,7 @@ MessageRouter::Reply MessageRouter::apply(const Command& command, Nanos now) noe
   const std::int64_t now_ns = clock_.at(now);
   catch_up(now_ns);
   Reply reply = std::visit([&](const auto& order) { return on(order, now_ns); }, command);
+  drop_losers(now_ns);
   if (!answers_.empty()) {
     reply.answers.assign(answers_.begin(), answers_.end());
     answers_.clear();
@@ -438,6 +399,7 @@ void MessageRouter::tick(Nanos now, Actions& out) noexcept {
   out.transfers.clear();
   if (ServiceClock::is_valid(now)) {
     catch_up(clock_.at(now));
+    drop_losers(clock_.last_ns());
     transmit(out.transfers, clock_.last_ns());
   }
   out.answers.assign(answers_.begin(), answers_.end());

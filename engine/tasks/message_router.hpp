@@ -34,7 +34,7 @@
 //             not_routable, no_candidate (a broadcast to nobody). Refusal: rejected_pressure (the
 //             receiver has as many as it may).
 // Source      at-least-once and the anti-replay window of IPsec (RFC 4303); full jitter (AWS 2015);
-//             dead letters (Hohpe & Woolf 2003).
+//             dead letters (Hohpe & Woolf 2003); hedged requests (Dean & Barroso 2013).
 #pragma once
 
 #include <array>
@@ -157,6 +157,14 @@ class MessageRouter final
     std::uint32_t agent = 0;
     std::uint32_t to = 0;
     std::int64_t deadline_ns = 0;
+    std::int64_t hedge_ns = kNever;  // when the second copy is due
+    std::uint64_t hedge_number = 0;  // of the second copy; 0: there is none
+    std::uint64_t payload = 0;
+    std::uint32_t size_bytes = 0;
+    std::uint32_t priority = 0;
+    std::uint32_t hedge_to = kNoAgent;
+    bool is_first_gone = false;  // dead or expired, not acknowledged
+    bool is_second_gone = false;
   };
   struct Subscription {
     std::uint32_t agent = 0;
@@ -170,8 +178,6 @@ class MessageRouter final
   Reply on(const message::SetRoutable& order, std::int64_t now_ns) noexcept;
   Reply on(const message::SetRelay& order, std::int64_t now_ns) noexcept;
   Reply on(const message::Send& order, std::int64_t now_ns) noexcept;
-  Reply on(const message::Request& order, std::int64_t now_ns) noexcept;
-  Reply on(const message::Respond& order, std::int64_t now_ns) noexcept;
   Reply on(const message::Broadcast& order, std::int64_t now_ns) noexcept;
   Reply on(const message::Publish& order, std::int64_t now_ns) noexcept;
   Reply on(const message::Subscribe& order, std::int64_t now_ns) noexcept;
@@ -205,8 +211,21 @@ class MessageRouter final
   void free_pair(std::uint32_t at) noexcept;
   [[nodiscard]] MessageRoute route(std::uint32_t to, const MessageRoute& so_far) const noexcept;
   void unsubscribe_all(std::uint32_t agent) noexcept;
-  void close_request(std::uint32_t slot) noexcept;
+
+  // message_requests.cpp: who waits for an answer.
+  Reply on(const message::Request& order, std::int64_t now_ns) noexcept;
+  Reply on(const message::Respond& order, std::int64_t now_ns) noexcept;
   [[nodiscard]] std::uint32_t request_of(std::uint64_t number) const noexcept;
+  [[nodiscard]] Errc check_hedge(const message::Request& order) const noexcept;
+  void arm_request(std::uint32_t slot) noexcept;
+  void close_request(std::uint32_t slot) noexcept;
+  void abandon_request(std::uint32_t slot) noexcept;
+  void answer_request(std::uint32_t slot, std::uint64_t number) noexcept;
+  [[nodiscard]] bool keeps_waiting(std::uint32_t slot, std::uint64_t number,
+                                   std::int64_t now_ns) noexcept;
+  void hedge(std::uint32_t slot, std::int64_t now_ns) noexcept;
+  void requests_due(std::int64_t now_ns) noexcept;
+  void drop_losers(std::int64_t now_ns) noexcept;
 
   // message_delivery.cpp: what is handed over, how it ends, what is due.
   Reply on(const message::Poll& order, std::int64_t now_ns) noexcept;
@@ -221,7 +240,7 @@ class MessageRouter final
   void release_held(std::uint32_t agent, std::int64_t now_ns) noexcept;
   [[nodiscard]] bool has_its_cause(const Message& one) const noexcept;
   void hand_over(std::uint32_t at, Reply& reply, std::int64_t now_ns) noexcept;
-  [[nodiscard]] MessageDelivery delivery_of(const Message& one) const noexcept;
+  [[nodiscard]] MessageDelivery delivery_of(const Message& one, std::int64_t now_ns) const noexcept;
   void finish(std::uint32_t at, End end, Errc why, std::int64_t now_ns) noexcept;
   void finish_outbound(std::uint32_t at, End end, Errc why, std::int64_t now_ns) noexcept;
   void finish_inbound(std::uint32_t at, End end) noexcept;
@@ -297,6 +316,7 @@ class MessageRouter final
   // Of one command or tick.
   std::vector<std::uint32_t> found_;
   std::uint64_t look_ = 0;
+  std::vector<std::uint64_t> losers_;  // copies of requests that are answered
   std::vector<MessageAnswer> answers_;
   std::vector<MessageNews> news_;
   bool view_changed_ = true;

@@ -106,7 +106,7 @@ Status MessageRouter::validate(const Config& config) {
   const auto is_in = [](std::uint32_t value, std::uint32_t most) {
     return value >= 1 && value <= most;
   };
-  const std::array<Check, 15> checks{{
+  const std::array<Check, 16> checks{{
       {is_in(config.agents_max, 1U << 20), "agents_max is outside 1..1048576"},
       {is_in(config.clusters_max, 1U << 20), "clusters_max is outside 1..1048576"},
       {is_in(config.sectors_max, 1U << 20), "sectors_max is outside 1..1048576"},
@@ -122,6 +122,8 @@ Status MessageRouter::validate(const Config& config) {
       {is_positive_duration(config.retry_ns) && is_positive_duration(config.timeout_ns),
        "retry_ns or timeout_ns is outside 1 ns..36 years"},
       {is_duration(config.ttl_ns), "ttl_ns is outside 0..36 years"},
+      {config.hedge_ppm_max <= 1'000'000 && config.hedge_burst <= 65'536,
+       "hedge_ppm_max is outside 0..1000000, or hedge_burst 0..65536"},
       {config.order <= last_of(MessageOrder{}) && config.ack <= last_of(MessageAck{}) &&
            config.overflow <= last_of(MessageOverflow{}),
        "order, ack or overflow is none of theirs"},
@@ -330,15 +332,21 @@ void MessageRouter::load_messages(StateReader& reader) {
 }
 
 void MessageRouter::load_requests(StateReader& reader) {
-  const std::size_t count = reader.get_count(24);
+  const std::size_t count = reader.get_count(60);
   for (std::size_t i = 0; i < count && !reader.failed(); ++i) {
     const auto at = reader.get<std::uint32_t>();
     if (!request_slots_.use(at)) return reader.fail();
     Waiting& one = requests_[at];
     fields::get(reader, one);
-    if (one.agent >= config_.agents_max || request_of(one.number) != kNone) return reader.fail();
+    const bool hedges = one.hedge_ns != kNever || one.hedge_number != 0;
+    const bool is_possible = one.agent < config_.agents_max && request_of(one.number) == kNone &&
+                             (!hedges || one.hedge_to < config_.agents_max) &&
+                             one.hedge_number != one.number &&
+                             request_of(one.hedge_number) == kNone;
+    if (!is_possible) return reader.fail();
     request_index_.set(hash_of_number(one.number), at);
-    request_timers_.set(at, one.deadline_ns, one.number);
+    if (one.hedge_number != 0) request_index_.set(hash_of_number(one.hedge_number), at);
+    arm_request(at);
   }
 }
 
@@ -415,6 +423,10 @@ Status MessageRouter::verify() const {
   for (std::uint32_t at = 0; at < config_.messages_max && sound; ++at) {
     sound = !slots_.is_used(at) || is_sound(at);
   }
+  std::size_t copies = request_slots_.used();
+  for (std::uint32_t at = 0; at < config_.requests_max; ++at) {
+    copies += request_slots_.is_used(at) && requests_[at].hedge_number != 0 ? 1U : 0U;
+  }
   const std::array<Check, 7> checks{{
       {sound, "a message is not where its state says"},
       {lists_are_sound(), "a list has other messages than those of its state"},
@@ -426,8 +438,7 @@ Status MessageRouter::verify() const {
       {counters_.requests ==
            counters_.answered + counters_.timed_out + counters_.abandoned + request_slots_.used(),
        "requests is not answered + timed out + abandoned + open"},
-      {topics_.count() == subscriptions_.size() &&
-           request_index_.count() == request_slots_.used() &&
+      {topics_.count() == subscriptions_.size() && request_index_.count() == copies &&
            request_timers_.count() == request_slots_.used(),
        "a subscription or a request is there twice, or not at all"},
   }};

@@ -76,7 +76,9 @@ struct MessageRouterConfig {
   std::uint32_t retries_max = 3;
   Nanos retry_ns{1'000'000'000};
   Nanos timeout_ns{10'000'000'000};
-  Nanos ttl_ns{30'000'000'000};  // of a message that names none; 0: none
+  Nanos ttl_ns{30'000'000'000};          // of a message that names none; 0: none
+  std::uint32_t hedge_ppm_max = 50'000;  // of its requests, beside the first hedge_burst
+  std::uint32_t hedge_burst = 10;
   MessageOrder order = MessageOrder::per_pair_fifo;
   MessageAck ack = MessageAck::processed;
   MessageOverflow overflow = MessageOverflow::backpressure;
@@ -168,6 +170,10 @@ struct Send {
 struct Request {
   Send send;
   Nanos timeout{0};  // 0: as configured
+  // Without an answer after so long, or with a first copy that is dead, the same to this agent,
+  // once: the first answer counts.
+  std::uint32_t hedge_to = kNoAgent;
+  Nanos hedge_after{0};
 };
 struct Respond {  // to whom it asked; send.correlation is the number of the request
   Send send;
@@ -243,6 +249,7 @@ struct MessageDelivery {
   std::uint64_t payload = 0;
   std::uint32_t size_bytes = 0;
   std::uint32_t attempt = 0;  // how often it was handed over before
+  Nanos remaining{0};         // so long somebody waits for it; 0: for ever. For what it leads to
 };
 enum class MessageNotice : std::uint8_t { dead, expired, timed_out };
 constexpr MessageNotice last_of(MessageNotice) noexcept { return MessageNotice::timed_out; }
@@ -301,6 +308,9 @@ struct MessageRouterCounters {
   std::uint64_t timed_out = 0;  // of those
   std::uint64_t abandoned = 0;  // of those: their message is dead or expired, who asked is gone
   std::uint64_t scatters = 0;
+  std::uint64_t hedged = 0;          // second copies of requests
+  std::uint64_t hedge_won = 0;       // of those: it was answered first
+  std::uint64_t hedge_withheld = 0;  // over the share, or without room
 };
 struct MessageRouterActions {
   std::vector<MessageTransfer> transfers;

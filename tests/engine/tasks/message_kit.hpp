@@ -144,7 +144,14 @@ class MessagePlayer {
     return message::Subscribe{number(6), pattern};
   }
   MessageCommand request() {
-    if (rng_.below(2) == 0) return message::Request{post(), post_ms(number(3) * 500)};
+    if (rng_.below(2) == 0) {
+      message::Request one{post(), post_ms(number(3) * 500)};
+      if (rng_.below(2) == 0) {
+        one.hedge_to = number(6);
+        one.hedge_after = post_ms(1 + number(300));
+      }
+      return one;
+    }
     auto one = post();
     one.correlation = some_number();
     return message::Respond{one};
