@@ -103,6 +103,10 @@ Fields fields_of(TaskSchedulerConfig& one) {
           {"dispatch_max", number(one.dispatch_max)},
           {"steal_interval_ms", milliseconds(one.steal_interval_ns)},
           {"steals_max", number(one.steals_max)},
+          {"straggler_ppm", number(one.straggler_ppm)},
+          {"straggler_samples", number(one.straggler_samples)},
+          {"copies_max", number(one.copies_max)},
+          {"copies_ppm", number(one.copies_ppm)},
           {"durable", flag(one.durable)},
           {"events_max", number(one.events_max)}};
 }

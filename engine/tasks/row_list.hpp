@@ -24,6 +24,16 @@ struct RowList {
     last = at;
     ++count;
   }
+  // Behind `after`; kNone: in front of all.
+  template <class Row>
+  void insert(std::vector<Row>& rows, std::uint32_t at, std::uint32_t after) noexcept {
+    const std::uint32_t before = after == kNone ? first : rows[after].next;
+    rows[at].last = after;
+    rows[at].next = before;
+    (after == kNone ? first : rows[after].next) = at;
+    (before == kNone ? last : rows[before].last) = at;
+    ++count;
+  }
   template <class Row>
   void take_out(std::vector<Row>& rows, std::uint32_t at) noexcept {
     const Row& one = rows[at];

@@ -29,6 +29,8 @@ TaskScheduler::TaskScheduler(const Config& config, std::uint64_t seed)
       kinds_(config.kinds_max),
       open_((config.agents_max + 63) / 64),
       familiar_(config.types_max),
+      durations_(config.types_max),
+      stragglers_(config.running_max),
       strategy_(config.strategy) {
   for (Kind& kind : kinds_) kind.capable.resize(open_.size());
   free_held_.reserve(config.running_max);
@@ -38,6 +40,7 @@ TaskScheduler::TaskScheduler(const Config& config, std::uint64_t seed)
   news_.reserve(config.tasks_max);
   listed_.reserve(config.agents_max);
   custom_.reserve(8);
+  copies_.reserve(config.copies_max);
   draws_.rng = Rng(seed);
 }
 
@@ -64,7 +67,7 @@ TaskScheduler::Reply TaskScheduler::on(const task::RegisterAgent& order,
   if (!is_possible) return refuse(Errc::invalid_argument);
   Agent& agent = agents_[order.agent];
   // It cannot run more than it may: what is too much has to end first.
-  if (order.concurrent_max < agent.tasks.count) return refuse(Errc::wrong_state);
+  if (order.concurrent_max < agent.load()) return refuse(Errc::wrong_state);
   if (!agent.known) {
     agent = {};
     agent.known = agent.routable = true;
@@ -182,6 +185,7 @@ TaskScheduler::Reply TaskScheduler::on(const task::Submit& order, std::int64_t n
   one.retries = order.retries == kNoAgent ? config_.retries_max : order.retries;
   one.kind = static_cast<std::uint16_t>(kind_of(order.requirements));
   one.type = static_cast<std::uint16_t>(order.type);
+  one.may_run_twice = order.may_run_twice;
   one.priority = static_cast<std::uint8_t>(std::clamp<std::int32_t>(order.priority, 0, 3));
   Terms& terms = terms_[at] = {};
   terms.payload = order.payload;
@@ -264,6 +268,9 @@ Errc TaskScheduler::find_held(std::uint64_t id, std::uint64_t fence,
 TaskScheduler::Reply TaskScheduler::on(const task::Start& order, std::int64_t now_ns) noexcept {
   std::uint32_t at = kNone;
   const Errc bad = find_held(order.id, order.fence, at);
+  if (Copy* copy = bad == Errc::stale_token ? find_copy(at, order.fence) : nullptr) {
+    return start(*copy, now_ns);
+  }
   if (bad != Errc::ok) return refuse(bad);
   Task& one = tasks_[at];
   if (one.state != TaskState::assigned) return refuse(Errc::wrong_state);
@@ -271,6 +278,7 @@ TaskScheduler::Reply TaskScheduler::on(const task::Start& order, std::int64_t no
   ++agents_[one.agent].running;
   terms_[at].since_ns = now_ns;
   timeouts_.set(one.running, now_ns + terms_[at].timeout_ns, one.fence);
+  arm_straggler(at, now_ns);
   ++counters_.started;
   say(Event::task_started, Severity::debug, at, now_ns);
   return reply_of(at);
@@ -279,6 +287,9 @@ TaskScheduler::Reply TaskScheduler::on(const task::Start& order, std::int64_t no
 TaskScheduler::Reply TaskScheduler::on(const task::Progress& order, std::int64_t now_ns) noexcept {
   std::uint32_t at = kNone;
   const Errc bad = find_held(order.id, order.fence, at);
+  if (Copy* copy = bad == Errc::stale_token ? find_copy(at, order.fence) : nullptr) {
+    return progress(*copy, now_ns);
+  }
   if (bad != Errc::ok) return refuse(bad);
   if (tasks_[at].state != TaskState::running) return refuse(Errc::wrong_state);
   timeouts_.set(tasks_[at].running, now_ns + terms_[at].timeout_ns, order.fence);
@@ -288,27 +299,39 @@ TaskScheduler::Reply TaskScheduler::on(const task::Progress& order, std::int64_t
 TaskScheduler::Reply TaskScheduler::on(const task::Complete& order, std::int64_t now_ns) noexcept {
   std::uint32_t at = kNone;
   const Errc bad = find_held(order.id, order.fence, at);
+  if (const Copy* copy = bad == Errc::stale_token ? find_copy(at, order.fence) : nullptr) {
+    return complete(*copy, order.result, now_ns);
+  }
   if (bad != Errc::ok) return refuse(bad);
-  const Task& one = tasks_[at];
-  if (one.state != TaskState::running) return refuse(Errc::wrong_state);
-  Agent& agent = agents_[one.agent];
-  ++agent.completed;
-  agent.last_ns = now_ns;
-  const std::int64_t took_ns = now_ns - terms_[at].since_ns;
-  agent.usual_ns = agent.completed == 1 ? took_ns : agent.usual_ns + (took_ns - agent.usual_ns) / 8;
-  familiar_[one.type % familiar_.size()] = {one.type, one.agent};
-  terms_[at].result = order.result;
-  say(Event::task_completed, Severity::info, at, now_ns);
+  if (tasks_[at].state != TaskState::running) return refuse(Errc::wrong_state);
   Reply reply = reply_of(at);
-  end(at, TaskState::completed, now_ns);
-  release_dependents(at, now_ns);
+  say(Event::task_completed, Severity::info, at, now_ns);
+  completed_by(at, {tasks_[at].agent, terms_[at].since_ns}, order.result, now_ns);
   reply.state = TaskState::completed;
   return reply;
+}
+
+void TaskScheduler::completed_by(std::uint32_t at, Doer doer, std::uint64_t result,
+                                 std::int64_t now_ns) noexcept {
+  const std::uint16_t type = tasks_[at].type;
+  const std::int64_t took_ns = now_ns - doer.since_ns;
+  Agent& agent = agents_[doer.agent];
+  ++agent.completed;
+  agent.last_ns = now_ns;
+  agent.usual_ns = agent.completed == 1 ? took_ns : agent.usual_ns + (took_ns - agent.usual_ns) / 8;
+  familiar_[type % familiar_.size()] = {type, doer.agent};
+  note_duration(type, took_ns);
+  terms_[at].result = result;
+  end(at, TaskState::completed, now_ns);
+  release_dependents(at, now_ns);
 }
 
 TaskScheduler::Reply TaskScheduler::on(const task::Fail& order, std::int64_t now_ns) noexcept {
   std::uint32_t at = kNone;
   const Errc bad = find_held(order.id, order.fence, at);
+  if (const Copy* copy = bad == Errc::stale_token ? find_copy(at, order.fence) : nullptr) {
+    return copy->is_running ? give_up(*copy, true) : refuse(Errc::wrong_state);
+  }
   if (bad != Errc::ok) return refuse(bad);
   if (tasks_[at].state != TaskState::running) return refuse(Errc::wrong_state);
   attempt_failed(at, order.for_good, now_ns);
@@ -320,6 +343,9 @@ TaskScheduler::Reply TaskScheduler::on(const task::Fail& order, std::int64_t now
 TaskScheduler::Reply TaskScheduler::on(const task::GiveBack& order, std::int64_t now_ns) noexcept {
   std::uint32_t at = kNone;
   const Errc bad = find_held(order.id, order.fence, at);
+  if (const Copy* copy = bad == Errc::stale_token ? find_copy(at, order.fence) : nullptr) {
+    return copy->is_running ? refuse(Errc::wrong_state) : give_up(*copy, false);
+  }
   if (bad != Errc::ok) return refuse(bad);
   if (tasks_[at].state != TaskState::assigned) return refuse(Errc::wrong_state);
   unassign(at);
@@ -368,6 +394,7 @@ TaskScheduler::Reply TaskScheduler::on(const task::Reassign& order, std::int64_t
       return reply;
     }
   }
+  if (tasks_[at].is_doubled) drop_copy(at);
   tell(TaskNotice::revoked, at, tasks_[at].agent);
   move(at, agent, now_ns);
   return reply_of(at);
@@ -443,12 +470,14 @@ void TaskScheduler::tick(Nanos now, Actions& out) noexcept {
   if (ServiceClock::is_valid(now)) {
     catch_up(clock_.at(now));
     dispatch(out.assigned, clock_.last_ns());
+    make_copies(out.assigned, clock_.last_ns());
     counters_.callbacks_failed += std::exchange(callbacks_failed_, 0);
   }
   out.news.assign(news_.begin(), news_.end());
   news_.clear();
-  out.next_tick =
-      Nanos{std::min({delayed_.next_ns(), timeouts_.next_ns(), ready_.next_climb_ns()})};
+  out.next_tick = Nanos{std::min(
+      {delayed_.next_ns(), timeouts_.next_ns(), ready_.next_climb_ns(),
+       copies_.size() < config_.copies_max ? stragglers_.next_ns() : kNever, next_copy_ns()})};
   out.view_changed = view_changed_;
   view_changed_ = false;
 }

@@ -17,7 +17,8 @@
 //             stops only its own kind.
 // Guarantees  no task runs before all its dependencies are completed; on an agent never more than
 //             its concurrent_max; each task ends once, its result is committed once: whoever has
-//             lost it has an old fence. Capabilities are a filter before any score.
+//             lost it has an old fence. Capabilities are a filter before any score. Only a task
+//             that says so runs twice at once (a straggler), each copy under a fence of its own.
 // If the      agent stalls: its assignment times out, counts as failed. It or its station dies: at
 // other side  once, what it had is ready again. The owner dies: snapshot and journal.
 // dies
@@ -25,7 +26,8 @@
 //             cycle (of itself), capacity, invalid_argument, invalid_id; not_found: a strategy.
 //             Refusal: rejected_policy (an agent that cannot; a deadline that cannot be met),
 //             would_block (the agent is full).
-// Source      EDF; power of two choices (Mitzenmacher 2001); HEFT (heft.hpp); priority aging.
+// Source      EDF; power of two choices (Mitzenmacher 2001); HEFT (heft.hpp); priority aging; backup
+//             tasks (Dean & Ghemawat 2004).
 #pragma once
 
 #include <array>
@@ -116,6 +118,23 @@ class TaskScheduler final
     TaskState state = TaskState::unknown;
     std::uint8_t priority = 0;
     std::uint8_t moves = 0;
+    bool may_run_twice = false;
+    bool is_doubled = false;  // another agent has a copy
+  };
+  // The second assignment of a task that runs long.
+  struct Copy {
+    std::uint32_t task = 0;
+    std::uint32_t agent = 0;
+    std::uint64_t fence = 0;
+    std::int64_t since_ns = 0;
+    std::int64_t due_ns = 0;
+    bool is_running = false;
+  };
+  static constexpr std::uint32_t kDurationsKept = 32;
+  struct Durations {  // the last of a type
+    std::uint32_t type = kNone;
+    std::uint32_t count = 0;
+    std::array<std::int64_t, kDurationsKept> ns{};
   };
   // What is looked at less often.
   struct Terms {
@@ -139,6 +158,7 @@ class TaskScheduler final
     std::int64_t lead_ns = 0;
     List tasks;  // assigned and running, the oldest assignment first
     std::uint32_t running = 0;
+    std::uint32_t copies = 0;
     std::uint32_t concurrent_max = 0;
     std::uint32_t priority = 0;
     std::uint32_t station = 0;
@@ -149,6 +169,7 @@ class TaskScheduler final
     bool known = false;
     bool any = false;
     bool routable = false;
+    [[nodiscard]] std::uint32_t load() const noexcept { return tasks.count + copies; }
   };
   struct Kind {
     std::uint64_t requirements = 0;
@@ -175,6 +196,13 @@ class TaskScheduler final
   Reply on(const task::Start& order, std::int64_t now_ns) noexcept;
   Reply on(const task::Progress& order, std::int64_t now_ns) noexcept;
   Reply on(const task::Complete& order, std::int64_t now_ns) noexcept;
+  // By this agent, since then.
+  struct Doer {
+    std::uint32_t agent = kNoAgent;
+    std::int64_t since_ns = 0;
+  };
+  void completed_by(std::uint32_t at, Doer doer, std::uint64_t result,
+                    std::int64_t now_ns) noexcept;
   Reply on(const task::Fail& order, std::int64_t now_ns) noexcept;
   Reply on(const task::GiveBack& order, std::int64_t now_ns) noexcept;
   Reply on(const task::Cancel& order, std::int64_t now_ns) noexcept;
@@ -217,6 +245,26 @@ class TaskScheduler final
   void push(List& list, std::uint32_t at) noexcept { list.push(tasks_, at); }
   void take_out(List& list, std::uint32_t at) noexcept { list.take_out(tasks_, at); }
 
+  // task_copies.cpp: what runs long is given to another agent too.
+  void note_duration(std::uint32_t type, std::int64_t took_ns) noexcept;
+  [[nodiscard]] std::int64_t long_for(std::uint32_t type) const noexcept;
+  void arm_straggler(std::uint32_t at, std::int64_t now_ns) noexcept;
+  void make_copies(std::vector<TaskAssignment>& out, std::int64_t now_ns) noexcept;
+  void copy(std::uint32_t at, std::uint32_t agent, std::int64_t now_ns) noexcept;
+  [[nodiscard]] Copy* copy_of(std::uint32_t at) noexcept;
+  [[nodiscard]] Copy* find_copy(std::uint32_t at, std::uint64_t fence) noexcept;
+  Copy take_copy(std::uint32_t at) noexcept;
+  void drop_copy(std::uint32_t at) noexcept;
+  void drop_copies_of(std::uint32_t agent) noexcept;
+  void promote_copy(std::uint32_t at) noexcept;
+  void copies_due(std::int64_t now_ns) noexcept;
+  [[nodiscard]] std::int64_t next_copy_ns() const noexcept;
+  Reply reply_of(const Copy& one) const noexcept;
+  Reply start(Copy& one, std::int64_t now_ns) noexcept;
+  Reply progress(Copy& one, std::int64_t now_ns) noexcept;
+  Reply complete(const Copy& one, std::uint64_t result, std::int64_t now_ns) noexcept;
+  Reply give_up(const Copy& one, bool is_failure) noexcept;
+
   // task_strategies.cpp: who gets it.
   struct Draws {  // what a choice uses up
     Rng rng{0};
@@ -235,6 +283,7 @@ class TaskScheduler final
   [[nodiscard]] std::uint32_t choose_of_two(std::uint32_t kind, Draws& draws) const noexcept;
   [[nodiscard]] std::uint32_t choose_familiar(std::uint32_t at, Draws& draws) const noexcept;
   [[nodiscard]] std::uint32_t choose_custom(std::uint32_t at) const noexcept;
+  [[nodiscard]] std::uint32_t choose_other(std::uint32_t at) const noexcept;
   [[nodiscard]] std::int64_t done_at(std::uint32_t agent, std::int64_t cost_ns) const noexcept;
   [[nodiscard]] bool is_in_time(const task::Submit& order, std::int64_t now_ns) const noexcept;
   [[nodiscard]] bool is_lighter(std::uint32_t a, std::uint32_t b) const noexcept;
@@ -244,6 +293,9 @@ class TaskScheduler final
   void load_state(StateReader& reader);
   void load_agents(StateReader& reader);
   void load_tasks(StateReader& reader);
+  void save_copies(StateWriter& writer, const std::vector<std::uint32_t>& places) const;
+  void load_copies(StateReader& reader);
+  [[nodiscard]] bool copies_are_sound() const;
   [[nodiscard]] bool load_task(StateReader& reader, std::uint32_t at);
   void place_tasks(StateReader& reader);
   [[nodiscard]] std::vector<std::uint32_t> in_order() const;
@@ -263,6 +315,9 @@ class TaskScheduler final
   std::uint32_t kind_count_ = 0;
   std::vector<std::uint64_t> open_;  // a bit an agent: routable, and not full
   std::vector<Affinity> familiar_;
+  std::vector<Durations> durations_;
+  std::vector<Copy> copies_;  // by fence
+  DeadlineHeap stragglers_;   // a slot an assignment: when it runs too long
   List ended_;
   List free_;
   std::uint32_t fresh_ = 0;  // tasks_ never used: those from here on

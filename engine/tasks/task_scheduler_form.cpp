@@ -40,6 +40,7 @@ void words_of_work(auto& task, auto& terms, auto&& visit) {
   visit(task.state);
   visit(task.priority);
   visit(task.moves);
+  visit(task.may_run_twice);
   visit(terms.payload);
   visit(terms.metadata);
   visit(terms.result);
@@ -97,7 +98,7 @@ Status TaskScheduler::validate(const Config& config) {
   const auto is_in = [](std::uint32_t value, std::uint32_t least, std::uint32_t most) {
     return value >= least && value <= most;
   };
-  const std::array<Check, 13> checks{{
+  const std::array<Check, 14> checks{{
       {is_in(config.tasks_max, 1, kTasksMax), "tasks_max is outside 1..1048576"},
       {is_in(config.edges_max, 1, 5U << 20), "edges_max is outside 1..5242880"},
       {is_in(config.dependencies_max, 1, 65'536), "dependencies_max is outside 1..65536"},
@@ -116,6 +117,11 @@ Status TaskScheduler::validate(const Config& config) {
       {config.affinity_ppm <= 1'000'000 && is_in(config.dispatch_max, 1, 65'536) &&
            config.steals_max <= 255,
        "affinity_ppm is outside 0..1000000, dispatch_max 1..65536, or steals_max 0..255"},
+      {is_in(config.straggler_ppm, 1, 100'000'000) &&
+           is_in(config.straggler_samples, 1, kDurationsKept) && config.copies_max <= 1'024 &&
+           config.copies_ppm <= 1'000'000,
+       "straggler_ppm is outside 1..100000000, straggler_samples 1..32, copies_max 0..1024, or "
+       "copies_ppm 0..1000000"},
       events_in_range(config),
   }};
   return all_hold(Errc::invalid_config, checks);
@@ -150,7 +156,7 @@ AgentLoad TaskScheduler::load(std::uint32_t at) const noexcept {
   const Agent& agent = agents_[at];
   load.known = true;
   load.routable = agent.routable;
-  load.running = agent.running;
+  load.running = agent.running + agent.copies;
   load.queued = agent.tasks.count - agent.running;
   load.concurrent_max = agent.concurrent_max;
   load.cpu_ppt = agent.cpu_ppt;
@@ -215,6 +221,7 @@ void TaskScheduler::save_tasks(StateWriter& writer) const {
     writer.put(delayed_.has(at));
     writer.put(delayed_.at_ns(at));
     writer.put(one.running == kNone ? std::int64_t{0} : timeouts_.at_ns(one.running));
+    writer.put(one.running == kNone ? std::int64_t{0} : stragglers_.at_ns(one.running));
   }
   for (const std::uint32_t at : order) {
     std::uint32_t count = 0;
@@ -222,6 +229,7 @@ void TaskScheduler::save_tasks(StateWriter& writer) const {
     writer.put(count);
     graph_.each_out(at, [&](std::uint32_t, std::uint32_t to) { writer.put(places[to]); });
   }
+  save_copies(writer, places);
 }
 
 void TaskScheduler::load_agents(StateReader& reader) {
@@ -254,6 +262,7 @@ bool TaskScheduler::load_task(StateReader& reader, std::uint32_t at) {
   const bool is_delayed = reader.get<bool>();
   const auto delayed_ns = reader.get<std::int64_t>();
   const auto timeout_ns = reader.get<std::int64_t>();
+  const auto straggler_ns = reader.get<std::int64_t>();
   const bool is_held = one.state == TaskState::assigned || one.state == TaskState::running;
   const bool is_possible =
       !reader.failed() && one.state != TaskState::unknown && one.priority <= kPriorityMax &&
@@ -280,6 +289,7 @@ bool TaskScheduler::load_task(StateReader& reader, std::uint32_t at) {
   free_held_.pop_back();
   held_[one.running] = at;
   timeouts_.set(one.running, timeout_ns, one.fence);
+  if (straggler_ns != 0) stragglers_.set(one.running, straggler_ns, one.fence);
   agents_[one.agent].running += one.state == TaskState::running ? 1U : 0U;
   return true;
 }
@@ -327,6 +337,7 @@ void TaskScheduler::load_tasks(StateReader& reader) {
   if (before > last_order_) return reader.fail();
   fresh_ = static_cast<std::uint32_t>(count);
   place_tasks(reader);
+  if (!reader.failed()) load_copies(reader);
 }
 
 void TaskScheduler::load_state(StateReader& reader) {
@@ -381,11 +392,12 @@ Status TaskScheduler::verify() const {
   for (std::uint32_t at = 0; at < config_.agents_max; ++at) {
     const Agent& one = agents_[at];
     agents = agents && held[at] == one.tasks.count && running[at] == one.running &&
-             held[at] <= one.concurrent_max;
+             one.load() <= one.concurrent_max;
   }
   const Counters& sums = counters_;
   const std::uint64_t over = sums.completed + sums.cancelled + sums.dead;
-  const std::array<Check, 6> checks{{
+  const std::array<Check, 7> checks{{
+      {copies_are_sound(), "a copy of a task is not where the task says"},
       {sound, "a task stands where its state does not belong"},
       {agents, "an agent has more than it may, or than its tasks say"},
       {ready == ready_.count(), "a ready task is not in the queue, or one that is not is"},

@@ -111,7 +111,7 @@ void TaskScheduler::assign(std::uint32_t at, std::uint32_t to, std::int64_t now_
   terms_[at].since_ns = now_ns;
   timeouts_.set(one.running, now_ns + terms_[at].timeout_ns, one.fence);
   push(agent.tasks, at);
-  if (agent.tasks.count >= agent.concurrent_max) refresh(to);
+  if (agent.load() >= agent.concurrent_max) refresh(to);
   ++counters_.assigned;
   view_changed_ = true;
   say(Event::task_assigned, Severity::debug, at, now_ns);
@@ -123,6 +123,7 @@ void TaskScheduler::unassign(std::uint32_t at) noexcept {
   Agent& agent = agents_[one.agent];
   const std::uint32_t from = one.agent;
   timeouts_.clear(one.running);
+  stragglers_.clear(one.running);
   held_[one.running] = kNone;
   free_held_.push_back(one.running);
   take_out(agent.tasks, at);
@@ -130,7 +131,7 @@ void TaskScheduler::unassign(std::uint32_t at) noexcept {
   one.running = kNone;
   one.agent = kNoAgent;
   one.fence = 0;
-  if (agent.tasks.count + 1 >= agent.concurrent_max) refresh(from);
+  if (agent.load() + 1 >= agent.concurrent_max) refresh(from);
 }
 
 void TaskScheduler::move(std::uint32_t at, std::uint32_t agent, std::int64_t now_ns) noexcept {
@@ -152,6 +153,10 @@ void TaskScheduler::attempt_failed(std::uint32_t at, bool for_good, std::int64_t
   ++agents_[tasks_[at].agent].failed;
   say(Event::task_failed, Severity::warning, at, now_ns);
   const std::uint32_t agent = tasks_[at].agent;
+  if (!for_good && tasks_[at].is_doubled) {
+    tell(TaskNotice::retried, at, agent);
+    return promote_copy(at);
+  }
   if (for_good || tasks_[at].attempt > tasks_[at].retries) {
     tell(TaskNotice::dead, at, agent);
     end(at, TaskState::dead, now_ns);
@@ -172,6 +177,10 @@ void TaskScheduler::attempt_failed(std::uint32_t at, bool for_good, std::int64_t
 void TaskScheduler::lose(std::uint32_t at, std::int64_t now_ns) noexcept {
   const std::uint32_t agent = tasks_[at].agent;
   ++counters_.lost;
+  if (tasks_[at].is_doubled) {
+    tell(TaskNotice::retried, at, agent);
+    return promote_copy(at);
+  }
   if (tasks_[at].state == TaskState::assigned) {
     --tasks_[at].attempt;
   } else if (tasks_[at].attempt > tasks_[at].retries) {
@@ -188,6 +197,7 @@ void TaskScheduler::lose(std::uint32_t at, std::int64_t now_ns) noexcept {
 void TaskScheduler::lose_all(std::uint32_t agent, std::int64_t now_ns) noexcept {
   agents_[agent].routable = false;
   refresh(agent);
+  drop_copies_of(agent);
   while (agents_[agent].tasks.first != kNone) lose(agents_[agent].tasks.first, now_ns);
   view_changed_ = true;
 }
@@ -197,6 +207,7 @@ void TaskScheduler::lose_all(std::uint32_t agent, std::int64_t now_ns) noexcept 
 // Out of wherever it stands.
 void TaskScheduler::leave(std::uint32_t at) noexcept {
   delayed_.clear(at);
+  if (tasks_[at].is_doubled) drop_copy(at);
   if (tasks_[at].state == TaskState::ready) {
     ready_.take_out(at);
   } else if (tasks_[at].agent != kNoAgent) {
@@ -258,6 +269,7 @@ void TaskScheduler::catch_up(std::int64_t now_ns) noexcept {
     ++counters_.timed_out;
     attempt_failed(held_[slot], false, now_ns);
   }
+  if (!copies_.empty()) copies_due(now_ns);
   for (std::uint32_t at; (at = delayed_.pop_due(now_ns)) != kNone;) enqueue(at, now_ns);
   ready_.age(now_ns);
 }

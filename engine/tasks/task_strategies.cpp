@@ -20,7 +20,7 @@ void TaskScheduler::refresh(std::uint32_t at) noexcept {
   const auto put = [&](std::uint64_t& word, bool is_set) {
     word = is_set ? word | bit : word & ~bit;
   };
-  put(open_[at / 64], agent.known && agent.routable && agent.tasks.count < agent.concurrent_max);
+  put(open_[at / 64], agent.known && agent.routable && agent.load() < agent.concurrent_max);
   for (std::uint32_t kind = 0; kind < config_.kinds_max; ++kind) {
     if (kinds_[kind].tasks != 0) put(kinds_[kind].capable[at / 64], can(at, kind));
   }
@@ -71,8 +71,18 @@ std::uint32_t TaskScheduler::best_candidate(std::uint32_t kind, Better&& is_bett
 
 // A smaller share of its capacity is in use.
 bool TaskScheduler::is_lighter(std::uint32_t a, std::uint32_t b) const noexcept {
-  return std::uint64_t{agents_[a].tasks.count} * agents_[b].concurrent_max <
-         std::uint64_t{agents_[b].tasks.count} * agents_[a].concurrent_max;
+  return std::uint64_t{agents_[a].load()} * agents_[b].concurrent_max <
+         std::uint64_t{agents_[b].load()} * agents_[a].concurrent_max;
+}
+
+// The lightest that may, and does not have it already.
+std::uint32_t TaskScheduler::choose_other(std::uint32_t at) const noexcept {
+  const std::uint32_t has_it = tasks_[at].agent;
+  const std::uint32_t best =
+      best_candidate(tasks_[at].kind, [this, has_it](std::uint32_t a, std::uint32_t b) {
+        return a != has_it && (b == has_it || is_lighter(a, b));
+      });
+  return best == has_it ? kNoAgent : best;
 }
 
 // --- strategies --------------------------------------------------------------------------------
@@ -114,8 +124,7 @@ std::uint32_t TaskScheduler::choose_capable(std::uint32_t kind, Draws& draws) co
   return best_candidate(kind, [this](std::uint32_t a, std::uint32_t b) {
     const Agent& one = agents_[a];
     const Agent& other = agents_[b];
-    return one.tasks.count != other.tasks.count ? one.tasks.count < other.tasks.count
-                                                : one.priority > other.priority;
+    return one.load() != other.load() ? one.load() < other.load() : one.priority > other.priority;
   });
 }
 
@@ -126,7 +135,7 @@ std::uint32_t TaskScheduler::choose_familiar(std::uint32_t at, Draws& draws) con
     const Agent& agent = agents_[last.agent];
     const bool is_open =
         (open_[last.agent / 64] >> (last.agent % 64) & 1U) != 0 && can(last.agent, one.kind);
-    const bool is_light = std::uint64_t{agent.tasks.count} * 1'000'000 <
+    const bool is_light = std::uint64_t{agent.load()} * 1'000'000 <
                           std::uint64_t{agent.concurrent_max} * config_.affinity_ppm;
     if (is_open && is_light) return last.agent;
   }
@@ -137,7 +146,7 @@ std::uint32_t TaskScheduler::choose_familiar(std::uint32_t at, Draws& draws) con
 std::int64_t TaskScheduler::done_at(std::uint32_t at, std::int64_t cost_ns) const noexcept {
   const Agent& agent = agents_[at];
   const std::int64_t own_ns = cost_ns != 0 ? cost_ns : agent.usual_ns;
-  const auto waits = static_cast<std::int64_t>(agent.tasks.count);
+  const auto waits = static_cast<std::int64_t>(agent.load());
   const std::int64_t before_ns = std::min(agent.usual_ns, kDurationMaxNs / kConcurrentMax) * waits /
                                  std::max<std::int64_t>(1, agent.concurrent_max);
   return before_ns + own_ns + std::min(agent.lead_ns, kDurationMaxNs / 2);
@@ -163,7 +172,7 @@ std::uint32_t TaskScheduler::choose_scored(std::uint32_t at) const noexcept {
     case Strategy::auction:
       return by([](const Agent& one, std::uint32_t) {
         const std::int64_t each_ns = std::min(one.usual_ns, kDurationMaxNs / (2 * kConcurrentMax));
-        return -(static_cast<std::int64_t>(one.tasks.count) + 1) * each_ns - one.lead_ns;
+        return -(static_cast<std::int64_t>(one.load()) + 1) * each_ns - one.lead_ns;
       });
     case Strategy::least_loaded:
       return by([](const Agent&, std::uint32_t) { return 0; });

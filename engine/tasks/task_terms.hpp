@@ -72,7 +72,13 @@ struct TaskSchedulerConfig {
   std::uint32_t dispatch_max = 256;      // assignments of one tick
   Nanos steal_interval_ns{5'000'000'000};
   std::uint32_t steals_max = 3;  // in the life of a task
-  bool durable = true;           // false: the host applies without its journal, for latency
+  // A task that may be done twice, and runs longer than this share of the p95 of its type, is given
+  // to another agent too. At most so many at once, and this share of what was started.
+  std::uint32_t straggler_ppm = 1'500'000;
+  std::uint32_t straggler_samples = 16;  // of its type, before anything is said of it: 1..32
+  std::uint32_t copies_max = 64;         // 0: none
+  std::uint32_t copies_ppm = 50'000;
+  bool durable = true;  // false: the host applies without its journal, for latency
   std::uint32_t events_max = 1'024;
 
   static Result<TaskSchedulerConfig> preset(std::string_view name);
@@ -119,6 +125,7 @@ struct Submit {
   Nanos arrival{0};                  // it is to be done then, not sooner: ready at arrival - cost
   std::uint32_t retries = kNoAgent;  // as configured
   Nanos timeout{0};                  // as configured
+  bool may_run_twice = false;        // at once, where it runs long: the first result counts
 };
 struct Assign {
   std::uint64_t id = 0;
@@ -222,6 +229,8 @@ struct TaskSchedulerCounters {
   std::uint64_t mismatches = 0;  // an agent was named that cannot
   std::uint64_t late = 0;        // not admitted: its deadline cannot be met
   std::uint64_t forgotten = 0;   // finished ones, to make room
+  std::uint64_t copies = 0;      // second assignments of what ran long
+  std::uint64_t copies_won = 0;  // of those: done first, or left when the first had failed
   std::uint64_t callbacks_failed = 0;
 };
 struct TaskSchedulerActions {
@@ -243,7 +252,7 @@ struct AgentLoad {
   bool known = false;
   bool routable = false;
   std::uint32_t queued = 0;
-  std::uint32_t running = 0;
+  std::uint32_t running = 0;  // copies too, begun or not
   std::uint32_t concurrent_max = 0;
   std::uint32_t cpu_ppt = 0;
   std::uint32_t mem_ppt = 0;

@@ -93,6 +93,10 @@ constexpr auto tie(auto& t, Size<12>) {
   auto& [a, b, c, d, e, f, g, h, i, j, k, l] = t;
   return std::tie(a, b, c, d, e, f, g, h, i, j, k, l);
 }
+constexpr auto tie(auto& t, Size<13>) {
+  auto& [a, b, c, d, e, f, g, h, i, j, k, l, m] = t;
+  return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m);
+}
 
 template <class T>
 inline constexpr bool is_vector = false;

@@ -26,6 +26,10 @@ inline TaskSchedulerConfig small_scheduler(std::uint32_t tasks = 24) {
   config.running_max = 12;
   config.kinds_max = 4;
   config.types_max = 4;
+  config.straggler_samples = 1;
+  config.straggler_ppm = 50'000;
+  config.copies_max = 3;
+  config.copies_ppm = 1'000'000;
   config.events_max = 64;
   return config;
 }
@@ -97,6 +101,7 @@ class TaskPlayer {
     if (rng_.below(3) == 0) one.deadline = now + task_ms(1 + number(60'000));
     if (rng_.below(6) == 0) one.arrival = now + task_ms(number(20'000));
     one.cost = task_ms(number(3'000));
+    one.may_run_twice = rng_.below(2) == 0;
     one.retries = rng_.below(2) == 0 ? kNoAgent : number(3);
     return one;
   }
