@@ -26,8 +26,8 @@
 //             cycle (of itself), capacity, invalid_argument, invalid_id; not_found: a strategy.
 //             Refusal: rejected_policy (an agent that cannot; a deadline that cannot be met),
 //             would_block (the agent is full).
-// Source      EDF; power of two choices (Mitzenmacher 2001); HEFT (heft.hpp); priority aging; backup
-//             tasks (Dean & Ghemawat 2004).
+// Source      EDF; power of two choices (Mitzenmacher 2001); HEFT (heft.hpp); priority aging;
+//             backup tasks (Dean & Ghemawat 2004).
 #pragma once
 
 #include <array>
