@@ -48,6 +48,8 @@ json ControlServer::conflicts_json() const {
           {"noted", status.noted},
           {"refused", status.refused},
           {"recorded", status.recorded},
+          {"waiting", status.waiting},
+          {"unplaced", status.unplaced},
           {"open", status.open},
           {"for_person", status.for_person},
           {"resolved", status.resolved},

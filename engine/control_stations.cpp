@@ -42,10 +42,10 @@ Status ControlServer::check_build(const std::string& op, const nlohmann::json& r
                 static_cast<std::int64_t>(shm::system_page_bytes()));
   }
   MESH_TRY(const std::string hash, text_field(request, "layout_hash"));
-  MESH_TRY(const MemoryMap reference, memory_map(kReferenceMesh));
-  if (hash != hex_of(reference.hash())) {
+  const std::string ours = hex_of(reference_layout_hash());
+  if (hash != ours) {
     return fail(Errc::layout_mismatch, op + ": the station's layouts have the hash " + hash +
-                                           ", this engine's " + hex_of(reference.hash()) +
+                                           ", this engine's " + ours +
                                            ": built from other definitions");
   }
   return {};

@@ -104,6 +104,23 @@ Status Engine::State::make_memories(const EngineOptions& options) {
   return {};
 }
 
+// Where conflicts wait for their records.
+Result<NoteJournal::Place> Engine::State::note_place() const {
+  MESH_TRY(const shm::Layout plan, engine_layout(size));
+  const std::span<std::byte> bytes = engine->writable_bytes();
+  NoteJournal::Place place;
+  MESH_TRY(place.slots, plan.array<NoteJournal::Ring::Slot>(bytes, "conflicts.notes"));
+  MESH_TRY(const auto page, plan.array<NoteJournal::Ring::ReaderPage>(bytes, "conflicts.reader"));
+  MESH_TRY(const auto header,
+           plan.array<NoteJournal::Log::Header>(bytes, "conflicts.bodies.header"));
+  const shm::Region* const bodies = plan.find("conflicts.bodies");
+  MESH_TRY(place.words, shm::resolve(bytes, shm::Offset<NoteJournal::Log::Word>{bodies->offset},
+                                     bodies->size_bytes / sizeof(NoteJournal::Log::Word)));
+  place.page = page.data();
+  place.header = header.data();
+  return place;
+}
+
 // The clock runs before the headers are written: they name the instant from which heartbeats count.
 Status Engine::State::make_scheduler(const EngineOptions& options) {
   MESH_TRY(wake, shared_event());
@@ -123,10 +140,10 @@ Status Engine::State::make_scheduler(const EngineOptions& options) {
   scheduling.done = control_wake;
   scheduling.stuck_after = options.stuck_after;
   if (!options.conflicts.store.empty()) {
-    MESH_TRY(conflicts,
-             RunningConflicts::create(options.conflicts, unix_offset_ns, [words = clock] {
-               return sched::ClockReader<>(*words).now();
-             }));
+    MESH_TRY(const NoteJournal::Place notes, note_place());
+    MESH_TRY(conflicts, RunningConflicts::create(
+                            options.conflicts, unix_offset_ns,
+                            [words = clock] { return sched::ClockReader<>(*words).now(); }, notes));
     scheduling.conflicts = &conflicts->sink();
     MESH_CHECK_OK(make_history(options));
     scheduling.results = conflicts->history();
@@ -344,6 +361,15 @@ Result<EngineStatus> Engine::status() {
            state_->call<EngineStatus>(std::make_unique<RunJob<EngineStatus, decltype(run)>>(run)));
   state_->control->add_counts(status);
   return status;
+}
+
+Result<sched::LatenessHistogram> Engine::lateness() {
+  const auto run = [](SchedulerThread& scheduler,
+                      HostTime /*now*/) -> Result<sched::LatenessHistogram> {
+    return scheduler.loop().lateness();
+  };
+  return state_->call<sched::LatenessHistogram>(
+      std::make_unique<RunJob<sched::LatenessHistogram, decltype(run)>>(run));
 }
 
 Result<AgentId> Engine::find(const std::string& name) {

@@ -180,6 +180,8 @@ class Engine {
   // counted and passed over. An answer in CONFLICT, or a refusal to answer, is a result.
   Result<AnsweredMessage> ask(AgentId target, std::span<const std::byte> body, Nanos patience);
   Result<EngineStatus> status();
+  // How late buckets left, since it started: as it stands, to be told apart from a later one.
+  Result<sched::LatenessHistogram> lateness();
   Result<AgentId> find(const std::string& name);
   // Nothing new is sent to these agents until that is undone, also by the next engine: messages are
   // refused and operations skip them, not_routable both. All of them or, no_such_agent, none.

@@ -33,6 +33,7 @@ struct Engine::State {
   Status look_around(const EngineOptions& options);
   [[nodiscard]] tl::unexpected<Error> cannot_adopt(const Error& why) const;
   Status make_scheduler(const EngineOptions& options);
+  [[nodiscard]] Result<NoteJournal::Place> note_place() const;
   Status format_new();
   Status expect_back(HostTime start);
   Status make_backups(const EngineOptions& options);

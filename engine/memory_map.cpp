@@ -22,6 +22,7 @@ namespace {
 constexpr const char* kScheduler = "engine, scheduler thread";
 constexpr const char* kService = "engine, service thread";
 constexpr const char* kControl = "engine, control thread";
+constexpr const char* kOffice = "engine, conflict office";
 constexpr const char* kPump = "station N, its pump";
 
 constexpr std::uint64_t ceil_div(std::uint64_t value, std::uint64_t by) noexcept {
@@ -248,8 +249,16 @@ Result<shm::Layout> engine_layout(const MeshSize& size) {
       .add(meaning(bytes_of(sched::predictor_bytes(static_cast<std::uint32_t>(size.agents)),
                             "predictor", kScheduler),
                    "each agent's last arrivals and misses, what its class has learned"))
-      .add(meaning(bytes_of(kJournalBytes, "journal", kService),
-                   "commands of durable services, until the store has them"))
+      .add(meaning(rows_of(kConflictNoteBytes, "conflicts.notes", kConflictNotes, kScheduler),
+                   "conflicts of answers, until their records are durable"))
+      .add(meaning(
+          shm::region_of(queues::kRingReaderPageDescription, "conflicts.reader", 1, kOffice),
+          "the conflict office's cursor into them"))
+      .add(meaning(shm::region_of(queues::kPayloadLogHeaderDescription, "conflicts.bodies.header",
+                                  1, kScheduler),
+                   "tail and head of the bodies"))
+      .add(meaning(bytes_of(kConflictBodyBytes, "conflicts.bodies", kScheduler),
+                   "what conflicting answers, and the work they refused, carried"))
       .build();
 }
 
@@ -263,6 +272,11 @@ std::uint64_t MemoryMap::hash() const {
   std::string text;
   for (const MemoryPlan& memory : memories) text += memory.layout.canonical_text();
   return shm::hash64(text);
+}
+
+std::uint64_t reference_layout_hash() {
+  static const std::uint64_t hash = memory_map(kReferenceMesh).value().hash();
+  return hash;
 }
 
 Result<MemoryMap> memory_map(const MeshSize& size) {

@@ -45,7 +45,9 @@ inline constexpr std::uint32_t kServiceViews = 4'096;
 inline constexpr std::uint32_t kCountersPerThread = 2'048;
 inline constexpr std::uint32_t kDistinctErrors = 1'024;
 inline constexpr std::uint32_t kEventSlots = 16'384;
-inline constexpr std::size_t kJournalBytes = std::size_t{4} << 20;
+inline constexpr std::uint32_t kConflictNotes = 8'192;  // noted and not recorded yet
+inline constexpr std::size_t kConflictNoteBytes = 192;
+inline constexpr std::size_t kConflictBodyBytes = std::size_t{2} << 20;  // what they carried
 
 enum class MemoryKind : std::uint32_t { table = 1, payload, station_in, station_out, engine };
 
@@ -67,7 +69,7 @@ inline constexpr std::array<MemoryDescription, 5> kMemories = {{
     {MemoryKind::station_out, "station-N.out", "station N", "engine", false,
      "outbox, outbound bodies, N's cursor into its inbox, what N measured and says of its agents"},
     {MemoryKind::engine, "engine", "engine", "nobody", true,
-     "operations in flight, pending lists, parked bodies, arrivals, journals"},
+     "operations in flight, pending lists, parked bodies, arrivals, conflicts"},
 }};
 
 // Sectors of kClustersPerSector clusters of kAgentsPerCluster agents, as many as all agents need.
@@ -100,5 +102,8 @@ struct MemoryMap {
   [[nodiscard]] std::uint64_t hash() const;
 };
 Result<MemoryMap> memory_map(const MeshSize& size);
+// memory_map(kReferenceMesh)'s hash: who has another one sees other things in the same bytes. Worked
+// out once a process.
+[[nodiscard]] std::uint64_t reference_layout_hash();
 
 }  // namespace mesh::engine

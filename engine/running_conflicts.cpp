@@ -3,6 +3,7 @@
 #include <charconv>
 #include <utility>
 
+#include "engine/error_log.hpp"
 #include "engine/escalate_job.hpp"
 #include "engine/history_keeper.hpp"
 #include "engine/running_steps.hpp"
@@ -12,6 +13,40 @@ namespace {
 
 // Each that is resolving waits for one record: half of what one commit carries (recorder.hpp).
 constexpr std::uint32_t kResolvingMax = 512;
+
+static_assert(sizeof(NoteJournal::Ring::Slot) == kConflictNoteBytes, "as the memory map has it");
+
+constexpr std::size_t kToldAtOnce = 64;                        // by one job of the loop
+constexpr std::uint64_t kStoreAlarm = std::uint64_t{2} << 32;  // what the error is about
+
+class AlarmJob final : public Job {
+ public:
+  AlarmJob(Errc code, const std::string& sentence)
+      : code_(code), sentence_("conflicts: " + sentence) {}
+  std::optional<OperationId> run(SchedulerThread& scheduler, HostTime now) override {
+    scheduler.loop().note_error({.code = code_, .about = kStoreAlarm, .text = sentence_}, now);
+    return std::nullopt;
+  }
+  void done() override {}
+
+ private:
+  Errc code_;
+  std::string sentence_;
+};
+
+Errc errc_of(RecorderAlarm alarm) noexcept {
+  switch (alarm) {
+    case RecorderAlarm::store_down:
+      return Errc::not_ready;
+    case RecorderAlarm::spill_full:
+      return Errc::no_space;
+    case RecorderAlarm::spill_damaged:
+      return Errc::corrupt;
+    case RecorderAlarm::store_back:
+      break;
+  }
+  return Errc::ok;
+}
 
 class FunctionCall final : public OfficeCall {
  public:
@@ -55,7 +90,7 @@ class DecideCall final : public OfficeCall {
 
 Result<std::unique_ptr<RunningConflicts>> RunningConflicts::create(
     const ConflictStoreOptions& options, std::int64_t unix_offset_ns,
-    ConflictThread::ReadClock clock) {
+    ConflictThread::ReadClock clock, const NoteJournal::Place& journal) {
   std::string spill = options.spill;
   if (spill.empty()) {
     if (options.store.starts_with("postgresql://"))
@@ -72,6 +107,7 @@ Result<std::unique_ptr<RunningConflicts>> RunningConflicts::create(
                {.store = {.where = options.store},
                 .spill = {.path = std::move(spill), .size_bytes = options.spill_bytes},
                 .desk = {.resolving_max = kResolvingMax},
+                .journal = journal,
                 .unix_offset_ns = unix_offset_ns},
                {.escalate = [its = made.get()](
                                 const Escalate& escalate,
@@ -90,11 +126,10 @@ Result<std::unique_ptr<RunningConflicts>> RunningConflicts::create(
                     [its = made.get()](const Closed& closed) {
                       if (its->steps_ != nullptr) its->steps_->closed(*its->office_, closed);
                     },
-                .turn =
-                    [its = made.get()](HostTime now) {
-                      const bool kept = its->turn_history(now);
-                      return (its->steps_ != nullptr && its->steps_->turn(*its->office_, now)) ||
-                             kept;
+                .turn = [its = made.get()](HostTime now) { return its->turn(now); },
+                .alarm =
+                    [its = made.get()](RecorderAlarm what, const std::string& sentence) {
+                      its->alarm(errc_of(what), sentence);
                     }}));
   made->thread_ = std::make_unique<ConflictThread>(*made->office_, std::move(clock));
   return made;
@@ -105,6 +140,12 @@ RunningConflicts::~RunningConflicts() = default;
 
 void RunningConflicts::set_history(std::unique_ptr<HistoryKeeper> history) {
   history_ = std::move(history);
+}
+
+bool RunningConflicts::turn(HostTime now) {
+  tell_coordinators();
+  const bool kept = turn_history(now);
+  return (steps_ != nullptr && steps_->turn(*office_, now)) || kept;
 }
 
 // A connection that is gone is opened anew by who owns it; what else fails is tried again alone.
@@ -130,6 +171,8 @@ void RunningConflicts::call(std::function<void(ConflictOffice& office, HostTime 
 
 void RunningConflicts::start(SchedulerThread& scheduler) {
   scheduler_ = &scheduler;
+  for (auto& alarm : early_alarms_) static_cast<void>(scheduler.post(std::move(alarm)));
+  early_alarms_.clear();
   thread_->start();
 }
 
@@ -137,8 +180,24 @@ void RunningConflicts::escalate(const Escalate& escalate, const Record& conflict
   std::string text = "conflict " + name_of(conflict.subject) + " of priority " +
                      std::to_string(static_cast<unsigned>(conflict.priority)) + ": expected '" +
                      conflict.expected + "', received '" + conflict.received + "'";
+  escalations_.push_back({escalate.agent, std::move(text)});
+  if (escalations_.size() == kToldAtOnce) tell_coordinators();
+}
+
+// A storm of conflicts is some messages, each of many.
+void RunningConflicts::tell_coordinators() {
+  if (escalations_.empty()) return;
   static_cast<void>(
-      scheduler_->post(std::make_unique<EscalateJob>(escalate.agent, std::move(text))));
+      scheduler_->post(std::make_unique<EscalateJob>(std::exchange(escalations_, {}))));
+}
+
+void RunningConflicts::alarm(Errc code, const std::string& sentence) {
+  if (code == Errc::ok) return;  // good news: the status has it
+  auto job = std::make_unique<AlarmJob>(code, sentence);
+  if (scheduler_ == nullptr)
+    early_alarms_.push_back(std::move(job));
+  else
+    static_cast<void>(scheduler_->post(std::move(job)));
 }
 
 void RunningConflicts::resolve(const SubjectId& conflict, std::string decision, Done done) {

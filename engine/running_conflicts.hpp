@@ -2,7 +2,8 @@
 // the mesh: a clock, and the scheduler thread, by which it tells coordinators.
 //
 // Callers     create, start, stop: the engine's own. The rest: any thread.
-// If the      store fails: engine/conflict/conflict_office.hpp.
+// If the      store fails: engine/conflict/conflict_office.hpp; its alarms are errors of the mesh
+//             (`mesh errors`).
 // other side  The mesh's coordinator is away: an escalation waits for it like any message.
 // dies
 // Errors      create -> invalid_argument (no spill file for a store that is no file), and as
@@ -12,10 +13,12 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "engine/conflict/conflict_office.hpp"
 #include "engine/conflict/conflict_thread.hpp"
 #include "engine/engine.hpp"
+#include "engine/escalate_job.hpp"
 #include "engine/scheduler_thread.hpp"
 
 namespace mesh::engine {
@@ -26,9 +29,11 @@ class RunningSteps;
 class RunningConflicts {
  public:
   ~RunningConflicts();
+  // `journal`: of the mesh's `engine` memory.
   static Result<std::unique_ptr<RunningConflicts>> create(const ConflictStoreOptions& options,
                                                           std::int64_t unix_offset_ns,
-                                                          ConflictThread::ReadClock clock);
+                                                          ConflictThread::ReadClock clock,
+                                                          const NoteJournal::Place& journal);
 
   [[nodiscard]] ConflictSink& sink() noexcept { return *office_; }
   // Who carries out strategies (engine/running_steps.hpp); before start(). None: people do.
@@ -58,12 +63,17 @@ class RunningConflicts {
  private:
   RunningConflicts();
   void escalate(const Escalate& escalate, const Record& conflict);
+  void tell_coordinators();
+  void alarm(Errc code, const std::string& sentence);
+  bool turn(HostTime now);
   bool turn_history(HostTime now);
 
   std::string where_;
   ConflictThread::ReadClock clock_;
   std::int64_t unix_offset_ns_ = 0;
   SchedulerThread* scheduler_ = nullptr;
+  std::vector<Escalation> escalations_;             // of this turn
+  std::vector<std::unique_ptr<Job>> early_alarms_;  // before there was a scheduler
   std::unique_ptr<RunningSteps> steps_;
   std::unique_ptr<HistoryKeeper> history_;  // none: neither history nor results are kept
   std::unique_ptr<ConflictOffice> office_;

@@ -126,13 +126,14 @@ class RunningSteps {
   void after_merge(ConflictOffice& office, const std::shared_ptr<Merging>& merging, AgentId agent);
   Text trace_origins(Store& store, const Record& conflict);
   std::optional<Text> take_stronger(Store& store, const RunStep& step, const Record& conflict);
-  static Text collect_clocks(const Record& conflict);
-  static Text rebuild_order(Store& store, const Record& conflict);
+  Text collect_clocks(const Record& conflict);
+  Text rebuild_order(Store& store, const Record& conflict);
 
   Uses uses_;
   ConsoleView view_;
   std::list<std::shared_ptr<Loading>> loadings_;
-  std::map<AgentId, Loaded> loaded_;  // last, by this engine
+  std::map<AgentId, Loaded> loaded_;            // last, by this engine
+  std::map<SubjectId, std::string> collected_;  // what collect_clocks found, until it is used
 };
 
 template <class T>

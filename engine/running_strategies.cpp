@@ -19,7 +19,8 @@ using Text = Result<std::string>;
 
 constexpr std::uint32_t kReroutes = 3;  // agents that are tried
 constexpr std::uint32_t kTestimoniesMax = 1'000;
-constexpr std::size_t kToldMax = 64;  // agents whose value did not stand
+constexpr std::size_t kCollectedMax = 4'096;  // more than resolve at a time
+constexpr std::size_t kToldMax = 64;          // agents whose value did not stand
 constexpr double kMillionths = 1'000'000;
 
 // Bytes as a JSON text; what is no UTF-8 as hexadecimal digits.
@@ -296,11 +297,18 @@ Text RunningSteps::collect_clocks(const Record& conflict) {
     return fail(Errc::not_found, "the answer carries no vector clocks of the events concerned");
   MESH_TRY(const auto read, events_of(events));
   static_cast<void>(read);
-  return dump({{"events", events}});
+  std::string found = dump({{"events", events}});
+  if (collected_.size() < kCollectedMax) collected_[conflict.subject] = found;
+  return found;
 }
 
 Text RunningSteps::rebuild_order(Store& store, const Record& conflict) {
-  MESH_TRY(const json collected, outcome_of(store, conflict, ConflictStep::collect_clocks));
+  json collected;
+  if (const auto kept = collected_.extract(conflict.subject); !kept.empty()) {
+    collected = json::parse(kept.mapped(), nullptr, false);
+  } else {  // of an engine before this one
+    MESH_TRY(collected, outcome_of(store, conflict, ConflictStep::collect_clocks));
+  }
   const json events = collected.value("events", json::array());
   MESH_TRY(const auto read, events_of(events));
   MESH_TRY(const std::vector<std::size_t> order, causal_order(read));

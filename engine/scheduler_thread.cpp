@@ -286,7 +286,8 @@ void SchedulerThread::pause(const TickResult& result) {
     pending_seen_ = pending;
     pending_until_ = now + kPendingFor;
   }
-  if (now < pending_until_) until = std::min(until, now + kPendingLook);
+  if (now < pending_until_ || loop_->waiting_for_records() != 0)
+    until = std::min(until, now + kPendingLook);
   if (now >= until) return queues::relax_cpu();
   // It never yields: on a shared core a yield gives away the whole slice, and the next bucket
   // leaves milliseconds late; a sleep costs 20 us.
@@ -313,8 +314,10 @@ void SchedulerThread::park(HostTime until) {
 bool SchedulerThread::prepare_to_park() noexcept {
   // SYNC ring.parked release: as SpscRing::Reader::prepare_to_park, for many rings.
   for (const Outbox& outbox : outboxes_) outbox.page->parked.store_seq_cst(1);
+  const bool some_wait = loop_->waiting_for_records() != 0;
   for (const Outbox& outbox : outboxes_) {
-    if (outbox.is_corrupt) continue;  // nothing of it is taken in any more
+    // Nothing of it is taken in any more, or for the moment.
+    if (outbox.is_corrupt || (some_wait && loop_->waits_for_record(outbox.station))) continue;
     // relaxed: our own word; this thread alone writes it.
     const std::uint64_t cursor = outbox.page->cursor.load_relaxed();
     const Ring::Slot& next = outbox.slots[cursor & (outbox.slots.size() - 1)];

@@ -25,6 +25,24 @@ class LatenessHistogram {
     ++count_;
     max_ns_ = std::max(max_ns_, late_ns);
   }
+  // And all of these.
+  void add(const LatenessHistogram& others) noexcept {
+    for (std::size_t bucket = 0; bucket < kBuckets; ++bucket)
+      counts_[bucket] += others.counts_[bucket];
+    count_ += others.count_;
+    max_ns_ = std::max(max_ns_, others.max_ns_);
+  }
+  // What came after `earlier`, a copy of this one as it was then. The largest is told as the end of
+  // its bucket.
+  [[nodiscard]] LatenessHistogram since(const LatenessHistogram& earlier) const noexcept {
+    LatenessHistogram later;
+    for (std::size_t bucket = 0; bucket < kBuckets; ++bucket) {
+      later.counts_[bucket] = counts_[bucket] - earlier.counts_[bucket];
+      if (later.counts_[bucket] != 0) later.max_ns_ = std::min(max_ns_, end_of(bucket));
+    }
+    later.count_ = count_ - earlier.count_;
+    return later;
+  }
   [[nodiscard]] std::uint64_t count() const noexcept { return count_; }
   [[nodiscard]] std::int64_t max_ns() const noexcept { return max_ns_; }
   // `share` in (0, 1]; 0 of nothing.

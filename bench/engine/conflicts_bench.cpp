@@ -1,35 +1,48 @@
-// Conflicts through a whole engine: stations answer in CONFLICT, the loop notes it, the office
-// records it in a store on a disk, carries out a strategy, and records each step.
+// Conflicts through a whole engine: processes of agents answer in CONFLICT, the loop notes it, the
+// office records it in a store on a disk, carries out a strategy, and records each step.
 //
 //     engine_conflicts_bench [--quick]     1,000,000 records; --quick: 30,000
 //
-//   lateness   of dispatch, with the same operations answered READY and nothing recorded, and with
-//              each answer a conflict of three records. Bar: p99 within 2x
-//   appended   records a second until the last conflict is resolved. Bar: 20,000
+//   hand-over  what a conflict costs the loop, beside its answer: one note, some bytes carried
+//   lateness   of dispatch, in one engine by turns: operations answered READY, and the same
+//              operations, as many a second, each answer of which is a conflict. Bar: p99 within 2x
+//   appended   records a second, from the first conflict of a turn to the last one's resolution,
+//              all turns together. Acknowledged after the commit alone. Bar: 20,000
+//   queries    the newest 100 by time, agent and type of all of them, each time of another moment,
+//              agent or type. Bar: 50 ms each
+//   refused    UPDATE and DELETE by another program
+//   verify     the whole chain, then one record edited below the database: it is named
 //   reload     HASH_MISMATCH to the last step's record, an agent's process in between. Bar: p99
 //              100 ms
-//   queries    the newest 100 by time, agent and type of all of them. Bar: 50 ms each
-//   verify     the whole chain, then one record edited below the database: it is named
 //
 // The store is made where the program is started, and taken away.
 #include <algorithm>
+#include <array>
 #include <atomic>
+#include <csignal>
 #include <cstring>
 #include <filesystem>
-#include <future>
+#include <functional>
 #include <iomanip>
 #include <iostream>
 #include <map>
 #include <mutex>
+#include <random>
 #include <thread>
 #include <vector>
 
 #include <sqlite3.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <nlohmann/json.hpp>
 
+#include "engine/conflict/note_journal.hpp"
 #include "engine/engine.hpp"
+#include "engine/station/control_client.hpp"
 #include "engine/station/station.hpp"
 #include "engine/store/store.hpp"
 #include "shm/base/assert.hpp"
@@ -40,61 +53,112 @@ namespace {
 using engine::Answer;
 using engine::Engine;
 using nlohmann::json;
+using sched::LatenessHistogram;
 
-constexpr std::uint32_t kAgents = 100;
-constexpr std::uint64_t kRecordsEach = 3;  // the conflict, its clocks, their order
-constexpr std::uint64_t kAheadMax = 10'000;
+constexpr std::uint32_t kStations = 2;
+constexpr std::uint32_t kAgentsEach = 50;
+constexpr std::uint32_t kAgents = kStations * kAgentsEach;
+constexpr std::uint64_t kAheadMax = 10'000;  // conflicts begun and not resolved
+constexpr double kOperationsASecond = 90;    // 9,000 answers
+constexpr const char* kReadyText = "r?";
+constexpr const char* kConflictText = "c?";
+constexpr const char* kHashText = "h?";
 constexpr const char* kEvents = R"({"events":[
   {"agent":"a","at_ns":2,"clock":{"a":1}},
   {"agent":"b","at_ns":1,"clock":{"a":1,"b":1}}]})";
 
-double seconds_since(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
+using Moment = std::chrono::steady_clock::time_point;
+Moment now() { return std::chrono::steady_clock::now(); }
+double seconds_since(Moment start) { return std::chrono::duration<double>(now() - start).count(); }
 double us_of(std::int64_t ns) { return static_cast<double>(ns) / 1e3; }
 std::span<const std::byte> bytes_of(std::string_view text) {
   return std::as_bytes(std::span(text.data(), text.size()));
 }
+double processor_seconds() {
+  rusage usage{};
+  MESH_ASSERT(::getrusage(RUSAGE_SELF, &usage) == 0);
+  const auto seconds = [](const timeval& time) {
+    return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) * 1e-6;
+  };
+  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+}
+std::ostream& line(const std::string& what) {
+  return std::cout << std::left << std::setw(34) << what << std::right;
+}
 
-// Agents of one process. "?" is answered as `answer` says, what the mesh tells them READY.
+// Seven of eight are the mesh's own to resolve, in three records; the eighth is a person's, in two.
+Answer answer_to(std::string_view text, std::uint64_t number) {
+  if (text == kHashText) return Answer::in_conflict(sched::ConflictType::hash_mismatch, {1, 2});
+  if (text != kConflictText) return Answer::ready();
+  const bool is_persons = number % 8 == 0;
+  return Answer::in_conflict(
+      is_persons ? sched::ConflictType::other : sched::ConflictType::temporal_paradox, {number, 2},
+      is_persons ? std::span<const std::byte>() : bytes_of(kEvents));
+}
+
+// A process of agents. It hears the directory, and ends with its parent.
+int serve(int channel, std::uint32_t number) {
+  char directory[256]{};
+  if (::read(channel, directory, sizeof directory - 1) <= 0) return 0;
+  engine::StationOptions options{.name = "agents-" + std::to_string(number), .agents = kAgentsEach};
+  options.load_context = [](AgentId, std::span<const std::byte>) -> Status { return {}; };
+  const auto station = std::move(engine::Station::attach(directory, options).value());
+  std::vector<engine::AgentDeclaration> agents;
+  for (std::uint32_t i = 0; i < kAgentsEach; ++i)
+    agents.push_back({"agent-" + std::to_string(number * kAgentsEach + i)});
+  const auto ids = station->enrol(agents).value();
+  for (const AgentId id : ids) MESH_ASSERT(station->set_context(id, bytes_of("context")));
+  MESH_ASSERT(::write(channel, ids.data(), ids.size() * sizeof(AgentId)) > 0);
+  for (std::uint64_t answered = 0; !station->is_lost();) {
+    station->poll(256, [&](const engine::Delivery& delivery) {
+      return answer_to(delivery.text(), ++answered);
+    });
+    static_cast<void>(station->wait(station->now() + Nanos{10 * kNsPerMs}));
+  }
+  return 0;
+}
+
+// Forked before there are threads.
 class Agents {
  public:
-  Agents(const Engine& engine, sched::ConflictType answer) : answer_(answer) {
-    std::promise<void> up;
-    pump_ = std::thread([this, &up, directory = engine.directory()] { run(directory, up); });
-    up.get_future().wait();
+  Agents() {
+    for (std::uint32_t number = 0; number < kStations; ++number) {
+      int ends[2] = {-1, -1};
+      MESH_ASSERT(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) == 0);
+      const pid_t process = ::fork();
+      MESH_ASSERT(process >= 0);
+      if (process == 0) {
+        ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+        ::close(ends[0]);
+        ::_exit(serve(ends[1], number));
+      }
+      ::close(ends[1]);
+      processes_.emplace_back(process, ends[0]);
+    }
   }
   ~Agents() {
-    over_.store(true, std::memory_order_relaxed);  // relaxed: the join orders what follows
-    pump_.join();
+    for (const auto& [process, channel] : processes_) {
+      ::close(channel);
+      ::kill(process, SIGKILL);
+      ::waitpid(process, nullptr, 0);
+    }
   }
   Agents(const Agents&) = delete;
   Agents& operator=(const Agents&) = delete;
-  [[nodiscard]] const std::vector<AgentId>& ids() const { return ids_; }
+
+  std::vector<AgentId> attach(const std::string& directory) const {
+    std::vector<AgentId> all;
+    for (const auto& [process, channel] : processes_) {
+      MESH_ASSERT(::write(channel, directory.data(), directory.size()) > 0);
+      std::array<AgentId, kAgentsEach> ids{};
+      MESH_ASSERT(::read(channel, ids.data(), sizeof ids) == sizeof ids);
+      all.insert(all.end(), ids.begin(), ids.end());
+    }
+    return all;
+  }
 
  private:
-  void run(const std::string& directory, std::promise<void>& up) {
-    engine::StationOptions options{.name = "agents", .agents = kAgents};
-    options.load_context = [](AgentId, std::span<const std::byte>) -> Status { return {}; };
-    const auto station = std::move(engine::Station::attach(directory, options).value());
-    std::vector<engine::AgentDeclaration> agents;
-    for (std::uint32_t i = 0; i < kAgents; ++i) agents.push_back({"agent-" + std::to_string(i)});
-    ids_ = station->enrol(agents).value();
-    if (answer_ == sched::ConflictType::hash_mismatch)
-      for (const AgentId id : ids_) MESH_ASSERT(station->set_context(id, bytes_of("context")));
-    up.set_value();                                   // `up` is gone from here on
-    while (!over_.load(std::memory_order_relaxed)) {  // relaxed: as above
-      station->poll(256, [&](const engine::Delivery& delivery) {
-        if (delivery.text() != "?" || answer_ == sched::ConflictType::none) return Answer::ready();
-        return Answer::in_conflict(answer_, {1, 2}, bytes_of(kEvents));
-      });
-      static_cast<void>(station->wait(station->now() + Nanos{10 * kNsPerMs}));
-    }
-  }
-  sched::ConflictType answer_;
-  std::vector<AgentId> ids_;
-  std::atomic<bool> over_{false};
-  std::thread pump_;
+  std::vector<std::pair<pid_t, int>> processes_;
 };
 
 class Mesh {
@@ -103,88 +167,166 @@ class Mesh {
     engine::EngineOptions options;
     options.directory = "/dev/shm/mesh_bench_" + std::to_string(::getpid());
     options.size = {.agents = 300, .stations = 4};
-    options.loop.watch.breakers.cluster_failures_max = 1U << 30;  // a wrong hash is a failure
+    // A wrong hash is a failure, and so is silence on a machine that is busy elsewhere.
+    options.loop.watch.breakers.cluster_failures_max = 1U << 30;
+    options.loop.watch.breakers.sector_failures_max = 1U << 30;
     options.conflicts.store = store;
-    auto started = Engine::start(options);
-    MESH_ASSERT(started.has_value());
-    engine_ = std::move(*started);
+    engine_ = std::move(Engine::start(options).value());
   }
   [[nodiscard]] Engine& engine() { return *engine_; }
-  [[nodiscard]] json conflicts() const {
+  [[nodiscard]] std::uint64_t refused() const { return refused_; }
+  [[nodiscard]] json conflicts() const { return status()["conflicts"]; }
+  [[nodiscard]] json status() const {
     auto client = engine::ControlClient::connect(engine_->directory(), {});
-    return json::parse(client->request(R"({"op": "status"})").value())["conflicts"];
+    return json::parse(client->request(R"({"op": "status"})").value());
   }
-  // `operations` of all agents, `a_second` of them begun a second; `may_go_on` holds them back.
-  void ask_all(std::uint64_t operations, double a_second,
-               const std::function<bool(std::uint64_t begun)>& may_go_on) {
-    const auto start = std::chrono::steady_clock::now();
+  // Operations of all agents for so long, kOperationsASecond of them begun a second; `may_go_on`
+  // holds them back.
+  void ask_all(const char* text, double seconds, const std::function<bool()>& may_go_on) {
+    const Moment start = now();
     std::atomic<std::uint64_t> next{0};
+    std::mutex mutex;
     const auto work = [&] {
-      for (;;) {
+      while (seconds_since(start) < seconds) {
         const std::uint64_t at = next.fetch_add(1, std::memory_order_relaxed);  // relaxed: a ticket
-        if (at >= operations) return;
-        while (seconds_since(start) < static_cast<double>(at) / a_second || !may_go_on(at))
+        while (seconds_since(start) < static_cast<double>(at) / kOperationsASecond || !may_go_on())
           ::usleep(500);
         engine::OperationRequest request;
         request.horizon = request.window = Nanos{100 * kNsPerMs};
-        request.body = bytes_of("?");
-        MESH_ASSERT(engine_->scatter(request, false).has_value());
+        request.body = bytes_of(text);
+        const auto report = engine_->scatter(request, false);
+        if (report) continue;
+        // A machine that is busy elsewhere: nobody can be reached in time.
+        const std::lock_guard lock(mutex);
+        if (++refused_ == 1) std::cerr << "an operation: " << report.error().sentence << "\n";
       }
     };
     std::vector<std::thread> threads;
     for (int i = 0; i < 16; ++i) threads.emplace_back(work);
     for (std::thread& thread : threads) thread.join();
   }
-  void print_lateness(const std::string& what) {
-    const auto late = engine_->status()->lateness;
-    std::cout << std::left << std::setw(34) << what << "p50 " << us_of(late.p50_ns) << " us, p99 "
-              << us_of(late.p99_ns) << " us, max " << us_of(late.max_ns) << " us, " << late.buckets
-              << " buckets\n";
-  }
 
  private:
   std::unique_ptr<Engine> engine_;
+  std::uint64_t refused_ = 0;
 };
 
-void record(Mesh& mesh, std::uint64_t records, double a_second) {
-  const std::uint64_t conflicts = (records + kRecordsEach - 1) / kRecordsEach;
-  std::uint64_t resolved = 0;
-  std::mutex mutex;
-  auto looked = std::chrono::steady_clock::now();
-  const auto look = [&] {
-    const std::lock_guard lock(mutex);
-    if (seconds_since(looked) > 0.1) {
-      looked = std::chrono::steady_clock::now();
-      const json status = mesh.conflicts();
-      resolved = status["resolved"].get<std::uint64_t>() +
-                 status["for_person"].get<std::uint64_t>() + status["refused"].get<std::uint64_t>();
+// What the office has come to, looked at ten times a second.
+class Progress {
+ public:
+  explicit Progress(const Mesh& mesh) : mesh_(mesh) {}
+  // Noted, and neither resolved nor handed to a person.
+  std::uint64_t open() {
+    const std::lock_guard lock(mutex_);
+    if (seconds_since(looked_) > 0.1) look();
+    return open_;
+  }
+  void wait_until_done() {
+    for (;; ::usleep(5'000)) {
+      const std::lock_guard lock(mutex_);
+      look();
+      if (open_ == 0 && last_["waiting"] == 0) return;
     }
-    return resolved;
-  };
-  const auto start = std::chrono::steady_clock::now();
-  mesh.ask_all((conflicts + kAgents - 1) / kAgents, a_second,
-               [&](std::uint64_t begun) { return begun * kAgents < look() + kAheadMax; });
-  json status;
-  do {
-    ::usleep(10'000);
-    status = mesh.conflicts();
-  } while (status["resolved"].get<std::uint64_t>() + status["for_person"].get<std::uint64_t>() <
-           status["noted"].get<std::uint64_t>());
-  const double took = seconds_since(start);
-  const auto done = status["resolved"].get<std::uint64_t>();
-  std::cout << "appended                          "
-            << static_cast<std::uint64_t>(static_cast<double>(done * kRecordsEach) / took)
-            << " records/s: " << done << " conflicts resolved in " << took << " s, "
-            << status["for_person"] << " for a person, " << status["refused"] << " refused\n";
+  }
+  [[nodiscard]] const json& last() const { return last_; }
+
+ private:
+  void look() {
+    looked_ = now();
+    last_ = mesh_.conflicts();
+    open_ = last_["noted"].get<std::uint64_t>() - last_["resolved"].get<std::uint64_t>() -
+            last_["for_person"].get<std::uint64_t>();
+  }
+  const Mesh& mesh_;
+  std::mutex mutex_;
+  Moment looked_ = now();
+  std::uint64_t open_ = 0;
+  json last_;
+};
+
+std::uint64_t records_in(const std::string& store) {
+  return engine::open_store({.where = store}).value()->head()->position;
 }
 
-void reload(const std::string& store, std::uint64_t rounds) {
+void print_lateness(const std::string& what, const LatenessHistogram& late) {
+  line(what) << "p50 " << us_of(late.quantile_ns(0.5)) << " us, p90 "
+             << us_of(late.quantile_ns(0.9)) << " us, p99 " << us_of(late.quantile_ns(0.99))
+             << " us, max " << us_of(late.max_ns()) << " us, " << late.count() << " buckets\n";
+}
+
+// By turns of `seconds`, until the store has so many records.
+void record(Mesh& mesh, const std::string& store, std::uint64_t wanted, double seconds) {
+  LatenessHistogram idle;
+  LatenessHistogram loaded;
+  Progress progress(mesh);
+  double took = 0;
+  double processor = 0;
+  std::uint64_t records = 0;
+  std::uint32_t turns = 0;
+  mesh.ask_all(kReadyText, seconds, [] { return true; });  // warms up, and counts nowhere
+  while (records < wanted) {
+    const LatenessHistogram first = mesh.engine().lateness().value();
+    mesh.ask_all(kReadyText, seconds, [] { return true; });
+    const LatenessHistogram second = mesh.engine().lateness().value();
+    const Moment start = now();
+    const double before = processor_seconds();
+    mesh.ask_all(kConflictText, seconds, [&] { return progress.open() < kAheadMax; });
+    const LatenessHistogram third = mesh.engine().lateness().value();
+    progress.wait_until_done();
+    took += seconds_since(start);
+    processor += processor_seconds() - before;
+    idle.add(second.since(first));
+    loaded.add(third.since(second));
+    records = records_in(store);
+    ++turns;
+  }
+  print_lateness("lateness, answered READY", idle);
+  print_lateness("lateness, answered in CONFLICT", loaded);
+  line("") << "p99 " << std::setprecision(3)
+           << static_cast<double>(loaded.quantile_ns(0.99)) /
+                  static_cast<double>(idle.quantile_ns(0.99))
+           << " times, " << turns << " turns each\n";
+  const json counters = mesh.status()["counters"];
+  line("appended") << static_cast<std::uint64_t>(static_cast<double>(records) / took)
+                   << " records/s: " << records << " in " << took << " s; "
+                   << progress.last()["noted"] << " conflicts, " << progress.last()["recorded"]
+                   << " recorded, " << progress.last()["resolved"] << " resolved, "
+                   << progress.last()["for_person"] << " for a person, "
+                   << counters["conflicts_lost"] << " lost, waited " << counters["conflicts_waited"]
+                   << " times, " << processor * 1e6 / static_cast<double>(records)
+                   << " us of the engine's processor time each, " << mesh.refused()
+                   << " operations refused\n";
+}
+
+void hand_over(bool quick) {
+  const auto journal = engine::NoteJournal::make(8'192, std::size_t{2} << 20).value();
+  engine::ConflictNote note{.answer = {1, 1}, .has_values = true};
+  const std::uint64_t rounds = quick ? 20 : 200;
+  constexpr std::uint64_t kEach = 4'096;
+  std::vector<double> each_ns;
+  for (std::uint64_t round = 0; round < rounds; ++round) {
+    const Moment start = now();
+    for (std::uint64_t i = 0; i < kEach; ++i) {
+      ++note.answer.low;
+      MESH_ASSERT(journal->has_room() && journal->put(note, {.answer = bytes_of(kEvents)}));
+    }
+    each_ns.push_back(seconds_since(start) * 1e9 / kEach);
+    std::uint64_t end = 0;
+    journal->take(kEach, [&](const auto&, const auto&, std::uint64_t its) { end = its; });
+    journal->done_until(end);
+  }
+  std::sort(each_ns.begin(), each_ns.end());
+  line("hand-over") << each_ns[rounds / 2] << " ns a conflict with " << std::strlen(kEvents)
+                    << " bytes carried (best " << each_ns.front() << ")\n";
+}
+
+void reload(const Agents& agents, const std::string& store, std::uint64_t rounds) {
   Mesh mesh(store);
-  const Agents agents(mesh.engine(), sched::ConflictType::hash_mismatch);
+  const auto ids = agents.attach(mesh.engine().directory());
   std::uint64_t begun = 0;
   for (std::uint64_t round = 0; round < rounds; ++round) {
     const auto answer =
-        mesh.engine().ask(agents.ids()[round % kAgents], bytes_of("?"), Nanos{kNsPerSecond});
+        mesh.engine().ask(ids[round % kAgents], bytes_of(kHashText), Nanos{kNsPerSecond});
     begun += answer && answer->state == sched::TrinaryState::conflict ? 1U : 0U;
     while (mesh.conflicts()["resolved"].get<std::uint64_t>() < begun) ::usleep(500);
   }
@@ -203,75 +345,94 @@ void reload(const std::string& store, std::uint64_t rounds) {
       took_ms.push_back(static_cast<double>(span.second - span.first) / 1e6);
   std::sort(took_ms.begin(), took_ms.end());
   MESH_ASSERT(!took_ms.empty());
-  std::cout << "reload                            p50 " << took_ms[took_ms.size() / 2]
-            << " ms, p99 " << took_ms[took_ms.size() * 99 / 100] << " ms, max " << took_ms.back()
-            << " ms, " << took_ms.size() << " agents quarantined, reloaded and released\n";
+  line("reload") << "p50 " << took_ms[took_ms.size() / 2] << " ms, p99 "
+                 << took_ms[took_ms.size() * 99 / 100] << " ms, max " << took_ms.back() << " ms, "
+                 << took_ms.size() << " agents quarantined, reloaded and released\n";
 }
 
-void query(const std::string& store, AgentId agent) {
+// `back`: so many milliseconds the windows of time end before the newest record, at most.
+void query(const std::string& store, const std::vector<AgentId>& agents, std::uint64_t back) {
   const auto opened = engine::open_store({.where = store}).value();
-  const WireTime newest = opened->find({.limit = 1})->front().record.at;
-  const WireTime minute =
-      static_cast<WireTime>(static_cast<std::int64_t>(newest) - 60 * kNsPerSecond);
-  const std::vector<std::pair<std::string, engine::RecordQuery>> queries = {
-      {"by time", {.from = minute, .until = newest}},
-      {"by agent", {.agent = agent}},
-      {"by type", {.type = sched::ConflictType::temporal_paradox}}};
+  const auto newest = static_cast<std::int64_t>(opened->find({.limit = 1})->front().record.at);
+  std::mt19937_64 random(1);
+  const auto some_time = [&] {
+    const auto until = newest - static_cast<std::int64_t>(random() % back) * kNsPerMs;
+    return engine::RecordQuery{.from = WireTime{until - 60 * kNsPerSecond},
+                               .until = WireTime{until}};
+  };
+  const std::pair<const char*, std::function<engine::RecordQuery()>> queries[] = {
+      {"by time, a minute", some_time},
+      {"by agent", [&] { return engine::RecordQuery{.agent = agents[random() % kAgents]}; }},
+      {"by type",
+       [&] {
+         return engine::RecordQuery{.type = random() % 2 == 0
+                                                ? sched::ConflictType::temporal_paradox
+                                                : sched::ConflictType::other};
+       }},
+      {"by state",
+       [&] { return engine::RecordQuery{.state_now = engine::ConflictState::for_person}; }}};
   for (const auto& [name, wanted] : queries) {
-    double worst_ms = 0;
-    for (int i = 0; i < 50; ++i) {
-      const auto start = std::chrono::steady_clock::now();
-      MESH_ASSERT(!opened->find(wanted)->empty());
-      worst_ms = std::max(worst_ms, 1e3 * seconds_since(start));
+    std::vector<double> took_ms;
+    for (int i = 0; i < 300; ++i) {
+      const engine::RecordQuery one = wanted();
+      const Moment start = now();
+      MESH_ASSERT(!opened->find(one)->empty());
+      took_ms.push_back(1e3 * seconds_since(start));
     }
-    std::cout << "query " << std::left << std::setw(28) << name << worst_ms << " ms at most\n";
+    std::sort(took_ms.begin(), took_ms.end());
+    line(std::string("query ") + name)
+        << std::setprecision(3) << "p50 " << took_ms[150] << " ms, p99 " << took_ms[297]
+        << " ms, max " << took_ms.back() << " ms\n";
   }
 }
 
-void verify(const std::string& store) {
-  const auto start = std::chrono::steady_clock::now();
-  const auto whole = engine::open_store({.where = store}).value()->verify({}).value();
-  MESH_ASSERT(whole.whole);
-  std::cout << "verify                            " << whole.checked << " records whole, "
-            << seconds_since(start) << " s\n";
+int run_sql(const std::string& store, const std::string& script) {
   sqlite3* file = nullptr;
   MESH_ASSERT(sqlite3_open(store.c_str(), &file) == SQLITE_OK);
-  const auto edited = whole.checked / 2;
-  const std::string script =
-      "DROP TRIGGER records_no_update; UPDATE records SET received = x'00' WHERE position = " +
-      std::to_string(edited);
-  MESH_ASSERT(sqlite3_exec(file, script.c_str(), nullptr, nullptr, nullptr) == SQLITE_OK);
+  const int code = sqlite3_exec(file, script.c_str(), nullptr, nullptr, nullptr);
   MESH_ASSERT(sqlite3_close(file) == SQLITE_OK);
+  return code;
+}
+
+void verify(const std::string& store) {
+  for (const char* const script : {"UPDATE records SET received = x'00' WHERE position = 9",
+                                   "DELETE FROM records WHERE position = 9"}) {
+    MESH_ASSERT(run_sql(store, script) == SQLITE_CONSTRAINT);
+    line("refused by the database") << script << "\n";
+  }
+  const Moment start = now();
+  const auto whole = engine::open_store({.where = store}).value()->verify({}).value();
+  MESH_ASSERT(whole.whole);
+  line("verify") << whole.checked << " records whole, " << seconds_since(start) << " s\n";
+  const auto edited = std::to_string(whole.checked / 2);
+  MESH_ASSERT(run_sql(store,
+                      "DROP TRIGGER records_no_update;"
+                      " UPDATE records SET received = x'00' WHERE position = " +
+                          edited) == SQLITE_OK);
   const auto broken = engine::open_store({.where = store}).value()->verify({}).value();
-  MESH_ASSERT(!broken.whole);
-  std::cout << "edited record " << edited << "           found at " << broken.broken_position
-            << "\n";
-  MESH_ASSERT(broken.broken_position == edited);
+  MESH_ASSERT(!broken.whole && std::to_string(broken.broken_position) == edited);
+  line("edited record " + edited) << "found at " << broken.broken_position << "\n";
 }
 
 void run(bool quick) {
   const std::string folder = "mesh_conflicts_bench." + std::to_string(::getpid());
   std::filesystem::create_directory(folder);
-  const std::uint64_t records = quick ? 30'000 : 1'000'000;
-  const double operations_a_second = 90;  // 9,000 conflicts a second, 27,000 records
-  {
-    Mesh mesh("");
-    const Agents agents(mesh.engine(), sched::ConflictType::none);
-    mesh.ask_all(quick ? 100 : 1'000, operations_a_second, [](std::uint64_t) { return true; });
-    mesh.print_lateness("lateness, nothing recorded");
-  }
   const std::string store = folder + "/conflicts.db";
-  AgentId agent{};
+  std::cout << std::unitbuf;
+  hand_over(quick);
+  std::vector<AgentId> ids;
   {
+    const Agents agents;
     Mesh mesh(store);
-    const Agents agents(mesh.engine(), sched::ConflictType::temporal_paradox);
-    agent = agents.ids().front();
-    record(mesh, records, operations_a_second);
-    mesh.print_lateness("lateness, conflicts recorded");
+    ids = agents.attach(mesh.engine().directory());
+    record(mesh, store, quick ? 30'000 : 1'000'000, quick ? 1 : 5);
   }
-  query(store, agent);
+  query(store, ids, quick ? 500 : 10'000);
   verify(store);
-  reload(folder + "/reload.db", quick ? 50 : 1'000);
+  {
+    const Agents agents;
+    reload(agents, folder + "/reload.db", quick ? 50 : 1'000);
+  }
   std::filesystem::remove_all(folder);
 }
 

@@ -52,6 +52,8 @@ Record next_record(const ConflictCase& its, HostTime now, ConflictState state) {
 
 }  // namespace
 
+Record record_of(const ConflictReport& report) { return record_of(report, judge(report.facts)); }
+
 ConflictDesk::ConflictDesk(const DeskConfig& config) : config_(config) {
   MESH_ASSERT(validate(config_).has_value());
 }

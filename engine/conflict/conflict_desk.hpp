@@ -52,6 +52,9 @@ struct ConflictReport {
   std::string detail{};  // what it carried, and what its strategy needs to know
 };
 
+// The first record of its conflict, as the desk writes it.
+[[nodiscard]] Record record_of(const ConflictReport& report);
+
 // --- commands
 struct Recorded {  // the record of an action `record` is durable
   SubjectId subject{};

@@ -1,15 +1,18 @@
 // ConflictNote: an answer in CONFLICT, as the loop took it in; ConflictSink: who is told.
 //
 // Callers     the scheduler thread.
-// Progress    take(): no lock, no allocation, no system call. False: no room; the loop counts it.
+// Progress    no lock, no system call. take() allocates only for what could not wait and finds no
+//             room; has_room() and tend() never do.
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
+#include <span>
 
-#include "engine/conflict/conflict_bodies.hpp"
 #include "sched/records.hpp"
 #include "shm/base/ids.hpp"
+#include "shm/base/limits.hpp"
 #include "shm/base/nanos.hpp"
 
 namespace mesh::engine {
@@ -29,18 +32,25 @@ struct ConflictNote {
   HostTime at{};
   AgentId source{};                                       // whose message it is; 0: the engine's
   std::array<std::uint64_t, kCapabilities / 64> asked{};  // what the message asked its target for
-  std::uint32_t bodies = ConflictBodies::kNone;  // where what was carried stands, of the sink's
-  std::uint32_t carried_bytes = 0;               // by the answer, behind its values
-  std::uint32_t message_bytes = 0;               // by the message
+};
+
+inline constexpr std::size_t kCarriedBytesMax = std::size_t{64} << 10;  // of each part
+// Into quarantine with a note: bytes of whoever calls, gone when the call returns.
+struct Carried {
+  std::span<const std::byte> answer{};   // behind its two values
+  std::span<const std::byte> message{};  // the work that is to go elsewhere
 };
 
 class ConflictSink {
  public:
   virtual ~ConflictSink() = default;
-  // With the note goes its place in bodies(); refused, that is still the loop's.
-  virtual bool take(const ConflictNote& note) noexcept = 0;
-  // Null: what is carried is of no interest.
-  virtual ConflictBodies* bodies() noexcept { return nullptr; }
+  // Whether one more finds room, whatever it carries. An answer that finds none is left where it
+  // stands, in its station's outbox, and that station is read no further meanwhile.
+  virtual bool has_room() noexcept { return true; }
+  // Copies both. False: it could not be kept anywhere.
+  virtual bool take(const ConflictNote& note, const Carried& carried) noexcept = 0;
+  // Once a tick.
+  virtual void tend() noexcept {}
 };
 
 }  // namespace mesh::engine

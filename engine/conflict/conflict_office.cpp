@@ -9,10 +9,16 @@ namespace mesh::engine {
 namespace {
 
 constexpr std::size_t kNotesPerTurn = 1'024;
+// While so many wait for the recorder, what is noted stays in the journal.
+constexpr std::size_t kUnofferedMax = 4'096;
+constexpr std::size_t kCarriedBytes = std::size_t{2} << 20;  // of a journal of its own
+constexpr std::uint32_t kTakenOverAtOnce = 100;              // each is a look into the store
+constexpr std::array<ConflictState, 3> kOpenStates = {ConflictState::open, ConflictState::resolving,
+                                                      ConflictState::for_person};
 
 }  // namespace
 
-ConflictReport ConflictOffice::report_of(const ConflictNote& note) {
+ConflictReport ConflictOffice::report_of(const ConflictNote& note, const Carried& carried) {
   ConflictReport report;
   report.subject = note.answer;
   report.at = static_cast<WireTime>(to_ns(note.at) + options_.unix_offset_ns);
@@ -26,45 +32,32 @@ ConflictReport ConflictOffice::report_of(const ConflictNote& note) {
     report.expected = std::to_string(note.expected);
     report.received = std::to_string(note.received);
   }
-  Carried carried;
-  if (note.bodies != ConflictBodies::kNone) {
-    using Part = ConflictBodies::Part;
-    carried.answer = bodies_.room(note.bodies, Part::answer).first(note.carried_bytes);
-    carried.message = bodies_.room(note.bodies, Part::message).first(note.message_bytes);
-  }
   if (outside_.complete) outside_.complete(note, carried, report);
-  if (note.bodies != ConflictBodies::kNone) bodies_.free_place(note.bodies);
   return report;
 }
 
 ConflictOffice::ConflictOffice(const ConflictOfficeOptions& options, Outside outside)
-    : options_(options),
-      outside_(std::move(outside)),
-      notes_(options.notes_max, 1, 0),
-      noted_by_loop_(notes_.lane()),
-      desk_(options.desk) {}
+    : options_(options), outside_(std::move(outside)), desk_(options.desk) {}
 
 Result<std::unique_ptr<ConflictOffice>> ConflictOffice::create(const ConflictOfficeOptions& options,
                                                                Outside outside) {
   MESH_CHECK_OK(validate(options.desk));
-  constexpr std::size_t kNotesMost = queues::local::HandOver<ConflictNote>::kOneThreadMax;
-  if (options.notes_max == 0 || options.notes_max > kNotesMost)
-    return fail(Errc::invalid_argument, "conflict office: room for " +
-                                            std::to_string(options.notes_max) +
-                                            " notes, allowed are 1.." + std::to_string(kNotesMost));
   std::unique_ptr<ConflictOffice> made(new ConflictOffice(options, std::move(outside)));
+  MESH_TRY(made->journal_, options.journal ? NoteJournal::over(*options.journal)
+                                           : NoteJournal::make(options.notes_max, kCarriedBytes));
   RecorderOptions recording;
   recording.open_store = [store = options.store] { return open_store(store); };
   recording.spill = options.spill;
   recording.on_durable = [office = made.get()](std::uint64_t ticket) {
-    office->durable_.push_back(ticket);
+    office->durable_now_.push_back(ticket);
   };
+  recording.on_alarm = made->outside_.alarm;
   MESH_TRY(made->recorder_, Recorder::create(std::move(recording)));
   return made;
 }
 
-bool ConflictOffice::take(const ConflictNote& note) noexcept {
-  if (noted_by_loop_.try_push(note)) return true;
+bool ConflictOffice::take(const ConflictNote& note, const Carried& carried) noexcept {
+  if (journal_->put(note, carried)) return true;
   refused_.fetch_add(1, std::memory_order_relaxed);  // relaxed: it stands alone
   return false;
 }
@@ -76,90 +69,136 @@ bool ConflictOffice::turn(HostTime now) {
   worked |= offer_records();
   worked |= recorder_->turn(now);
   worked |= take_durable(now);
-  if (!is_taken_over_ && store() != nullptr) take_over(now);
+  worked |= take_over(now);
   note_status();
   return worked;
 }
 
 bool ConflictOffice::take_notes(HostTime now) {
-  std::array<ConflictNote, 64> some{};
-  std::size_t taken = 0;
-  while (taken < kNotesPerTurn) {
-    const std::size_t count = notes_.pop(some);
-    for (std::size_t i = 0; i < count; ++i) {
-      ++noted_;
-      const DeskAnswer answer = apply(report_of(some[i]), now);
-      if (answer == DeskAnswer::full || answer == DeskAnswer::invalid)
-        refused_.fetch_add(1, std::memory_order_relaxed);  // relaxed: it stands alone
-    }
-    taken += count;
-    if (count < some.size()) break;
-  }
+  if (unoffered_.size() >= kUnofferedMax) return false;
+  const std::size_t taken = journal_->take(
+      kNotesPerTurn, [&](const ConflictNote& note, const Carried& carried, std::uint64_t end) {
+        take_note(note, carried, now);
+        if (settling_.empty() || settling_.back().records != written_)
+          settling_.push_back({.records = written_});
+        settling_.back().end = end;
+      });
+  free_notes();
   return taken != 0;
+}
+
+void ConflictOffice::take_note(const ConflictNote& note, const Carried& carried, HostTime now) {
+  ++noted_;
+  const ConflictReport report = report_of(note, carried);
+  const DeskAnswer answer = apply(report, now);
+  if (answer == DeskAnswer::full) {
+    ++unplaced_;
+    is_behind_ = true;
+    write(record_of(report));
+  } else if (answer == DeskAnswer::invalid) {
+    refused_.fetch_add(1, std::memory_order_relaxed);  // relaxed: it stands alone
+  }
 }
 
 bool ConflictOffice::take_durable(HostTime now) {
   std::vector<std::uint64_t> durable;
-  durable.swap(durable_);
+  durable.swap(durable_now_);
   for (const std::uint64_t ticket : durable) {
-    const auto found = tickets_.find(ticket);
-    MESH_ASSERT(found != tickets_.end());
-    const auto [subject, step] = found->second;
-    tickets_.erase(found);
-    recorded_ += step == 0 ? 1 : 0;
+    MESH_ASSERT(ticket == durable_ + 1);
+    durable_ = ticket;
+    recorded_ += awaited_[ticket - durable.front()].second == 0 ? 1U : 0U;
+  }
+  // Before anything follows from them: a successor takes no note again whose steps have begun.
+  free_notes();
+  for (std::size_t i = 0; i < durable.size(); ++i) {
+    const auto [subject, step] = awaited_.front();
+    awaited_.pop_front();
     apply(Recorded{subject, step}, now);
   }
   return !durable.empty();
 }
 
-// In their order; what the recorder has no room for waits here, one record a case at most.
+void ConflictOffice::free_notes() {
+  std::uint64_t end = 0;
+  for (; !settling_.empty() && settling_.front().records <= durable_; settling_.pop_front())
+    end = settling_.front().end;
+  if (end != 0) journal_->done_until(end);
+}
+
+void ConflictOffice::write(Record record) {
+  unoffered_.push_back(std::move(record));
+  ++written_;
+}
+
+// In their order; what the recorder has no room for waits here.
 bool ConflictOffice::offer_records() {
   bool offered = false;
   while (!unoffered_.empty()) {
-    const std::uint64_t ticket = next_ticket_;
     const std::pair named(unoffered_.front().subject, unoffered_.front().step);
-    Offered one{.record = std::move(unoffered_.front()), .ticket = ticket};
+    Offered one{.record = std::move(unoffered_.front()), .ticket = offered_ + 1};
     const OfferStatus status = recorder_->offer(one);
     if (status == OfferStatus::kFull) {
       unoffered_.front() = std::move(one.record);
       break;
     }
     MESH_ASSERT(status == OfferStatus::kTaken);  // the desk makes no record that is not valid
-    tickets_.emplace(ticket, named);
-    ++next_ticket_;
+    awaited_.push_back(named);
+    ++offered_;
     unoffered_.pop_front();
     offered = true;
   }
   return offered;
 }
 
-// Conflicts that an engine before this one left open.
-void ConflictOffice::take_over(HostTime now) {
-  for (const ConflictState state :
-       {ConflictState::open, ConflictState::resolving, ConflictState::for_person})
-    if (!take_over_state(state, now)) return;  // the store went away: again, once it is back
-  is_taken_over_ = true;
+// Conflicts that an engine before this one left open, or that found the desk full: a page at a
+// time. Not while records wait in the spill file, for what the store says is old then.
+bool ConflictOffice::take_over(HostTime now) {
+  const std::size_t room = options_.desk.capacity - desk_.open();
+  if (!taking_over_ && is_behind_ && room >= std::max(options_.desk.capacity / 8, 1U)) {
+    is_behind_ = false;
+    taking_over_ = TakingOver{};
+  }
+  if (!taking_over_ || store() == nullptr || recorder_->waiting() != 0) return false;
+  if (!take_over_page(now)) return false;  // the store went away: again, once it is back
+  if (taking_over_ && taking_over_->state == kOpenStates.size()) {
+    taking_over_.reset();
+    is_taken_over_ = true;
+  }
+  return true;
 }
 
-bool ConflictOffice::take_over_state(ConflictState state, HostTime now) {
-  const auto wall = static_cast<WireTime>(to_ns(now) + options_.unix_offset_ns);
-  RecordQuery query{.kind = StoredKind::conflict, .state_now = state, .limit = 1'000};
-  for (;;) {
-    const auto page = store()->find(query);
-    if (!page) return false;
-    for (const StoredRecord& stored : *page) {
-      const auto history = store()->find({.subject = stored.record.subject, .limit = 1'000});
-      if (!history) return false;
-      std::vector<Record> records;
-      for (const StoredRecord& one : *history) records.push_back(one.record);
-      std::sort(records.begin(), records.end(),
-                [](const Record& a, const Record& b) { return a.step < b.step; });
-      if (desk_.adopt(records, now, wall) == DeskAnswer::full)
-        refused_.fetch_add(1, std::memory_order_relaxed);  // relaxed: it stands alone
-    }
-    if (page->size() < query.limit) return true;
-    query.before = RecordPlace{page->back().record.at, page->back().at.position};
+bool ConflictOffice::take_over_page(HostTime now) {
+  TakingOver& at = *taking_over_;
+  const RecordQuery query{.kind = StoredKind::conflict,
+                          .state_now = kOpenStates[at.state],
+                          .before = at.before,
+                          .limit = kTakenOverAtOnce};
+  const auto page = store()->find(query);
+  if (!page) return false;
+  for (const StoredRecord& stored : *page) {
+    if (desk_.find(stored.record.subject) != nullptr) continue;
+    const auto answer = adopt(stored.record.subject, now);
+    if (!answer) return false;
+    if (*answer != DeskAnswer::full) continue;
+    is_behind_ = true;
+    taking_over_.reset();
+    return true;
   }
+  if (page->size() < query.limit)
+    at = {.state = at.state + 1};
+  else
+    at.before = RecordPlace{page->back().record.at, page->back().at.position};
+  return true;
+}
+
+Result<DeskAnswer> ConflictOffice::adopt(const SubjectId& subject, HostTime now) {
+  MESH_TRY(const auto history, store()->find({.subject = subject, .limit = 1'000}));
+  std::vector<Record> records;
+  for (const StoredRecord& one : history) records.push_back(one.record);
+  std::sort(records.begin(), records.end(),
+            [](const Record& a, const Record& b) { return a.step < b.step; });
+  const auto wall = static_cast<WireTime>(to_ns(now) + options_.unix_offset_ns);
+  return desk_.adopt(records, now, wall);
 }
 
 DeskAnswer ConflictOffice::apply(const DeskCommand& command, HostTime now) {
@@ -170,8 +209,8 @@ DeskAnswer ConflictOffice::apply(const DeskCommand& command, HostTime now) {
 
 void ConflictOffice::act(std::vector<DeskAction> actions, HostTime now) {
   for (DeskAction& action : actions) {
-    if (auto* const write = std::get_if<WriteRecord>(&action)) {
-      unoffered_.push_back(std::move(write->record));
+    if (auto* const wanted = std::get_if<WriteRecord>(&action)) {
+      write(std::move(wanted->record));
     } else if (const auto* const escalate = std::get_if<Escalate>(&action)) {
       ++escalated_;
       const ConflictCase* const its = desk_.find(escalate->subject);
@@ -199,22 +238,33 @@ DeskAnswer ConflictOffice::decide(const SubjectId& subject, std::string decision
   return answer;
 }
 
+// The caller is another thread than before, and the loop's is gone too: what the office's had
+// offered goes first, so that the order stands.
 std::uint64_t ConflictOffice::finish(HostTime now) {
-  while (take_notes(now)) {
+  while (recorder_->unsettled() != 0 && recorder_->turn(now)) {
   }
-  while (!unoffered_.empty() || recorder_->unsettled() != 0) {
+  take_durable(now);
+  for (bool is_stuck = recorder_->unsettled() != 0; !is_stuck;) {
+    journal_->tend();
+    const bool taken = take_notes(now);
+    if (unoffered_.empty() && recorder_->unsettled() == 0) {
+      if (!taken) break;
+      continue;
+    }
     const bool offered = offer_records();
     const bool turned = recorder_->turn(now);
-    if (!take_durable(now) && !offered && !turned) break;
+    is_stuck = !take_durable(now) && !offered && !turned;
   }
   note_status();
-  return unoffered_.size() + recorder_->unsettled();
+  return journal_->not_taken() + unoffered_.size() + recorder_->unsettled();
 }
 
 void ConflictOffice::note_status() {
   ConflictOfficeStatus status;
   status.noted = noted_;
   status.recorded = recorded_;
+  status.waiting = journal_->taken_not_done();
+  status.unplaced = unplaced_;
   status.escalated = escalated_;
   status.open = desk_.open();
   status.for_person = for_person_;

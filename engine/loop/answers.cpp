@@ -22,11 +22,35 @@ constexpr std::uint32_t kPlainReady = about(sched::TrinaryState::ready);
 static_assert(offsetof(sched::AnswerRecord, state) == 52);
 static_assert(offsetof(sched::AnswerRecord, flags) == 55);
 static_assert(offsetof(sched::AnswerRecord, body_bytes) == 44);
+static_assert(offsetof(sched::AnswerRecord, kind) == 54);
 
 // What validate() would say of it, in three compares: READY, no body, no time before the host's.
 bool is_plain_ready(const Ring::Record& record) noexcept {
   return static_cast<std::uint32_t>(record.words[6] >> 32) == kPlainReady &&
          record.words[5] >> 32 == 0 && (record.words[3] | record.words[4]) >> 63 == 0;
+}
+
+// A conflict that nobody can record now: it stands in its outbox until there is room.
+bool has_to_wait(EngineLoop::State& loop, StationLink& link, const Ring::Record& record) noexcept {
+  constexpr auto kConflict = static_cast<std::uint8_t>(sched::TrinaryState::conflict);
+  constexpr auto kAnswer = static_cast<std::uint8_t>(sched::RecordKind::answer);
+  const std::uint64_t last = record.words[6];
+  const bool waits = static_cast<std::uint8_t>(last >> 32) == kConflict &&
+                     static_cast<std::uint8_t>(last >> 48) == kAnswer && !has_conflict_room(loop);
+  if (waits && !link.waits_for_record) ++loop.counters.conflicts_waited;
+  if (waits) link.waited_until = link.outbox.cursor() + link.outbox.capacity();
+  link.waits_for_record = waits;
+  return waits;
+}
+
+// A conflict that waited in its outbox for so long that its operation's place has gone to a later
+// one. Whether the agent had answered before nobody knows any more; it is recorded all the same.
+bool has_waited(const EngineLoop::State& loop, const StationLink& link,
+                const sched::AnswerRecord& answer, std::uint64_t position) noexcept {
+  const std::uint32_t slot = slot_of(answer.operation);
+  return before(position, link.waited_until) && answer.kind == sched::RecordKind::answer &&
+         answer.state == sched::TrinaryState::conflict && slot < loop.operations.size() &&
+         serial_of(answer.operation) < loop.operations[slot].serial;
 }
 
 }  // namespace
@@ -67,15 +91,17 @@ std::size_t EngineLoop::State::take_burst(StationLink& link, std::size_t limit) 
         collected.processing_us[count] = static_cast<std::uint32_t>(record.words[6]);
         ++count;
         ++collected_count;
-        return;
+        return true;
       }
     }
-    if (take_bare(*this, link, record, view.position())) return;  // changes no operation
+    if (take_bare(*this, link, record, view.position())) return true;  // changes no operation
+    if (has_to_wait(*this, link, record)) return false;
     apply_answers(to.slot, count);
     count = 0;
     to = {};  // what is taken may change any operation
     const Ring::Record copy = record;
     take_record(link, copy, view.position());
+    return true;
   });
   apply_answers(to.slot, count);
   counters.answers += collected_count;
@@ -105,6 +131,8 @@ void EngineLoop::State::take_operation_answer(StationLink& link, const sched::An
   const AnsweredOperation to = answered_operation(answer.operation);
   if (to.operation == nullptr) {
     ++counters.duplicates;  // its operation's place has gone to another one
+    if (has_waited(*this, link, answer, position))
+      note_conflict(*this, link, {.answer = answer, .position = position});
     return;
   }
   const std::uint32_t place = to.operation->place_of(row);

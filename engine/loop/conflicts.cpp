@@ -37,34 +37,20 @@ std::span<const std::byte> body_of(EngineLoop::State& loop, StationLink& link,
   return loop.scratch.first(copied.length);
 }
 
-// Into quarantine: what the answer carries behind its values, and the work that is to go elsewhere.
-void keep_bodies(EngineLoop::State& loop, const ConflictAnswer& conflict,
-                 std::span<const std::byte> carried, ConflictNote& note) noexcept {
-  ConflictBodies* const bodies = loop.outside.conflicts->bodies();
-  const bool is_work = note.type == sched::ConflictType::capability_mismatch &&
+// The work that is to go elsewhere, in the scratch behind what the answer carries.
+std::span<const std::byte> work_of(EngineLoop::State& loop, const ConflictAnswer& conflict,
+                                   std::size_t used_bytes) noexcept {
+  const bool is_work = conflict.answer.conflict_type == sched::ConflictType::capability_mismatch &&
                        conflict.question != nullptr && conflict.question->body_bytes != 0;
-  if (bodies == nullptr || (carried.empty() && !is_work)) return;
-  note.bodies = bodies->take_place();
-  if (note.bodies == ConflictBodies::kNone) {
-    ++loop.counters.conflict_bodies_lost;
-    return;
-  }
-  const auto room = bodies->room(note.bodies, ConflictBodies::Part::answer);
-  note.carried_bytes = static_cast<std::uint32_t>(std::min(carried.size(), room.size()));
-  if (note.carried_bytes != 0) std::memcpy(room.data(), carried.data(), note.carried_bytes);
-  if (is_work)
-    note.message_bytes = copy_message(loop, *conflict.question,
-                                      bodies->room(note.bodies, ConflictBodies::Part::message));
+  if (!is_work) return {};
+  const std::span<std::byte> rest = loop.scratch.subspan(std::min(used_bytes, loop.scratch.size()));
+  const auto room = rest.first(std::min(rest.size(), kCarriedBytesMax));
+  return room.first(copy_message(loop, *conflict.question, room));
 }
 
-void hand_over(EngineLoop::State& loop, const ConflictNote& note) noexcept {
-  if (loop.outside.conflicts->take(note)) {
-    ++loop.counters.conflicts_noted;
-    return;
-  }
-  ++loop.counters.conflicts_lost;
-  if (note.bodies != ConflictBodies::kNone)
-    loop.outside.conflicts->bodies()->free_place(note.bodies);
+void hand_over(EngineLoop::State& loop, const ConflictNote& note, const Carried& carried) noexcept {
+  ++(loop.outside.conflicts->take(note, carried) ? loop.counters.conflicts_noted
+                                                 : loop.counters.conflicts_lost);
 }
 
 void tally(EngineLoop::State& loop, std::uint32_t row, AgentId agent) noexcept {
@@ -109,12 +95,16 @@ void note_conflict(EngineLoop::State& loop, StationLink& link,
     std::memcpy(&note.received, body.data() + sizeof note.expected, sizeof note.received);
     body = body.subspan(kValuesBytes);
   }
-  keep_bodies(loop, conflict, body, note);
-  hand_over(loop, note);
+  const std::size_t used = body.empty() ? 0 : answer.body_bytes;
+  hand_over(loop, note, {.answer = body, .message = work_of(loop, conflict, used)});
 }
 
 void note_conflict(EngineLoop::State& loop, const ConflictNote& note) noexcept {
-  if (loop.outside.conflicts != nullptr) hand_over(loop, note);
+  if (loop.outside.conflicts != nullptr) hand_over(loop, note, {});
+}
+
+bool has_conflict_room(EngineLoop::State& loop) noexcept {
+  return loop.outside.conflicts == nullptr || loop.outside.conflicts->has_room();
 }
 
 // One that is in quarantine is known to be wrong.
@@ -122,6 +112,7 @@ void judge_context(EngineLoop::State& loop, std::uint32_t row, std::uint64_t sai
   const std::uint64_t expected = own(loop.agents.context_hash, row);
   if (said == 0 || expected == 0 || said == expected || loop.gate.holds.is_quarantined(row)) return;
   if (loop.gate.holds.wrong_hash[row] == said) return;
+  if (!has_conflict_room(loop)) return;  // the station says it again, a second later
   loop.gate.holds.wrong_hash[row] = said;
   count_wrong_context(loop, row);
   note_conflict(loop, {.answer = loop.own_id(),

@@ -27,6 +27,9 @@ void note_conflict(EngineLoop::State& loop, StationLink& link,
                    const ConflictAnswer& conflict) noexcept;
 // One that the loop found itself. Nobody records them: nothing.
 void note_conflict(EngineLoop::State& loop, const ConflictNote& note) noexcept;
+// Whether an answer in CONFLICT may be taken out of its outbox now: until the last ones are
+// recorded it stays there, and so do those behind it.
+[[nodiscard]] bool has_conflict_room(EngineLoop::State& loop) noexcept;
 
 // What a station says its agent's context is, once a second and whenever that changes, against what
 // it is to be. A wrong one is a failure of the agent, and a conflict of its own.

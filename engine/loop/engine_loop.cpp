@@ -235,6 +235,16 @@ bool EngineLoop::is_corrupt(StationId station) const noexcept {
   return link != nullptr && link->is_corrupt;
 }
 
+void EngineLoop::note_error(const ErrorNote& error, HostTime now) noexcept {
+  state_->accounts.errors->note(error, now);
+}
+
+std::size_t EngineLoop::waiting_for_records() const noexcept { return state_->waiting_for_records; }
+bool EngineLoop::waits_for_record(StationId station) const noexcept {
+  const StationLink* const link = state_->link_of(station);
+  return link != nullptr && link->waits_for_record;
+}
+
 Result<std::vector<AgentId>> EngineLoop::enrol(StationId station,
                                                std::span<const AgentSpec> agents) {
   StationLink* const link = state_->link_of(station);

@@ -186,6 +186,8 @@ struct AnsweredMessage {
   std::vector<std::byte> body{};
 };
 
+struct ErrorNote;  // engine/error_log.hpp
+
 struct LoopCounters {
   std::uint64_t ticks = 0, records_in = 0, deliveries = 0, answers = 0, sends = 0, wakes = 0;
   std::uint64_t refused_records = 0, target_full = 0, expired = 0, no_such_agent = 0, pending = 0;
@@ -222,7 +224,7 @@ struct LoopCounters {
   std::uint64_t sector_outages = 0, sector_recoveries = 0, sector_recovery_ms = 0;
   std::uint64_t sector_recoveries_over_10s = 0, sector_recoveries_over_15min = 0;
   std::uint64_t stations_lost = 0;
-  std::uint64_t context_corruptions = 0, conflict_bodies_lost = 0;
+  std::uint64_t context_corruptions = 0, conflicts_waited = 0;
   std::uint64_t byzantine = 0, contradictions = 0, operations_not_compared = 0;
 };
 
@@ -275,6 +277,10 @@ class EngineLoop {
   // caller may unmap it.
   void detach(StationId station, HostTime now, Departure departure = Departure::lost);
   [[nodiscard]] bool is_corrupt(StationId station) const noexcept;
+  // Stations whose outboxes stand, because what comes next is a conflict that nobody can record
+  // now; whether this one is one of them. As of the last tick.
+  [[nodiscard]] std::size_t waiting_for_records() const noexcept;
+  [[nodiscard]] bool waits_for_record(StationId station) const noexcept;
 
   // A station of the engine before this one, with both its memories as they were: goes on with what
   // is in them. Its number must be one that agents in the table are attached to, or it has none.
@@ -364,6 +370,9 @@ class EngineLoop {
   [[nodiscard]] std::vector<CascadeUnit> missed_units(OperationId cascade) const;
   // Of an operation that is over; stands until its place is needed.
   [[nodiscard]] std::vector<TargetTrace> trace(OperationId operation) const;
+
+  // For `mesh errors`, of whoever works beside the loop.
+  void note_error(const ErrorNote& error, HostTime now) noexcept;
 
   [[nodiscard]] const LoopCounters& counters() const noexcept;
   [[nodiscard]] LoopGauges gauges() const noexcept;

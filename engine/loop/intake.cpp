@@ -21,6 +21,8 @@ constexpr sched::BodyRegion kAnywhere{0, ~std::uint64_t{0}};  // the log checks 
 bool EngineLoop::State::intake() {
   std::size_t budget = kIntakeRecordsPerTick;
   const std::size_t count = live.size();
+  waiting_for_records = 0;
+  if (outside.conflicts != nullptr) outside.conflicts->tend();
   for (std::size_t i = 0; i < count && budget != 0; ++i) {
     StationLink& link = *live[next_station++ % count];
     if (link.is_corrupt) continue;
@@ -30,6 +32,7 @@ bool EngineLoop::State::intake() {
         !link.outbox.ready())
       continue;
     const std::size_t taken = take_burst(link, std::min(budget, kBurst));
+    waiting_for_records += link.waits_for_record ? 1U : 0U;
     if (taken == 0) continue;
     link.heard_ns = now_ns;
     link.has_taken = true;

@@ -97,10 +97,10 @@ struct EngineLoop::State {
   std::vector<std::uint32_t> owed_of;     // the same by station; 0: those that are away
   std::size_t held_count = 0;
   bool order_is_stale = true;
-  std::size_t next_station = 0;                    // intake goes round
+  // Intake goes round; stations whose conflicts find no room.
+  std::size_t next_station = 0, waiting_for_records = 0;
   std::uint32_t next_narrow = kMaxWideOperations;  // so do the slots of narrow operations
 
-  // Operations.
   std::vector<Operation> operations;
   std::vector<std::uint32_t> sending;  // slots in that state
   CascadeBook cascades;

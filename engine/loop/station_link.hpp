@@ -60,6 +60,8 @@ struct StationLink {
   bool is_staged = false;              // deliveries wait for the reveal at the end of the tick
   bool has_taken = false;              // records of this tick, whose slots are freed at its end
   bool is_full = false;                // as the table says
+  bool waits_for_record = false;       // its next answer is a conflict that finds no room
+  std::uint64_t waited_until = 0;      // outbox positions before it may have waited so
   std::int64_t heard_ns = 0;           // when its outbox last held something
   std::uint64_t read_again_until = 0;  // outbox positions before it may have been taken before
   std::vector<std::uint64_t>

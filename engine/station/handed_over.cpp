@@ -64,10 +64,9 @@ Result<MeshIdentity> mesh_in(const json& answer) {
 }
 
 Result<json> request_of(const char* op) {
-  MESH_TRY(const MemoryMap reference, memory_map(kReferenceMesh));
   return json{{"op", op},
               {"version", kControlVersion},
-              {"layout_hash", hex_of(reference.hash())},
+              {"layout_hash", hex_of(reference_layout_hash())},
               {"page_bytes", shm::system_page_bytes()}};
 }
 

@@ -101,6 +101,8 @@ class Recorder {
   }
   // Taken and not durable yet: queued or in memory. Of the thread that calls turn().
   [[nodiscard]] std::size_t unsettled() const noexcept;
+  // Durable in the spill file and not in the store yet. Of the same thread.
+  [[nodiscard]] std::size_t waiting() const noexcept { return spill_.waiting() - caught_up_; }
 
   [[nodiscard]] RecorderStatus status() const;
   [[nodiscard]] Store* store() noexcept { return store_.get(); }  // null while it is down

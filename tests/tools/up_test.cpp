@@ -3,10 +3,12 @@
 #include <filesystem>
 #include <fstream>
 
+#include <sqlite3.h>
 #include <sys/stat.h>
 
 #include <nlohmann/json.hpp>
 
+#include "engine/store/store.hpp"
 #include "tests/tools/run_mesh.hpp"
 
 namespace mesh::testing {
@@ -262,6 +264,37 @@ TEST(Console, RecordsConflictsListsThemAndClosesOneByAPersonsDecision) {
   const Ran verified = run_mesh({"conflicts", "verify", "--store", store, "--json"});
   EXPECT_EQ(verified.exit_code, 0) << verified.err;
   EXPECT_EQ(Json::parse(verified.out)["checked"], 3) << "the conflict, handed over, decided";
+}
+
+TEST(Console, VerifyNamesARecordThatSomebodyEditedBelowTheDatabase) {
+  const Folder folder;
+  const std::string store = folder.file("conflicts.db");
+  std::vector<engine::Record> records(9);
+  for (std::uint64_t i = 0; i < records.size(); ++i) {
+    records[i].subject = {1, i + 1};
+    records[i].type = sched::ConflictType::other;
+    records[i].state = engine::ConflictState::open;
+    records[i].received = "as it was";
+  }
+  ASSERT_TRUE(engine::open_store({.where = store}).value()->append(records));
+  ASSERT_EQ(run_mesh({"conflicts", "verify", "--store", store}).exit_code, 0);
+  sqlite3* file = nullptr;
+  ASSERT_EQ(sqlite3_open(store.c_str(), &file), SQLITE_OK);
+  constexpr const char* kEdit = "UPDATE records SET received = x'00' WHERE position = 5";
+  EXPECT_EQ(sqlite3_exec(file, kEdit, nullptr, nullptr, nullptr), SQLITE_CONSTRAINT)
+      << "the database itself refuses";
+  EXPECT_EQ(sqlite3_exec(file, "DELETE FROM records WHERE position = 5", nullptr, nullptr, nullptr),
+            SQLITE_CONSTRAINT);
+  ASSERT_EQ(sqlite3_exec(file, "DROP TRIGGER records_no_update", nullptr, nullptr, nullptr),
+            SQLITE_OK);
+  ASSERT_EQ(sqlite3_exec(file, kEdit, nullptr, nullptr, nullptr), SQLITE_OK);
+  sqlite3_close(file);
+  const Ran verified = run_mesh({"conflicts", "verify", "--store", store, "--json"});
+  EXPECT_EQ(verified.exit_code, 1);
+  const Json report = Json::parse(verified.out);
+  EXPECT_EQ(report["whole"], false);
+  EXPECT_EQ(report["broken_position"], 5);
+  EXPECT_EQ(report["checked"], 4);
 }
 
 TEST(Agent, RunsItsCommandForEachMessage) {

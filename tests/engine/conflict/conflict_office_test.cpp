@@ -2,14 +2,17 @@
 #include "engine/conflict/conflict_office.hpp"
 
 #include <filesystem>
+#include <set>
 
 #include "engine/conflict/conflict_thread.hpp"
+#include "tests/engine/conflict/journal_memory.hpp"
 #include "tests/engine/store/recorder_fixture.hpp"
 
 namespace mesh::engine {
 namespace of_conflict_office_test {
 
 using sched::ConflictType;
+using testing::JournalMemory;
 using testing::records_at;
 
 constexpr std::int64_t kOffset = 1'700'000'000'000'000'000;
@@ -28,18 +31,29 @@ ConflictNote note(std::uint64_t number, ConflictType type = ConflictType::other)
 
 class ConflictOfficeTest : public ::testing::Test {
  protected:
+  bool take(std::uint64_t number, const std::string& carried = {}) {
+    return office_->take(note(number), {.answer = std::as_bytes(std::span(carried))});
+  }
   void start(ConflictOfficeOptions options = {}) {
     office_.reset();
     options.store.where = where_;
-    options.spill = {.path = folder_.file("spill"), .size_bytes = 1U << 20};
+    options.spill = {.path = folder_.file("spill"), .size_bytes = spill_bytes_};
     options.unix_offset_ns = kOffset;
     auto made = ConflictOffice::create(
-        options, {.escalate =
-                      [this](const Escalate& escalate, const Record& conflict) {
-                        EXPECT_EQ(escalate.subject, conflict.subject);
-                        escalated_.push_back(escalate);
-                      },
-                  .run_step = run_step_});
+        options,
+        {.escalate =
+             [this](const Escalate& escalate, const Record& conflict) {
+               EXPECT_EQ(escalate.subject, conflict.subject);
+               escalated_.push_back(escalate);
+             },
+         .run_step = run_step_,
+         .complete =
+             [this](const ConflictNote&, const Carried& carried, ConflictReport&) {
+               if (carried.answer.empty()) return;
+               carried_.emplace_back(reinterpret_cast<const char*>(carried.answer.data()),
+                                     carried.answer.size());
+             },
+         .alarm = [this](RecorderAlarm what, const std::string&) { alarms_.push_back(what); }});
     ASSERT_TRUE(made) << made.error().sentence;
     office_ = std::move(*made);
   }
@@ -60,6 +74,9 @@ class ConflictOfficeTest : public ::testing::Test {
   HostTime now_ = from_ns(kNsPerSecond);
   std::function<StepEnded(const RunStep&)> run_step_;
   std::vector<Escalate> escalated_;
+  std::vector<std::string> carried_;
+  std::vector<RecorderAlarm> alarms_;
+  std::uint64_t spill_bytes_ = 1U << 20;
   std::unique_ptr<ConflictOffice> office_;
 };
 
@@ -78,21 +95,96 @@ TEST_F(ConflictOfficeTest, RefusesToBeMadeWithoutRoomOrASpillFile) {
       Errc::invalid_argument);
 }
 
-TEST_F(ConflictOfficeTest, RefusesWhatItHasNoRoomForAndCountsIt) {
+TEST_F(ConflictOfficeTest, HasNoRoomForAnswersBeforeItIsFullAndRecordsAllThatItTook) {
   start({.notes_max = 64});
   std::uint64_t taken = 0;
-  for (std::uint64_t i = 1; i <= 100; ++i) taken += office_->take(note(i)) ? 1U : 0U;
-  EXPECT_LT(taken, 100U);
-  EXPECT_GE(taken, 64U);
+  while (office_->has_room()) ASSERT_TRUE(take(++taken));
+  EXPECT_EQ(taken, 56U) << "an eighth is kept for what cannot wait";
+  while (taken < 100) ASSERT_TRUE(take(++taken)) << "cannot wait, and waits in private memory";
   settle();
-  EXPECT_EQ(office_->status().refused, 100 - taken);
+  EXPECT_EQ(office_->status().recorded, 64U);
+  EXPECT_FALSE(office_->has_room()) << "what waits goes first";
+  office_->tend();
+  EXPECT_TRUE(office_->has_room());
+  settle();
   EXPECT_EQ(office_->status().recorded, taken);
+  EXPECT_EQ(office_->status().refused, 0U);
   EXPECT_EQ(stored().size(), 2 * taken) << "each, and that it is a person's";
+}
+
+// mesh.md 11: every conflict is recorded, whatever stands on the desk.
+TEST_F(ConflictOfficeTest, RecordsWhatFindsTheDeskFullAndTakesItOverWhenThereIsRoom) {
+  start({.desk = {.capacity = 8}});
+  for (std::uint64_t i = 1; i <= 20; ++i) ASSERT_TRUE(take(i));
+  settle();
+  EXPECT_EQ(office_->status().recorded, 20U);
+  EXPECT_EQ(office_->status().unplaced, 12U);
+  EXPECT_EQ(office_->desk().open(), 8U);
+  // Decided one after the other, whichever has a place.
+  for (std::uint64_t decided = 0; decided < 20; ++decided) {
+    const auto snapshot = office_->desk().snapshot();
+    ASSERT_FALSE(snapshot.cases.empty()) << decided;
+    const SubjectId subject = snapshot.cases.begin()->first;
+    ASSERT_EQ(office_->decide(subject, "yes", now_), DeskAnswer::taken);
+    settle();
+  }
+  EXPECT_EQ(office_->status().resolved, 20U);
+  EXPECT_EQ(office_->desk().open(), 0U);
+  std::size_t resolved = 0;
+  for (const Record& record : stored())
+    resolved += record.state == ConflictState::resolved ? 1U : 0U;
+  EXPECT_EQ(resolved, 20U);
+}
+
+TEST_F(ConflictOfficeTest, ASuccessorRecordsWhatItsDeadPredecessorHadOnlyNoted) {
+  JournalMemory memory(64);
+  start({.journal = memory.place()});
+  for (std::uint64_t i = 1; i <= 10; ++i) ASSERT_TRUE(take(i, "carried " + std::to_string(i)));
+  start({.journal = memory.place()});  // the first has not had a turn
+  settle();
+  EXPECT_EQ(office_->status().recorded, 10U);
+  start({.journal = memory.place()});
+  settle();
+  EXPECT_EQ(office_->status().noted, 0U) << "what is durable is not taken again";
+  std::size_t conflicts = 0;
+  for (const Record& record : stored()) conflicts += record.step == 0 ? 1U : 0U;
+  EXPECT_EQ(conflicts, 10U);
+  EXPECT_EQ(carried_.size(), 10U);
+  EXPECT_EQ(carried_.back(), "carried 10");
+}
+
+// Store and spill file are full: what is noted stays in the journal, and its memory outlives us.
+TEST_F(ConflictOfficeTest, WhatNothingTakesStaysInTheJournalAndTheAlarmIsRaisedOnce) {
+  JournalMemory memory(1'024);
+  const std::string there_later = std::exchange(where_, folder_.file("none/conflicts.db"));
+  spill_bytes_ = kSpillBytesMin;
+  start({.journal = memory.place()});
+  std::uint64_t taken = 0;
+  for (int turns = 0; turns < 200; ++turns) {
+    for (int i = 0; i < 50 && office_->has_room(); ++i)
+      ASSERT_TRUE(take(++taken, std::string(100, 'x')));
+    office_->turn(now_ += Nanos{kNsPerMs});
+  }
+  EXPECT_FALSE(office_->has_room()) << "the loop leaves the next one in its outbox";
+  EXPECT_GT(office_->status().recorded, 0U);
+  EXPECT_LT(office_->status().recorded, taken);
+  EXPECT_GT(office_->status().waiting, 0U);
+  EXPECT_EQ(alarms_, (std::vector{RecorderAlarm::store_down, RecorderAlarm::spill_full}));
+  where_ = there_later;
+  start({.journal = memory.place()});
+  now_ += Nanos{60 * kNsPerSecond};
+  settle();
+  std::set<std::uint64_t> there;
+  for (const Record& record : stored()) {
+    if (record.step != 0) continue;
+    EXPECT_TRUE(there.insert(record.subject.low).second) << "twice";
+  }
+  EXPECT_EQ(there.size(), taken) << "nothing is lost";
 }
 
 TEST_F(ConflictOfficeTest, RecordsEachConflictWithItsValuesOnTheWallClock) {
   start();
-  ASSERT_TRUE(office_->take(note(1, ConflictType::data_contradiction)));
+  ASSERT_TRUE(office_->take(note(1, ConflictType::data_contradiction), {}));
   settle();
   const auto records = stored();
   ASSERT_FALSE(records.empty());
@@ -111,8 +203,8 @@ TEST_F(ConflictOfficeTest, RecordsEachConflictWithItsValuesOnTheWallClock) {
 
 TEST_F(ConflictOfficeTest, KeepsOneThatIsNotedTwiceOnce) {
   start();
-  ASSERT_TRUE(office_->take(note(1)));
-  ASSERT_TRUE(office_->take(note(1)));
+  ASSERT_TRUE(take(1));
+  ASSERT_TRUE(take(1));
   settle();
   EXPECT_EQ(office_->status().recorded, 1U);
   EXPECT_EQ(office_->desk().open(), 1U);
@@ -120,7 +212,7 @@ TEST_F(ConflictOfficeTest, KeepsOneThatIsNotedTwiceOnce) {
 
 TEST_F(ConflictOfficeTest, HandsToAPersonWhatNobodyCanDoAndClosesItByADecision) {
   start();
-  ASSERT_TRUE(office_->take(note(1)));
+  ASSERT_TRUE(take(1));
   EXPECT_EQ(office_->decide({77, 2}, "no", now_), DeskAnswer::no_such);
   settle();
   EXPECT_EQ(office_->status().for_person, 1U);
@@ -136,8 +228,8 @@ TEST_F(ConflictOfficeTest, HandsToAPersonWhatNobodyCanDoAndClosesItByADecision) 
 
 TEST_F(ConflictOfficeTest, EscalatesOnlyWhatIsUrgentAndOnlyOnceItsRecordIsDurable) {
   start();
-  ASSERT_TRUE(office_->take(note(1, ConflictType::capability_mismatch)));  // priority 1
-  ASSERT_TRUE(office_->take(note(2, ConflictType::temporal_paradox)));     // priority 4
+  ASSERT_TRUE(office_->take(note(1, ConflictType::capability_mismatch), {}));  // priority 1
+  ASSERT_TRUE(office_->take(note(2, ConflictType::temporal_paradox), {}));     // priority 4
   office_->turn(now_);
   for (const Escalate& one : escalated_) EXPECT_EQ(one.subject, (SubjectId{77, 2}));
   settle();
@@ -153,7 +245,7 @@ TEST_F(ConflictOfficeTest, RunsTheStepsOfAStrategyWhereSomebodyCan) {
     return StepEnded{step.subject, step.step, true, "done"};
   };
   start();
-  ASSERT_TRUE(office_->take(note(1, ConflictType::capability_mismatch)));
+  ASSERT_TRUE(office_->take(note(1, ConflictType::capability_mismatch), {}));
   settle();
   EXPECT_EQ(steps, (std::vector{ConflictStep::mend_capabilities, ConflictStep::route_elsewhere}));
   EXPECT_EQ(office_->status().resolved, 1U);
@@ -162,7 +254,7 @@ TEST_F(ConflictOfficeTest, RunsTheStepsOfAStrategyWhereSomebodyCan) {
 
 TEST_F(ConflictOfficeTest, ASuccessorHasOnItsDeskWhatIsOpenInTheStore) {
   start();
-  for (std::uint64_t i = 1; i <= 5; ++i) ASSERT_TRUE(office_->take(note(i)));
+  for (std::uint64_t i = 1; i <= 5; ++i) ASSERT_TRUE(take(i));
   settle();
   ASSERT_EQ(office_->decide({77, 3}, "enough", now_), DeskAnswer::taken);
   settle();
@@ -185,7 +277,7 @@ TEST_F(ConflictOfficeTest, GoesOnWhileTheStoreIsAwayAndCatchesUp) {
   const std::string away = where_;
   where_ = folder_.file("none/conflicts.db");
   start();
-  for (std::uint64_t i = 1; i <= 10; ++i) ASSERT_TRUE(office_->take(note(i)));
+  for (std::uint64_t i = 1; i <= 10; ++i) ASSERT_TRUE(take(i));
   settle();
   EXPECT_EQ(office_->status().recorded, 10U) << "in the spill file: synced, and acknowledged";
   EXPECT_FALSE(office_->status().recorder.is_store_up);
@@ -215,7 +307,7 @@ TEST_F(ConflictOfficeTest, AThreadTurnsItAndLeavesNothingBehind) {
       *office_, [&] { return from_ns(clock.fetch_add(kNsPerMs, std::memory_order_relaxed)); });
   thread.start();
   for (std::uint64_t i = 1; i <= 200; ++i) {
-    while (!office_->take(note(i))) std::this_thread::yield();
+    while (!take(i)) std::this_thread::yield();
     if (i % 50 == 0) thread.post(std::make_unique<Decide>(calls));
   }
   while (calls.load(std::memory_order_acquire) != 4) std::this_thread::yield();

@@ -12,7 +12,7 @@ using Verdict = OutcomesCompared::Verdict;
 
 struct KeptNotes final : ConflictSink {
   std::vector<ConflictNote> notes;
-  bool take(const ConflictNote& note) noexcept override {
+  bool take(const ConflictNote& note, const Carried& /*carried*/) noexcept override {
     notes.push_back(note);
     return true;
   }

@@ -9,7 +9,9 @@ namespace of_engine_loop_conflicts_test {
 struct Kept final : ConflictSink {
   std::vector<ConflictNote> notes;
   bool is_full = false;
-  bool take(const ConflictNote& note) noexcept override {
+  bool is_behind = false;
+  bool has_room() noexcept override { return !is_behind; }
+  bool take(const ConflictNote& note, const Carried& /*carried*/) noexcept override {
     if (!is_full) notes.push_back(note);
     return !is_full;
   }
@@ -136,6 +138,58 @@ TEST(EngineLoopConflicts, WhatIsNotTakenIsCountedAndStopsNothing) {
   mesh.tick(kMs);
   EXPECT_EQ(mesh.loop->counters().conflicts_lost, 1U);
   EXPECT_TRUE(mesh.loop->take_finished());
+}
+
+// Back-pressure: nothing is lost, and nobody else waits for it.
+TEST(EngineLoopConflicts, OneThatFindsNoRoomWaitsInItsOutboxAndOtherStationsGoOn) {
+  Recorded mesh;
+  RawStation& alice = mesh.add(1, 1, "alice");
+  RawStation& bob = mesh.add(2, 2, "bob");
+  ASSERT_TRUE(mesh.loop->open({.at_once = true}, from_ns(mesh.now_ns)));
+  mesh.tick();
+  mesh.tick(kMs);
+  mesh.kept.is_behind = true;
+  const auto told = bob.poll();
+  ASSERT_EQ(told.size(), 2U);
+  ASSERT_TRUE(bob.answer(told[0], TrinaryState::conflict, mesh.now_ns));
+  ASSERT_TRUE(bob.answer(told[1], TrinaryState::ready, mesh.now_ns)) << "behind it: it waits too";
+  for (const auto& delivery : alice.poll())
+    ASSERT_TRUE(alice.answer(delivery, TrinaryState::ready, mesh.now_ns));
+  for (int i = 0; i < 20; ++i) mesh.tick(kMs);
+  EXPECT_TRUE(mesh.kept.notes.empty());
+  EXPECT_EQ(mesh.loop->counters().ready, 0U) << "the operation is not over";
+  EXPECT_EQ(mesh.loop->counters().answers, 1U) << "alice's";
+  EXPECT_EQ(mesh.loop->waiting_for_records(), 1U);
+  EXPECT_TRUE(mesh.loop->waits_for_record(bob.number));
+  EXPECT_FALSE(mesh.loop->waits_for_record(alice.number));
+  EXPECT_EQ(mesh.loop->counters().conflicts_waited, 1U) << "once, however long";
+  mesh.kept.is_behind = false;
+  mesh.tick(kMs);
+  EXPECT_EQ(mesh.kept.notes.size(), 1U);
+  EXPECT_EQ(mesh.loop->counters().answers, 3U);
+  EXPECT_EQ(mesh.loop->counters().conflicts_lost, 0U);
+  EXPECT_EQ(mesh.loop->waiting_for_records(), 0U);
+  const auto finished = mesh.loop->take_finished();
+  ASSERT_TRUE(finished);
+  EXPECT_EQ(finished->result.counts.ready, 2U);
+  EXPECT_EQ(finished->result.counts.conflict, 1U);
+}
+
+// Its station is gone, and with it the outbox: what it had reported is handed over all the same.
+TEST(EngineLoopConflicts, OfAStationThatDiesMeanwhileAllAreHandedOver) {
+  Recorded mesh;
+  mesh.add(1, 1, "alice");
+  RawStation& bob = mesh.add(2, 2, "bob");
+  ASSERT_TRUE(mesh.loop->open({.at_once = true}, from_ns(mesh.now_ns)));
+  mesh.tick();
+  mesh.tick(kMs);
+  mesh.kept.is_behind = true;
+  for (const auto& delivery : bob.poll())
+    ASSERT_TRUE(bob.answer(delivery, TrinaryState::conflict, mesh.now_ns));
+  mesh.tick(kMs);
+  ASSERT_TRUE(mesh.kept.notes.empty());
+  mesh.loop->detach(bob.number, from_ns(mesh.now_ns), Departure::lost);
+  EXPECT_EQ(mesh.kept.notes.size(), 2U);
 }
 
 // An engine that dies between taking a burst in and freeing it reads it again: nobody knows whether

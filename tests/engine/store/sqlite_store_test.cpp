@@ -1,6 +1,9 @@
 // What is SQLite's alone.
 #include <fstream>
 
+#include "engine/store/schema.hpp"
+#include "engine/store/sql_store.hpp"
+#include "engine/store/sqlite_connection.hpp"
 #include "tests/engine/store/store_fixture.hpp"
 
 namespace mesh::engine {
@@ -22,6 +25,80 @@ TEST(SqliteStore, RefusesReplaceAndAPositionOutOfOrder) {
                              ", " + columns + row))
         << position;
   EXPECT_TRUE(store->verify({})->whole);
+}
+
+// Keeps how SQLite would go about each query, beside its answer.
+class Explained final : public SqlConnection {
+ public:
+  Explained(std::unique_ptr<SqlConnection> real, std::vector<std::string>& plans)
+      : real_(std::move(real)), plans_(&plans) {}
+  [[nodiscard]] const SqlDialect& dialect() const noexcept override { return real_->dialect(); }
+  Status run(const std::string& script) override { return real_->run(script); }
+  Result<std::vector<SqlRow>> query(const std::string& statement,
+                                    std::span<const SqlValue> values) override {
+    const auto plan = real_->query("EXPLAIN QUERY PLAN " + statement, values);
+    EXPECT_TRUE(plan) << plan.error().sentence;
+    std::string steps;
+    if (plan)
+      for (const SqlRow& row : *plan) steps += std::get<std::string>(row.back()) + "; ";
+    plans_->push_back(steps);
+    return real_->query(statement, values);
+  }
+  Status insert(const SqlTable& table, std::span<const SqlValue> values) override {
+    return real_->insert(table, values);
+  }
+
+ private:
+  std::unique_ptr<SqlConnection> real_;
+  std::vector<std::string>* plans_;
+};
+
+// mesh.md 11: queried by time, agent, type and state. Each way finds its rows in an index, in their
+// order: a store of a million records answers like one of a hundred.
+TEST(SqliteStore, EveryQueryUsesAnIndexAndSortsNothing) {
+  const testing::SqliteBackend backend;
+  ASSERT_TRUE(open_store({.where = backend.where()}).value()->append(conflicts(1, 100)));
+  std::vector<std::string> plans;
+  auto connection = connect_sqlite({.where = backend.where()}).value();
+  const auto store =
+      SqlStore::open(std::make_unique<Explained>(std::move(connection), plans), {}).value();
+  const WireTime from{0};
+  const WireTime until{100 * kNsPerSecond};
+  const RecordPlace place{until, 50};
+  const AgentId agent{7};
+  const auto type = sched::ConflictType::data_contradiction;
+  const auto state = ConflictState::open;
+  const RecordQuery queries[] = {
+      {},
+      {.from = from, .until = until},
+      {.from = from, .until = until, .before = place},
+      {.agent = agent},
+      {.from = from, .until = until, .agent = agent},
+      {.agent = agent, .before = place},
+      {.type = type},
+      {.from = from, .until = until, .type = type},
+      {.type = type, .before = place},
+      {.agent = agent, .type = type},
+      {.state_now = state},
+      {.from = from, .until = until, .state_now = state},
+      {.kind = StoredKind::conflict, .state_now = state, .before = place},
+  };
+  for (const RecordQuery& query : queries) {
+    plans.clear();
+    ASSERT_TRUE(store->find(query));
+    ASSERT_EQ(plans.size(), 1U);
+    const auto at = &query - &queries[0];
+    EXPECT_THAT(plans[0], ::testing::AnyOf(::testing::HasSubstr("USING INDEX"),
+                                           ::testing::HasSubstr("USING COVERING INDEX")))
+        << at;
+    EXPECT_THAT(plans[0], ::testing::Not(::testing::HasSubstr("TEMP B-TREE"))) << at;
+    // Of all records, newest first, the index itself is walked, as far as the limit.
+    const std::string scan = at == 0 ? "SCAN r;" : "SCAN";
+    EXPECT_THAT(plans[0], ::testing::Not(::testing::HasSubstr(scan))) << at;
+  }
+  plans.clear();
+  ASSERT_TRUE(store->find({.subject = SubjectId{1'001, 1}}));
+  EXPECT_THAT(plans[0], ::testing::HasSubstr("SEARCH")) << "the few of one subject may be sorted";
 }
 
 TEST(SqliteStore, SaysThatItIsFullKeepsNothingOfTheGroupAndGoesOnAfterwards) {
