@@ -178,7 +178,13 @@ Result<Delegating::Work> work_of(const ActingOn& mesh, const DelegateRequest& re
                                           .count = request.attempts,
                                           .score_max = health::kScoreMax,
                                           .agent_class = request.agent_class};
-  for (FoundAgent& found : view.find_best(wanted, allowed_by(mesh.rules, request.capabilities)))
+  const auto allowed = allowed_by(mesh.rules, request.capabilities);
+  const auto may_have_it = [&](const FoundAgent& agent) {
+    const bool is_passed_over =
+        std::find(request.not_to.begin(), request.not_to.end(), agent.id) != request.not_to.end();
+    return !is_passed_over && (!allowed || allowed(agent));
+  };
+  for (FoundAgent& found : view.find_best(wanted, request.not_to.empty() ? allowed : may_have_it))
     work.agents.push_back({found.id, std::move(found.name)});
   if (!work.agents.empty()) return work;
   return fail(Errc::no_capable_agent, "delegate: no agent that is active and routable fits");

@@ -46,6 +46,7 @@ struct DelegateRequest {
   std::vector<std::string> capabilities{};
   Nanos patience{30 * kNsPerSecond};  // for each attempt
   std::uint32_t attempts = 3;         // 1 to kAttemptsMax
+  std::vector<AgentId> not_to{};      // of the best: who is passed over
 };
 struct DelegateReport {
   bool is_done = false;

@@ -235,6 +235,11 @@ Status Engine::State::make_control(const EngineOptions& options) {
   controlling.read_again = options.read_again;
   MESH_TRY(control, ControlServer::create(controlling, {files, *scheduler, *station_table}));
   control->await(std::move(left), adoption);
+  context_sync = std::make_unique<ContextSync>(ContextSync::Uses{
+      .scheduler = scheduler.get(),
+      .contexts = contexts.get(),
+      .load = [this](LoadOrder order) { control->load(std::move(order)); },
+      .loads_context = [this](StationId station) { return control->loads_context(station); }});
   return make_steps(options);
 }
 

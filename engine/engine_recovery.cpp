@@ -45,7 +45,11 @@ Status Engine::State::make_recovery(const EngineOptions& options) {
                   .now = [] { return from_ns(sched::HostCounters::monotonic_ns()); },
                   .is_attached = attached,
                   .escalate = [this](const LostProcess& process,
-                                     const std::string& why) { control->escalate(process, why); }});
+                                     const std::string& why) { control->escalate(process, why); },
+                  .sync =
+                      [this](const LostProcess& process, Recovery::Outside::Synced synced) {
+                        context_sync->sync(process.agents, std::move(synced));
+                      }});
   return {};
 }
 

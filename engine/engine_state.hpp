@@ -13,6 +13,7 @@
 
 #include "engine/adoption.hpp"
 #include "engine/backup/backup_keeper.hpp"
+#include "engine/context_sync.hpp"
 #include "engine/control_server.hpp"
 #include "engine/engine.hpp"
 #include "engine/engine_jobs.hpp"
@@ -71,6 +72,7 @@ struct Engine::State {
   std::unique_ptr<RunningContexts> contexts;
   std::unique_ptr<SchedulerThread> scheduler;
   std::unique_ptr<ControlServer> control;
+  std::unique_ptr<ContextSync> context_sync;
   std::unique_ptr<BackupKeeper> backups;  // goes first: it tells the control thread
   std::unique_ptr<Recovery> recovery;     // none: nobody is replaced. The same
 

@@ -9,7 +9,8 @@
 namespace mesh::engine {
 namespace {
 
-constexpr const char* kNoContext = "no context loaded";
+constexpr const char* kByQuarantine = "no context loaded: its quarantine does that";
+constexpr const char* kNotYet = "its context is not loaded yet";
 
 class HealJob final : public Job {
  public:
@@ -38,7 +39,7 @@ class HealJob final : public Job {
     for (const AilingAgent& agent : ailing) {
       if (agent.is_quarantined)
         report.agents.push_back(
-            {agent.name, false, std::string("left quarantined: ") + kNoContext});
+            {agent.name, false, std::string("left quarantined: ") + kByQuarantine});
       else if (recovery_ == nullptr)
         report.agents.push_back(
             {agent.name, false, "left: no command to spawn is configured under [recovery]"});
@@ -49,10 +50,12 @@ class HealJob final : public Job {
   }
   // Of a process also those who were not asked about: they went with it.
   static void add(HealReport& report, const HealedProcess& healed) {
-    for (const LostAgent& agent : healed.of.agents)
-      report.agents.push_back({agent.name, healed.is_back,
-                               healed.is_back ? std::string("replaced; ") + kNoContext
-                                              : "not replaced: " + healed.why});
+    for (std::size_t at = 0; at < healed.of.agents.size(); ++at) {
+      std::string did = "not replaced: " + healed.why;
+      if (healed.is_back)
+        did = "replaced; " + (at < healed.said.size() ? healed.said[at] : std::string(kNotYet));
+      report.agents.push_back({healed.of.agents[at].name, healed.is_back, std::move(did)});
+    }
   }
 
   HealRequest request_;

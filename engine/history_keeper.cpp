@@ -10,6 +10,7 @@ namespace {
 
 constexpr std::size_t kBatch = 256;
 constexpr std::int64_t kMinuteNs = 60 * kNsPerSecond;
+constexpr Nanos kLookEvery{kNsPerSecond};
 constexpr std::int64_t kDayMinutes = 24 * 60;
 constexpr std::uint32_t kTrimmedAtOnce = 2'000;
 constexpr Nanos kTrimAgain{kNsPerSecond};  // while there is more to go
@@ -38,7 +39,8 @@ HistoryKeeper::HistoryKeeper(const HistoryOptions& options, health::HealthView v
     : options_(options),
       view_(std::move(view)),
       unix_offset_ns_(unix_offset_ns),
-      notes_(options.queue_results, 1, 1) {}
+      notes_(options.queue_results, 1, 1),
+      minute_of_(view_.clusters(), -1) {}
 
 Result<std::unique_ptr<HistoryKeeper>> HistoryKeeper::create(const HistoryOptions& options,
                                                              const Over& over) {
@@ -64,17 +66,19 @@ std::int64_t HistoryKeeper::minute_of(HostTime at) const noexcept {
   return (to_ns(at) + unix_offset_ns_) / kMinuteNs;
 }
 
-// A minute's point is what stands at its first look. The first minute, which the engine did not see
-// whole, has one as well: a successor's does not replace it.
+// A minute's point is what stands at the first look at which somebody is there. The first minute,
+// which the engine did not see whole, has one as well: a successor's does not replace it.
 void HistoryKeeper::look(HostTime now) {
   const std::int64_t minute = minute_of(now);
-  if (minute_ == minute) return;
+  if (now - looked_ < kLookEvery && minute_of(looked_) == minute) return;
   const auto mesh = view_.mesh();
   if (!mesh || mesh->summary.agents == 0) return;  // nobody was summarized yet: in a moment
-  minute_ = minute;
+  looked_ = now;
   for (std::uint32_t number = 0; number < view_.clusters(); ++number) {
+    if (minute_of_[number] == minute) continue;
     const auto cluster = view_.cluster(number);
     if (!cluster || cluster->summary.agents == 0) continue;
+    minute_of_[number] = minute;
     const health::ClusterSummary& seen = cluster->summary;
     points_.push_back({.cluster = number,
                        .minute = minute,

@@ -25,6 +25,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "engine/health/health_view.hpp"
 #include "engine/history_options.hpp"
@@ -86,8 +87,9 @@ class HistoryKeeper final : public ResultSink {
   queues::local::HandOver<ResultNote> notes_;
   std::deque<OperationResult> results_;  // taken, not yet stored
   std::deque<HistoryPoint> points_;
-  HostTime results_since_{};  // when the oldest of them was taken
-  std::optional<std::int64_t> minute_{};
+  HostTime results_since_{};             // when the oldest of them was taken
+  std::vector<std::int64_t> minute_of_;  // by cluster: the last of which it has a point
+  HostTime looked_{};
   HostTime retry_at_{};
   HostTime trim_at_{};
   std::atomic<std::uint64_t> refused_{0};

@@ -14,7 +14,7 @@
 namespace mesh::engine {
 
 // Numbers as in the store. Append only.
-enum class ResultKind : std::uint8_t { scatter = 1, broadcast, cascade };
+enum class ResultKind : std::uint8_t { scatter = 1, broadcast, cascade, quorum };
 enum class ResultVerdict : std::uint8_t { success = 1, partial, failed_at_sector, nobody };
 
 struct ResultNote {

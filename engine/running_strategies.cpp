@@ -161,9 +161,13 @@ std::optional<Text> RunningSteps::route_elsewhere(const RunStep& step, const Rec
                 conflict.operation != OperationId{}
                     ? "it was one of an operation's many targets: its work is no one agent's"
                     : "what the message carried was not kept");
+  // Neither to who has just refused it, nor back to who wanted it done.
   const Status started = start_delegation(
       uses_.mesh(),
-      {.task = std::move(*work), .capabilities = asked_in(detail), .attempts = kReroutes},
+      {.task = std::move(*work),
+       .capabilities = asked_in(detail),
+       .attempts = kReroutes,
+       .not_to = {step.agent, AgentId{detail.value("source", std::uint64_t{0})}}},
       [this, then = ends(step)](const DelegateReport& report) {
         uses_.conflicts->call([then, report](ConflictOffice& office, HostTime) {
           if (!report.is_done)

@@ -264,8 +264,10 @@ Topology::Member Topology::seen(AgentIndex row) const noexcept {
   member.score = std::min<std::uint16_t>(agents_.score.load_relaxed(at), 1'000);  // relaxed: own
   member.agent_class = agents_.agent_class.load_relaxed(at);  // relaxed: own column
   member.healthy = agents_.state.load_relaxed(at) ==
-                   static_cast<std::uint8_t>(AgentState::active);             // relaxed: own column
-  member.can_lead = member.healthy && agents_.routing.load_relaxed(at) == 0;  // relaxed: own
+                   static_cast<std::uint8_t>(AgentState::active);  // relaxed: own column
+  const std::uint8_t routing = agents_.routing.load_relaxed(at);   // relaxed: own
+  member.can_lead = member.healthy && routing == 0;
+  member.is_newcomer = (routing & kNewcomer) != 0;
   return member;
 }
 
@@ -277,6 +279,7 @@ void Topology::count(const Member& member, std::int32_t sign) noexcept {
        {static_cast<Group*>(&cluster), static_cast<Group*>(&sectors_[sector_of(member.cluster)])}) {
     group->counts.agents += step;
     group->counts.healthy += member.healthy ? step : 0U;
+    group->counts.newcomers += member.is_newcomer ? step : 0U;
     group->counts.score_sum += score;
   }
   cluster.classes[member.agent_class] += step;

@@ -56,7 +56,9 @@ struct Place {
 struct GroupCounts {
   std::uint32_t agents = 0;
   std::uint32_t healthy = 0;    // ACTIVE
+  std::uint32_t newcomers = 0;  // that are not admitted: no operation is meant for them
   std::uint64_t score_sum = 0;  // of all its agents; the mean is score_sum / agents
+  [[nodiscard]] std::uint32_t targets() const noexcept { return agents - newcomers; }
   friend bool operator==(const GroupCounts&, const GroupCounts&) = default;
 };
 
@@ -152,6 +154,7 @@ class Topology {
     std::uint8_t agent_class = 0;
     bool healthy = false;
     bool can_lead = false;  // healthy, and not held by the operator
+    bool is_newcomer = false;
   };
   struct Group {
     GroupCounts counts{};

@@ -99,6 +99,7 @@ Status Topology::verify() const {
     for (GroupCounts* counts : {&clusters[cluster], &sectors[sector]}) {
       ++counts->agents;
       counts->healthy += member.healthy ? 1U : 0U;
+      counts->newcomers += member.is_newcomer ? 1U : 0U;
       counts->score_sum += member.score;
     }
     ++classes[cluster][member.agent_class];

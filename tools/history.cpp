@@ -69,6 +69,8 @@ std::string_view name_of(std::uint8_t kind, std::uint8_t strategy) {
       return "broadcast";
     case ResultKind::cascade:
       return engine::name_of(static_cast<engine::CascadeStrategy>(strategy));
+    case ResultKind::quorum:
+      return "quorum";
   }
   return "unknown";
 }
@@ -167,7 +169,8 @@ Result<Wanted> wanted_of(const Options& options) {
   const std::int64_t from_minute = now_minute - static_cast<std::int64_t>(minutes);
   wanted.results.from = static_cast<WireTime>(from_minute * 60 * kNsPerSecond);
   wanted.results.limit = static_cast<std::uint32_t>(limit);
-  for (const ResultKind kind : {ResultKind::scatter, ResultKind::broadcast, ResultKind::cascade}) {
+  for (const ResultKind kind :
+       {ResultKind::scatter, ResultKind::broadcast, ResultKind::cascade, ResultKind::quorum}) {
     const auto number = static_cast<std::uint8_t>(kind);
     const std::string_view name = kind == ResultKind::cascade ? "cascade" : name_of(number, 0);
     if (options.kind == name) wanted.results.kind = number;
@@ -235,8 +238,8 @@ RunVerb declare(CLI::App& command) {
   add("--step-min", options->step, "agents: minutes to a row", "MINUTES")->capture_default_str();
   add("--sector", options->sector, "agents: of this one", "N");
   add("--cluster", options->cluster, "agents: of this one", "N");
-  add("--kind", options->kind, "operations: scatter, broadcast or cascade", "KIND")
-      ->check(CLI::IsMember({"scatter", "broadcast", "cascade"}));
+  add("--kind", options->kind, "operations: scatter, broadcast, cascade or quorum", "KIND")
+      ->check(CLI::IsMember({"scatter", "broadcast", "cascade", "quorum"}));
   add("--verdict", options->verdict, "operations: that came out so", "VERDICT")
       ->check(CLI::IsMember({"success", "partial", "failed_at_sector", "nobody"}));
   add("--limit", options->limit, "operations: at most so many", "N")->capture_default_str();

@@ -92,8 +92,7 @@ CircuitBreaker::Reply CircuitBreaker::allow_open(std::int64_t now_ns,
     half_open(now_ns);
     return allow_half_open(now_ns, station);
   }
-  const bool lost = now_ns - probed_ns_ >= config_.probe_retry_ns.count();
-  if (probes_out_ != 0 && lost) void_probes();  // who had it never answered
+  if (probes_out_ != 0 && is_probe_lost(now_ns)) void_probes();
   if (probes_out_ != 0) return reject(Nanos{0});
   return admit(take_probe(station, now_ns));
 }

@@ -244,6 +244,11 @@ class CircuitBreaker final
   [[nodiscard]] std::uint32_t trips() const noexcept { return trips_; }
   [[nodiscard]] Nanos open_until() const noexcept { return Nanos{open_until_ns_}; }
   [[nodiscard]] std::uint32_t probes_out() const noexcept { return probes_out_; }
+  // probe_then_ratio: it is open, and allow() would give out the probe.
+  [[nodiscard]] bool is_probe_due(Nanos now) const noexcept {
+    return state_ == BreakerState::open && now.count() >= open_until_ns_ &&
+           (probes_out_ == 0 || is_probe_lost(now.count()));
+  }
   [[nodiscard]] Status verify() const;
 
  private:
@@ -307,6 +312,10 @@ class CircuitBreaker final
   Reply mirror(const breaker::Mirror& other, Nanos now) noexcept;
   Reply answer(bool ignored = false) const noexcept;
 
+  // Who had the last one has never answered.
+  [[nodiscard]] bool is_probe_lost(std::int64_t now_ns) const noexcept {
+    return now_ns - probed_ns_ >= config_.probe_retry_ns.count();
+  }
   std::uint32_t take_probe(std::uint32_t station, std::int64_t now_ns) noexcept;
   bool free_probe(std::uint32_t serial) noexcept;
   void void_probes() noexcept;

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <string>
 
+#include "shm/base/assert.hpp"
+
 namespace mesh::engine::health {
 
 using coordination::BreakerReply;
@@ -59,8 +61,11 @@ BreakerTree::BreakerTree(const BreakerTreeConfig& config)
       restricted_bits_(open_bits_.size()),
       healthiest_of_(config.sectors) {}
 
-// Where a probe is of most use: behind as few open breakers as there are, then by score.
+// Where a probe is of most use: somebody is there, behind as few open breakers as there are; then
+// by score.
 bool BreakerTree::is_better(std::uint32_t a, std::uint32_t b) const noexcept {
+  const bool is_empty[] = {scores_[a] == kScoreOfNobody, scores_[b] == kScoreOfNobody};
+  if (is_empty[0] != is_empty[1]) return is_empty[1];
   const bool is_sector_open[] = {is_open_bit(1 + sector_of_[a]), is_open_bit(1 + sector_of_[b])};
   if (is_sector_open[0] != is_sector_open[1]) return is_sector_open[1];
   const std::size_t first = 1 + sectors_.size();
@@ -132,6 +137,39 @@ TreeReply BreakerTree::admit(std::uint32_t cluster, Nanos now) noexcept {
   return reply;
 }
 
+bool BreakerTree::is_probe_due(std::uint32_t cluster, Nanos now) noexcept {
+  if (cluster >= sector_of_.size()) return false;
+  bool is_any_open = false;
+  for (const std::size_t place : places_of(cluster).of) {
+    if (!is_open_bit(place)) continue;
+    if (!at(place).is_probe_due(now)) return false;
+    is_any_open = true;
+  }
+  return is_any_open && !is_for_another(cluster);
+}
+
+TreeReply BreakerTree::probe(std::uint32_t cluster, Nanos now) noexcept {
+  TreeReply reply;
+  reply.permit.cluster = cluster;
+  reply.permit.levels = 0;
+  if (!is_probe_due(cluster, now)) {
+    reply.refusal = Refusal::rejected_open;
+    return reply;
+  }
+  const Places places = places_of(cluster);
+  Permit* const permits[] = {&reply.permit.of_mesh, &reply.permit.of_sector,
+                             &reply.permit.of_cluster};
+  for (std::size_t level = 0; level < std::size(permits); ++level) {
+    if (!is_open_bit(places.of[level])) continue;
+    const BreakerReply answer = at_place(places.of[level]).allow(now);
+    MESH_ASSERT(answer.refusal == Refusal::none);  // it said so
+    *permits[level] = answer.permit;
+    reply.permit.levels |= static_cast<std::uint8_t>(1U << level);
+  }
+  note_all(cluster, now);
+  return reply;
+}
+
 void BreakerTree::record(const TreePermit& permit, CallOutcome outcome, Nanos now) noexcept {
   if (permit.cluster >= sector_of_.size()) return;
   const auto record_at = [&](CircuitBreaker& breaker, const Permit& of) {
@@ -141,10 +179,11 @@ void BreakerTree::record(const TreePermit& permit, CallOutcome outcome, Nanos no
         outcome == CallOutcome::timeout && breaker.state() == BreakerState::closed;
     breaker.record({of, is_straggler ? CallOutcome::ignored : outcome, Nanos{0}, Nanos{0}}, now);
   };
-  record_at(clusters_[permit.cluster], permit.of_cluster);
-  record_at(sectors_[sector_of_[permit.cluster]], permit.of_sector);
+  const auto is_of = [&](unsigned level) { return (permit.levels >> level & 1U) != 0; };
+  if (is_of(2)) record_at(clusters_[permit.cluster], permit.of_cluster);
+  if (is_of(1)) record_at(sectors_[sector_of_[permit.cluster]], permit.of_sector);
   // While it is closed the mesh counts open sectors, not failures.
-  if (mesh_.state() != BreakerState::closed) {
+  if (is_of(0) && mesh_.state() != BreakerState::closed) {
     mesh_.record({permit.of_mesh, outcome, Nanos{0}, Nanos{0}}, now);
   }
   note_all(permit.cluster, now);

@@ -6,8 +6,9 @@
 //             waits for its probe, one look at the clusters after each that changed. No allocation
 //             after construction.
 // Recovery    probe_then_ratio at each level. A sector and the mesh are probed through their
-//             healthiest cluster (one that is not open itself, if there is one): another cluster's
-//             message is refused while they are open.
+//             healthiest cluster (one in which somebody is active, and that is not open itself, if
+//             there is one): another cluster's message is refused while they are open. Whichever
+//             comes first is the probe: a message that is admitted, or the owner's own (probe()).
 // If the      probe is never answered: another goes out after probe_retry_ns.
 // other side
 // dies
@@ -41,7 +42,9 @@ struct BreakerTreeConfig {
 
 // What an admitted message holds until its outcome: a permit of each level, in that order.
 struct TreePermit {
+  static constexpr std::uint8_t kOfAll = 0b111;
   std::uint32_t cluster = 0;
+  std::uint8_t levels = kOfAll;  // that it is a permit of: bit 0 the mesh, 1 sector, 2 cluster
   coordination::Permit of_mesh;
   coordination::Permit of_sector;
   coordination::Permit of_cluster;
@@ -68,6 +71,12 @@ class BreakerTree {
   // One message to an agent of this cluster.
   [[nodiscard]] TreeReply admit(std::uint32_t cluster, Nanos now) noexcept;
   void record(const TreePermit& permit, coordination::CallOutcome outcome, Nanos now) noexcept;
+  // The owner's own probe: a permit of those of the cluster's three breakers that are open. What is
+  // half-open is not asked, and nothing of the outcome counts there: that is for messages.
+  [[nodiscard]] TreeReply probe(std::uint32_t cluster, Nanos now) noexcept;
+  // Whether probe() would give one: something is open, all that is open waits for its probe, and
+  // this cluster is the one through which it goes.
+  [[nodiscard]] bool is_probe_due(std::uint32_t cluster, Nanos now) noexcept;
   // Failures that belong to no admitted message: crashes, missed heartbeats. Half-open they count
   // beside what passes; while it is open nobody asks.
   void record_failure(std::uint32_t cluster, Nanos now, std::uint32_t count = 1) noexcept;
@@ -76,7 +85,9 @@ class BreakerTree {
   // The operator's word on one place: closed, with nothing counted; or open until it is reset.
   void reset(std::size_t place, Nanos now) noexcept;
   void hold_open(std::size_t place, Nanos now) noexcept;
-  // 0..1000, the lower the healthier; which cluster a probe goes to.
+  // 0..1000, the lower the healthier; which cluster a probe goes to. kScoreOfNobody: nobody is in
+  // it who could answer one.
+  static constexpr std::uint16_t kScoreOfNobody = 0xFFFF;
   void set_score(std::uint32_t cluster, std::uint16_t score) noexcept;
   // From another host: the newer epoch wins, open wins a tie.
   void mirror(const CircuitScope& scope, const coordination::breaker::Mirror& other,

@@ -162,12 +162,23 @@ void MeshBreakers::record(const TreePermit& permit, coordination::CallOutcome ou
   if (is_known(permit.cluster)) publish(permit.cluster);
 }
 
+bool MeshBreakers::is_probe_due(std::uint32_t cluster, HostTime now) noexcept {
+  return !all_closed() && tree_.is_probe_due(cluster, instant(now));
+}
+
+TreeReply MeshBreakers::probe(std::uint32_t cluster, HostTime now) noexcept {
+  TreeReply reply = tree_.probe(cluster, instant(now));
+  if (is_known(cluster)) publish(cluster);
+  return reply;
+}
+
 bool MeshBreakers::is_current(const TreePermit& permit) const noexcept {
   if (!is_known(permit.cluster)) return false;
   const BreakerTree::Places places = tree_.places_of(permit.cluster);
   const std::uint32_t epochs[] = {permit.of_mesh.epoch, permit.of_sector.epoch,
                                   permit.of_cluster.epoch};
   for (std::size_t level = 0; level < std::size(epochs); ++level) {
+    if ((permit.levels >> level & 1U) == 0) continue;
     const coordination::CircuitBreaker& breaker = tree_.at(places.of[level]);
     if (breaker.state() != BreakerState::closed && breaker.epoch() == epochs[level]) return true;
   }

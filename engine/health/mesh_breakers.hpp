@@ -58,13 +58,16 @@ class MeshBreakers {
   struct Sight {
     std::uint32_t cluster = 0;
     bool is_whole = true;     // nobody is missed
-    std::uint16_t score = 0;  // kScoreOfNobody: nobody is active
+    std::uint16_t score = 0;  // kScoreOfNobody: nobody is there who may be asked
   };
-  static constexpr std::uint16_t kScoreOfNobody = 0xFFFF;
+  static constexpr std::uint16_t kScoreOfNobody = BreakerTree::kScoreOfNobody;
   void look(const Sight& sight, HostTime now) noexcept;
 
   [[nodiscard]] TreeReply admit(std::uint32_t cluster, HostTime now) noexcept;
   void record(const TreePermit& permit, coordination::CallOutcome outcome, HostTime now) noexcept;
+  // The engine's own probe (BreakerTree::probe).
+  [[nodiscard]] bool is_probe_due(std::uint32_t cluster, HostTime now) noexcept;
+  [[nodiscard]] TreeReply probe(std::uint32_t cluster, HostTime now) noexcept;
 
   [[nodiscard]] bool is_known(std::uint32_t cluster) const noexcept {
     return cluster < clusters_.size();

@@ -18,8 +18,8 @@ std::uint32_t row_or_nobody(AgentIndex agent) noexcept {
 static_assert(static_cast<std::uint32_t>(kNoAgent) == kNobody);
 
 // By which a cluster is chosen for a probe.
-std::uint16_t score_of(const ClusterSummary& summary) noexcept {
-  if (summary.active == 0) return MeshBreakers::kScoreOfNobody;
+std::uint16_t score_of(const ClusterSummary& summary, bool may_be_asked) noexcept {
+  if (!may_be_asked) return MeshBreakers::kScoreOfNobody;
   return static_cast<std::uint16_t>(std::min<std::uint32_t>(summary.mean / kMeanUnit, 0xFFFE));
 }
 
@@ -36,7 +36,9 @@ MeshWatch::MeshWatch(Parts parts)
       suspects_((parts.rows + 63) / 64),
       silent_(suspects_.size()),
       members_(summaries_.size().agents_per_cluster),
-      sector_is_degraded_(summaries_.size().sectors) {}
+      sector_is_degraded_(summaries_.size().sectors) {
+  probes_due_.reserve(kClustersPerTurn);
+}
 
 Result<MeshWatch> MeshWatch::create(const shm::Layout& layout, std::span<std::byte> table,
                                     const TopologySize& size, const WatchOptions& options) {
@@ -125,6 +127,7 @@ void MeshWatch::suspect(std::uint32_t row, bool is_suspect) noexcept {
 }
 
 bool MeshWatch::turn(const Seen& seen) noexcept {
+  probes_due_.clear();
   if (!is_adopted_) adopt_mode(seen.now, seen.mesh_start_ns);
   failures_.tick(looked_ + kLookEvery, seen.now);
   for (const std::uint32_t sector : failures_.cascading()) breakers_.trip_sector(sector, seen.now);
@@ -154,7 +157,8 @@ bool MeshWatch::turn(const Seen& seen) noexcept {
 
 void MeshWatch::look_at(std::uint32_t cluster, const Seen& seen) noexcept {
   std::size_t count = 0;
-  bool is_whole = true;  // quarantined or not: its process is there
+  bool is_whole = true;       // quarantined or not: its process is there
+  bool may_be_asked = false;  // somebody, by a message
   for (const std::uint32_t row : seen.topology.agents_of(cluster)) {
     static_cast<void>(seen.topology.refresh(agent_index(row)));
     // relaxed, all: our own columns.
@@ -169,6 +173,7 @@ void MeshWatch::look_at(std::uint32_t cluster, const Seen& seen) noexcept {
               .drift = seen.agents.drift.load_relaxed(row),
               .is_active = state == AgentState::active || state == AgentState::degraded};
     if (!member.is_active) continue;
+    may_be_asked |= seen.agents.routing.load_relaxed(row) == 0;  // relaxed: as above
     // Its heartbeat says when it last worked: an agent without work, whose station is parked, is
     // not silent. That its process is gone, or reads nothing, is known by its connection and its
     // cursor.
@@ -186,9 +191,11 @@ void MeshWatch::look_at(std::uint32_t cluster, const Seen& seen) noexcept {
   seen.topology.relieve({.cluster = cluster, .sector = is_last ? its_sector : kNoPlace});
   summaries_.update(cluster, summaries_.summarize({members_.data(), count}));
   publish_cluster(cluster, seen);
-  breakers_.look(
-      {.cluster = cluster, .is_whole = is_whole, .score = score_of(summaries_.cluster(cluster))},
-      seen.now);
+  breakers_.look({.cluster = cluster,
+                  .is_whole = is_whole,
+                  .score = score_of(summaries_.cluster(cluster), may_be_asked)},
+                 seen.now);
+  if (breakers_.is_probe_due(cluster, seen.now)) probes_due_.push_back(cluster);
   const std::uint32_t sector = cluster / summaries_.size().clusters_per_sector;
   if (cluster + 1 == (sector + 1) * summaries_.size().clusters_per_sector)
     publish_sector(sector, seen);

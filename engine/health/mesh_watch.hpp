@@ -3,7 +3,8 @@
 //
 // Callers     the engine's scheduler thread, the one writer of these columns.
 // Progress    turn(): at most kClustersPerTurn clusters, a sector for each of its clusters' last,
-//             and the mesh. No allocation after create().
+//             and the mesh; while the mesh or a sector waits for its probe, also one look at the
+//             clusters after each that changed. No allocation after create().
 // Units       HostTime of the mesh's clock; mesh_ms counts from the mesh's start.
 // If the      engine dies: readers keep the last summaries, with their time. create() over the same
 // other side  memory goes on in the mode that stands there.
@@ -89,6 +90,9 @@ class MeshWatch {
   // As many clusters as are due. True: a whole round is over.
   bool turn(const Seen& seen) noexcept;
 
+  // Of the clusters that the last turn looked at, those whose probe is due.
+  [[nodiscard]] std::span<const std::uint32_t> probes_due() const noexcept { return probes_due_; }
+
   [[nodiscard]] const Summaries& summaries() const noexcept { return summaries_; }
   [[nodiscard]] const RecoveryClock& recovery() const noexcept { return recovery_; }
   // Every cluster was looked at: how much of the mesh is active is known.
@@ -130,7 +134,8 @@ class MeshWatch {
   ClusterRows<Written, WrittenBytes> cluster_rows_;
   SectorRows<Written, WrittenBytes> sector_rows_;
   GlobalRows<Written, WrittenBytes> global_rows_;
-  std::vector<Member> members_;  // of the cluster that is looked at
+  std::vector<Member> members_;            // of the cluster that is looked at
+  std::vector<std::uint32_t> probes_due_;  // clusters
   std::vector<bool> sector_is_degraded_;
   std::uint32_t next_ = 0;  // cluster
   HostTime turned_{};

@@ -5,7 +5,7 @@
 #include <cstdio>
 #include <utility>
 
-#include "engine/loop/newcomers.hpp"
+#include "engine/loop/own_operations.hpp"
 #include "engine/loop/state.hpp"
 
 namespace mesh::engine {
@@ -180,10 +180,26 @@ ResultNote note_of(const EngineLoop::State& loop, const Operation& operation,
           .error_p99_ns = is_timed ? result.errors.p99_ns : 0};
 }
 
+// Of a cascade or a quorum, of which `about` says what its result does not.
+void note_whole(EngineLoop::State& loop, ResultKind kind, const FinishedCascade& finished,
+                const ResultNote& about) noexcept {
+  ResultNote note = about;
+  note.kind = kind;
+  note.strategy = static_cast<std::uint8_t>(finished.strategy);
+  note.verdict = finished.status == CascadeStatus::success   ? ResultVerdict::success
+                 : finished.status == CascadeStatus::partial ? ResultVerdict::partial
+                                                             : ResultVerdict::failed_at_sector;
+  note.targeted = finished.agents.targeted;
+  note.sent = finished.agents.sent;
+  note.ready = finished.agents.ready;
+  note.conflict = finished.agents.conflict;
+  note_result(loop, note);
+}
+
 }  // namespace
 
 void count_part(EngineLoop::State& loop, const Operation& operation) noexcept {
-  if (is_warm_up(operation.part_of)) return;
+  if (is_own_operation(operation.part_of)) return;
   const sched::GatherCounts counts = operation.gather->counts();
   loop.counters.ready += counts.ready;
   loop.counters.conflicts += counts.conflict;
@@ -197,17 +213,14 @@ void count_cascade(EngineLoop::State& loop, const FinishedCascade& finished,
   if (finished.status == CascadeStatus::success) ++counters.cascades_quorum;
   counters.cascades_in_1s += finished.total_ns <= kNsPerSecond ? 1U : 0U;
   counters.cascades_own_in_10ms += finished.engine_ns <= 10 * kNsPerMs ? 1U : 0U;
-  ResultNote note = about;
-  note.kind = ResultKind::cascade;
-  note.strategy = static_cast<std::uint8_t>(finished.strategy);
-  note.verdict = finished.status == CascadeStatus::success   ? ResultVerdict::success
-                 : finished.status == CascadeStatus::partial ? ResultVerdict::partial
-                                                             : ResultVerdict::failed_at_sector;
-  note.targeted = finished.agents.targeted;
-  note.sent = finished.agents.sent;
-  note.ready = finished.agents.ready;
-  note.conflict = finished.agents.conflict;
-  note_result(loop, note);
+  note_whole(loop, ResultKind::cascade, finished, about);
+}
+
+void count_quorum(EngineLoop::State& loop, const FinishedCascade& finished,
+                  const ResultNote& about) noexcept {
+  ++loop.counters.operations_ended;
+  loop.counters.operations_quorum += finished.status == CascadeStatus::success ? 1U : 0U;
+  note_whole(loop, ResultKind::quorum, finished, about);
 }
 
 void count_operation(EngineLoop::State& loop, const Operation& operation) noexcept {

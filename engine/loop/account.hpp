@@ -21,6 +21,10 @@ void count_operation(EngineLoop::State& loop, const Operation& operation) noexce
 void count_part(EngineLoop::State& loop, const Operation& operation) noexcept;
 void count_cascade(EngineLoop::State& loop, const FinishedCascade& finished,
                    const ResultNote& about) noexcept;
+// A quorum is no cascade to who measures those: it is an operation, whose answers were counted with
+// its parts.
+void count_quorum(EngineLoop::State& loop, const FinishedCascade& finished,
+                  const ResultNote& about) noexcept;
 
 // A record that cannot be is dropped.
 inline void refuse_record(EngineLoop::State& loop, StationLink& link) noexcept {

@@ -6,6 +6,7 @@
 #include "engine/loop/bare.hpp"
 #include "engine/loop/comparing.hpp"
 #include "engine/loop/conflicts.hpp"
+#include "engine/loop/own_operations.hpp"
 #include "engine/loop/state.hpp"
 
 namespace mesh::engine {
@@ -150,7 +151,8 @@ void EngineLoop::State::take_operation_answer(StationLink& link, const sched::An
   burst->rows[0] = row;
   burst->processing_us[0] = answer.processing_us;
   const std::int64_t expires = to.operation->expires_ns;
-  if (declines && to.operation->is_outstanding(place) && (expires == 0 || expires >= now_ns))
+  const bool is_failure = declines && to.operation->part_of != kWarmUpPart;
+  if (is_failure && to.operation->is_outstanding(place) && (expires == 0 || expires >= now_ns))
     gate.watch->refused(row, agents, from_ns(now_ns));
   apply_answers(to.slot, 1);
   if (declines) return;

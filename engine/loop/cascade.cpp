@@ -58,7 +58,7 @@ Errc admit(EngineLoop::State& loop, const CascadeRequest& request) noexcept {
   auto eligible = static_cast<std::uint32_t>(loop.registry->taken());
   if (request.strategy == CascadeStrategy::quorum) {
     whole.targets = sched::selector(sched::SelectorKind::cluster, request.cluster);
-    eligible = loop.topology->cluster(request.cluster).agents;
+    eligible = loop.topology->cluster(request.cluster).targets();
   }
   if (eligible == 0) return Errc::no_such_agent;
   loop.gate.was_open = false;
@@ -174,7 +174,7 @@ void sum_unit(const EngineLoop::State& loop, const Cascade& cascade, std::uint32
   const bool is_sector = cascade.is_sector(unit);
   const GroupCounts& group =
       is_sector ? topology.sector(unit) : topology.cluster(unit - cascade.sectors);
-  if (group.agents == 0) return;
+  if (group.targets() == 0) return;
   (is_sector ? to.sectors : to.clusters) += 1;
   (is_sector ? to.sectors_reached : to.clusters_reached) += cascade.has_agreed(unit) ? 1U : 0U;
   const CascadeStep step = cascade.step(unit);
@@ -184,7 +184,7 @@ void sum_unit(const EngineLoop::State& loop, const Cascade& cascade, std::uint32
   to.agents.ready += cascade.has_agreed(unit) ? 1U : 0U;
   to.agents.conflict += step == CascadeStep::conflict ? 1U : 0U;
   if (is_sector) return;
-  to.agents.targeted += group.agents;
+  to.agents.targeted += group.targets();
   CascadeCounts below = cascade.counts(unit);
   below.targeted = 0;  // of the whole cluster, above
   add(to.agents, below);
@@ -244,23 +244,15 @@ FinishedCascade result_of(const EngineLoop::State& loop, const Cascade& cascade)
   return result;
 }
 
-// A quorum is no cascade to who measures those: it is an operation. Its answers were counted with
-// its parts.
-void count_quorum(LoopCounters& counters, const FinishedCascade& result) noexcept {
-  ++counters.operations_ended;
-  counters.operations_quorum += result.status == CascadeStatus::success ? 1U : 0U;
-}
-
 void finish(EngineLoop::State& loop, Cascade& cascade) noexcept {
   CascadeBook& book = loop.cascades;
   const FinishedCascade result = result_of(loop, cascade);
+  const ResultNote about{
+      .message = cascade.id, .opened = from_ns(cascade.started_ns), .ended = from_ns(loop.now_ns)};
   if (result.strategy == CascadeStrategy::quorum)
-    count_quorum(loop.counters, result);
+    count_quorum(loop, result, about);
   else
-    count_cascade(loop, result,
-                  {.message = cascade.id,
-                   .opened = from_ns(cascade.started_ns),
-                   .ended = from_ns(loop.now_ns)});
+    count_cascade(loop, result, about);
   release(loop, cascade, CascadeState::ended);
   --book.running;
   if (book.finished_head - book.finished_tail == book.finished.size()) ++book.finished_tail;

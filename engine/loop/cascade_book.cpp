@@ -174,7 +174,7 @@ std::vector<CascadeUnit> EngineLoop::cascade_units(OperationId id) const {
     const std::uint32_t index = is_sector ? unit : unit - cascade.sectors;
     const GroupCounts& group =
         is_sector ? state.topology->sector(index) : state.topology->cluster(index);
-    if (group.agents == 0) continue;
+    if (group.targets() == 0) continue;
     const AgentIndex leader = cascade.leader(unit);
     units.push_back({.is_sector = is_sector,
                      .index = index,

@@ -112,7 +112,7 @@ void list_leader(EngineLoop::State& loop, Cascade& cascade, std::uint32_t unit) 
   const Topology& topology = *loop.topology;
   const bool is_sector = cascade.is_sector(unit);
   const std::uint32_t cluster = unit - cascade.sectors;
-  if ((is_sector ? topology.sector(unit) : topology.cluster(cluster)).agents == 0) return;
+  if ((is_sector ? topology.sector(unit) : topology.cluster(cluster)).targets() == 0) return;
   const AgentIndex leader = is_sector ? topology.coordinator(unit) : topology.lead(cluster);
   if (leader == kNoAgent)
     cascade.set_step(unit, CascadeStep::leaderless);
@@ -150,7 +150,7 @@ PartOpened open_agents(EngineLoop::State& loop, Cascade& cascade, std::uint32_t 
   loop.cascades.list.clear();
   for (const std::uint32_t row : loop.topology->agents_of(cluster)) {
     const AgentIndex index = agent_index(row);
-    if (index == cascade.leader(unit)) continue;
+    if (index == cascade.leader(unit) || loop.gate.holds.is_newcomer(row)) continue;
     if (index == cascade.leader(sector) && cascade.has_agreed(sector)) continue;
     loop.cascades.list.push_back(loop.registry->id_of(index));
   }

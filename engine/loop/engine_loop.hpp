@@ -191,9 +191,10 @@ struct ErrorNote;  // engine/error_log.hpp
 struct LoopCounters {
   std::uint64_t ticks = 0, records_in = 0, deliveries = 0, answers = 0, sends = 0, wakes = 0;
   std::uint64_t refused_records = 0, target_full = 0, expired = 0, no_such_agent = 0, pending = 0;
-  std::uint64_t lost_replies = 0;  // reports and replies that found no room
-  std::uint64_t duplicates = 0;    // answers to what is over, records that were read again
-  std::uint64_t held = 0;          // messages kept for an agent that is away
+  std::uint64_t pressure_refused = 0;  // of target_full: by what waits for the inbox already
+  std::uint64_t lost_replies = 0;      // reports and replies that found no room
+  std::uint64_t duplicates = 0;        // answers to what is over, records that were read again
+  std::uint64_t held = 0;              // messages kept for an agent that is away
   std::uint64_t redelivered = 0, parked = 0, parked_full = 0, capability_mismatch = 0;
   std::uint64_t given_up = 0;  // operations that were over, and not kept for their stragglers
   std::uint64_t not_routable = 0, unanswered_full = 0, operations = 0, operations_full = 0;
@@ -209,6 +210,7 @@ struct LoopCounters {
   std::uint64_t judgements_withheld = 0;  // while the engine itself was late
   std::uint64_t breaker_refused = 0;      // messages and targets of operations
   std::uint64_t breaker_trials = 0;       // of them let through, to see
+  std::uint64_t breaker_probes = 0;       // of those the engine's own
   std::uint64_t breakers_opened = 0, breaker_failures = 0, crashes_taken_back = 0;
   // What KPIs are made of (mesh.md part 14), counted when an operation ends or a second is over.
   std::uint64_t ready = 0, conflicts = 0;  // answers
@@ -336,9 +338,10 @@ class EngineLoop {
   Result<bool> withdraw(AgentId agent, const CapabilitySet& capabilities);
   struct KnownAgent {
     std::string name;
-    std::uint32_t uid = 0;  // that its name is bound to
-    StationId station{};    // where it is attached; 0: nowhere
-    std::uint64_t context_hash = 0;
+    std::uint32_t uid = 0;           // that its name is bound to
+    StationId station{};             // where it is attached; 0: nowhere
+    std::uint64_t context_hash = 0;  // that it is to have; 0: nothing is expected
+    std::uint64_t said_hash = 0;     // that its station says it has; 0: it does not say
     bool is_quarantined = false;
   };
   [[nodiscard]] Result<KnownAgent> known(AgentId agent) const;

@@ -1,9 +1,11 @@
 #include "engine/loop/inbox_pressure.hpp"
 
+#include "engine/coordination/blocks/ppm.hpp"
+
 namespace mesh::engine {
 namespace {
 
-constexpr std::uint64_t kPpm = 1'000'000;
+using coordination::kPpm;
 
 coordination::BackpressureConfig config_of(std::uint32_t agents_declared) noexcept {
   const std::uint32_t share = 2 * agents_declared + InboxPressure::kShareMin;

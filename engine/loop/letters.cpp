@@ -178,6 +178,7 @@ Errc EngineLoop::State::keep_waiting(StationLink* link, const Letter& letter,
   if (!has_share) {
     // The table says so where a normal one would be refused too; a background one is told alone.
     if (link != nullptr && letter.priority != sched::Priority::background) set_full(*link, true);
+    counters.pressure_refused += link != nullptr && pending->has_free() ? 1U : 0U;
     return ++counters.target_full, Errc::target_full;
   }
   const bool is_timed = letter.due_ns > now_ns;

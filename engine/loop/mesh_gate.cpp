@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 
+#include "engine/loop/probes.hpp"
 #include "engine/loop/state.hpp"
 #include "engine/loop/trials.hpp"
 
@@ -72,6 +73,7 @@ void watch_mesh(EngineLoop::State& loop, std::int64_t due_ns) noexcept {
   counters.breaker_failures = counts.failures;
   counters.crashes_taken_back = counts.taken_back;
   gate.refresh();
+  send_probes(loop);
 }
 
 void adopt_breakers(EngineLoop::State& loop) noexcept {
@@ -111,11 +113,12 @@ Errc admit_operation(EngineLoop::State& loop, const OperationRequest& request,
 
 // From DEGRADED_MODERATE on operations go to healthy sectors only. What is behind a breaker gets
 // nothing, or is tried.
-std::uint32_t drop_unroutable(EngineLoop::State& loop) noexcept {
+std::uint32_t drop_unroutable(EngineLoop::State& loop, bool is_probe) noexcept {
   loop.gate.was_open = false;
   if (loop.gate.is_full()) return 0;
   const health::MeshWatch& watch = *loop.gate.watch;
-  const bool is_moderate = watch.mode() >= OperatingMode::degraded_moderate;
+  const bool is_moderate = !is_probe && watch.mode() >= OperatingMode::degraded_moderate;
+  const TrialKind kind = is_probe ? TrialKind::probe : TrialKind::message;
   std::uint32_t dropped = 0;
   std::uint64_t* const words = loop.eligible.front().words;
   for (std::size_t word = loop.eligible_first; word < loop.eligible_end; ++word) {
@@ -123,7 +126,7 @@ std::uint32_t drop_unroutable(EngineLoop::State& loop) noexcept {
       const auto bit = static_cast<std::uint32_t>(std::countr_zero(bits));
       const auto row = static_cast<std::uint32_t>(word * 64) + bit;
       const bool is_sick = is_moderate && !watch.is_sector_healthy(own(loop.agents.sector, row));
-      if (!is_sick && try_target(loop, row)) continue;
+      if (!is_sick && try_target(loop, row, kind)) continue;
       loop.gate.was_open |= !is_sick;
       words[word] &= ~(std::uint64_t{1} << bit);
       ++dropped;

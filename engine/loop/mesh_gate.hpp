@@ -66,8 +66,9 @@ void watch_mesh(EngineLoop::State& loop, std::int64_t due_ns) noexcept;
                                  sched::Priority priority, AgentId source) noexcept;
 [[nodiscard]] Errc admit_operation(EngineLoop::State& loop, const OperationRequest& request,
                                    std::uint32_t eligible) noexcept;
-// Of those eligible: how many stand where no operation goes now, and are eligible no longer.
-[[nodiscard]] std::uint32_t drop_unroutable(EngineLoop::State& loop) noexcept;
+// Of those eligible: how many stand where this operation does not go now, and are eligible no
+// longer. The engine's own probe goes wherever a breaker waits for one, whatever the mode.
+[[nodiscard]] std::uint32_t drop_unroutable(EngineLoop::State& loop, bool is_probe) noexcept;
 
 [[nodiscard]] bool is_to_queue(const EngineLoop::State& loop, const Letter& letter) noexcept;
 [[nodiscard]] Errc queue_for_mode(EngineLoop::State& loop, StationLink* link, const Letter& letter,

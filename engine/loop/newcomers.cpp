@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "engine/loop/expected.hpp"
-#include "engine/loop/pipeline_book.hpp"
+#include "engine/loop/own_operations.hpp"
 #include "engine/loop/state.hpp"
 #include "sched/lead_time.hpp"
 
@@ -15,9 +15,6 @@ constexpr float kUnstableDrift = 0.5F;     // mesh.md part 10
 constexpr std::uint32_t kScoreStep = 5;    // ms
 constexpr std::uint32_t kScoreTenth = 10;  // of the score
 constexpr Nanos kWarmUpTime{5 * kNsPerSecond};
-// No cascade's and no pipeline's: nobody is told of a warm-up, and no KPI counts it.
-constexpr std::uint64_t kWarmUpPart = word_of(CascadePart{.cascade = 0x7F});
-static_assert(kMaxPipelines < 0x7F - kFirstPipelinePart);
 
 bool is_held_otherwise(const EngineLoop::State& loop, std::uint32_t row) noexcept {
   return (own(loop.agents.routing, row) & ~kNewcomer) != 0;
@@ -112,8 +109,6 @@ void begin_round(EngineLoop::State& loop) noexcept {
 }
 
 }  // namespace
-
-bool is_warm_up(std::uint64_t part_of) noexcept { return part_of == kWarmUpPart; }
 
 void tend_newcomers(EngineLoop::State& loop) noexcept {
   Newcomers& of = loop.gate.newcomers;

@@ -8,8 +8,10 @@
 //     forgotten
 //
 // A newcomer has a name, a row, a class and a place, and the hold kNewcomer in its column
-// `routing`: messages to it are refused and operations skip it (not_routable), it leads nothing,
-// and nobody misses it before it has come. What it gets is the loop's own warm-ups: operations of
+// `routing`: messages to it are refused (not_routable), and so is an operation's list that names
+// it; operations for a place, a class or all are not meant for it and do not count it. It leads
+// nothing, and nobody misses it; what it leaves unanswered or refuses, and that its process is
+// lost, is no failure of its cluster. What it gets is the loop's own warm-ups: operations of
 // verb `sync` without a body, whose answers are what its profile is made of.
 //
 // Its profile is stable when its station has measured NewcomerOptions::warm_ups answers, it was
@@ -75,8 +77,6 @@ struct StandsIn {
 [[nodiscard]] std::vector<std::uint32_t> agents_by_cluster(const EngineLoop& loop);
 
 void tend_newcomers(EngineLoop::State& loop) noexcept;
-// Of an operation's part_of: it is a warm-up, which nothing counts.
-[[nodiscard]] bool is_warm_up(std::uint64_t part_of) noexcept;
 // From the table, when the loop is made or agents were.
 void adopt_newcomers(EngineLoop::State& loop);
 

@@ -30,6 +30,7 @@ void follow_column(OperatorHolds& holds, std::uint32_t row, std::uint8_t routing
   set_bit(holds.frozen, row, (routing & kFrozen) != 0, holds.frozen_count);
   set_bit(holds.quarantined, row, (routing & kQuarantined) != 0, holds.quarantined_count);
   set_bit(holds.routed_around, row, (routing & kRoutedAround) != 0, holds.routed_around_count);
+  set_bit(holds.newcomers, row, (routing & kNewcomer) != 0, holds.newcomer_count);
 }
 
 // The column is stored first: whoever dies here has held the agent for his successor.
@@ -49,10 +50,11 @@ void replace_leaders(EngineLoop::State& loop, const std::vector<std::uint32_t>& 
 }
 
 void adopt(const EngineLoop::State& loop, OperatorHolds& holds) {
-  for (Bits* const bits : {&holds.around, &holds.frozen, &holds.quarantined, &holds.routed_around})
+  for (Bits* const bits :
+       {&holds.around, &holds.frozen, &holds.quarantined, &holds.routed_around, &holds.newcomers})
     bits->assign(loop.active.size(), 0);
   holds.around_count = holds.frozen_count = 0;
-  holds.quarantined_count = holds.routed_around_count = 0;
+  holds.quarantined_count = holds.routed_around_count = holds.newcomer_count = 0;
   for (std::uint32_t row = 0; row < loop.row_count; ++row)
     follow_column(holds, row, own(loop.agents.routing, row));
 }
@@ -85,17 +87,19 @@ void release_hold(EngineLoop::State& loop, std::uint32_t row, std::uint8_t hold)
   static_cast<void>(loop.topology->refresh(agent_index(row)));
 }
 
-std::uint32_t drop_held(EngineLoop::State& loop, bool to_newcomers) noexcept {
+std::uint32_t drop_held(EngineLoop::State& loop, ToNewcomers to) noexcept {
   const OperatorHolds& holds = loop.gate.holds;
   if (holds.around_count == 0 && holds.frozen_count == 0) return 0;
   std::uint32_t dropped = 0;
   std::uint64_t* const words = loop.eligible.front().words;
   const std::size_t end = std::min(loop.eligible_end, holds.around.size());
   for (std::size_t word = loop.eligible_first; word < end; ++word) {
-    const std::uint64_t around =
-        to_newcomers ? holds.routed_around[word] | holds.quarantined[word] : holds.around[word];
+    const std::uint64_t around = to == ToNewcomers::theirs
+                                     ? holds.routed_around[word] | holds.quarantined[word]
+                                     : holds.around[word];
     const std::uint64_t held = around | holds.frozen[word];
-    dropped += static_cast<std::uint32_t>(std::popcount(words[word] & held));
+    const std::uint64_t not_meant = to == ToNewcomers::not_meant ? holds.newcomers[word] : 0;
+    dropped += static_cast<std::uint32_t>(std::popcount(words[word] & held & ~not_meant));
     words[word] &= ~held;
   }
   return dropped;
@@ -238,11 +242,15 @@ Result<EngineLoop::KnownAgent> EngineLoop::known(AgentId agent) const {
   const State& state = *state_;
   MESH_TRY(const AgentIndex index, state.registry->find(agent));
   const auto row = static_cast<std::uint32_t>(index);
-  return KnownAgent{.name = std::string(state.registry->name_of(index).view()),
-                    .uid = own(state.owners.uid, row),
-                    .station = state.registry->station_of(index),
-                    .context_hash = own(state.agents.context_hash, row),
-                    .is_quarantined = state.gate.holds.is_quarantined(row)};
+  const StationLink* const link = state.link_of_row(row);
+  const bool has_words = link != nullptr && state.self_place[row] < link->self.sequence.rows();
+  return KnownAgent{
+      .name = std::string(state.registry->name_of(index).view()),
+      .uid = own(state.owners.uid, row),
+      .station = state.registry->station_of(index),
+      .context_hash = own(state.agents.context_hash, row),
+      .said_hash = has_words ? peer(link->self.context_hash, state.self_place[row]) : 0,
+      .is_quarantined = state.gate.holds.is_quarantined(row)};
 }
 
 namespace {

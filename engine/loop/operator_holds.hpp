@@ -23,10 +23,12 @@ struct OperatorHolds {
   std::vector<std::uint64_t> frozen;         // and for each whose delivery is paused
   std::vector<std::uint64_t> quarantined;    // and for each in quarantine
   std::vector<std::uint64_t> routed_around;  // and for each that the operator routes around
+  std::vector<std::uint64_t> newcomers;      // and for each that is not admitted yet
   std::uint32_t around_count = 0;
   std::uint32_t frozen_count = 0;
   std::uint32_t quarantined_count = 0;
   std::uint32_t routed_around_count = 0;
+  std::uint32_t newcomer_count = 0;
   std::vector<std::uint64_t> wrong_hash;  // by row: the wrong context hash that was told last
   // What the routing rules take away, by row; empty while there are none.
   std::vector<CapabilitySet> denied;
@@ -39,6 +41,9 @@ struct OperatorHolds {
   [[nodiscard]] bool is_frozen(std::uint32_t row) const noexcept {
     return frozen_count != 0 && (frozen[row / 64] >> (row % 64) & 1U) != 0;
   }
+  [[nodiscard]] bool is_newcomer(std::uint32_t row) const noexcept {
+    return newcomer_count != 0 && (newcomers[row / 64] >> (row % 64) & 1U) != 0;
+  }
   [[nodiscard]] bool is_quarantined(std::uint32_t row) const noexcept {
     return quarantined_count != 0 && (quarantined[row / 64] >> (row % 64) & 1U) != 0;
   }
@@ -46,9 +51,12 @@ struct OperatorHolds {
 
 // At set-up, from the table.
 void adopt_holds(EngineLoop::State& loop);
+// What newcomers are to an operation: it is theirs, and being one is no hold; they were named, and
+// are held like others; or it is for a place, a class or all, and not meant for them.
+enum class ToNewcomers : std::uint8_t { theirs, named, not_meant };
 // Of those eligible for an operation: how many are held, either way, and are eligible no longer.
-// `to_newcomers`: it is theirs, and being one is no hold.
-[[nodiscard]] std::uint32_t drop_held(EngineLoop::State& loop, bool to_newcomers) noexcept;
+// For whom it is not meant is not eligible, and not among them.
+[[nodiscard]] std::uint32_t drop_held(EngineLoop::State& loop, ToNewcomers to) noexcept;
 // Takes one hold away. Who leads what is for the caller.
 void release_hold(EngineLoop::State& loop, std::uint32_t row, std::uint8_t hold) noexcept;
 // Where a message to this row goes now; null: nowhere, it waits.

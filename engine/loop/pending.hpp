@@ -39,6 +39,10 @@ class PendingPool {
     link.pending_count = link.pending_entries = 0;
   }
 
+  // Whether anything more may wait, for whichever station.
+  [[nodiscard]] bool has_free() const noexcept {
+    return free_ != kNil || nodes_.size() != nodes_.capacity();
+  }
   // Whether one more direct message may wait for a station: one that does not read leaves room for
   // the others, and what is less urgent for what is more.
   [[nodiscard]] bool has_share(StationLink& link, sched::Priority priority,
@@ -97,9 +101,6 @@ class PendingPool {
     PendingNode node;
     std::uint32_t next = kNil;
   };
-  [[nodiscard]] bool has_free() const noexcept {
-    return free_ != kNil || nodes_.size() != nodes_.capacity();
-  }
   std::vector<Node> nodes_;  // its capacity is the pool; those beyond its size were never used
   std::uint32_t free_ = kNil;
 };

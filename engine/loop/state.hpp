@@ -55,7 +55,6 @@ static_assert(kParkedBlockBytes == kBodyBytesPerAgent);
 struct alignas(kCacheLine) EligibleLine {
   std::uint64_t words[8];
 };
-
 struct NarrowColumns;  // plan.cpp
 
 struct EngineLoop::State {
@@ -311,7 +310,8 @@ struct EngineLoop::State {
                                      std::span<const std::byte> body) noexcept;
   struct Meant {
     std::uint32_t eligible = 0;
-    sched::SkipCounts skipped;
+    sched::SkipCounts skipped{};
+    ToNewcomers newcomers = ToNewcomers::not_meant;
   };
   struct Checked {
     sched::PlanParameters parameters;

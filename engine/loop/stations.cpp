@@ -93,8 +93,14 @@ void EngineLoop::State::rows_go_offline(StationId station, HostTime now, Departu
     for (std::size_t i = 0; i < detached.count; ++i) {
       const auto row = static_cast<std::uint32_t>(rows[i]);
       set_active(row, false);
-      put(owners.departed, row, static_cast<std::uint8_t>(departure));
-      if (departure == Departure::lost) gate.watch->lost(row, agents, now);
+      // A newcomer is missed by nobody, whether it has come or not.
+      const bool is_missed = departure == Departure::lost && !gate.holds.is_newcomer(row);
+      put(owners.departed, row,
+          static_cast<std::uint8_t>(is_missed ? Departure::lost : Departure::left));
+      if (is_missed)
+        gate.watch->lost(row, agents, now);
+      else
+        gate.watch->answered(row);  // a new process begins with nothing unanswered
       move_owed(row, station, kNoStation);
       put(agents.queue_depth, row, 0);  // its inbox is gone; what was in it waits elsewhere
       const Vacancy vacancy = topology->refresh(rows[i]);

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <bit>
 
+#include "engine/loop/own_operations.hpp"
 #include "engine/loop/state.hpp"
 
 namespace mesh::engine {
@@ -9,6 +10,11 @@ namespace mesh::engine {
 EngineLoop::State::Meant EngineLoop::State::mark_eligible(
     const OperationRequest& request) noexcept {
   Meant meant;
+  meant.newcomers =
+      request.to_newcomers ? ToNewcomers::theirs
+      : sched::kind_of(request.targets) == sched::SelectorKind::list && request.part_of == 0
+          ? ToNewcomers::named
+          : ToNewcomers::not_meant;
   std::uint64_t* const words = eligible.front().words;
   bound_eligible(request);
   std::fill(words + eligible_first, words + eligible_end, 0);
@@ -31,8 +37,8 @@ EngineLoop::State::Meant EngineLoop::State::mark_eligible(
       break;
   }
   if (!(request.capabilities == CapabilitySet{})) drop_incapable(request.capabilities, meant);
-  meant.skipped.not_routable += drop_held(*this, request.to_newcomers);
-  meant.skipped.not_routable += drop_unroutable(*this);
+  meant.skipped.not_routable += drop_held(*this, meant.newcomers);
+  meant.skipped.not_routable += drop_unroutable(*this, request.part_of == kProbePart);
   for (std::size_t word = eligible_first; word < eligible_end; ++word)
     meant.eligible += static_cast<std::uint32_t>(std::popcount(words[word]));
   return meant;
@@ -61,7 +67,9 @@ void EngineLoop::State::bound_eligible(const OperationRequest& request) noexcept
 void EngineLoop::State::mark(AgentIndex index, Meant& meant) noexcept {
   const auto row = static_cast<std::uint32_t>(index);
   if (index == kNoAgent || !is_active(row)) {
-    ++meant.skipped.not_routable;
+    const bool is_meant = index == kNoAgent || meant.newcomers != ToNewcomers::not_meant ||
+                          !gate.holds.is_newcomer(row);
+    meant.skipped.not_routable += is_meant ? 1U : 0U;
     return;
   }
   eligible.front().words[row / 64] |= std::uint64_t{1} << (row % 64);
@@ -69,10 +77,10 @@ void EngineLoop::State::mark(AgentIndex index, Meant& meant) noexcept {
 
 void EngineLoop::State::mark_all(Meant& meant) noexcept {
   std::copy(active.begin(), active.end(), eligible.front().words);
-  std::uint32_t routable = 0;
-  for (const std::uint64_t word : active)
-    routable += static_cast<std::uint32_t>(std::popcount(word));
-  meant.skipped.not_routable = static_cast<std::uint32_t>(registry->taken()) - routable;
+  std::uint32_t others = 0;  // who is here, and newcomers that are not
+  for (std::size_t word = 0; word < active.size(); ++word)
+    others += static_cast<std::uint32_t>(std::popcount(active[word] | gate.holds.newcomers[word]));
+  meant.skipped.not_routable = static_cast<std::uint32_t>(registry->taken()) - others;
 }
 
 template <class T>

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "engine/loop/own_operations.hpp"
 #include "engine/loop/state.hpp"
 
 namespace mesh::engine {
@@ -47,18 +48,19 @@ void end_letter(EngineLoop::State& loop, std::uint32_t at, CallOutcome outcome) 
 bool has_room(EngineLoop::State& loop) noexcept {
   std::vector<Trial>& trials = loop.gate.trials;
   if (trials.size() < kTrialsMax) return true;
-  end_where(loop, [&](const Trial& trial) {
-    return breakers_of(loop).is_current(trial.permit) ? std::nullopt
-                                                      : std::optional(CallOutcome::ignored);
-  });
+  end_stale_trials(loop);
   return trials.size() < kTrialsMax;
 }
 
 // A permit of the row's cluster. Who is away is not asked: that would say nothing for long.
-std::optional<health::TreePermit> try_row(EngineLoop::State& loop, std::uint32_t row) noexcept {
+std::optional<health::TreePermit> try_row(EngineLoop::State& loop, std::uint32_t row,
+                                          TrialKind kind) noexcept {
   const std::uint32_t cluster = own(loop.agents.cluster, row);
+  const HostTime now = from_ns(loop.now_ns);
   if (loop.is_active(row) && has_room(loop)) {
-    const health::TreeReply reply = breakers_of(loop).admit(cluster, from_ns(loop.now_ns));
+    const health::TreeReply reply = kind == TrialKind::probe
+                                        ? breakers_of(loop).probe(cluster, now)
+                                        : breakers_of(loop).admit(cluster, now);
     loop.gate.refresh();
     if (reply.refusal == Refusal::none) return reply.permit;
   }
@@ -88,7 +90,7 @@ Errc post_restricted(EngineLoop::State& loop, const Letter& letter,
   const Errc refused = admit_message(loop, row, letter.priority, letter.source);
   if (refused != Errc::ok) return refused;
   if (is_open_to(loop, row)) return loop.post(letter, parts);
-  const std::optional<health::TreePermit> permit = try_row(loop, row);
+  const std::optional<health::TreePermit> permit = try_row(loop, row, TrialKind::message);
   if (!permit) return Errc::open;
   const std::uint32_t at = loop.entries.next_free();
   const Trial trial{.permit = *permit, .of = kOfLetter, .at = at, .row = row};
@@ -130,9 +132,9 @@ void note_dropped(EngineLoop::State& loop, std::uint32_t at, std::uint32_t row, 
   end_letter(loop, at, has_failed ? CallOutcome::fail : CallOutcome::ignored);
 }
 
-bool try_target(EngineLoop::State& loop, std::uint32_t row) noexcept {
+bool try_target(EngineLoop::State& loop, std::uint32_t row, TrialKind kind) noexcept {
   if (is_open_to(loop, row)) return true;
-  const std::optional<health::TreePermit> permit = try_row(loop, row);
+  const std::optional<health::TreePermit> permit = try_row(loop, row, kind);
   if (!permit) return false;
   loop.gate.trials.push_back({.permit = *permit, .of = kOfOpening, .at = 0, .row = row});
   return true;
@@ -144,6 +146,7 @@ void settle_targets(EngineLoop::State& loop, bool is_open, std::uint32_t slot) n
     trial.of = slot;
     trial.at = loop.operations[slot].serial;
     ++loop.counters.breaker_trials;
+    loop.counters.breaker_probes += loop.operations[slot].part_of == kProbePart ? 1U : 0U;
   }
   if (is_open) return;
   end_where(loop, [](const Trial& trial) {
@@ -162,14 +165,21 @@ void judge_operation(EngineLoop::State& loop, std::uint32_t slot) noexcept {
     if (!operation.is_sent(place)) return;
     const std::uint32_t row = operation.row_of(place);
     loop.predictor->on_unanswered(row);
-    // Who refused it has been counted when he did.
-    if (!operation.gather->spent().test(place))
+    // Who refused it has been counted when he did; a warm-up is no newcomer's failure.
+    if (!operation.gather->spent().test(place) && operation.part_of != kWarmUpPart)
       watch.unanswered(row, loop.agents, from_ns(loop.now_ns));
   });
   end_where(loop, [&](const Trial& trial) {
     const bool is_its = trial.of == slot && trial.at == operation.serial;
     return is_its ? std::optional(outcome_of(operation, operation.place_of(trial.row)))
                   : std::nullopt;
+  });
+}
+
+void end_stale_trials(EngineLoop::State& loop) noexcept {
+  end_where(loop, [&](const Trial& trial) {
+    return breakers_of(loop).is_current(trial.permit) ? std::nullopt
+                                                      : std::optional(CallOutcome::ignored);
   });
 }
 

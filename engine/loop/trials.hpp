@@ -33,14 +33,18 @@ void note_letter_end(EngineLoop::State& loop, std::uint32_t at, std::uint32_t ro
 // It was accepted, and will not be delivered.
 void note_dropped(EngineLoop::State& loop, std::uint32_t at, std::uint32_t row, Errc why) noexcept;
 
+// What an operation is to a breaker: of somebody, or the engine's own probe.
+enum class TrialKind : std::uint8_t { message, probe };
 // Whether the operation that is being opened may be sent to this row of a breaker that is not
 // closed.
-[[nodiscard]] bool try_target(EngineLoop::State& loop, std::uint32_t row) noexcept;
+[[nodiscard]] bool try_target(EngineLoop::State& loop, std::uint32_t row, TrialKind kind) noexcept;
 // It is open, in this slot, or was refused after all: its trials are its own, or given back.
 void settle_targets(EngineLoop::State& loop, bool is_open, std::uint32_t slot) noexcept;
 // It is over: who answered, who did not, and what came of its trials.
 void judge_operation(EngineLoop::State& loop, std::uint32_t slot) noexcept;
 
+// Those whose breakers have gone on without them end: nobody has answered them.
+void end_stale_trials(EngineLoop::State& loop) noexcept;
 // Agents went offline.
 void end_trials_of_gone(EngineLoop::State& loop, Departure departure) noexcept;
 

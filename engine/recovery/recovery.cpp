@@ -77,6 +77,7 @@ RecoveryStatus Recovery::status() const {
 void Recovery::run() {
   while (!nap()) {
     take_told();
+    take_synced();
     look();
     act();
     end_healings();
@@ -92,7 +93,9 @@ bool Recovery::nap() {
   } else if (const auto due = plan_.next_due()) {
     length = std::clamp<Nanos>(*due - outside_.now(), Nanos{0}, kLongNap);
   }
-  wake_.wait_for(lock, length, [this] { return stopping_ || !told_.empty() || !asked_.empty(); });
+  wake_.wait_for(lock, length, [this] {
+    return stopping_ || !told_.empty() || !asked_.empty() || !synced_.empty();
+  });
   return stopping_;
 }
 
@@ -117,6 +120,38 @@ void Recovery::take_told() {
     }
     healings_.push_back(std::move(healing));
   }
+}
+
+// Contexts. The engine stops the threads that tell before it destroys this.
+
+void Recovery::sync(const std::string& key) {
+  const auto* const process = plan_.find(key);
+  // Who never was here before has nothing that could be kept.
+  if (!outside_.sync || process == nullptr || process->of.agent_class.has_value()) return;
+  const std::uint64_t serial = ++last_sync_;
+  contexts_[key] = {.serial = serial};
+  outside_.sync(process->of, [this, key, serial](std::vector<std::string> said) {
+    {
+      const std::lock_guard lock(mutex_);
+      synced_.push_back({key, serial, std::move(said)});
+    }
+    wake_.notify_all();
+  });
+}
+
+void Recovery::take_synced() {
+  std::deque<Synced> synced;
+  {
+    const std::lock_guard lock(mutex_);
+    synced.swap(synced_);
+  }
+  for (Synced& one : synced) {
+    const auto found = contexts_.find(one.key);
+    if (found == contexts_.end() || found->second.serial != one.serial) continue;
+    found->second.is_over = true;
+    found->second.said = std::move(one.said);
+  }
+  std::erase_if(contexts_, [this](const auto& of) { return plan_.find(of.first) == nullptr; });
 }
 
 // Who crashed together is replaced together.
@@ -150,7 +185,10 @@ void Recovery::look() {
     const bool is_awaited = process.state != ReplacementState::back;
     if (is_awaited && is_whole(process.of)) back.push_back(key);
   }
-  for (const std::string& key : back) plan_.back(key, now);
+  for (const std::string& key : back) {
+    plan_.back(key, now);
+    sync(key);
+  }
   {
     const std::lock_guard lock(mutex_);
     status_.back += back.size();
@@ -214,8 +252,10 @@ bool Recovery::is_over(const Healing& healing) const {
   if (outside_.now() >= healing.until) return true;
   return std::all_of(healing.patients.begin(), healing.patients.end(), [this](const Patient& one) {
     const auto* known = plan_.find(key_of(one.of));
-    return known == nullptr || known->state == ReplacementState::back ||
-           known->failed_ever > one.failures_before;
+    if (known == nullptr || known->failed_ever > one.failures_before) return true;
+    const auto contexts = contexts_.find(key_of(one.of));
+    const bool is_synced = contexts == contexts_.end() || contexts->second.is_over;
+    return known->state == ReplacementState::back && is_synced;
   });
 }
 
@@ -225,6 +265,9 @@ std::vector<HealedProcess> Recovery::outcome(const Healing& healing) const {
     const auto* const known = plan_.find(key_of(patient.of));
     HealedProcess one{patient.of, is_whole(patient.of), {}};
     const bool has_failed = known != nullptr && known->failed_ever > patient.failures_before;
+    if (const auto contexts = contexts_.find(key_of(patient.of));
+        one.is_back && contexts != contexts_.end())
+      one.said = contexts->second.said;
     if (!one.is_back)
       one.why = has_failed ? known->last_failure : "its replacement is not back yet";
     healed.push_back(std::move(one));

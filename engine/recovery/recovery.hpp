@@ -9,7 +9,7 @@
 // first agent), MESH_AGENT_COUNT and MESH_AGENTS (their names, a line each, as many as fit into
 // 64 KiB) in its environment; MESH_CLASS, A to F, where they never were here before. What its
 // agents had not answered is redelivered when they attach: that is the engine's
-// (docs/WHEN_THINGS_DIE.md). No agent's context is known to it.
+// (docs/WHEN_THINGS_DIE.md). Once all are attached they are given their contexts (Outside::sync).
 //
 // Callers     start, stop: the engine's own. lost, heal, status: any thread.
 // Progress    a thread of its own; it looks every 10 ms while a replacement is out, and otherwise
@@ -51,7 +51,8 @@ struct RecoveryStatus {
 struct HealedProcess {
   LostProcess of;
   bool is_back = false;
-  std::string why{};  // it is not
+  std::string why{};                // it is not
+  std::vector<std::string> said{};  // of each agent's context, where it is back; empty: not yet
 };
 
 class Recovery {
@@ -62,6 +63,10 @@ class Recovery {
     std::function<bool(const LostAgent&)> is_attached;
     // On this thread: the first failure of an incident.
     std::function<void(const LostProcess&, const std::string& why)> escalate;
+    // On this thread: all agents of one that was lost are attached. `done`, on any thread, is told
+    // of each what came of its context. None: nobody is given one.
+    using Synced = std::function<void(std::vector<std::string> said)>;
+    std::function<void(const LostProcess&, Synced done)> sync{};
   };
   Recovery(const RecoveryOptions& options, Outside outside);
   ~Recovery() { stop(); }
@@ -74,8 +79,8 @@ class Recovery {
   // Processes that never were here: as if they had just been lost, and not counted among those.
   void begin(std::vector<LostProcess> processes);
   // Their processes, as far as they are known, or one for each, are tried now; `done` is told once
-  // all are back, have failed once, or `wait` has passed. An engine that stops first destroys it
-  // untold.
+  // all are back and have their contexts, or have failed once, or `wait` has passed. An engine that
+  // stops first destroys it untold.
   using Done = std::function<void(std::vector<HealedProcess>)>;
   struct Heal {
     std::vector<LostAgent> agents;
@@ -98,6 +103,8 @@ class Recovery {
   void run();
   bool nap();  // true: to be stopped
   void take_told();
+  void take_synced();
+  void sync(const std::string& key);
   [[nodiscard]] std::vector<LostProcess> processes_of(const std::vector<LostAgent>& agents) const;
   void look();
   void act();
@@ -115,11 +122,25 @@ class Recovery {
   std::map<std::string, Child> children_;
   std::vector<Child> leaving_;  // of no interest but to be reaped
   std::vector<Healing> healings_;
+  // Of processes that are back: which call of Outside::sync is theirs, and what it said.
+  struct Contexts {
+    std::uint64_t serial = 0;
+    bool is_over = false;
+    std::vector<std::string> said{};
+  };
+  std::map<std::string, Contexts> contexts_;
+  std::uint64_t last_sync_ = 0;
   std::thread thread_;
   mutable std::mutex mutex_;  // of what follows
   std::condition_variable wake_;
   std::deque<LostProcess> told_;
   std::deque<Heal> asked_;
+  struct Synced {
+    std::string key;
+    std::uint64_t serial = 0;
+    std::vector<std::string> said;
+  };
+  std::deque<Synced> synced_;
   RecoveryStatus status_;
   bool stopping_ = false;
 };

@@ -40,6 +40,10 @@ struct Held {
   std::uint8_t said = kNotSaid;  // step of the reliability diagram
   sched::MessageId message{};
   sched::MessageId correlation{};  // of a cascade's: the cascade's own id
+  // A probe of a breaker: a message of its own, without a T.
+  [[nodiscard]] bool is_engines_own() const noexcept {
+    return target_ns == 0 && correlation == message;
+  }
 };
 
 class SimulatedStation {

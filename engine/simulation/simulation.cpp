@@ -327,6 +327,7 @@ void Simulation::poll() {
 // waits for a person's decision has still the same.
 Weather Simulation::weather_of(const Held& held) const {
   Weather weather = faults_->weather(held.agent);
+  if (held.is_engines_own()) weather.conflict = 0;  // it asks nothing that one could object to
   const OperationBook::Round asked = book_.round_of(held.operation);
   if (asked.round <= 1) return weather;
   weather.conflict =
@@ -341,7 +342,7 @@ void Simulation::take(std::size_t slot, const Delivery& delivery, std::uint32_t 
   held.received_ns = clock_.mesh_at(clock_.true_ns() + course.delay_ns);
   held.state = course.state;
   held.conflict = course.conflict;
-  if (held.target_ns == 0) book_.on_cascade_message(held.correlation);
+  if (held.target_ns == 0 && !held.is_engines_own()) book_.on_cascade_message(held.correlation);
   if (held.target_ns != 0 && mesh_->has_history(held.agent)) {
     const auto said = static_cast<std::uint64_t>(delivery.confidence * 65'535 + 0.5);
     held.said = static_cast<std::uint8_t>(

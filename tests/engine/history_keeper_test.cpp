@@ -79,6 +79,28 @@ TEST(HistoryKeeper, KeepsAPointAMinuteForEachClusterThatHasAgents) {
   EXPECT_EQ(kept.keeper->status().waiting, 0U);
 }
 
+// A mesh that fills up lacks no cluster in its first minute.
+TEST(HistoryKeeper, AClusterThatComesWithinAMinuteHasAPointOfItAndOneAlone) {
+  Kept kept;
+  while (kept.mesh.now_ns % kMinuteNs > kMinuteNs / 2) kept.mesh.now_ns += kNsPerSecond;
+  kept.turn();
+  kept.mesh.add(2, 60, "late");
+  std::uint32_t clusters = 0;
+  for (int second = 0; second < 10; ++second) {
+    kept.mesh.run(kNsPerSecond, 10 * kMs);
+    kept.turn();
+  }
+  for (std::uint32_t cluster = 0; cluster < 20; ++cluster) {
+    const auto points = kept.points(cluster);
+    if (points.empty()) continue;
+    ++clusters;
+    EXPECT_EQ(points.size(), 1U) << cluster;
+    EXPECT_EQ(points[0].minute, kept.minute()) << cluster;
+    EXPECT_EQ(points[0].active, 30U) << cluster;
+  }
+  EXPECT_EQ(clusters, 4U);
+}
+
 TEST(HistoryKeeper, BringsResultsInBatchesAndEachOnce) {
   Kept kept;
   kept.turn();
@@ -157,7 +179,7 @@ TEST(HistoryKeeper, LetsGoOfWhatIsOverItsLimits) {
 TEST(HistoryKeeper, TheLoopNotesWhatEndsAndCountsWhatIsRefused) {
   struct Sink final : ResultSink {
     std::vector<ResultNote> notes;
-    std::size_t room = 3;
+    std::size_t room = 4;
     bool take(const ResultNote& note) noexcept override {
       if (notes.size() == room) return false;
       notes.push_back(note);
@@ -187,7 +209,9 @@ TEST(HistoryKeeper, TheLoopNotesWhatEndsAndCountsWhatIsRefused) {
   end_all();
   must(mesh.loop->open_cascade({}, from_ns(mesh.now_ns)));
   end_all();
-  ASSERT_EQ(sink.notes.size(), 3U);
+  must(mesh.loop->open_cascade({.strategy = CascadeStrategy::quorum}, from_ns(mesh.now_ns)));
+  end_all();
+  ASSERT_EQ(sink.notes.size(), 4U);
   EXPECT_EQ(sink.notes[0].kind, ResultKind::scatter);
   EXPECT_EQ(sink.notes[0].verdict, ResultVerdict::success);
   EXPECT_EQ(sink.notes[0].ready, 30U);
@@ -197,9 +221,12 @@ TEST(HistoryKeeper, TheLoopNotesWhatEndsAndCountsWhatIsRefused) {
   EXPECT_EQ(sink.notes[2].kind, ResultKind::cascade) << "and its parts are not noted";
   EXPECT_EQ(sink.notes[2].ready, 30U);
   EXPECT_GT(sink.notes[2].ended, sink.notes[2].opened);
+  EXPECT_EQ(sink.notes[3].kind, ResultKind::quorum);
+  EXPECT_EQ(sink.notes[3].targeted, 30U) << "its cluster";
+  EXPECT_EQ(sink.notes[3].ready, 30U);
   must(mesh.loop->open({}, from_ns(mesh.now_ns)));
   end_all();
-  EXPECT_EQ(mesh.loop->counters().results_noted, 3U);
+  EXPECT_EQ(mesh.loop->counters().results_noted, 4U);
   EXPECT_EQ(mesh.loop->counters().results_lost, 1U);
 }
 

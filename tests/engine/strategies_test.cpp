@@ -243,6 +243,34 @@ TEST_F(Strategies, WithoutAnotherThatCanItIsAPersonsWithTheReason) {
   EXPECT_THAT(lines[2], HasSubstr("no agent that is active and routable fits"));
 }
 
+// It would be the best fit, and is the one that wanted it done.
+TEST_F(Strategies, WorkIsNotReroutedToWhoSentIt) {
+  std::atomic<bool> has_come_back{false};
+  ContextAgents asker(directory_.path(), {.agents = {{.name = "asker", .capabilities = {"see"}}},
+                                          .handler = [&](const Delivery& delivery) {
+                                            // relaxed: a flag that stands alone.
+                                            if (delivery.text() == "what is it?")
+                                              has_come_back.store(true, std::memory_order_relaxed);
+                                            return Answer::ready();
+                                          }});
+  ContextAgents bad(directory_.path(), {.agents = {{.name = "bad", .capabilities = {"see"}}},
+                                        .handler = objecting(ConflictType::capability_mismatch)});
+  const auto send = [&] {
+    return asker.call([&](engine::Station& station) {
+      engine::SendOptions options{.source = asker.id(0), .target = bad.id(0)};
+      EXPECT_TRUE(station.require("see", options));
+      return station.send_until(station.now() + Nanos{60 * kNsPerSecond}, options,
+                                as_context("what is it?"));
+    });
+  };
+  ASSERT_EQ(send(), engine::SendStatus::sent);
+  const auto lines = steps(ConflictState::for_person);
+  ASSERT_GE(lines.size(), 3U);
+  EXPECT_EQ(lines[1], "mend_capabilities: see is not said of it any more");
+  EXPECT_THAT(lines[2], HasSubstr("no agent that is active and routable fits"));
+  EXPECT_FALSE(has_come_back.load(std::memory_order_relaxed));  // relaxed: as above
+}
+
 TEST_F(Strategies, AMessageThatAskedForNothingCannotBeRerouted) {
   ContextAgents bad(directory_.path(), {.agents = {{.name = "bad"}},
                                         .handler = objecting(ConflictType::capability_mismatch)});

@@ -79,6 +79,49 @@ TEST(AgentCrash, IsReplacedByTheCommandAndWhatItHadNotAnsweredIsRedelivered) {
   EXPECT_EQ(mesh.status()["recovery"]["failed"], 0);
 }
 
+// State synced: what the dead one had handed over last stands where the replacement loads it.
+TEST(AgentCrash, TheReplacementIsGivenTheLastContextOfTheOneItReplaces) {
+  const HealedMesh mesh(
+      "spawn = \"exec %MESH% agent --name \\\"$MESH_AGENT\\\" --dir \\\"$MESH_DIR\\\" --exec "
+      "cat --load-context 'cat > $MESH_DIR/../new && mv $MESH_DIR/../new "
+      "$MESH_DIR/../loaded'\"\nbackoff_ms = 10\n");
+  const auto content = [&](const char* name) {
+    std::ifstream file(mesh.folder.file(name));
+    return std::string(std::istreambuf_iterator<char>(file), {});
+  };
+  std::ofstream(mesh.folder.file("plan")) << "first";
+  const auto agent = std::make_unique<StartedMesh>(std::vector<std::string>{
+      "agent", "--name", "w", "--dir", mesh.folder.mesh(), "--context", mesh.folder.file("plan"),
+      "--exec", "cat >> " + mesh.folder.file("plan")});
+  mesh.wait_for(1);
+  ASSERT_EQ(mesh.run({"send", "w", ", second"}).exit_code, 0);
+  while (mesh.ask({"context", "w"})["versions"].size() != 2) sched_yield();
+  agent->signal(SIGKILL);
+  while (content("loaded").empty()) sched_yield();
+  EXPECT_EQ(content("loaded"), "first, second");
+  while (mesh.status()["recovery"]["back"] != 1) sched_yield();
+  EXPECT_EQ(mesh.ask({"context", "w"})["versions"].size(), 2U) << "loading is no new version";
+}
+
+TEST(Heal, SaysWhichContextTheReplacementWasGiven) {
+  const HealedMesh mesh(
+      "spawn = \"test -e \\\"$MESH_DIR/../may\\\" && exec %MESH% agent --name "
+      "\\\"$MESH_AGENT\\\" --dir \\\"$MESH_DIR\\\" --exec cat --load-context 'cat > "
+      "$MESH_DIR/../loaded'\"\nbackoff_ms = 1\nattempts = 1\n");
+  std::ofstream(mesh.folder.file("plan")) << "the plan";
+  const auto agent = std::make_unique<StartedMesh>(
+      std::vector<std::string>{"agent", "--name", "w", "--dir", mesh.folder.mesh(), "--context",
+                               mesh.folder.file("plan"), "--exec", "cat"});
+  mesh.wait_for(1);
+  while (mesh.ask({"context", "w"})["versions"].size() != 1) sched_yield();
+  agent->signal(SIGKILL);
+  while (mesh.status()["recovery"]["given_up"] != 1) sched_yield();
+  std::ofstream(mesh.folder.file("may"));
+  const Json healed = mesh.ask({"heal", "--wait", "600000"});
+  ASSERT_EQ(healed["agents"].size(), 1U);
+  EXPECT_EQ(healed["agents"][0]["did"], "replaced; version 1 of its context loaded");
+}
+
 TEST(AgentCrash, OfOneThatLeavesNobodyIsReplaced) {
   const HealedMesh mesh(kSpawn);
   const auto agent = mesh.agent("w", "cat");
@@ -112,7 +155,8 @@ TEST(AgentCrash, WhoseReplacementFailsIsEscalatedGivenUpAndHealedOnceItCan) {
   std::ofstream(mesh.folder.file("may"));
   const Json healed = mesh.ask({"heal", "--wait", "600000"});
   // None is ailing where a later try of the first heal was quicker.
-  for (const Json& one : healed["agents"]) EXPECT_EQ(one["did"], "replaced; no context loaded");
+  for (const Json& one : healed["agents"])
+    EXPECT_EQ(one["did"], "replaced; no context loaded: it has handed over no context");
   EXPECT_EQ(healed["agents_well"], healed["agents_ailing"]);
   EXPECT_EQ(mesh.run({"send", "w", "?"}).exit_code, 0);
 }

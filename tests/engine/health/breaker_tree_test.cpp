@@ -110,6 +110,69 @@ TEST(BreakerTree, RecoversTheMeshThroughItsHealthiestCluster) {
   EXPECT_TRUE(tree.verify());
 }
 
+// Through an empty cluster nothing could ever go.
+TEST(BreakerTree, ProbesNothingThroughAClusterInWhichNobodyIs) {
+  BreakerTree tree(tree_of(2, 3));
+  tree.set_score(0, 300);
+  tree.set_score(1, BreakerTree::kScoreOfNobody);
+  tree.set_score(2, BreakerTree::kScoreOfNobody);
+  fail_times(tree, 0, 51, seconds(0));
+  ASSERT_EQ(tree.breaker({CircuitScope::Level::sector, 0}).state(), BreakerState::open);
+  EXPECT_EQ(tree.admit(1, seconds(30)).refusal, Refusal::rejected_open);
+  EXPECT_EQ(tree.admit(0, seconds(30)).refusal, Refusal::none) << "open itself, but not empty";
+}
+
+TEST(BreakerTree, SaysWhenItsOwnProbeIsDueAndGivesOneAtATime) {
+  BreakerTree tree(tree_of(2, 3));
+  EXPECT_FALSE(tree.is_probe_due(4, seconds(0))) << "nothing is open";
+  fail_times(tree, 4, 6, seconds(0));
+  EXPECT_FALSE(tree.is_probe_due(4, seconds(29)));
+  EXPECT_EQ(tree.probe(4, seconds(29)).refusal, Refusal::rejected_open);
+  EXPECT_TRUE(tree.is_probe_due(4, seconds(30)));
+  EXPECT_FALSE(tree.is_probe_due(3, seconds(30)));
+  const auto probe = tree.probe(4, seconds(30));
+  ASSERT_EQ(probe.refusal, Refusal::none);
+  EXPECT_FALSE(tree.is_probe_due(4, seconds(31)));
+  EXPECT_EQ(tree.admit(4, seconds(31)).refusal, Refusal::rejected_open) << "it is the probe";
+  tree.record(probe.permit, CallOutcome::fail, seconds(32));
+  EXPECT_FALSE(tree.is_probe_due(4, seconds(91)));
+  EXPECT_TRUE(tree.is_probe_due(4, seconds(92))) << "60 s after it failed";
+  ASSERT_EQ(tree.probe(4, seconds(92)).refusal, Refusal::none);
+  EXPECT_FALSE(tree.is_probe_due(4, seconds(151)));
+  EXPECT_TRUE(tree.is_probe_due(4, seconds(152))) << "nobody has answered it";
+  tree.hold_open(tree.places_of(4).of[2], seconds(153));
+  EXPECT_FALSE(tree.is_probe_due(4, seconds(1'000))) << "the operator's";
+  EXPECT_FALSE(tree.is_probe_due(99, seconds(1'000)));
+  EXPECT_TRUE(tree.verify());
+}
+
+TEST(BreakerTree, ItsOwnProbeIsOfAllThatIsOpenAboveTheCluster) {
+  BreakerTree tree(tree_of(2, 3));
+  tree.set_score(1, 1);
+  for (const std::uint32_t cluster : {0U, 2U}) tree.set_score(cluster, 9);
+  fail_times(tree, 0, 51, seconds(0));
+  fail_times(tree, 1, 6, seconds(10));
+  EXPECT_FALSE(tree.is_probe_due(0, seconds(31))) << "its sector's goes through another";
+  ASSERT_TRUE(tree.is_probe_due(2, seconds(31))) << "the one that is not open itself";
+  const auto probe = tree.probe(2, seconds(31));
+  EXPECT_EQ(probe.permit.levels, 0b010);
+  tree.record(probe.permit, CallOutcome::ok, seconds(31));
+  EXPECT_EQ(tree.breaker({CircuitScope::Level::sector, 0}).state(), BreakerState::half_open);
+  // Behind what is half-open the clusters are probed without waiting for one in ten.
+  for (const std::uint32_t cluster : {0U, 1U}) {
+    ASSERT_TRUE(tree.is_probe_due(cluster, seconds(41))) << cluster;
+    const auto of = tree.probe(cluster, seconds(41));
+    EXPECT_EQ(of.permit.levels, 0b100);
+    tree.record(of.permit, cluster == 0 ? CallOutcome::ok : CallOutcome::fail, seconds(42));
+  }
+  tree.tick(seconds(91));
+  EXPECT_EQ(tree.breaker({CircuitScope::Level::sector, 0}).state(), BreakerState::closed)
+      << "that a cluster which is open still fails says nothing new of its sector";
+  EXPECT_EQ(tree.breaker({CircuitScope::Level::cluster, 0}).state(), BreakerState::half_open);
+  EXPECT_EQ(tree.breaker({CircuitScope::Level::cluster, 1}).state(), BreakerState::open);
+  EXPECT_TRUE(tree.verify());
+}
+
 TEST(BreakerTree, ObeysTheOperatorOpenUntilItIsResetAndThenWithNothingCounted) {
   BreakerTree tree(tree_of(12, 2));
   const std::size_t cluster = tree.places_of(4).of[2];
@@ -175,7 +238,7 @@ RC_GTEST_PROP(BreakerTree, BitsFollowTheBreakersOnEveryPath, ()) {
   for (int i = 0; i < 300; ++i) {
     now += Nanos{*rc::gen::inRange<std::int64_t>(0, 4'000'000'000)};
     const auto cluster = *rc::gen::inRange<std::uint32_t>(0, 12);
-    switch (*rc::gen::inRange(0, 4)) {
+    switch (*rc::gen::inRange(0, 5)) {
       case 0: {
         const bool routable = tree.is_routable(cluster);
         const auto reply = tree.admit(cluster, now);
@@ -196,6 +259,16 @@ RC_GTEST_PROP(BreakerTree, BitsFollowTheBreakersOnEveryPath, ()) {
       case 2:
         tree.record_failure(cluster, now);
         break;
+      case 3: {
+        const bool is_due = tree.is_probe_due(cluster, now);
+        RC_ASSERT(!is_due || !tree.is_routable(cluster));
+        const auto reply = tree.probe(cluster, now);
+        RC_ASSERT(is_due == (reply.refusal == Refusal::none));
+        RC_ASSERT(is_due == (reply.permit.levels != 0));
+        RC_ASSERT(!tree.is_probe_due(cluster, now));
+        if (is_due) held.push_back(reply.permit);
+        break;
+      }
       default:
         tree.tick(now);
         break;

@@ -65,6 +65,16 @@ class BreakerMesh : public LoopFixture {
   [[nodiscard]] coordination::BreakerState cluster_state(std::uint16_t number) {
     return state(cluster_place(number));
   }
+  [[nodiscard]] std::uint32_t probes_out(std::size_t place) {
+    return static_cast<std::uint32_t>(breaker(place).word >> 33) & 0xFFFU;
+  }
+  // Until a probe of this breaker is out; false: none in the time of a whole round.
+  bool await_probe(std::size_t place) {
+    for (const std::int64_t end = now_ns + 700 * kMs; now_ns < end; tick(kMs))
+      if (probes_out(place) != 0) return true;
+    return false;
+  }
+  bool await_probe_of(std::uint16_t number) { return await_probe(cluster_place(number)); }
   [[nodiscard]] bool is_routable(std::uint16_t number) {
     return view().is_routable(index_of(agent(number, 0)));
   }

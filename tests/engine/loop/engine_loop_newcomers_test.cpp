@@ -58,11 +58,16 @@ struct Growing : LoopFixture {
     };
     const std::uint32_t samples = ++measured[agent];
     put(static_cast<std::uint32_t>((now_ns - kStartNs) / kNsPerMs), "self.heartbeat_mesh_ms");
-    put(10.0F, "self.latency_ms");
+    put(delay_ms(agent), "self.latency_ms");
     put(1.0F, "self.processing_ms");
     put(drift, "self.drift");
     put(std::min(samples, 100U), "self.samples");
     put(2 * samples, "self.sequence");
+  }
+  // Every other second another one, of who jumps.
+  [[nodiscard]] float delay_ms(AgentId agent) const {
+    const bool is_far = (now_ns / kNsPerSecond) % 2 == 1;
+    return jumping.contains(agent) && is_far ? 900.0F : 10.0F;
   }
   void go_on(std::int64_t for_ns) {
     for (const std::int64_t end = now_ns + for_ns; now_ns < end;) turn();
@@ -92,6 +97,7 @@ struct Growing : LoopFixture {
   std::map<AgentId, std::set<sched::Verb>> verbs;
   std::map<AgentId, std::uint32_t> measured;
   std::set<AgentId> silent;
+  std::set<AgentId> jumping;
   float drift = 0.1F;
 };
 
@@ -158,7 +164,7 @@ TEST(EngineLoopNewcomers, NoOperationAndNoMessageGoesToThemAndTheyLeadNothing) {
   mesh.add(2, 4, "new");
   const FinishedOperation finished = mesh.scatter();
   EXPECT_EQ(finished.result.counts.sent, 10U);
-  EXPECT_EQ(finished.result.counts.skipped.not_routable, 4U);
+  EXPECT_EQ(finished.result.counts.targeted(), 10U) << "it is not meant for them";
   for (const AgentId id : mesh.made) {
     const auto posted = mesh.loop->post({.target = id}, from_ns(mesh.now_ns));
     ASSERT_FALSE(posted);
@@ -223,6 +229,99 @@ TEST(EngineLoopNewcomers, WhoIsSilentOrScattersIsNotAdmitted) {
     mesh.go_on(60 * kRound);
     EXPECT_EQ(mesh.admitted(), 2U) << "once they are steady";
   }
+}
+
+// A profile that has as many answers as it takes, and still moves, is not stable.
+TEST(EngineLoopNewcomers, OneWhoseScoreJumpsIsNotAdmittedUntilItStands) {
+  Growing mesh({.model = sched::Model::kNominal});  // whose score follows the measured delay
+  mesh.make(20);
+  mesh.jumping = {mesh.made[3], mesh.made[11]};
+  mesh.add(2, 20, "new");
+  mesh.go_on(60 * kRound);
+  EXPECT_EQ(mesh.admitted(), 18U);
+  for (const AgentId id : mesh.jumping) {
+    EXPECT_EQ(mesh.routing(id), kNewcomer);
+    EXPECT_GE(mesh.measured[id], 8U) << "it was not for want of answers";
+  }
+  mesh.jumping.clear();
+  mesh.go_on(20 * kRound);
+  EXPECT_EQ(mesh.admitted(), 20U);
+}
+
+// While a mesh is doubled its operations are as good as before: coverage is of whom they are for.
+TEST(EngineLoopNewcomers, AreNoPartOfWhatOperationsAndCascadesAreJudgedBy) {
+  Growing mesh;
+  mesh.make(100);
+  const auto judge = [&](const char* when) {
+    const FinishedOperation finished = mesh.scatter();
+    EXPECT_EQ(finished.result.judgement.verdict, sched::GatherVerdict::kSuccess) << when;
+    EXPECT_EQ(finished.result.counts.targeted(), 10U) << when;
+    EXPECT_EQ(finished.result.coverage(), 1.0) << when;
+    must(mesh.loop->open({.targets = sched::selector(sched::SelectorKind::cluster,
+                                                     place_of(*mesh.loop, mesh.ids[1][0]).cluster),
+                          .timeout = Nanos{300 * kMs},
+                          .at_once = true},
+                         from_ns(mesh.now_ns)));
+    must(mesh.loop->open_cascade({}, from_ns(mesh.now_ns)));
+    must(mesh.loop->open_cascade({.strategy = CascadeStrategy::quorum,
+                                  .cluster = place_of(*mesh.loop, mesh.ids[1][0]).cluster},
+                                 from_ns(mesh.now_ns)));
+    std::optional<FinishedOperation> of_cluster;
+    std::vector<FinishedCascade> cascades;
+    for (int i = 0; i < 1'000 && (!of_cluster || cascades.size() < 2); ++i) {
+      mesh.turn();
+      if (auto one = mesh.loop->take_finished()) of_cluster = one;
+      while (auto one = mesh.loop->take_finished_cascade()) cascades.push_back(*one);
+    }
+    ASSERT_TRUE(of_cluster.has_value()) << when;
+    EXPECT_EQ(of_cluster->result.counts.targeted(), 10U) << when;
+    ASSERT_EQ(cascades.size(), 2U) << when;
+    for (const FinishedCascade& cascade : cascades) {
+      EXPECT_EQ(cascade.status, CascadeStatus::success) << when;
+      EXPECT_EQ(cascade.agents.targeted, 10U) << when;
+    }
+    EXPECT_EQ(cascades[0].clusters + cascades[1].clusters, 2U) << when << ": one each";
+  };
+  judge("before they have come");
+  mesh.add(2, 100, "new");
+  judge("when they have come");
+  EXPECT_EQ(mesh.admitted(), 0U);
+  // Who names one is told that it is not sent to.
+  const std::vector<AgentId> named = {mesh.ids[1][0], mesh.made[0]};
+  must(mesh.loop->open({.targets = sched::selector(sched::SelectorKind::list),
+                        .list = named,
+                        .timeout = Nanos{100 * kMs},
+                        .at_once = true},
+                       from_ns(mesh.now_ns)));
+  std::optional<FinishedOperation> finished;
+  while (!finished) {
+    mesh.turn();
+    finished = mesh.loop->take_finished();
+  }
+  EXPECT_EQ(finished->result.counts.skipped.not_routable, 1U);
+  EXPECT_TRUE(mesh.loop->verify());
+}
+
+TEST(EngineLoopNewcomers, WhatTheyLeaveUnansweredAndThatTheyDieIsNoFailure) {
+  Growing mesh;
+  mesh.make(20);
+  mesh.add(2, 20, "new");
+  for (const AgentId id : mesh.made) mesh.silent.insert(id);
+  for (int death = 0; death < 8; ++death) {
+    mesh.go_on(40 * kRound);
+    mesh.lose(2);
+    mesh.go_on(4 * kRound);
+    mesh.add(2, 20, "new");
+  }
+  const LoopCounters& counters = mesh.loop->counters();
+  EXPECT_EQ(counters.breaker_failures, 0U);
+  EXPECT_EQ(counters.breakers_opened, 0U);
+  EXPECT_EQ(counters.agent_crashes, 0U);
+  EXPECT_EQ(counters.stations_lost, 8U) << "the processes are counted";
+  const auto view =
+      must(health::HealthView::over(must(table_layout(mesh.size)), mesh.table.span()));
+  EXPECT_EQ(view.mesh()->mode, health::OperatingMode::full);
+  EXPECT_TRUE(mesh.loop->verify());
 }
 
 TEST(EngineLoopNewcomers, WhoDoesNotComeIsForgottenAndItsRowIsFree) {

@@ -59,6 +59,7 @@ TEST(EngineLoop, RefusesBackgroundMessagesFirstWhereAnInboxFills) {
   for (int i = 0; i < 900; ++i) send(Priority::background);
   // A quarter of the inbox, and half of what may wait behind it.
   EXPECT_EQ(mesh.loop->counters().target_full, 900U - 256U - 513U);
+  EXPECT_EQ(mesh.loop->counters().pressure_refused, mesh.loop->counters().target_full);
   EXPECT_EQ(mesh.loop->gauges().pending, 513U);
   send(Priority::normal);
   send(Priority::high);

@@ -6,6 +6,7 @@
 #include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <thread>
 
 #include "tests/shm/processes.hpp"
 
@@ -22,7 +23,8 @@ std::string content_of(const std::string& path) {
 
 // An agent is attached where a file has its name.
 struct Recovering {
-  explicit Recovering(const std::string& command, RecoveryOptions options = {})
+  using Sync = decltype(Recovery::Outside::sync);
+  explicit Recovering(const std::string& command, RecoveryOptions options = {}, Sync sync = {})
       : recovery((options.spawn = command, options),
                  {.mesh_directory = folder.path(),
                   .now =
@@ -39,7 +41,8 @@ struct Recovering {
                       [this](const LostProcess& process, const std::string& why) {
                         const std::lock_guard lock(mutex);
                         escalated.push_back(process.agents.front().name + ": " + why);
-                      }}) {
+                      },
+                  .sync = std::move(sync)}) {
     recovery.start();
   }
   std::vector<HealedProcess> heal(const std::vector<std::string>& names, Nanos wait) {
@@ -134,6 +137,56 @@ TEST(Recovery, HealStartsThemAgainAndSaysWhatCameOfEach) {
   EXPECT_TRUE(healed[0].is_back);
   EXPECT_TRUE(healed[1].is_back);
   EXPECT_TRUE(mesh.heal({}, kLong).empty());
+}
+
+TEST(Recovery, WhoIsBackIsGivenItsContextAndHealSaysWhatCameOfIt) {
+  std::mutex mutex;
+  std::vector<std::string> synced;
+  Recovery::Outside::Synced told;
+  Recovering mesh("touch \"$MESH_DIR/$MESH_AGENT\"", kQuick,
+                  [&](const LostProcess& process, Recovery::Outside::Synced done) {
+                    const std::lock_guard lock(mutex);
+                    synced.push_back(process.agents.front().name);
+                    told = std::move(done);
+                  });
+  const auto count = [&] {
+    const std::lock_guard lock(mutex);
+    return synced.size();
+  };
+  // It is back, and its context is not: heal waits no longer than it was told.
+  const auto waited = mesh.heal({"a"}, Nanos{200 * kNsPerMs});
+  ASSERT_EQ(waited.size(), 1U);
+  EXPECT_TRUE(waited[0].is_back);
+  EXPECT_TRUE(waited[0].said.empty());
+  while (count() != 1) sched_yield();
+  told({"version 3 of its context loaded"});
+  const auto healed = mesh.heal({"b"}, Nanos{200 * kNsPerMs});
+  ASSERT_EQ(healed.size(), 1U);
+  EXPECT_EQ(synced, (std::vector<std::string>{"a", "b"}));
+  // Told while heal waits for it.
+  std::thread teller([&] {
+    while (count() != 3) sched_yield();
+    const std::lock_guard lock(mutex);
+    told({"no context loaded: it has handed over no context"});
+  });
+  const auto third = mesh.heal({"c"}, kLong);
+  teller.join();
+  ASSERT_EQ(third.size(), 1U);
+  EXPECT_EQ(third[0].said,
+            std::vector<std::string>{"no context loaded: it has handed over no context"});
+}
+
+// A scale's newcomers have no context of theirs.
+TEST(Recovery, WhoNeverWasHereIsGivenNone) {
+  int synced = 0;  // by the recovery's thread, until stop()
+  Recovering mesh("touch \"$MESH_DIR/$MESH_AGENT\"", kQuick,
+                  [&](const LostProcess&, const Recovery::Outside::Synced&) { ++synced; });
+  mesh.recovery.begin({{.agents = {{"new", {}}}, .agent_class = sched::AgentClass::edge}});
+  while (mesh.recovery.status().back != 1) sched_yield();
+  mesh.recovery.lost({.station = "crew", .agents = {{"a", {}}}});
+  while (mesh.recovery.status().back != 2) sched_yield();
+  mesh.recovery.stop();
+  EXPECT_EQ(synced, 1);
 }
 
 TEST(Recovery, HealDoesNotWaitLongerThanItIsTold) {
