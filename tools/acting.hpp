@@ -65,6 +65,30 @@ struct QuorumWanted {
 Answered ask_quorum(const WhichMesh& which, const QuorumWanted& wanted);
 void write_quorum(const nlohmann::ordered_json& answer, std::ostream& out);
 
+struct PipelineWanted {
+  std::vector<std::string> agents;
+  std::string body;
+  std::uint64_t horizon_ms = 0;  // 0: as near as it can be
+  std::uint64_t window_ms = 500;
+  std::uint64_t priority = 1;
+  double weight = 1;
+};
+Answered ask_pipeline(const WhichMesh& which, const PipelineWanted& wanted);
+void write_pipeline(const nlohmann::ordered_json& answer, std::ostream& out);
+
+struct ScaleWanted {
+  std::uint64_t count = 1;
+  std::string agent_class = "A";
+  std::string prefix = "agent";
+  std::uint64_t per_process = 30;
+};
+Answered ask_scale(const WhichMesh& which, const ScaleWanted& wanted);
+void write_scale(const nlohmann::ordered_json& answer, std::ostream& out);  // what was made
+
+// Without their bytes.
+Answered ask_contexts(const WhichMesh& which, const std::string& agent);
+void write_contexts(const nlohmann::ordered_json& answer, std::ostream& out);
+
 struct WhoAsked {
   std::vector<std::string> agents{};
   std::optional<std::uint64_t> sector{}, cluster{};

@@ -133,6 +133,31 @@ Result<Done> do_to_all(const WhichMesh& which, const Act& act) {
   return Done{std::move(answer), std::move(text), {}, has_succeeded};
 }
 
+Result<Done> do_context(const WhichMesh& which, const Act& act) {
+  MESH_TRY(const Json answer, ask_contexts(which, act.agents.front()));
+  return Done{answer, text_by(write_contexts, answer)};
+}
+
+// By its lead.
+Result<Done> do_ask_cluster(const WhichMesh& which, const Act& act) {
+  MESH_TRY(const Json answer,
+           ask_quorum(which, {.question = act.text, .cluster = act.scope.number}));
+  return Done{answer, text_by(write_quorum, answer), {}, answer.value("status", "") == "SUCCESS"};
+}
+
+Result<Done> do_pipeline(const WhichMesh& which, const Act& act) {
+  MESH_TRY(const Json answer, ask_pipeline(which, {.agents = act.agents, .body = act.text}));
+  return Done{answer, text_by(write_pipeline, answer), {}, answer.value("status", "") == "SUCCESS"};
+}
+
+// How far they are is for a later look to say.
+Result<Done> do_scale(const WhichMesh& which, const Act& act) {
+  ScaleWanted wanted{.count = act.count.value_or(0)};
+  if (!act.agent_class.empty()) wanted.agent_class = act.agent_class;
+  MESH_TRY(const Json answer, ask_scale(which, wanted));
+  return Done{answer, text_by(write_scale, answer)};
+}
+
 std::vector<std::string> required_by(const Act& act) {
   if (act.capability.empty()) return {};
   return {act.capability};
@@ -233,6 +258,7 @@ constexpr std::pair<ActKind, Do> kDone[] = {
     {ActKind::look, &do_look},
     {ActKind::who, &do_who},
     {ActKind::inspect, &do_inspect},
+    {ActKind::context, &do_context},
     {ActKind::find_best, &do_find_best},
     {ActKind::rules, &do_rules},
     {ActKind::incident, &do_incident},
@@ -242,6 +268,8 @@ constexpr std::pair<ActKind, Do> kDone[] = {
     {ActKind::thaw, &do_freeze},
     {ActKind::delegate, &do_delegate},
     {ActKind::ask, &do_ask},
+    {ActKind::ask_cluster, &do_ask_cluster},
+    {ActKind::pipeline, &do_pipeline},
     {ActKind::send, &do_send},
     {ActKind::broadcast, &do_to_all},
     {ActKind::scatter, &do_to_all},
@@ -249,6 +277,7 @@ constexpr std::pair<ActKind, Do> kDone[] = {
     {ActKind::cascade_parallel, &do_cascade},
     {ActKind::cascade_priority_first, &do_cascade},
     {ActKind::heal, &do_heal},
+    {ActKind::scale, &do_scale},
     {ActKind::backup, &do_backup},
     {ActKind::act_on_incident, &do_incident},
     {ActKind::allow_rule, &do_rules},

@@ -15,6 +15,7 @@
 #include "engine/station/control_client.hpp"
 #include "engine/station/control_protocol.hpp"
 #include "shm/sealed_bytes.hpp"
+#include "tools/acting.hpp"
 #include "tools/console_request.hpp"
 #include "tools/mesh_directory.hpp"
 #include "tools/option_values.hpp"
@@ -97,23 +98,11 @@ Result<ExitCode> run(const Options& options, Console& console) {
   if (!options.output.empty()) return run_output(options, console);
   if (!options.version.empty())
     return fail(Errc::bad_input, "--version: is for --output, which is not given");
-  MESH_TRY(const engine::ControlAnswer answer,
-           ask(options, {{"op", "contexts"}, {"agent", options.agent}}));
-  Json object = Json::parse(answer.json, nullptr, false);
-  if (!object.is_object())
-    return fail(Errc::corrupt, "context: the engine's answer makes no sense");
-  object.erase("ok");
-  if (options.json) {
-    console.out << object.dump(2) << '\n';
-    return ExitCode::done;
-  }
-  const Json versions = object.value("versions", Json::array());
-  object.erase("versions");
-  console.out << lines_of(object);
-  if (versions.empty())
-    console.out << "it has handed none over\n";
+  MESH_TRY(const Json answer, ask_contexts(options.which, options.agent));
+  if (options.json)
+    console.out << answer.dump(2) << '\n';
   else
-    table_of(versions).write(console.out);
+    write_contexts(answer, console.out);
   return ExitCode::done;
 }
 
@@ -131,6 +120,25 @@ RunVerb declare(CLI::App& command) {
 
 }  // namespace
 }  // namespace of_context
+
+Answered ask_contexts(const WhichMesh& which, const std::string& agent) {
+  MESH_CHECK_OK(check_utf8("the name", agent));
+  MESH_TRY(nlohmann::ordered_json answer,
+           ask_engine(which, {{"op", "contexts"}, {"agent", agent}}));
+  answer.erase("ok");
+  return answer;
+}
+
+void write_contexts(const nlohmann::ordered_json& answer, std::ostream& out) {
+  nlohmann::ordered_json about = answer;
+  const auto versions = about.value("versions", nlohmann::ordered_json::array());
+  about.erase("versions");
+  out << lines_of(about);
+  if (versions.empty())
+    out << "it has handed none over\n";
+  else
+    table_of(versions).write(out);
+}
 
 Verb context_verb() {
   return {"context", "what is kept of an agent's context", &of_context::declare};

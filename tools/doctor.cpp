@@ -23,9 +23,10 @@ using Json = nlohmann::ordered_json;
 
 constexpr const char* kFooter = R"(
 Without --dir and --name: starts an engine and two stations of its own in a fresh
-directory under /dev/shm, sends, scatters and broadcasts, kills a station and then the
-engine with SIGKILL, and says of each check whether it passed, how long it took and
-what came of it. Everything that it started is stopped and removed at the end, also
+directory under /dev/shm, sends, scatters, broadcasts, runs agents in order, has a lead
+ask its cluster and a context kept, kills a station and then the engine with SIGKILL, has
+the next one make newcomers, and says of each check whether it passed, how long it took
+and what came of it. Everything that it started is stopped and removed at the end, also
 after Ctrl-C.
 
 With --dir or --name: only looks at the mesh that is there, and changes nothing: who

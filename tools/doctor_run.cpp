@@ -72,10 +72,14 @@ class Round {
   Said nobody_is_refused();
   Said all_at_one_moment();
   Said broadcast_reaches_all();
+  Said pipeline_is_run();
+  Said cluster_is_asked();
+  Said context_is_kept();
   Said table_is_read();
   Said killed_station_is_missed();
   Said waiting_message_arrives();
   Said killed_engine_is_adopted();
+  Said newcomers_are_admitted();
   Said errors_are_kept();
   Said kpis_are_measured();
   Said goes_down();
@@ -244,6 +248,38 @@ Said Round::broadcast_reaches_all() {
   return fmt::format("{} deliveries", kAgents);
 }
 
+Said Round::pipeline_is_run() {
+  MESH_TRY(const Json result,
+           ask({{"op", "pipeline"},
+                {"agents", {doctor_agent("a", 1), doctor_agent("b", 1), doctor_agent("a", 2)}},
+                {"text", "in order"}}));
+  if (result.value("status", "") != "SUCCESS" || result.value("body", "") != "in order") {
+    return fail(Errc::wrong_state, "the result is " + result.dump());
+  }
+  return fmt::format("{} of {} steps READY after {:.1f} ms", result.value("done", 0U),
+                     result.value("of", 0U), result.value("total_ms", 0.0));
+}
+
+// Both processes' agents fill the first one.
+Said Round::cluster_is_asked() {
+  MESH_TRY(const Json result, ask({{"op", "ask"}, {"cluster", 0}, {"text", "ready?"}}));
+  if (result.value("status", "") != "SUCCESS" || result.value("ready", 0U) != kAgents) {
+    return fail(Errc::wrong_state, "the result is " + result.dump());
+  }
+  return fmt::format("{}, asked by {}", result.value("decision", ""), result.value("lead", ""));
+}
+
+Said Round::context_is_kept() {
+  MESH_TRY(const Json kept, ask({{"op", "contexts"}, {"agent", doctor_agent("a", 0)}}));
+  const Json versions = kept.value("versions", Json::array());
+  const bool is_whole = versions.size() == 1 && versions[0].value("hash", "") != "" &&
+                        versions[0].value("hash", "") == kept.value("expected_hash", "") &&
+                        kept.value("loads_context", false);
+  if (!is_whole) return fail(Errc::wrong_state, "the answer is " + kept.dump());
+  return fmt::format("{} bytes, hash {}", versions[0].value("bytes", 0U),
+                     versions[0].value("hash", ""));
+}
+
 Said Round::table_is_read() {
   MESH_CHECK_OK(wait_until("counters of the operations", [&]() -> Result<bool> {
     MESH_TRY(const std::uint64_t ended, counter("operations_quorum"));
@@ -288,6 +324,29 @@ Said Round::killed_engine_is_adopted() {
   }));
   MESH_TRY(const std::string again, message_is_answered());
   return "both stations came back by themselves; a message: " + again;
+}
+
+// Made, started by the engine's own command, warmed up, and part of what all are asked.
+Said Round::newcomers_are_admitted() {
+  constexpr std::uint32_t kNewcomers = 2;
+  MESH_TRY(const Json made, ask({{"op", "scale"},
+                                 {"count", kNewcomers},
+                                 {"class", "A"},
+                                 {"prefix", "doctor-new"},
+                                 {"per_process", kNewcomers}}));
+  const Json request = {{"op", "scaling"},
+                        {"prefix", made.value("prefix", "")},
+                        {"first", made.value("first", 0U)},
+                        {"last", made.value("last", 0U)}};
+  Json progress;
+  const Status admitted = wait_until("their admission", [&]() -> Result<bool> {
+    MESH_TRY(progress, ask(request));
+    return progress.value("admitted", 0U) == kNewcomers;
+  });
+  if (!admitted) {
+    return fail(admitted.error().code, admitted.error().sentence + "; " + progress.dump());
+  }
+  return fmt::format("{} agents more, in {} process", kNewcomers, made.value("processes", 0U));
 }
 
 Said Round::errors_are_kept() {
@@ -338,10 +397,14 @@ std::span<const Round::Check> Round::checks() {
       {"a message to nobody is refused", &Round::nobody_is_refused, false},
       {"all are READY at one moment", &Round::all_at_one_moment, false},
       {"a broadcast reaches all", &Round::broadcast_reaches_all, false},
+      {"agents are run in order", &Round::pipeline_is_run, false},
+      {"a lead asks its cluster", &Round::cluster_is_asked, false},
+      {"a context is kept", &Round::context_is_kept, false},
       {"the table is read without asking", &Round::table_is_read, false},
       {"a killed station is missed", &Round::killed_station_is_missed, true},
       {"what waits for it arrives", &Round::waiting_message_arrives, true},
       {"a killed engine is gone on with", &Round::killed_engine_is_adopted, true},
+      {"newcomers are admitted", &Round::newcomers_are_admitted, false},
       {"errors are kept", &Round::errors_are_kept, false},
       {"KPIs are measured", &Round::kpis_are_measured, false},
       {"it goes down and leaves nothing", &Round::goes_down, false},

@@ -55,39 +55,23 @@ struct Options {
   bool json = false;
 };
 
-Result<Json> request_of(const Options& options) {
-  if (options.agents.size() > engine::kPipelineStepsMax)
-    return fail(Errc::bad_input, fmt::format("{} agents: a pipeline has at most {} steps",
-                                             options.agents.size(), engine::kPipelineStepsMax));
-  for (const std::string& agent : options.agents) MESH_CHECK_OK(check_utf8("the agent", agent));
-  MESH_CHECK_OK(check_utf8("the body", options.body));
-  Json request = {{"op", "pipeline"}, {"agents", options.agents}, {"text", options.body}};
-  MESH_TRY(request["horizon_ms"],
+Result<PipelineWanted> wanted_of(const Options& options) {
+  PipelineWanted wanted{.agents = options.agents, .body = options.body};
+  MESH_TRY(wanted.horizon_ms,
            whole_number({"--horizon-ms", 0, kPipelineMsMax}, options.horizon_ms));
-  MESH_TRY(request["window_ms"],
-           whole_number({"--window-ms", 1, kPipelineMsMax}, options.window_ms));
-  MESH_TRY(request["priority"], whole_number({"--priority", 0, 3}, options.priority));
-  MESH_TRY(request["weight"], number_from_0("--weight", options.weight, 1e6));
-  return request;
-}
-
-void write_text(const Json& answer, std::ostream& out) {
-  out << fmt::format("{}: {} of {} steps READY after {:.1f} ms\n",
-                     printable(answer.value("status", "")), answer.value("done", 0U),
-                     answer.value("of", 0U), answer.value("total_ms", 0.0));
-  table_of(answer.value("steps", Json::array())).write(out);
-  const std::string body = answer.value("body", "");
-  if (body.empty()) return;
-  out << '\n' << printable(body) << (answer.value("body_cut", false) ? "..." : "") << '\n';
+  MESH_TRY(wanted.window_ms, whole_number({"--window-ms", 1, kPipelineMsMax}, options.window_ms));
+  MESH_TRY(wanted.priority, whole_number({"--priority", 0, 3}, options.priority));
+  MESH_TRY(wanted.weight, number_from_0("--weight", options.weight, 1e6));
+  return wanted;
 }
 
 Result<ExitCode> run(const Options& options, Console& console) {
-  MESH_TRY(const Json request, request_of(options));
-  MESH_TRY(const Json answer, ask_engine(options.which, request));
+  MESH_TRY(const PipelineWanted wanted, wanted_of(options));
+  MESH_TRY(const Json answer, ask_pipeline(options.which, wanted));
   if (options.json)
     console.out << answer.dump(2, ' ', false, Json::error_handler_t::replace) << '\n';
   else
-    write_text(answer, console.out);
+    write_pipeline(answer, console.out);
   return answer.value("status", "") == "SUCCESS" ? ExitCode::done : ExitCode::failed;
 }
 
@@ -115,6 +99,31 @@ RunVerb declare(CLI::App& command) {
 
 }  // namespace
 }  // namespace of_pipeline
+
+Answered ask_pipeline(const WhichMesh& which, const PipelineWanted& wanted) {
+  if (wanted.agents.size() > engine::kPipelineStepsMax)
+    return fail(Errc::bad_input, fmt::format("{} agents: a pipeline has at most {} steps",
+                                             wanted.agents.size(), engine::kPipelineStepsMax));
+  for (const std::string& agent : wanted.agents) MESH_CHECK_OK(check_utf8("the agent", agent));
+  MESH_CHECK_OK(check_utf8("the body", wanted.body));
+  return ask_engine(which, {{"op", "pipeline"},
+                            {"agents", wanted.agents},
+                            {"text", wanted.body},
+                            {"horizon_ms", wanted.horizon_ms},
+                            {"window_ms", wanted.window_ms},
+                            {"priority", wanted.priority},
+                            {"weight", wanted.weight}});
+}
+
+void write_pipeline(const nlohmann::ordered_json& answer, std::ostream& out) {
+  out << fmt::format("{}: {} of {} steps READY after {:.1f} ms\n",
+                     printable(answer.value("status", "")), answer.value("done", 0U),
+                     answer.value("of", 0U), answer.value("total_ms", 0.0));
+  table_of(answer.value("steps", nlohmann::ordered_json::array())).write(out);
+  const std::string body = answer.value("body", "");
+  if (body.empty()) return;
+  out << '\n' << printable(body) << (answer.value("body_cut", false) ? "..." : "") << '\n';
+}
 
 Verb pipeline_verb() {
   return {"pipeline", "agents in order, each given the answer of the one before",

@@ -64,23 +64,19 @@ struct Options {
   bool json = false;
 };
 
-Result<Json> request_of(const Options& options) {
+Result<ScaleWanted> wanted_of(const Options& options) {
+  ScaleWanted wanted{.agent_class = options.agent_class, .prefix = options.prefix};
   std::string digits = options.count;
   if (digits.starts_with('+')) digits.erase(0, 1);
   const auto count = whole_number({"+N", 1, kMaxAgents}, digits);
   if (!count)
     return fail(Errc::bad_input, fmt::format("{}: scales by +1 to +{} agents",
                                              in_quotes(options.count), kMaxAgents));
-  MESH_CHECK_OK(check_utf8("the prefix", options.prefix));
+  wanted.count = *count;
   MESH_TRY(const sched::AgentClass checked, class_letter("--class", options.agent_class));
   static_cast<void>(checked);
-  MESH_TRY(const std::uint64_t each,
-           whole_number({"--per-process", 1, kMaxAgents}, options.per_process));
-  return Json{{"op", "scale"},
-              {"count", *count},
-              {"class", options.agent_class},
-              {"prefix", options.prefix},
-              {"per_process", each}};
+  MESH_TRY(wanted.per_process, whole_number({"--per-process", 1, kMaxAgents}, options.per_process));
+  return wanted;
 }
 
 std::string progress_text(const Json& progress) {
@@ -108,22 +104,10 @@ Result<Json> watch(const Options& options, const Json& made, Console& console) {
   }
 }
 
-void write_made(const Json& made, std::ostream& out) {
-  const auto count = [&](const char* key) { return made.value(key, std::uint64_t{0}); };
-  const std::string prefix = printable(made.value("prefix", ""));
-  out << fmt::format(
-      "{} agents made, {}-{} to {}-{}: {} clusters filled, {} created, in {} sectors; {} "
-      "processes\n",
-      count("agents"), prefix, count("first"), prefix, count("last"), count("clusters_filled"),
-      count("clusters_created"), count("sectors"), count("processes"));
-  if (count("without_cluster") != 0)
-    out << fmt::format("{} of them have no place in a cluster\n", count("without_cluster"));
-}
-
 Result<ExitCode> run(const Options& options, Console& console) {
-  MESH_TRY(const Json request, request_of(options));
-  MESH_TRY(Json made, ask_engine(options.which, request));
-  if (!options.json) write_made(made, console.out << std::flush);
+  MESH_TRY(const ScaleWanted wanted, wanted_of(options));
+  MESH_TRY(Json made, ask_scale(options.which, wanted));
+  if (!options.json) write_scale(made, console.out << std::flush);
   ExitCode code = ExitCode::done;
   if (!options.no_wait) {
     MESH_TRY(Json progress, watch(options, made, console));
@@ -164,6 +148,27 @@ RunVerb declare(CLI::App& command) {
 
 }  // namespace
 }  // namespace of_scale
+
+Answered ask_scale(const WhichMesh& which, const ScaleWanted& wanted) {
+  MESH_CHECK_OK(check_utf8("the prefix", wanted.prefix));
+  return ask_engine(which, {{"op", "scale"},
+                            {"count", wanted.count},
+                            {"class", wanted.agent_class},
+                            {"prefix", wanted.prefix},
+                            {"per_process", wanted.per_process}});
+}
+
+void write_scale(const nlohmann::ordered_json& made, std::ostream& out) {
+  const auto count = [&](const char* key) { return made.value(key, std::uint64_t{0}); };
+  const std::string prefix = printable(made.value("prefix", ""));
+  out << fmt::format(
+      "{} agents made, {}-{} to {}-{}: {} clusters filled, {} created, in {} sectors; {} "
+      "processes\n",
+      count("agents"), prefix, count("first"), prefix, count("last"), count("clusters_filled"),
+      count("clusters_created"), count("sectors"), count("processes"));
+  if (count("without_cluster") != 0)
+    out << fmt::format("{} of them have no place in a cluster\n", count("without_cluster"));
+}
 
 Verb scale_verb() {
   return {"scale", "more agents, admitted once they are known", &of_scale::declare};

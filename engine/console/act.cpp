@@ -77,6 +77,13 @@ std::string delegate_of(const Act& act) {
   return text + options_of(act, "--attempts");
 }
 
+// It is on its way when that is said: who settles is shown by a look.
+std::string scale_of(const Act& act) {
+  std::string text = "mesh scale +" + std::to_string(act.count.value_or(0));
+  if (!act.agent_class.empty()) text += " --class " + act.agent_class;
+  return text + " --no-wait";
+}
+
 // What only looks.
 std::string look_of(const Act& act) {
   switch (act.kind) {
@@ -86,6 +93,8 @@ std::string look_of(const Act& act) {
       return "mesh health";
     case ActKind::inspect:
       return "mesh inspect agents --agent" + words_of(act.agents);
+    case ActKind::context:
+      return "mesh context" + words_of(act.agents);
     case ActKind::find_best:
       return "mesh find-best" + options_of(act, "--count");
     case ActKind::rules:
@@ -104,6 +113,10 @@ std::string message_of(const Act& act) {
       return delegate_of(act);
     case ActKind::ask:
       return "mesh ask " + quoted(act.text) + options_of(act, "--sample");
+    case ActKind::ask_cluster:
+      return "mesh ask " + quoted(act.text) + scope_of(act.scope);
+    case ActKind::pipeline:
+      return "mesh pipeline" + words_of(act.agents) + " --body " + quoted(act.text);
     case ActKind::send:
       return "mesh send" + words_of(act.agents) + " " + quoted(act.text);
     case ActKind::scatter:
@@ -131,6 +144,8 @@ std::string change_of(const Act& act) {
       return "mesh thaw" + place_of(act.scope);
     case ActKind::heal:
       return "mesh heal" + place_of(act.scope);
+    case ActKind::scale:
+      return scale_of(act);
     case ActKind::backup:
       return "mesh backup" + (act.text.empty() ? "" : " " + quoted(act.text));
     case ActKind::allow_rule:

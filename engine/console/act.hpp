@@ -17,6 +17,7 @@ enum class ActKind : std::uint8_t {
   look,          // a sector or cluster, and who is stuck there
   who,           // who holds whom back; or what the named agents are doing
   inspect,       // the named agents' rows
+  context,       // what is kept of the named agents' contexts
   find_best,     // the agents that fit best
   rules,         // who gets which work
   incident,      // what is wrong with a sector
@@ -26,6 +27,8 @@ enum class ActKind : std::uint8_t {
   thaw,
   delegate,
   ask,
+  ask_cluster,  // by its lead, with a quorum of its agents
+  pipeline,     // the agents in order, each given the answer of the one before
   send,
   broadcast,
   scatter,
@@ -33,6 +36,7 @@ enum class ActKind : std::uint8_t {
   cascade_parallel,
   cascade_priority_first,
   heal,
+  scale,            // `count` more agents, of `agent_class`
   backup,           // into the directory of `text`, or the configured one
   act_on_incident,  // what is wrong with a sector, and what is done about it
   allow_rule,       // `capability`, to `agent_class` or one agent
@@ -66,7 +70,8 @@ struct Act {
 // Whether it is about a place: a sector, a cluster or the mesh.
 [[nodiscard]] constexpr bool has_place(ActKind kind) noexcept {
   return kind == ActKind::look || kind == ActKind::freeze || kind == ActKind::thaw ||
-         kind == ActKind::heal || kind == ActKind::incident || kind == ActKind::act_on_incident;
+         kind == ActKind::heal || kind == ActKind::incident || kind == ActKind::act_on_incident ||
+         kind == ActKind::ask_cluster;
 }
 [[nodiscard]] constexpr bool is_of_incident(ActKind kind) noexcept {
   return kind == ActKind::incident || kind == ActKind::act_on_incident;

@@ -37,14 +37,30 @@ std::vector<std::string> meant_by(Pronoun pronoun, const Memory& memory, std::st
 
 // What fits for one agent is done for each of several.
 std::vector<Act> for_each_agent(const Act& act) {
-  if (act.agents.size() < 2 || (act.kind != ActKind::send && act.kind != ActKind::inspect))
-    return {act};
+  const bool is_of_one =
+      act.kind == ActKind::send || act.kind == ActKind::inspect || act.kind == ActKind::context;
+  if (act.agents.size() < 2 || !is_of_one) return {act};
   std::vector<Act> acts;
   for (const std::string& agent : act.agents) {
     acts.push_back(act);
     acts.back().agents = {agent};
   }
   return acts;
+}
+
+// What it would have to say more, or less; empty: nothing.
+std::string lacks(const Act& act) {
+  if (is_of_incident(act.kind) && act.scope.kind != ScopeKind::sector)
+    return "an incident is a sector's: which one?";
+  if (act.kind == ActKind::ask_cluster && act.scope.kind != ScopeKind::cluster)
+    return "a quorum is a cluster's: which one?";
+  if (is_of_rules(act.kind) && act.agents.size() > 1)
+    return "a rule is about a class or one agent: which one?";
+  if (act.kind == ActKind::delegate && act.agents.size() > 1)
+    return "a task is delegated to one agent: name it, or \"the best\"";
+  if (act.kind == ActKind::scale && act.count.value_or(0) == 0)
+    return "the mesh is scaled by one agent or more: by how many?";
+  return {};
 }
 
 Understanding made_of(const Phrase& phrase, Captures captures, const Memory& memory) {
@@ -67,12 +83,10 @@ Understanding made_of(const Phrase& phrase, Captures captures, const Memory& mem
   if (act.kind == ActKind::health && captures.scope && captures.scope->kind != ScopeKind::mesh)
     act.kind = ActKind::look;
   if (captures.scope && has_place(act.kind)) act.scope = *captures.scope;
-  if (is_of_incident(act.kind) && act.scope.kind != ScopeKind::sector)
-    return unclear("an incident is a sector's: which one?");
-  if (is_of_rules(act.kind) && act.agents.size() > 1)
-    return unclear("a rule is about a class or one agent: which one?");
-  if (act.kind == ActKind::delegate && act.agents.size() > 1)
-    return unclear("a task is delegated to one agent: name it, or \"the best\"");
+  // Of the whole mesh a sample is asked.
+  if (act.kind == ActKind::ask_cluster && act.scope.kind == ScopeKind::mesh)
+    act.kind = ActKind::ask;
+  if (std::string why = lacks(act); !why.empty()) return unclear(std::move(why));
   return {.kind = Kind::acts, .acts = for_each_agent(act)};
 }
 

@@ -38,7 +38,8 @@ std::optional<std::uint32_t> number_of(const Word& word) {
   if (spelled != kNumbers.end()) return static_cast<std::uint32_t>(spelled - kNumbers.begin());
   std::uint32_t number = 0;
   const char* const end = word.lower.data() + word.lower.size();
-  const auto read = std::from_chars(word.lower.data(), end, number);
+  const char* const first = word.lower.data() + (word.lower.starts_with('+') ? 1 : 0);
+  const auto read = std::from_chars(first, end, number);
   if (word.lower.empty() || read.ec != std::errc() || read.ptr != end) return std::nullopt;
   return number;
 }

@@ -2,7 +2,7 @@
 //
 //   word            that word              a|b             one of these
 //   [a|b]           one of them, or none
-//   <n>             a number, in digits or, to twelve, in letters
+//   <n>             a number, in digits, "+" before them or not, or, to twelve, in letters
 //   <scope>         "sector 7", "cluster 70", "the mesh", "there"
 //   <agents>        names with commas and "and" between them, or whom was spoken of: "them"
 //   <agent>         one of them

@@ -149,6 +149,42 @@ TEST(Say, DoesWhatOnlyLooksAndNeedsAYesForTheRest) {
               HasSubstr("anna: sent to as everybody"));
 }
 
+TEST(Say, RunsPipelinesAsksClustersShowsContextsAndScales) {
+  ActingMesh mesh;
+  static constexpr std::string_view kOfBen = "ben's answer";
+  static constexpr std::string_view kKnown = "what anna knows";
+  const auto answers = [](const std::string& agent, const std::string& text) {
+    const std::string_view said = agent == "ben" ? kOfBen : std::string_view(text);
+    return std::optional(engine::Answer::ready(std::as_bytes(std::span(said.data(), said.size()))));
+  };
+  const Agents agents(mesh.directory(),
+                      {.agents = named({"anna", "ben"}),
+                       .handler = answers,
+                       .begin = [](engine::Station& station, const std::vector<AgentId>& ids) {
+                         EXPECT_TRUE(station.set_context(
+                             ids[0], std::as_bytes(std::span(kKnown.data(), kKnown.size()))));
+                       }});
+  const Json piped = mesh.ask({"say", "run \"der Igel\" through ben and anna", "--yes"});
+  EXPECT_EQ(piped["done"][0]["succeeded"], true) << piped.dump();
+  EXPECT_EQ(piped["done"][0]["answer"]["body"], "ben's answer") << "anna is given what ben said";
+  const Json cluster = mesh.ask({"inspect", "agents", "--agent", "anna"})["agents"][0]["cluster"];
+  const Json asked =
+      mesh.ask({"say", "ask cluster " + cluster.dump() + " ready for 2.0?", "--yes"});
+  EXPECT_EQ(asked["done"][0]["succeeded"], true) << asked.dump();
+  EXPECT_EQ(asked["done"][0]["answer"]["ready"], 2);
+  const Json kept = mesh.ask({"say", "which contexts does anna have?"});
+  EXPECT_EQ(kept["done"][0]["answer"]["versions"].size(), 1U) << kept.dump();
+  EXPECT_THAT(mesh.run({"say", "which contexts does ben have?"}).out,
+              HasSubstr("it has handed none over"));
+  // No command to start them by is configured here.
+  EXPECT_THAT(mesh.ask({"say", "scale by 3 agents"}, 4)["awaiting"],
+              ElementsAre("mesh scale +3 --no-wait"));
+  const Ran scaled = mesh.run({"say", "scale by 3 agents", "--yes"});
+  EXPECT_EQ(scaled.exit_code, 1);
+  EXPECT_THAT(scaled.err, HasSubstr("[recovery]"));
+  EXPECT_EQ(mesh.ask({"status"})["agents_enrolled"], 2);
+}
+
 TEST(Say, RefusesWithTheNearestThingsItCanDo) {
   ActingMesh mesh;
   const Ran unknown = mesh.run({"say", "roote arround them"});

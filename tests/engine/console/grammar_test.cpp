@@ -153,6 +153,32 @@ constexpr Said kTable[] = {
     {"handle the incident in sector 7", "mesh incident 7 --act !"},
     {"act on the incident there", "mesh incident 3 --act !"},
     {"freeze there", "mesh freeze sector 3 !"},
+    // Newer verbs.
+    {"scale by 1000 agents", "mesh scale +1000 --no-wait !"},
+    {"scale +90", "mesh scale +90 --no-wait !"},
+    {"scale the mesh up by 30", "mesh scale +30 --no-wait !"},
+    {"grow the mesh by twelve agents", "mesh scale +12 --no-wait !"},
+    {"we need 60 more agents of class D", "mesh scale +60 --class D --no-wait !"},
+    {"please add 90 agents of class d", "mesh scale +90 --class D --no-wait !"},
+    {"add one more agent", "mesh scale +1 --no-wait !"},
+    {"scale by 0 agents", "? the mesh is scaled by one agent or more: by how many?"},
+    {"scale the mesh", "? that is nothing I understand"},
+    {"run der Igel through parse, translate and print",
+     "mesh pipeline parse translate print --body 'der Igel' !"},
+    {"pass \"one, two\" through printer", "mesh pipeline printer --body 'one, two' !"},
+    {"pipeline parse, translate with der Igel",
+     "mesh pipeline parse translate --body 'der Igel' !"},
+    {"give the page to parse and print in order", "mesh pipeline parse print --body 'the page' !"},
+    {"send it through them", "mesh pipeline a b --body it !"},
+    {"send through printer again", "mesh route-around printer --undo !"},
+    {"ask cluster 12 ready for 2.0?", "mesh ask 'ready for 2.0?' --cluster 12 !"},
+    {"have the lead of cluster 3 ask \"all well?\"", "mesh ask 'all well?' --cluster 3 !"},
+    {"ask the lead of cluster seven are you ready", "mesh ask 'are you ready' --cluster 7 !"},
+    {"poll the mesh which version are you?", "mesh ask 'which version are you?' !"},
+    {"ask sector 7 ready?", "? a quorum is a cluster's: which one?"},
+    {"which contexts does printer have?", "mesh context printer"},
+    {"show me the context of printer", "mesh context printer"},
+    {"what is kept of them?", "mesh context a; mesh context b"},
     // Several at once; what the first speaks of the second means.
     {"route around them and show me what they're stuck on",
      "mesh route-around a b !; mesh who a b"},
@@ -281,6 +307,13 @@ TEST(Conversation, ForgetsWhatWasShownWhenSomethingElseIsSaid) {
   EXPECT_EQ(commands_of(talk.hear("avoid x").shown), "mesh route-around x !");
   EXPECT_EQ(commands_of(talk.hear("no").shown), "mesh route-around x !");
   EXPECT_EQ(talk.hear("do it").kind, Kind::unclear);
+}
+
+TEST(Conversation, RemembersTheClusterThatWasAsked) {
+  Conversation talk;
+  EXPECT_EQ(commands_of(talk.hear("ask cluster 12 ready?").shown),
+            "mesh ask 'ready?' --cluster 12 !");
+  EXPECT_EQ(commands_of(talk.hear("what's wrong there?").now), "mesh who --cluster 12");
 }
 
 TEST(Conversation, KnowsNobodyOfAPlaceWhereNobodyIsStuck) {
