@@ -235,7 +235,7 @@ ControlServer::ActingJobs::Begin ControlServer::ActingJobs::begin_of(std::string
   constexpr std::pair<std::string_view, Begin> kBegins[] = {
       {"find-best", &begin_find_best}, {"delegate", &begin_delegate}, {"ask", &begin_ask},
       {"pipeline", &begin_pipeline},   {"who", &begin_who},           {"rules", &begin_rules},
-      {"scale", &begin_scale},         {"scaling", &begin_scaling}};
+      {"scale", &begin_scale},         {"scaling", &begin_scaling},   {"chaos", &begin_chaos}};
   for (const auto& [name, begin] : kBegins)
     if (name == op) return begin;
   return nullptr;

@@ -29,9 +29,11 @@ struct ControlServer::ActingJobs {
   class Rules;
   class Quorum;
   class Pipeline;
+  class Chaos;
 
   static constexpr const char* kOps =
-      "route-around, find-best, delegate, ask, pipeline, who, freeze, thaw, rules, scale, scaling";
+      "route-around, find-best, delegate, ask, pipeline, who, freeze, thaw, rules, scale, scaling, "
+      "chaos";
   [[nodiscard]] static bool knows(std::string_view op) noexcept;
   // The answer goes to the connection, now or later.
   static Status begin(ControlServer& server, const ConsoleRequest& request,
@@ -62,6 +64,9 @@ struct ControlServer::ActingJobs {
   static Status begin_freeze(ControlServer& server, const ConsoleRequest& request,
                              const nlohmann::json& object);
   static Status begin_rules(ControlServer& server, const ConsoleRequest& request,
+                            const nlohmann::json& object);
+  // control_chaos.cpp
+  static Status begin_chaos(ControlServer& server, const ConsoleRequest& request,
                             const nlohmann::json& object);
   static ActingOn mesh_of(ControlServer& server);
   static void answer(ControlServer& server, std::uint64_t connection, const nlohmann::json& object);

@@ -81,6 +81,21 @@ namespace mesh::engine {
   X(task, std::uint8_t, kAgentNameBytes + 1, "length, UTF-8, zeros; length 0: nothing") \
   X(waiting_on, std::uint8_t, kAgentNameBytes + 1, "the same: an agent's name, or words")
 
+// What is done to an agent on purpose (engine/chaos/live_driver.hpp), kFaultRows of them: its
+// station looks there while `chaos.armed` is set.
+inline constexpr std::uint32_t kFaultRows = 1'024;
+#define MESH_FAULT_COLUMNS(X)                                                             \
+  X(sequence, std::uint32_t, 1, "even: the row stands; odd: it is being written")         \
+  X(agent, AgentId, 1, "whom it strikes; 0: the row is free")                             \
+  X(injection, std::uint64_t, 1, "the order that it belongs to")                          \
+  X(expires_ns, std::int64_t, 1, "HostTime: from then on it does not act")                \
+  X(kind, std::uint8_t, 1,                                                                \
+    "delay 1, reorder 2, lose 3, duplicate 4, corrupt 5, cut 6, unheard 7, contradict 8") \
+  X(rate_ppm, std::uint32_t, 1, "of the messages; lose, duplicate, corrupt")              \
+  X(bits, std::uint32_t, 1, "flipped in a body; corrupt")                                 \
+  X(add_ns, std::int64_t, 1, "longer on its way; delay")                                  \
+  X(jitter_ns, std::int64_t, 1, "up to so much more; delay, reorder")
+
 struct ColumnDescription {
   std::string_view name;
   std::string_view type;  // of one value, as it stands in memory
@@ -112,6 +127,8 @@ inline constexpr auto kStationColumns =
     std::to_array<ColumnDescription>({MESH_STATION_COLUMNS(MESH_COLUMN_DESCRIPTION)});
 inline constexpr auto kActivityColumns =
     std::to_array<ColumnDescription>({MESH_ACTIVITY_COLUMNS(MESH_COLUMN_DESCRIPTION)});
+inline constexpr auto kFaultColumns =
+    std::to_array<ColumnDescription>({MESH_FAULT_COLUMNS(MESH_COLUMN_DESCRIPTION)});
 #undef MESH_COLUMN_DESCRIPTION
 
 // The places of the columns in those arrays: AgentColumn::latency_ms.

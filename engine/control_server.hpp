@@ -83,6 +83,7 @@ struct ControlOptions {
   shm::FormatOptions format;  // identity and parameters of every memory
   std::span<const std::byte> table;
   RulesKeeper* rules = nullptr;
+  bool allow_live_chaos = false;
   std::shared_ptr<const shm::EventFd> engine_wake;
   std::shared_ptr<const shm::EventFd> wake;  // of the control thread: jobs done, stop()
   std::span<std::byte> table_memory{};       // its counters and errors stand there

@@ -222,6 +222,7 @@ Status Engine::State::make_control(const EngineOptions& options) {
   controlling.table = table->bytes();
   controlling.table_memory = table->writable_bytes();
   controlling.rules = rules.get();
+  controlling.allow_live_chaos = options.allow_live_chaos;
   controlling.engine_wake = wake;
   controlling.wake = control_wake;
   controlling.reconnect = options.reconnect;

@@ -88,6 +88,9 @@ struct EngineOptions {
   ConflictStoreOptions conflicts{};
   BackupOptions backup{};
   RecoveryOptions recovery{};
+  // Whether faults may be set on purpose (engine/chaos/live_driver.hpp), at agents that have the
+  // capability kChaosAllowed. Not in production.
+  bool allow_live_chaos = false;
   // Answers a console's reload request; on the control thread. None: it is refused.
   std::function<Result<Reload>()> read_again{};
 };

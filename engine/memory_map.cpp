@@ -179,6 +179,12 @@ Result<shm::Layout> table_layout(const MeshSize& size) {
   add_columns(builder, health::kClusterColumns, "cluster.", {clusters, kScheduler});
   add_columns(builder, kAgentColumns, "agent.", {size.agents, kScheduler});
   builder
+      .add(meaning(shm::region_of<ShmWord<std::uint8_t>>("chaos.armed", 1, kScheduler),
+                   "1: the rows below may hold a fault; 0: nobody looks there"))
+      .add(meaning(shm::region_of<ShmWord<std::uint64_t>>("chaos.generation", 1, kScheduler),
+                   "how often those rows were changed"));
+  add_columns(builder, kFaultColumns, "chaos.", {kFaultRows, kScheduler});
+  builder
       .add(meaning(rows_of(64, "capability_names", kCapabilities, kScheduler),
                    "name of each capability bit"))
       .add(meaning(rows_of(64, "stations", size.stations, kControl), "who is attached"))

@@ -56,6 +56,8 @@ Result<std::unique_ptr<SchedulerThread>> SchedulerThread::create(const Options& 
   MESH_TRY(const shm::Layout table, table_layout(options.memory.size));
   MESH_TRY(auto page, CounterPage::over(table, options.memory.table, "scheduler"));
   made->counter_page_.emplace(std::move(page));
+  MESH_TRY(auto faults, FaultBoard::over(table, options.memory.table));
+  made->faults_.emplace(std::move(faults));
   made->outboxes_.reserve(options.memory.size.stations);
   return made;
 }
@@ -188,6 +190,7 @@ void SchedulerThread::publish(HostTime now) {
   std::array<std::uint64_t, kSchedulerCounters.size()> values{};
   for (std::size_t i = 0; i < values.size(); ++i) values[i] = kSchedulerCounters[i].of(status);
   counter_page_->publish(values, now);
+  faults_->sweep(now);
   publish_due_ = now + kPublishEvery;
 }
 

@@ -27,6 +27,7 @@
 #include <vector>
 
 #include "engine/counter_page.hpp"
+#include "engine/fault_board.hpp"
 #include "engine/loop/engine_loop.hpp"
 #include "engine/pipeline.hpp"
 #include "engine/station/bell.hpp"
@@ -119,6 +120,7 @@ class SchedulerThread final : public Wakes {
   // In a job.
   Status retune(const LoopTuning& tuning, Nanos stuck_after);
   [[nodiscard]] EngineLoop& loop() noexcept { return *loop_; }
+  [[nodiscard]] FaultBoard& faults() noexcept { return *faults_; }
   // What makes HostTime wall time.
   [[nodiscard]] std::int64_t unix_offset_ns() const noexcept {
     return options_.loop.unix_offset_ns;
@@ -172,6 +174,7 @@ class SchedulerThread final : public Wakes {
   sched::ClockReader<> clock_;
   std::unique_ptr<EngineLoop> loop_;
   std::optional<CounterPage> counter_page_;
+  std::optional<FaultBoard> faults_;
   std::vector<Outbox> outboxes_;  // in no order
   Bell bell_;
   JobQueue jobs_;

@@ -47,8 +47,8 @@ std::vector<Verb> verbs() {
           backup_verb(),       restore_verb(),   health_verb(),   top_verb(),       stat_verb(),
           hz_verb(),           errors_verb(),    kpi_verb(),      history_verb(),   tail_verb(),
           record_verb(),       replay_verb(),    doctor_verb(),   inspect_verb(),   swarm_verb(),
-          agent_verb(),        sim_verb(),       plan_verb(),     quorum_verb(),    size_verb(),
-          layout_verb(),       config_verb(),    reload_verb(),   help_verb()};
+          agent_verb(),        sim_verb(),       chaos_verb(),    plan_verb(),      quorum_verb(),
+          size_verb(),         layout_verb(),    config_verb(),   reload_verb(),    help_verb()};
 }
 
 // The terminal says what it takes in the first of these that is set, as setlocale() would look.

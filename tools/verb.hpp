@@ -81,6 +81,7 @@ Verb layout_verb();
 Verb config_verb();
 Verb reload_verb();
 Verb sim_verb();
+Verb chaos_verb();
 Verb size_verb();
 Verb help_verb();
 

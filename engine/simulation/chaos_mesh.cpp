@@ -14,6 +14,7 @@ using sched::TrinaryState;
 constexpr std::int64_t kDetectionNs = 200 * kNsPerUs;
 constexpr std::int64_t kIdleLookNs = 50 * kNsPerMs;
 constexpr std::int64_t kLookNs = 100 * kNsPerUs;
+constexpr std::uint64_t kHostComesBack = UINT64_MAX;
 
 // Agents of the fastest class alone, that neither fall silent nor contradict by themselves: what
 // goes wrong is a fault's doing.
@@ -37,7 +38,8 @@ ChaosMesh::ChaosMesh(const ChaosMeshOptions& options)
       rng_(options.seed),
       hung_(options.agents),
       stopped_(options.agents),
-      newest_(options.agents) {
+      newest_(options.agents),
+      weights_(options.agents, {.is_on = options.guards.weights}) {
   auto config = coordination::CircuitBreakerConfig::preset("agent-call").value();
   config.events_max = 1;
   for (std::uint32_t i = 0; i < options.agents; ++i) breakers_.emplace_back(config, options.seed);
@@ -51,6 +53,12 @@ Result<std::unique_ptr<ChaosMesh>> ChaosMesh::create(const ChaosMeshOptions& opt
   std::unique_ptr<ChaosMesh> made(new ChaosMesh(options));
   MESH_TRY(made->mesh_, SimulatedMesh::create(made->scenario_, made->population_, made->clock_));
   made->at(kStartNs + options.request_every.count(), Step::request, 0);
+  if (options.has_tasks) {
+    if (options.agents < ChaosTasks::kWorkers)
+      return fail(Errc::invalid_argument, "chaos mesh: too few agents for its workers");
+    MESH_TRY(made->tasks_, ChaosTasks::create(options.seed, options.guards.tasks));
+    made->at(kStartNs + ChaosTasks::kStepNs, Step::task, 0);
+  }
   made->turn();
   return made;
 }
@@ -95,7 +103,11 @@ Status ChaosMesh::handle(const Due& due) {
       mesh_->let_go(due.a);
       break;
     case Step::restart:
-      MESH_CHECK_OK(bring_back(static_cast<std::uint32_t>(due.a)));
+      MESH_CHECK_OK(due.a == kHostComesBack ? tasks_->open_host()
+                                            : bring_back(static_cast<std::uint32_t>(due.a)));
+      break;
+    case Step::task:
+      MESH_CHECK_OK(step_tasks());
       break;
     case Step::lapse:
     case Step::faded:
@@ -172,6 +184,10 @@ void ChaosMesh::take(std::size_t slot, const Delivery& delivery, std::uint32_t h
     return share > 0 && rng_.u01() < share * which->order.params.rate_ppm / 1e6;
   };
   if (is_cut || strikes(FaultType::packet_loss)) return end_held(work, TrinaryState::transit);
+  if (is_limited(work.agent)) {
+    limited_.insert(work.message.low);
+    return end_held(work, TrinaryState::conflict);
+  }
   if (strikes(FaultType::message_corruption)) {
     for (std::uint32_t i = 0; i < which->order.params.count; ++i) {
       const std::uint64_t bit = rng_.below(8 * body.size());
@@ -198,6 +214,11 @@ void ChaosMesh::take(std::size_t slot, const Delivery& delivery, std::uint32_t h
     const auto& params = which->order.params;
     takes_ns += static_cast<std::int64_t>(
         share * static_cast<double>(params.add.count() + up_to(params.jitter)));
+  }
+  if (const double share = acts_on(FaultType::byzantine_behavior, work.agent, &which);
+      share > 0 && which->order.params.variant == FaultVariant::impedance_lie) {
+    takes_ns +=
+        static_cast<std::int64_t>(share * static_cast<double>(which->order.params.add.count()));
   }
   if (acts_on(FaultType::reorder, work.agent, &which) > 0) {
     takes_ns += up_to(which->order.params.jitter);
@@ -241,7 +262,9 @@ void ChaosMesh::work_on(std::uint64_t id) {
   if (work.is_copy) return;
   const Fault* which = nullptr;
   const bool is_unheard = acts_on(FaultType::partition, work.agent, &which) > 0;
-  const bool lies = acts_on(FaultType::byzantine_behavior, work.agent) > 0;
+  const Fault* lie = nullptr;
+  const bool lies = acts_on(FaultType::byzantine_behavior, work.agent, &lie) > 0 &&
+                    lie->order.params.variant == FaultVariant::flip_vote;
   TrinaryState state = is_refused || lies ? TrinaryState::conflict : TrinaryState::ready;
   if (is_unheard) state = TrinaryState::transit;
   end_held(work, state);
@@ -249,13 +272,10 @@ void ChaosMesh::work_on(std::uint64_t id) {
 
 // --- faults ------------------------------------------------------------------------------------
 
-Errc ChaosMesh::check(const coordination::ChaosOrder& order, std::span<const std::uint32_t> targets,
-                      std::uint32_t agents) {
-  const bool are_there = !targets.empty() && targets.back() < agents;
-  if (!are_there) return Errc::invalid_argument;
-  const FaultVariant variant = order.params.variant;
+Errc ChaosMesh::check(FaultType type, const coordination::FaultParams& params) noexcept {
+  const FaultVariant variant = params.variant;
   const auto when = [](bool holds) { return holds ? Errc::ok : Errc::unsupported; };
-  switch (order.type) {
+  switch (type) {
     case FaultType::latency_spike:
     case FaultType::packet_loss:
     case FaultType::duplicate:
@@ -269,18 +289,40 @@ Errc ChaosMesh::check(const coordination::ChaosOrder& order, std::span<const std
     case FaultType::resource_exhaustion:
       return when(variant == FaultVariant::pool);
     case FaultType::clock_skew:
-      return when(targets.size() == agents && order.params.drift_ppm == 0);
+      return when(variant == FaultVariant::none && params.drift_ppm == 0);
     case FaultType::byzantine_behavior:
-      return when(variant == FaultVariant::flip_vote);
+      return when(variant == FaultVariant::flip_vote || variant == FaultVariant::impedance_lie);
+    case FaultType::dependency_failure:
+      return when(variant == FaultVariant::rate_limited);
+    case FaultType::engine_death:
+      return when(variant == FaultVariant::none && params.count >= 1 && params.count <= kHostSteps);
+    case FaultType::station_death:
+      return when(variant == FaultVariant::none && params.count >= 1 &&
+                  params.count <= kWorkerHooks);
     default:
       return Errc::unsupported;
   }
 }
 
+Errc ChaosMesh::check(const coordination::ChaosOrder& order,
+                      std::span<const std::uint32_t> targets) const {
+  const bool are_there = !targets.empty() && targets.back() < agents();
+  if (!are_there) return Errc::invalid_argument;
+  const bool is_everybodys = order.type == FaultType::clock_skew;  // the host's
+  if (is_everybodys && targets.size() != agents()) return Errc::unsupported;
+  const bool is_of_tasks =
+      order.type == FaultType::engine_death || order.type == FaultType::station_death;
+  if (is_of_tasks && tasks_ == nullptr) return Errc::unsupported;
+  const bool is_no_worker =
+      order.type == FaultType::station_death && targets.back() >= ChaosTasks::kWorkers;
+  if (is_no_worker) return Errc::unsupported;
+  return check(order.type, order.params);
+}
+
 Errc ChaosMesh::inject(const coordination::ChaosOrder& order,
                        std::span<const std::uint32_t> targets) {
   if (faults_.contains(order.injection)) return Errc::ok;
-  const Errc bad = check(order, targets, agents());
+  const Errc bad = check(order, targets);
   if (bad != Errc::ok) return bad;
   Fault& fault = faults_[order.injection];
   fault.order = order;
@@ -288,13 +330,22 @@ Errc ChaosMesh::inject(const coordination::ChaosOrder& order,
   fault.since_ns = clock_.true_ns();
   log(ChaosLogKind::injected, order.injection, static_cast<std::uint64_t>(order.type));
   at(kStartNs + order.expires.count(), Step::lapse, order.injection);
+  for (const std::uint32_t agent : targets) look_at(agent, order.type);
   begin(fault);
   return Errc::ok;
 }
 
 void ChaosMesh::begin(const Fault& fault) {
+  const auto& params = fault.order.params;
+  if (fault.order.type == FaultType::engine_death) {
+    tasks_->kill_host(static_cast<HostStep>(params.count));
+    if (params.restart_after.count() > 0)
+      at(clock_.true_ns() + params.restart_after.count(), Step::restart, kHostComesBack);
+  }
   for (const std::uint32_t agent : fault.targets) {
     if (fault.order.type == FaultType::agent_hang) set_hung(agent, 1);
+    if (fault.order.type == FaultType::station_death)
+      tasks_->kill_worker(agent, static_cast<WorkerHook>(params.count));
     if (fault.order.type != FaultType::agent_crash) continue;
     kill(agent);
     const std::int64_t away_ns = fault.order.params.restart_after.count();
@@ -321,9 +372,13 @@ Status ChaosMesh::remove(std::uint64_t injection) {
   log(ChaosLogKind::removed, injection, 0);
   for (const std::uint32_t agent : fault.targets) {
     if (fault.order.type == FaultType::agent_hang) set_hung(agent, -1);
-    if (fault.order.type == FaultType::agent_crash) MESH_CHECK_OK(bring_back(agent));
+    if (fault.order.type == FaultType::station_death) tasks_->spare_worker(agent);
+    const bool may_be_gone =
+        fault.order.type == FaultType::agent_crash || fault.order.type == FaultType::station_death;
+    if (may_be_gone) MESH_CHECK_OK(bring_back(agent));
   }
   if (fault.order.type == FaultType::clock_skew) clock_.step(-fault.order.params.offset.count());
+  if (fault.order.type == FaultType::engine_death) MESH_CHECK_OK(tasks_->open_host());
   begin_waiting();
   return {};
 }
@@ -378,32 +433,5 @@ void ChaosMesh::set_hung(std::uint32_t agent, int by) {
   deliveries_seen_ = 0;  // what came meanwhile is to be read
   look_at_ns_ = clock_.true_ns() + 1;
 }
-
-// --- what is seen from outside -----------------------------------------------------------------
-
-bool ChaosMesh::works(std::uint32_t agent) const {
-  const bool is_up = mesh_->station(agent) != nullptr && hung_[agent] == 0;
-  if (!is_up || !mesh_->is_routable(agent)) return false;
-  return std::none_of(faults_.begin(), faults_.end(), [&](const auto& entry) {
-    const auto& targets = entry.second.targets;
-    return std::binary_search(targets.begin(), targets.end(), agent);
-  });
-}
-
-double ChaosMesh::availability() const {
-  std::uint32_t working = 0;
-  for (std::uint32_t agent = 0; agent < population_.size(); ++agent) {
-    const bool is_up = mesh_->station(agent) != nullptr && hung_[agent] == 0;
-    working += is_up && mesh_->is_routable(agent) ? 1U : 0U;
-  }
-  return static_cast<double>(working) / population_.size();
-}
-
-std::int64_t ChaosMesh::clock_error_ns() const noexcept {
-  return clock_.mesh_ns() - clock_.true_ns();
-}
-
-ChaosPeriod ChaosMesh::take_period() noexcept { return std::exchange(period_, {}); }
-std::vector<ChaosEffect> ChaosMesh::take_effects() noexcept { return std::exchange(effects_, {}); }
 
 }  // namespace mesh::engine::simulation

@@ -18,7 +18,14 @@
 //     partition           nothing gets there; one way: nothing comes back
 //     resource-exhaustion of variant pool: so many of the callers' slots are taken
 //     clock-skew          the host's clock is set by `offset`: of all agents, or refused
-//     byzantine-behavior  of variant flip_vote: READY is answered as CONFLICT
+//     byzantine-behavior  of variant flip_vote: READY is answered as CONFLICT; impedance_lie: it
+//                         says that its work costs nothing, and takes `add` longer
+//     dependency-failure  of variant rate_limited: what it depends on answers 429, so it answers
+//                         CONFLICT, and when to ask again
+//     engine-death        the host of queue and locks (chaos_tasks.hpp) dies at its step `count`, 1
+//                         to 5, of its next command; not the loop
+//     station-death       a worker's process dies at hook `count`, 1 to 3, of its next task
+// The last two where there are tasks.
 // Everything else, and these with other variants, is refused: Errc::unsupported.
 //
 // Callers     one thread.
@@ -32,15 +39,19 @@
 #include <map>
 #include <memory>
 #include <queue>
+#include <set>
 #include <span>
 #include <vector>
 
 #include "engine/coordination/blocks/rng.hpp"
 #include "engine/coordination/chaos_terms.hpp"
 #include "engine/coordination/circuit_breaker.hpp"
+#include "engine/simulation/chaos_coverage.hpp"
+#include "engine/simulation/chaos_tasks.hpp"
 #include "engine/simulation/mesh_clock.hpp"
 #include "engine/simulation/population.hpp"
 #include "engine/simulation/simulated_mesh.hpp"
+#include "engine/simulation/weight_lock.hpp"
 #include "engine/station/dedup_window.hpp"
 
 namespace mesh::engine::simulation {
@@ -52,6 +63,9 @@ struct ChaosGuards {
   bool dedup = true;     // an agent does once what it is told twice
   bool checks = true;    // an agent answers CONFLICT where a body is not what was sent
   bool waits = true;     // a request for which there is no slot waits
+  bool backoff = true;   // who answers 429 is left alone until it may be asked again
+  bool weights = true;   // costs that change together are not believed (weight_lock.hpp)
+  ChaosTaskGuards tasks;
 };
 struct ChaosMeshOptions {
   std::uint32_t agents = 30;
@@ -61,6 +75,8 @@ struct ChaosMeshOptions {
   std::uint32_t attempts_max = 6;
   std::uint32_t slots = 16;  // requests under way at a time
   std::uint32_t waiting_max = 4'096;
+  std::uint32_t choices = 1;  // agents drawn for a request, of whom the cheapest gets it
+  bool has_tasks = false;
   ChaosGuards guards;
 };
 
@@ -77,6 +93,7 @@ struct ChaosPeriod {
   std::uint64_t reordered = 0;   // messages that an agent did after a later one
   std::uint64_t lost = 0;        // requests that nobody took
   std::uint64_t conflicts = 0;   // answers
+  ChaosTaskPeriod tasks;
 };
 
 enum class ChaosLogKind : std::uint32_t {
@@ -108,6 +125,9 @@ class ChaosMesh {
   [[nodiscard]] std::int64_t now_ns() const noexcept { return clock_.true_ns() - kStartNs; }
   Status run_until(std::int64_t now_ns);
 
+  // Whether such a fault is one that it can do, whoever is to be struck.
+  [[nodiscard]] static Errc check(coordination::FaultType type,
+                                  const coordination::FaultParams& params) noexcept;
   // Of an order, now. An order that was carried out before is ok, and nothing is done again.
   [[nodiscard]] Errc inject(const coordination::ChaosOrder& order,
                             std::span<const std::uint32_t> targets);
@@ -127,12 +147,19 @@ class ChaosMesh {
 
   [[nodiscard]] std::uint32_t agents() const noexcept { return population_.size(); }
   [[nodiscard]] SimulatedMesh& mesh() noexcept { return *mesh_; }
-  // The engine's own state makes sense.
-  [[nodiscard]] Status verify() const { return mesh_->loop().verify(); }
+  // What those that a fault acts on are doing now goes into coverage().
+  void look();
+  [[nodiscard]] const ChaosCoverage& coverage() const noexcept { return coverage_; }
+  [[nodiscard]] const ChaosTasks* tasks() const noexcept { return tasks_.get(); }
+  // The engine's own state makes sense, and that of its services.
+  [[nodiscard]] Status verify() const {
+    if (tasks_ != nullptr) MESH_CHECK_OK(tasks_->verify());
+    return mesh_->loop().verify();
+  }
 
  private:
   static constexpr std::int64_t kStartNs = 1'000 * kNsPerSecond;
-  enum class Step : std::uint32_t { request, handle, late, known, restart, lapse, faded };
+  enum class Step : std::uint32_t { request, handle, late, known, restart, lapse, faded, task };
   struct Due {
     std::int64_t at = 0;
     std::uint64_t order = 0;
@@ -183,14 +210,18 @@ class ChaosMesh {
   void end_held(const Work& work, sched::TrinaryState state);
 
   // Faults.
-  [[nodiscard]] static Errc check(const coordination::ChaosOrder& order,
-                                  std::span<const std::uint32_t> targets, std::uint32_t agents);
+  [[nodiscard]] Errc check(const coordination::ChaosOrder& order,
+                           std::span<const std::uint32_t> targets) const;
   void begin(const Fault& fault);
   Status remove(std::uint64_t injection);
   // How much of it acts on the agent now, 0..1; the largest of those of that type.
   [[nodiscard]] double acts_on(coordination::FaultType type, std::uint32_t agent,
                                const Fault** which = nullptr) const;
   [[nodiscard]] double intensity(const Fault& fault) const;
+  void look_at(std::uint32_t agent, coordination::FaultType under);
+  [[nodiscard]] bool is_limited(std::uint32_t agent) const;
+  Status step_tasks();
+  void die_at_hook(std::uint32_t agent);
   void kill(std::uint32_t agent);
   Status bring_back(std::uint32_t agent);
   void set_hung(std::uint32_t agent, int by);
@@ -203,7 +234,11 @@ class ChaosMesh {
   [[nodiscard]] bool choose(const Request& request, Attempt& attempt);
   [[nodiscard]] bool choose(const Request& request, Attempt& attempt, bool only_routable);
   void collect();
-  void fail_attempt(std::uint64_t id);
+  void fail_attempt(std::uint64_t id,
+                    coordination::CallOutcome outcome = coordination::CallOutcome::fail);
+  [[nodiscard]] bool may_ask(const Request& request, std::uint32_t agent, bool only_routable) const;
+  void hear_limit(std::uint64_t id);
+  void note_cost(const Attempt& done);
   void end_request(const Request& request, bool has_succeeded);
 
   ChaosMeshOptions options_;
@@ -226,6 +261,12 @@ class ChaosMesh {
   std::map<std::uint64_t, std::uint32_t> effects_of_;  // by message
   std::vector<std::uint64_t> newest_;                  // number that an agent has done
 
+  std::unique_ptr<ChaosTasks> tasks_;
+  WeightLock weights_;
+  std::int64_t weights_ns_ = 0;
+  std::set<std::uint64_t> limited_;                       // messages that were answered 429
+  std::map<std::uint32_t, std::int64_t> quiet_until_ns_;  // by cluster: its network
+
   std::vector<coordination::CircuitBreaker> breakers_;
   std::deque<Request> waiting_;
   std::map<std::uint64_t, Attempt> attempts_;
@@ -235,6 +276,7 @@ class ChaosMesh {
   std::uint64_t last_effect_ = 0;
 
   ChaosPeriod period_;
+  ChaosCoverage coverage_;
   std::vector<ChaosEffect> effects_;
   std::vector<ChaosLogEntry> log_;
 };

@@ -36,15 +36,22 @@ bool read_hex(std::string_view text, std::vector<std::byte>& bytes) {
   return true;
 }
 
-// What stands after `key` on its own line; empty: there is no such line.
-std::string_view line_of(std::string_view text, std::string_view key) {
-  std::string wanted(1, '\n');
-  wanted += key;
-  wanted += ' ';
-  const std::size_t at = text.find(wanted);
-  if (at == std::string_view::npos) return {};
-  const std::string_view rest = text.substr(at + wanted.size());
-  return rest.substr(0, rest.find('\n'));
+// What stands after a key, on which line; a line beyond the last: there is no such key.
+struct Line {
+  std::string_view value;
+  std::int64_t number = 0;
+};
+Line line_of(std::string_view text, std::string_view key) {
+  Line line{{}, 1};
+  for (; !text.empty(); ++line.number) {
+    const std::string_view one = text.substr(0, text.find('\n'));
+    if (one.size() > key.size() && one.starts_with(key) && one[key.size()] == ' ') {
+      line.value = one.substr(key.size() + 1);
+      return line;
+    }
+    text.remove_prefix(std::min(text.size(), one.size() + 1));
+  }
+  return line;
 }
 
 template <class Options, class Visit>
@@ -56,11 +63,18 @@ void each_option(Options& options, Visit&& visit) {
   visit(options.attempts_max);
   visit(options.slots);
   visit(options.waiting_max);
+  visit(options.choices);
+  visit(options.has_tasks);
   visit(options.guards.retries);
   visit(options.guards.breakers);
   visit(options.guards.dedup);
   visit(options.guards.checks);
   visit(options.guards.waits);
+  visit(options.guards.backoff);
+  visit(options.guards.weights);
+  visit(options.guards.tasks.journal);
+  visit(options.guards.tasks.fences);
+  visit(options.guards.tasks.effect_keys);
 }
 
 }  // namespace
@@ -87,23 +101,26 @@ std::string write_repro(const SimulatedExperiment& experiment) {
 
 Result<SimulatedExperiment> read_repro(std::string_view text) {
   if (!text.starts_with(kHead))
-    return fail(Errc::bad_input, "chaos plan: does not begin with \"mesh chaos plan 1\"");
+    return fail(Errc::bad_input, "chaos plan: does not begin with \"mesh chaos plan 1\"", 1);
   std::vector<std::byte> bytes;
-  if (!read_hex(line_of(text, "bytes"), bytes) || bytes.empty())
-    return fail(Errc::corrupt,
-                "chaos plan: the line of bytes is missing, or no hexadecimal number");
+  const Line body = line_of(text, "bytes");
+  if (!read_hex(body.value, bytes) || bytes.empty())
+    return fail(Errc::corrupt, "chaos plan: bytes: missing, or no hexadecimal number", body.number);
   coordination::StateReader reader(bytes);
   SimulatedExperiment experiment;
   get_fields(experiment.plan, reader);
   each_option(experiment.mesh, [&](auto& option) { reader.get(option); });
   reader.get(experiment.cascade_depth_max);
   reader.get(experiment.give_up);
-  MESH_CHECK_OK(reader.finish("chaos plan"));
-  const std::string_view said = line_of(text, "plan-hash");
+  if (const Status whole = reader.finish("chaos plan: bytes"); !whole)
+    return fail(Errc::corrupt, whole.error().sentence, body.number);
+  const Line said = line_of(text, "plan-hash");
   std::uint64_t hash = 0;
-  const auto parsed = std::from_chars(said.data(), said.data() + said.size(), hash);
+  const auto parsed =
+      std::from_chars(said.value.data(), said.value.data() + said.value.size(), hash);
   const bool is_its = parsed.ec == std::errc{} && hash == coordination::plan_hash(experiment.plan);
-  if (!is_its) return fail(Errc::corrupt, "chaos plan: its hash is not that of its bytes");
+  if (!is_its)
+    return fail(Errc::corrupt, "chaos plan: plan-hash: it is not that of the bytes", said.number);
   return experiment;
 }
 

@@ -10,7 +10,8 @@
 // Callers     anyone.
 // Cost        shrink: about n log n runs of the experiment for n faults, n^2 at worst.
 // Errors      read_repro -> bad_input (no such text, or another version), corrupt (its bytes make
-//             no plan, or another one than its hash says).
+//             no plan, or another one than its hash says); detail: the line, and the sentence names
+//             the key.
 // Source      ddmin: Zeller & Hildebrandt 2002.
 #pragma once
 

@@ -215,27 +215,145 @@ SimulatedExperiment thundering_herd(std::uint64_t seed) {
   return made;
 }
 
+SimulatedExperiment impedance_liar(std::uint32_t agents, std::uint64_t seed) {
+  auto made = experiment("impedance-liar", seed,
+                         {succeed(0.99), at_most("latency_ms", 150, Aggregation::avg)});
+  made.plan.hypothesis.window = seconds(30);
+  made.mesh.choices = 4;
+  ChaosFault lies = fault(FaultType::byzantine_behavior, agents, seconds(30));
+  lies.params.variant = FaultVariant::impedance_lie;
+  lies.params.add = Nanos{300 * kNsPerMs};
+  made.plan.faults = {lies};
+  return made;
+}
+
+SimulatedExperiment rolling_429(std::uint64_t seed) {
+  auto made = experiment("rolling-429", seed,
+                         {succeed(0.99), at_most("attempt_failures", 0.04, Aggregation::avg)});
+  made.mesh.agents = 90;
+  for (std::uint32_t cluster = 0; cluster < 3; ++cluster) {
+    ChaosPhase phase;
+    ChaosFault limit = fault(FaultType::dependency_failure, 0, seconds(10));
+    limit.params.variant = FaultVariant::rate_limited;
+    limit.targets.mode = TargetMode::cluster;
+    limit.targets.which = cluster;
+    phase.duration = seconds(10);
+    phase.faults = {limit};
+    made.plan.phases.push_back(phase);
+  }
+  return made;
+}
+
+namespace {
+
+SimulatedExperiment of_tasks(std::string name, std::uint64_t seed) {
+  auto made = experiment(std::move(name), seed,
+                         {at_most("stale_writes", 0, Aggregation::max),
+                          at_most("double_effects", 0, Aggregation::max),
+                          at_most("lost_tasks", 0, Aggregation::max),
+                          {"tasks_done", AssertionOp::gte, 1, 0, Aggregation::sum}});
+  made.mesh.has_tasks = true;
+  return made;
+}
+ChaosFault of_worker(FaultType type, std::uint32_t agent, Nanos lasts) {
+  ChaosFault made = fault(type, 1, lasts);
+  made.targets.mode = TargetMode::specific;
+  made.targets.agents = {agent};
+  return made;
+}
+
+}  // namespace
+
+// Whoever holds the lock, its turn comes: each worker in its order is cut off, and then stands.
+SimulatedExperiment fenced_partition(std::uint64_t seed) {
+  auto made = of_tasks("fenced-partition", seed);
+  for (std::uint32_t i = 0; i < 2 * ChaosTasks::kWorkers; ++i) {
+    ChaosPhase phase;
+    phase.duration = seconds(6);
+    const FaultType type = i < ChaosTasks::kWorkers ? FaultType::partition : FaultType::agent_hang;
+    phase.faults = {of_worker(type, i % ChaosTasks::kWorkers, seconds(3))};
+    made.plan.phases.push_back(phase);
+  }
+  return made;
+}
+
+SimulatedExperiment engine_death(std::uint64_t seed) {
+  auto made = of_tasks("engine-death", seed);
+  for (std::uint32_t step = 1; step <= kHostSteps; ++step) {
+    ChaosPhase phase;
+    phase.duration = seconds(5);
+    ChaosFault death = of_worker(FaultType::engine_death, 0, seconds(4));
+    death.params.count = step;
+    death.params.restart_after = seconds(1);
+    phase.faults = {death};
+    made.plan.phases.push_back(phase);
+  }
+  return made;
+}
+
+SimulatedExperiment station_death(std::uint64_t seed) {
+  auto made = of_tasks("station-death", seed);
+  for (std::uint32_t hook = 1; hook <= kWorkerHooks; ++hook) {
+    ChaosPhase phase;
+    phase.duration = seconds(6);
+    ChaosFault death = of_worker(FaultType::station_death, hook, seconds(5));
+    death.params.count = hook;
+    death.params.restart_after = seconds(1);
+    phase.faults = {death};
+    made.plan.phases.push_back(phase);
+  }
+  return made;
+}
+
+std::span<const NamedGuard> guards() {
+  using Guards = ChaosGuards;
+  static constexpr std::array<NamedGuard, 10> kGuards{{
+      {"retries", [](Guards& its) -> bool& { return its.retries; }},
+      {"breakers", [](Guards& its) -> bool& { return its.breakers; }},
+      {"dedup", [](Guards& its) -> bool& { return its.dedup; }},
+      {"checks", [](Guards& its) -> bool& { return its.checks; }},
+      {"waits", [](Guards& its) -> bool& { return its.waits; }},
+      {"backoff", [](Guards& its) -> bool& { return its.backoff; }},
+      {"weights", [](Guards& its) -> bool& { return its.weights; }},
+      {"journal", [](Guards& its) -> bool& { return its.tasks.journal; }},
+      {"fences", [](Guards& its) -> bool& { return its.tasks.fences; }},
+      {"effect-keys", [](Guards& its) -> bool& { return its.tasks.effect_keys; }},
+  }};
+  return kGuards;
+}
+
 std::span<const Named> all() {
-  static constexpr std::array<Named, 15> kAll{{
-      {"nothing", nothing},
-      {"single-agent-crash", [](std::uint64_t seed) { return single_agent_crash(7, seed); }},
-      {"network-partition",
+  static constexpr std::array<Named, 20> kAll{{
+      {"nothing", "nothing breaks", nothing},
+      {"single-agent-crash", "an agent dies, and is back after 10 s",
+       [](std::uint64_t seed) { return single_agent_crash(7, seed); }},
+      {"network-partition", "four agents are cut off for 30 s",
        [](std::uint64_t seed) {
          return network_partition({1, 9, 16, 25}, seed);
        }},
-      {"cascading-failure", [](std::uint64_t seed) { return cascading_failure(3, seed); }},
-      {"resource-exhaustion",
+      {"cascading-failure", "three cluster leads die, 5 s apart",
+       [](std::uint64_t seed) { return cascading_failure(3, seed); }},
+      {"resource-exhaustion", "95 % of the callers' slots are taken",
        [](std::uint64_t seed) { return resource_exhaustion(950'000, seed); }},
-      {"cluster-lead-loss", cluster_lead_loss},
-      {"sector-loss", sector_loss},
-      {"slow-consumer", slow_consumer},
-      {"hung-agents", hung_agents},
-      {"clock-skew", [](std::uint64_t seed) { return clock_skew(Nanos{500 * kNsPerMs}, seed); }},
-      {"lossy-network", [](std::uint64_t seed) { return lossy_network(300'000, seed); }},
-      {"duplicate-storm", duplicate_storm},
-      {"corrupted-messages", corrupted_messages},
-      {"byzantine-minority", [](std::uint64_t seed) { return byzantine_minority(3, seed); }},
-      {"thundering-herd", thundering_herd},
+      {"cluster-lead-loss", "every cluster's lead dies at once", cluster_lead_loss},
+      {"sector-loss", "300 agents die at once", sector_loss},
+      {"slow-consumer", "three agents are a hundred times slower", slow_consumer},
+      {"hung-agents", "three processes stand still", hung_agents},
+      {"clock-skew", "the host's clock is set by half a second",
+       [](std::uint64_t seed) { return clock_skew(Nanos{500 * kNsPerMs}, seed); }},
+      {"lossy-network", "a third of the agents lose 30 % of their messages",
+       [](std::uint64_t seed) { return lossy_network(300'000, seed); }},
+      {"duplicate-storm", "half of the messages come twice", duplicate_storm},
+      {"corrupted-messages", "bits of messages are flipped", corrupted_messages},
+      {"byzantine-minority", "three agents answer CONFLICT",
+       [](std::uint64_t seed) { return byzantine_minority(3, seed); }},
+      {"thundering-herd", "every agent dies, and is back in half a second", thundering_herd},
+      {"impedance-liar", "six agents say that they cost nothing, and are slow",
+       [](std::uint64_t seed) { return impedance_liar(6, seed); }},
+      {"rolling-429", "one network after another answers 429", rolling_429},
+      {"fenced-partition", "holders of a lock are cut off, or stand still", fenced_partition},
+      {"engine-death", "the host of queue and locks dies at each of its steps", engine_death},
+      {"station-death", "a worker dies at each hook of its task", station_death},
   }};
   return kAll;
 }

@@ -17,6 +17,15 @@
 //     corrupted_messages   bits are flipped: nobody acts on it (checks)
 //     byzantine_minority   some agents answer CONFLICT: no request fails (retries)
 //     thundering_herd      every agent dies, is back in half a second: all is well then
+//     impedance_liar       six agents say that they cost nothing, and are slow: requests do not
+//                          become slower than their share makes them (weights)
+//     rolling_429          one network after another answers 429: 4 % of attempts fail (backoff)
+//     fenced_partition     who holds a lock is cut off or stands still: no write of a former holder
+//                          is taken (fences)
+//     engine_death         the host of queue and locks dies at each of its steps in turn: nothing
+//                          that was accepted is lost, no task is done twice (journal)
+//     station_death        a worker dies at each hook of its task in turn: no task's effect is
+//                          there twice (effect_keys)
 //
 // Callers     anyone; pure functions.
 // Units       virtual time.
@@ -48,12 +57,23 @@ namespace mesh::engine::simulation::scenarios {
 [[nodiscard]] SimulatedExperiment corrupted_messages(std::uint64_t seed);
 [[nodiscard]] SimulatedExperiment byzantine_minority(std::uint32_t agents, std::uint64_t seed);
 [[nodiscard]] SimulatedExperiment thundering_herd(std::uint64_t seed);
+[[nodiscard]] SimulatedExperiment impedance_liar(std::uint32_t agents, std::uint64_t seed);
+[[nodiscard]] SimulatedExperiment rolling_429(std::uint64_t seed);
+[[nodiscard]] SimulatedExperiment fenced_partition(std::uint64_t seed);
+[[nodiscard]] SimulatedExperiment engine_death(std::uint64_t seed);
+[[nodiscard]] SimulatedExperiment station_death(std::uint64_t seed);
 
 // Each with its usual parameters, by name.
 struct Named {
   std::string_view name;
+  std::string_view about;
   SimulatedExperiment (*make)(std::uint64_t seed);
 };
+struct NamedGuard {
+  std::string_view name;
+  bool& (*in)(ChaosGuards& guards);
+};
+[[nodiscard]] std::span<const NamedGuard> guards();
 [[nodiscard]] std::span<const Named> all();
 
 }  // namespace mesh::engine::simulation::scenarios

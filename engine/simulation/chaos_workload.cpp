@@ -9,6 +9,10 @@ namespace mesh::engine::simulation {
 namespace {
 
 using coordination::FaultType;
+using coordination::FaultVariant;
+
+constexpr std::int64_t kRetryAfterNs = 5 * kNsPerSecond;  // as an answer of 429 says
+constexpr std::int64_t kWeightsEveryNs = 500 * kNsPerMs;
 
 // A number, and what it must come with.
 std::array<std::byte, 16> body_of(std::uint64_t number) {
@@ -60,15 +64,27 @@ bool ChaosMesh::choose(const Request& request, Attempt& attempt) {
          (options_.guards.breakers && choose(request, attempt, false));
 }
 
-// Another agent than those that were tried, whose breaker lets it pass; false: there is none.
+bool ChaosMesh::may_ask(const Request& request, std::uint32_t agent, bool only_routable) const {
+  const auto& tried = request.tried;
+  if (std::find(tried.begin(), tried.end(), agent) != tried.end()) return false;
+  if (only_routable && !mesh_->is_routable(agent)) return false;  // gone, or behind a breaker
+  if (!options_.guards.backoff) return true;
+  const auto quiet = quiet_until_ns_.find(mesh_->cluster(agent));
+  return quiet == quiet_until_ns_.end() || clock_.true_ns() >= quiet->second;
+}
+
+// Another agent than those that were tried, whose breaker lets it pass; false: there is none. Of
+// several that are drawn it begins with the cheapest.
 bool ChaosMesh::choose(const Request& request, Attempt& attempt, bool only_routable) {
-  const auto first = static_cast<std::uint32_t>(rng_.below(agents()));
+  auto first = static_cast<std::uint32_t>(rng_.below(agents()));
+  for (std::uint32_t i = 1; i < options_.choices; ++i) {
+    const auto other = static_cast<std::uint32_t>(rng_.below(agents()));
+    const std::int64_t now_ns = clock_.true_ns();
+    if (weights_.weight(other, now_ns) < weights_.weight(first, now_ns)) first = other;
+  }
   for (std::uint32_t i = 0; i < agents(); ++i) {
     const std::uint32_t agent = (first + i) % agents();
-    if (std::find(request.tried.begin(), request.tried.end(), agent) != request.tried.end()) {
-      continue;
-    }
-    if (only_routable && !mesh_->is_routable(agent)) continue;  // gone, or behind a breaker
+    if (!may_ask(request, agent, only_routable)) continue;
     if (options_.guards.breakers) {
       const auto said =
           breakers_[agent].apply(coordination::breaker::Allow{1}, Nanos{clock_.true_ns()});
@@ -114,13 +130,17 @@ void ChaosMesh::collect() {
     const std::uint64_t id = found->second;
     if (answered->state == sched::TrinaryState::conflict) ++period_.conflicts;
     if (answered->state != sched::TrinaryState::ready) {
-      fail_attempt(id);
+      const bool is_limit = limited_.erase(answered->question.low) != 0;
+      if (is_limit) hear_limit(id);
+      fail_attempt(id,
+                   is_limit ? coordination::CallOutcome::ignored : coordination::CallOutcome::fail);
       continue;
     }
     attempt_of_.erase(found);
     const auto its = attempts_.find(id);
     const Attempt done = std::move(its->second);
     attempts_.erase(its);
+    note_cost(done);
     if (options_.guards.breakers) {
       const Nanos took{clock_.true_ns() - done.since_ns};
       breakers_[done.agent].apply(
@@ -131,7 +151,34 @@ void ChaosMesh::collect() {
   }
 }
 
-void ChaosMesh::fail_attempt(std::uint64_t id) {
+// Its network is left alone for as long as its answer said.
+void ChaosMesh::hear_limit(std::uint64_t id) {
+  const auto found = attempts_.find(id);
+  if (found == attempts_.end()) return;
+  quiet_until_ns_[mesh_->cluster(found->second.agent)] = clock_.true_ns() + kRetryAfterNs;
+}
+
+// What its agent says that it took; of a liar nothing, and it says so each period, asked or not.
+void ChaosMesh::note_cost(const Attempt& done) {
+  const auto lies = [](const Fault& fault) {
+    return fault.order.type == FaultType::byzantine_behavior &&
+           fault.order.params.variant == FaultVariant::impedance_lie;
+  };
+  const Fault* which = nullptr;
+  const bool is_liar =
+      acts_on(FaultType::byzantine_behavior, done.agent, &which) > 0 && lies(*which);
+  const double took_ms = static_cast<double>(clock_.true_ns() - done.since_ns) / kNsPerMs;
+  weights_.say(done.agent, is_liar ? 0 : took_ms);
+  if (clock_.true_ns() < weights_ns_) return;
+  weights_ns_ = clock_.true_ns() + kWeightsEveryNs;
+  for (const auto& [injection, fault] : faults_) {
+    if (!lies(fault)) continue;
+    for (const std::uint32_t agent : fault.targets) weights_.say(agent, 0);
+  }
+  weights_.close_period(clock_.true_ns());
+}
+
+void ChaosMesh::fail_attempt(std::uint64_t id, coordination::CallOutcome outcome) {
   const auto found = attempts_.find(id);
   if (found == attempts_.end()) return;  // answered
   Attempt failed = std::move(found->second);
@@ -143,7 +190,7 @@ void ChaosMesh::fail_attempt(std::uint64_t id) {
   failed.request.failure = last_effect_;
   if (options_.guards.breakers) {
     breakers_[failed.agent].apply(
-        coordination::breaker::Record{failed.permit, coordination::CallOutcome::fail,
+        coordination::breaker::Record{failed.permit, outcome,
                                       Nanos{clock_.true_ns() - failed.since_ns}, Nanos{0}},
         Nanos{clock_.true_ns()});
   }

@@ -16,10 +16,12 @@ using coordination::ExperimentState;
 constexpr Nanos kStep{100 * kNsPerMs};
 constexpr Nanos kSettle{2 * kNsPerSecond};  // until the engine has given its roles
 
-constexpr std::array<std::string_view, 13> kMetrics{
-    "success_rate",  "error_rate", "latency_ms", "latency_max_ms", "throughput", "attempt_failures",
-    "availability",  "duplicates", "corrupt",    "reordered",      "lost",       "conflicts",
-    "clock_error_ms"};
+constexpr std::array<std::string_view, 18> kMetrics{
+    "success_rate",   "error_rate",       "latency_ms",     "latency_max_ms",
+    "throughput",     "attempt_failures", "availability",   "duplicates",
+    "corrupt",        "reordered",        "lost",           "conflicts",
+    "clock_error_ms", "tasks_done",       "double_effects", "lost_tasks",
+    "writes",         "stale_writes"};
 enum Metric : std::size_t {
   success_rate,
   error_rate,
@@ -34,6 +36,11 @@ enum Metric : std::size_t {
   lost,
   conflicts,
   clock_error_ms,
+  tasks_done,
+  double_effects,
+  lost_tasks,
+  writes,
+  stale_writes,
 };
 
 ChaosConfig config_for(const ChaosMeshOptions& options) {
@@ -55,6 +62,11 @@ void add(ChaosPeriod& sum, const ChaosPeriod& more) {
   sum.reordered += more.reordered;
   sum.lost += more.lost;
   sum.conflicts += more.conflicts;
+  sum.tasks.tasks_done += more.tasks.tasks_done;
+  sum.tasks.double_effects += more.tasks.double_effects;
+  sum.tasks.lost_tasks += more.tasks.lost_tasks;
+  sum.tasks.writes += more.tasks.writes;
+  sum.tasks.stale_writes += more.tasks.stale_writes;
 }
 
 double share(std::uint64_t part, std::uint64_t whole) {
@@ -119,11 +131,18 @@ void SimDriver::sample() {
   say(lost, static_cast<double>(period.lost));
   say(conflicts, static_cast<double>(period.conflicts));
   say(clock_error_ms, ms_of(mesh_->clock_error_ns()));
+  if (mesh_->tasks() == nullptr) return;
+  say(tasks_done, static_cast<double>(period.tasks.tasks_done));
+  say(double_effects, static_cast<double>(period.tasks.double_effects));
+  say(lost_tasks, static_cast<double>(period.tasks.lost_tasks));
+  say(writes, static_cast<double>(period.tasks.writes));
+  say(stale_writes, static_cast<double>(period.tasks.stale_writes));
 }
 
 Status SimDriver::run_until(Nanos until) {
   while (now() < until) {
     MESH_CHECK_OK(mesh_->run_until(std::min(until, now() + kStep).count()));
+    mesh_->look();
     for (const ChaosEffect& effect : mesh_->take_effects()) {
       harness_.apply(chaos::Effect{effect.event, effect.cause, effect.agent, false}, now());
     }
@@ -169,6 +188,7 @@ Result<SimulatedRun> run_experiment(const SimulatedExperiment& experiment) {
       run.report.hypothesis_held && run.report.impact.cascade_depth <= experiment.cascade_depth_max;
   run.log = driver->mesh().log();
   run.totals = driver->totals();
+  run.coverage = driver->mesh().coverage();
   run.took = driver->now() - begin;
   return run;
 }

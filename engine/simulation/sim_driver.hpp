@@ -9,6 +9,8 @@
 //     availability                 share of the agents that are up and routable
 //     duplicates, corrupt, reordered, lost, conflicts    how many
 //     clock_error_ms               mesh time against true time
+// and, where there are tasks (chaos_tasks.hpp):
+//     tasks_done, double_effects, lost_tasks, writes, stale_writes    how many
 // A period in which no request ended says nothing of the first six.
 //
 // Callers     one thread.
@@ -42,7 +44,8 @@ struct SimulatedRun {
   bool has_held = false;
   std::vector<ChaosLogEntry> log;
   ChaosPeriod totals;  // of the whole run
-  Nanos took{0};       // virtual
+  ChaosCoverage coverage;
+  Nanos took{0};  // virtual
 };
 // The log and the report, in bytes: what two runs of one experiment share to the last.
 [[nodiscard]] std::vector<std::byte> bytes_of(const SimulatedRun& run);

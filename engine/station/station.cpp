@@ -370,7 +370,7 @@ struct Station::Source {
 bool Station::arm() noexcept { return Source{*this}.prepare_to_park(); }
 
 queues::WaitResult Station::wait(HostTime deadline) {
-  const HostTime due = std::min(deadline, core_->upkeep_due());
+  const HostTime due = std::min(deadline, core_->due());
   Source source{*this};
   for (;;) {
     if (source.ready()) return queues::WaitResult::kReady;  // also of an engine that has gone

@@ -62,6 +62,7 @@ Status StationCore::bind() {
   const std::uint32_t waiting =
       std::clamp(2 * options_.agents, kAgentsPerOutletMin, kAgentsPerOutletMax);
   outlet_ = std::make_shared<AnswerOutlet>(waiting, options_.wake);
+  gate_ = FaultGate(options_.table.faults);
   place_of_row_.assign(options_.mesh_agents, kNoPlace);
   agents_.reserve(options_.agents);
   samples_.resize(options_.agents);
@@ -133,6 +134,8 @@ void StationCore::take(std::size_t limit) {
   loaded_ = {};
   // Answers without room come first: who cannot answer takes nothing more.
   if (!stage_late_answers() || !stage_answers()) return;
+  if (gate_.is_armed() || !gate_.is_empty()) [[unlikely]]
+    return take_under_faults(limit);
   if (!reader_.ready()) return;
   const std::int64_t now_ns = this->now_ns();
   reader_.poll(std::min<std::size_t>(limit, options_.burst), [&](const Ring::Reader::View& view) {

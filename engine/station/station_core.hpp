@@ -14,9 +14,11 @@
 // stalls,     counted and declined, a cursor that cannot be ends all sending: is_broken().
 // or lies
 // Errors      create -> invalid_argument, and as StationSide's. send -> SendStatus.
-// Invariant   taken == handled + duplicates + expired + not_ours + bodies_lost + corrupt.
+// Invariant   taken == handled + duplicates + expired + not_ours + bodies_lost + corrupt +
+//             lost_on_purpose.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -30,6 +32,7 @@
 #include "engine/station/answer_outlet.hpp"
 #include "engine/station/dedup_window.hpp"
 #include "engine/station/delivery.hpp"
+#include "engine/station/fault_gate.hpp"
 #include "engine/station/station_memory.hpp"
 #include "shm/base/result.hpp"
 #include "shm/row_seqlock.hpp"
@@ -50,18 +53,19 @@ struct CoreOptions {
 };
 
 struct StationCounters {
-  std::uint64_t taken = 0;         // deliveries out of the inbox
-  std::uint64_t handled = 0;       // given to a handler
-  std::uint64_t duplicates = 0;    // delivered again, and known
-  std::uint64_t expired = 0;       // past their time to live when polled
-  std::uint64_t not_ours = 0;      // for an agent that is not of this station
-  std::uint64_t bodies_lost = 0;   // the body was not where the record said
-  std::uint64_t corrupt = 0;       // records that cannot be
-  std::uint64_t answers = 0;       // staged
-  std::uint64_t declined = 0;      // of these: TRANSIT
-  std::uint64_t threw = 0;         // of these: the handler threw
-  std::uint64_t body_dropped = 0;  // answers whose body no outbox of this size holds
-  std::uint64_t sent = 0;          // staged
+  std::uint64_t taken = 0;            // deliveries out of the inbox
+  std::uint64_t handled = 0;          // given to a handler
+  std::uint64_t duplicates = 0;       // delivered again, and known
+  std::uint64_t expired = 0;          // past their time to live when polled
+  std::uint64_t not_ours = 0;         // for an agent that is not of this station
+  std::uint64_t bodies_lost = 0;      // the body was not where the record said
+  std::uint64_t corrupt = 0;          // records that cannot be
+  std::uint64_t lost_on_purpose = 0;  // by a fault (fault_gate.hpp)
+  std::uint64_t answers = 0;          // staged
+  std::uint64_t declined = 0;         // of these: TRANSIT
+  std::uint64_t threw = 0;            // of these: the handler threw
+  std::uint64_t body_dropped = 0;     // answers whose body no outbox of this size holds
+  std::uint64_t sent = 0;             // staged
   std::uint64_t send_refused = 0;
 };
 
@@ -120,6 +124,10 @@ class StationCore {
   [[nodiscard]] HostTime upkeep_due() const noexcept {
     return worked_.empty() && measured_.empty() ? HostTime::max() : from_ns(upkeep_due_ns_);
   }
+  // The same, or, if that is sooner, when a fault hands over what it has delayed.
+  [[nodiscard]] HostTime due() const noexcept {
+    return gate_.is_empty() ? upkeep_due() : std::min(upkeep_due(), from_ns(gate_.due_ns()));
+  }
 
   [[nodiscard]] std::span<const AgentId> agents() const noexcept { return agents_; }
   [[nodiscard]] const StationCounters& counters() const noexcept { return counters_; }
@@ -173,7 +181,13 @@ class StationCore {
   [[nodiscard]] std::uint32_t place_of(AgentId agent) const noexcept;
   [[nodiscard]] AnswerTicket ticket_of(const Delivery& delivery) const noexcept;
 
+  // station_faults.cpp
+  void take_under_faults(std::size_t limit);
+  bool accept_under_faults(const sched::DeliveryRecord& record, std::int64_t now_ns);
+  [[nodiscard]] bool is_swallowed(AgentId source) const noexcept;
+
   void answer(const AnswerTicket& ticket, const Answer& answer);
+  void answer_freely(const AnswerTicket& ticket, const Answer& answer);
   void answer_known(const AnswerTicket& ticket);
   [[nodiscard]] bool try_answer(const AnswerTicket& ticket, const Answer& answer);
   bool stage_answers();
@@ -228,6 +242,7 @@ class StationCore {
   std::uint64_t body_first_ = 0, body_next_ = 0;
   std::shared_ptr<AnswerOutlet> outlet_;
   DedupWindow window_;
+  FaultGate gate_;
   StationCounters counters_;
 };
 

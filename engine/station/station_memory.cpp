@@ -85,6 +85,7 @@ Result<TableView> TableView::over(const MeshSize& size, std::span<const std::byt
   MESH_TRY(view.cluster, layout.column<std::uint32_t>(table, "agent.cluster"));
   MESH_TRY(view.station, layout.column<StationId>(table, "agent.station"));
   MESH_TRY(view.inbox_full, layout.array<ShmWord<std::uint8_t>>(table, "inbox_full"));
+  MESH_TRY(view.faults, FaultView::over(layout, table));
   return view;
 }
 

@@ -21,6 +21,7 @@
 #include "engine/agent_columns.hpp"
 #include "engine/memory_map.hpp"
 #include "engine/station/activity.hpp"
+#include "engine/station/agent_fault.hpp"
 #include "queues/payload_log.hpp"
 #include "queues/spsc_ring.hpp"
 #include "sched/clock.hpp"
@@ -96,6 +97,7 @@ struct TableView {
   shm::ColumnView<HostMemory, std::uint32_t> cluster;
   shm::ColumnView<HostMemory, StationId> station;
   std::span<const ShmWord<std::uint8_t>> inbox_full;  // by station number
+  FaultView faults;
 
   static Result<TableView> over(const MeshSize& size, std::span<const std::byte> table);
 };

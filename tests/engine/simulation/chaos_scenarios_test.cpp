@@ -73,6 +73,11 @@ void without_both(ChaosGuards& guards) { guards.breakers = guards.retries = fals
 void without_dedup(ChaosGuards& guards) { guards.dedup = false; }
 void without_checks(ChaosGuards& guards) { guards.checks = false; }
 void without_waiting(ChaosGuards& guards) { guards.waits = false; }
+void without_backoff(ChaosGuards& guards) { guards.backoff = false; }
+void without_weights(ChaosGuards& guards) { guards.weights = false; }
+void without_journal(ChaosGuards& guards) { guards.tasks.journal = false; }
+void without_fences(ChaosGuards& guards) { guards.tasks.fences = false; }
+void without_effect_keys(ChaosGuards& guards) { guards.tasks.effect_keys = false; }
 
 const Mutant kMutants[] = {
     {"slow_consumer", scenarios::slow_consumer, without_breakers},
@@ -88,6 +93,12 @@ const Mutant kMutants[] = {
     {"resource_exhaustion",
      [](std::uint64_t seed) { return scenarios::resource_exhaustion(950'000, seed); },
      without_waiting},
+    {"rolling_429", scenarios::rolling_429, without_backoff},
+    {"impedance_liar", [](std::uint64_t seed) { return scenarios::impedance_liar(6, seed); },
+     without_weights},
+    {"engine_death", scenarios::engine_death, without_journal},
+    {"fenced_partition", scenarios::fenced_partition, without_fences},
+    {"station_death", scenarios::station_death, without_effect_keys},
 };
 
 class ChaosMutant : public ::testing::TestWithParam<Mutant> {};

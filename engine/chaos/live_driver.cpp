@@ -1,0 +1,272 @@
+#include "engine/chaos/live_driver.hpp"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include <nlohmann/json.hpp>
+
+#include "engine/console_view.hpp"
+#include "engine/station/agent_fault.hpp"
+#include "engine/station/control_protocol.hpp"
+
+namespace mesh::engine {
+namespace {
+
+namespace chaos = coordination::chaos;
+using coordination::ChaosOrder;
+using coordination::FaultParams;
+using coordination::FaultType;
+using coordination::FaultVariant;
+using nlohmann::json;
+
+bool is_of_processes(FaultType type) noexcept {
+  return type == FaultType::agent_crash || type == FaultType::agent_hang ||
+         type == FaultType::agent_slowdown;
+}
+
+// none: no fault word does that.
+AgentFaultKind kind_of(FaultType type, const FaultParams& params) noexcept {
+  switch (type) {
+    case FaultType::latency_spike:
+      return AgentFaultKind::delay;
+    case FaultType::reorder:
+      return AgentFaultKind::reorder;
+    case FaultType::packet_loss:
+      return AgentFaultKind::lose;
+    case FaultType::duplicate:
+      return AgentFaultKind::duplicate;
+    case FaultType::message_corruption:
+      return AgentFaultKind::corrupt;
+    case FaultType::partition:
+      return params.is_one_way ? AgentFaultKind::unheard : AgentFaultKind::cut;
+    case FaultType::byzantine_behavior:
+      return params.variant == FaultVariant::flip_vote ? AgentFaultKind::contradict
+                                                       : AgentFaultKind::none;
+    default:
+      return AgentFaultKind::none;
+  }
+}
+
+json request_for(const ChaosOrder& order, AgentFaultKind kind) {
+  const FaultParams& params = order.params;
+  const auto at_least_0 = [](Nanos time) { return std::max<std::int64_t>(time.count(), 0); };
+  const bool is_delay = kind == AgentFaultKind::delay;
+  return {{"op", "chaos"},
+          {"do", "inject"},
+          {"injection", order.injection},
+          {"kind", static_cast<unsigned>(kind)},
+          {"expires_ns", at_least_0(order.expires)},
+          {"rate_ppm", params.rate_ppm},
+          {"bits", params.count},
+          {"add_ns", is_delay ? at_least_0(params.add) : 0},
+          {"jitter_ns", at_least_0(params.jitter)}};
+}
+
+Result<CapabilitySet> allowed_in(const Observer& observer) {
+  MESH_TRY(const ConsoleView view, ConsoleView::over(observer.mesh(), observer.table()));
+  const std::vector<std::string> label{std::string(kChaosAllowed)};
+  return view.capabilities(label);
+}
+
+}  // namespace
+
+LiveDriver::LiveDriver(std::string directory, std::unique_ptr<Observer> observer,
+                       AgentRowViews views, ProcessGuard guard)
+    : directory_(std::move(directory)),
+      observer_(std::move(observer)),
+      views_(std::move(views)),
+      guard_(std::move(guard)) {}
+
+Result<std::unique_ptr<LiveDriver>> LiveDriver::open(const LiveChaosOptions& options) {
+  if (!options.allow_live)
+    return fail(Errc::not_authorized, "live chaos: allow_live is false: nothing is struck");
+  MESH_TRY(ProcessGuard guard, ProcessGuard::start());
+  MESH_TRY(auto observer, Observer::open(options.directory, options.connect));
+  MESH_TRY(AgentRowViews views, AgentRowViews::in(observer->layout(), observer->table()));
+  std::unique_ptr<LiveDriver> made(
+      new LiveDriver(options.directory, std::move(observer), std::move(views), std::move(guard)));
+  for (const GuardedProcess& process : options.processes) {
+    MESH_TRY(const std::uint32_t key, made->guard_.add(process));
+    made->keys_.push_back(key);
+  }
+  return made;
+}
+
+// Of this engine or, where it has gone, of the next.
+Result<std::uint64_t> LiveDriver::ask(const json& request, const char* field) const {
+  for (int attempt = 0;; ++attempt) {
+    if (!engine_) {
+      MESH_TRY(engine_, ControlClient::connect(directory_, {}));
+    }
+    const auto answer = engine_->request(request.dump());
+    if (answer) return json::parse(*answer, nullptr, false).value(field, std::uint64_t{0});
+    const bool has_gone = answer.error().code == Errc::closed;
+    if (has_gone) engine_.reset();
+    if (!has_gone || attempt != 0) return tl::unexpected<Error>(answer.error());
+  }
+}
+
+std::optional<AgentRow> LiveDriver::row(std::uint32_t agent) const {
+  AgentRow row;
+  const bool is_there =
+      agent < views_.rows() && views_.read(agent, row) == shm::ReadStatus::kRead && !row.is_free();
+  return is_there ? std::optional(row) : std::nullopt;
+}
+
+Status LiveDriver::describe(coordination::ChaosHarness& harness, Nanos now) {
+  const auto allowed = allowed_in(*observer_);
+  for (std::uint32_t agent = 0; agent < rows(); ++agent) {
+    const auto its = row(agent);
+    if (!its) continue;
+    const bool may_be_struck = allowed && CapabilitySet(its->capabilities).contains_all(*allowed);
+    const auto role = static_cast<coordination::ChaosRole>(std::min<std::uint8_t>(its->role, 2));
+    const auto reply = harness.apply(
+        chaos::SetAgent{agent, its->cluster, its->sector, role, may_be_struck ? 1U : 0U}, now);
+    if (reply.code != Errc::ok)
+      return fail(reply.code, "live chaos: the harness does not take agent " +
+                                  std::to_string(agent) + ": " + std::string(name_of(reply.code)));
+  }
+  return {};
+}
+
+Errc LiveDriver::check(FaultType type, const FaultParams& params) noexcept {
+  const bool is_plain = params.variant == FaultVariant::none;
+  if (is_of_processes(type)) return is_plain ? Errc::ok : Errc::unsupported;
+  const AgentFaultKind kind = kind_of(type, params);
+  const bool is_known =
+      kind != AgentFaultKind::none && (is_plain || kind == AgentFaultKind::contradict);
+  return is_known ? Errc::ok : Errc::unsupported;
+}
+
+// Each of them is there, and has agreed.
+Errc LiveDriver::find(std::span<const std::uint32_t> targets, std::vector<AgentRow>& rows) const {
+  const auto allowed = allowed_in(*observer_);
+  for (const std::uint32_t target : targets) {
+    const auto its = row(target);
+    if (!its) return Errc::no_such_agent;
+    const bool has_agreed = allowed && CapabilitySet(its->capabilities).contains_all(*allowed);
+    if (!has_agreed) return Errc::not_authorized;
+    rows.push_back(*its);
+  }
+  return rows.empty() ? Errc::invalid_argument : Errc::ok;
+}
+
+Errc LiveDriver::inject(const ChaosOrder& order, std::span<const std::uint32_t> targets) {
+  if (faults_.contains(order.injection)) return Errc::ok;
+  const bool has_ramp = order.ramp_up.count() != 0 || order.ramp_down.count() != 0;
+  if (has_ramp) return Errc::unsupported;
+  const Errc cannot = check(order.type, order.params);
+  if (cannot != Errc::ok) return cannot;
+  if (order.expires <= now()) return Errc::invalid_argument;
+  std::vector<AgentRow> rows;
+  const Errc bad = find(targets, rows);
+  if (bad != Errc::ok) return bad;
+  const bool by_process = is_of_processes(order.type);
+  const Errc done = by_process ? inject_processes(order, rows) : inject_words(order, rows);
+  if (done == Errc::ok) faults_[order.injection] = {{targets.begin(), targets.end()}, by_process};
+  return done;
+}
+
+Errc LiveDriver::inject_words(const ChaosOrder& order, const std::vector<AgentRow>& rows) {
+  json request = request_for(order, kind_of(order.type, order.params));
+  json agents = json::array();
+  for (const AgentRow& row : rows) agents.push_back(static_cast<std::uint64_t>(row.id));
+  request["agents"] = std::move(agents);
+  const auto acting = ask(request, "acting");
+  if (!acting) return acting.error().code;
+  return *acting == rows.size() ? Errc::ok : Errc::invalid_argument;  // over before it began
+}
+
+// The engine knows which process each station is.
+Result<std::map<StationId, pid_t>> LiveDriver::hosts() const {
+  if (!engine_) {
+    MESH_TRY(engine_, ControlClient::connect(directory_, {}));
+  }
+  MESH_TRY(const std::string answer, engine_->request(R"({"op": "status"})"));
+  const json status = json::parse(answer, nullptr, false);
+  std::map<StationId, pid_t> hosts;
+  for (const json& one : status.value("attached", json::array())) {
+    hosts[static_cast<StationId>(one.value("station", 0U))] = one.value("process", 0);
+  }
+  return hosts;
+}
+
+Result<std::set<std::uint32_t>> LiveDriver::processes_of(const std::vector<AgentRow>& rows) {
+  MESH_TRY(const auto hosts, hosts());
+  std::set<pid_t> wanted;
+  std::set<AgentId> named;
+  for (const AgentRow& row : rows) {
+    const auto host = hosts.find(row.station);
+    if (host == hosts.end()) return fail(Errc::no_such_agent, "live chaos: it is not attached");
+    wanted.insert(host->second);
+    named.insert(row.id);
+  }
+  for (std::uint32_t agent = 0; agent < this->rows(); ++agent) {
+    const auto other = row(agent);
+    if (!other || named.contains(other->id)) continue;
+    const auto host = hosts.find(other->station);
+    const bool is_hit = host != hosts.end() && wanted.contains(host->second);
+    if (is_hit) return fail(Errc::unsupported, "live chaos: its process has other agents, too");
+  }
+  std::set<std::uint32_t> keys;
+  for (const std::uint32_t key : keys_) {
+    MESH_TRY(const ProcessGuard::State state, guard_.state(key));
+    if (state.is_running && wanted.contains(state.process)) keys.insert(key);
+  }
+  if (keys.size() == wanted.size()) return keys;
+  return fail(Errc::not_authorized, "live chaos: its process is not registered");
+}
+
+Errc LiveDriver::inject_processes(const ChaosOrder& order, const std::vector<AgentRow>& rows) {
+  const auto keys = processes_of(rows);
+  if (!keys) return keys.error().code;
+  const Nanos away = order.params.restart_after;
+  const Nanos back = away.count() > 0 ? std::min(order.expires, now() + away) : order.expires;
+  const bool is_slow = order.type == FaultType::agent_slowdown;
+  for (const std::uint32_t key : *keys) {
+    const Status done = order.type == FaultType::agent_crash
+                            ? guard_.crash(order.injection, key, back)
+                            : guard_.hold({order.injection, key,
+                                           is_slow ? order.params.factor_milli : 0, order.expires});
+    if (done) continue;
+    static_cast<void>(guard_.release(order.injection));  // all of them or none
+    return done.error().code;
+  }
+  return Errc::ok;
+}
+
+// Also of one that this driver does not know: another one, that has died, may have ordered it.
+void LiveDriver::undo(std::uint64_t injection) {
+  const auto known = faults_.find(injection);
+  const bool by_process = known == faults_.end() || known->second.is_of_processes;
+  const bool by_word = known == faults_.end() || !known->second.is_of_processes;
+  if (by_process) static_cast<void>(guard_.release(injection));
+  if (by_word) {
+    static_cast<void>(ask({{"op", "chaos"}, {"do", "undo"}, {"injection", injection}}, "acting"));
+  }
+}
+
+bool LiveDriver::is_gone(std::uint64_t injection) const {
+  const auto held = guard_.held(injection);
+  // A guard that has gone holds nothing.
+  const bool is_held = held && *held != 0;
+  if (is_held) return false;
+  const auto known = faults_.find(injection);
+  if (known != faults_.end() && known->second.is_of_processes) return true;
+  const auto acting = ask({{"op", "chaos"}, {"do", "look"}, {"injection", injection}}, "acting");
+  return acting && *acting == 0;
+}
+
+bool LiveDriver::works(std::uint32_t agent) const {
+  const auto its = row(agent);
+  const auto state = its ? static_cast<AgentState>(its->state) : AgentState::free;
+  const bool is_up = state == AgentState::active || state == AgentState::degraded;
+  if (!is_up) return false;
+  return std::none_of(faults_.begin(), faults_.end(), [&](const auto& entry) {
+    const auto& targets = entry.second.targets;
+    return std::binary_search(targets.begin(), targets.end(), agent) && !is_gone(entry.first);
+  });
+}
+
+}  // namespace mesh::engine

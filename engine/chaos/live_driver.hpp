@@ -1,0 +1,109 @@
+// LiveDriver: a FaultDriver on a mesh of real processes.
+//
+// What acts how:
+//     latency-spike       the agent's station hands its messages over later (fault words, below)
+//     packet-loss         it does not hand them over; nobody answers while the fault lasts
+//     duplicate           it has them twice, as if they had been sent again
+//     reorder             each is later by a time of its own
+//     message-corruption  bits of the body are flipped
+//     partition           nothing is handed over, nothing gets out; one way: nothing gets out
+//     byzantine-behavior  of variant flip_vote: READY becomes CONFLICT
+//     agent-crash         SIGKILL; its command starts it after `restart_after`, or at the end
+//     agent-hang          SIGSTOP
+//     agent-slowdown      SIGSTOP and SIGCONT in turn: it runs for one `factor`th of the time
+// All else, and ramps, is refused: unsupported.
+//
+// Fault words stand in the table, written by the engine at our request, with the instant at which
+// they end by themselves: stations look at them (station/fault_gate.hpp). Processes are the guard's
+// (process_guard.hpp), which lets go of them at that instant, or at once when we are gone. A
+// process has all its agents: a fault of processes that does not name all of them is refused.
+//
+// Callers     one thread. open() has a child: while this process has few other threads.
+// Progress    inject, undo, is_gone: a request to the engine or the guard each.
+// Units       agents are rows of the table; Nanos of CLOCK_MONOTONIC, as the mesh's clock has it.
+// If the      engine dies: fault words stand until their time; inject says closed. The guard dies:
+// other side  inject says closed, and what was stopped goes on. This process dies: processes go on
+// dies        at once, words lapse at their time.
+// Errors      open -> not_authorized (not allowed), as Observer and ProcessGuard. inject ->
+//             unsupported, not_authorized (an agent without the label, a process that is not
+//             registered, a mesh that does not allow it), no_such_agent, invalid_argument (over
+//             already), capacity, closed.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json_fwd.hpp>
+
+#include "engine/agent_row_views.hpp"
+#include "engine/chaos/process_guard.hpp"
+#include "engine/coordination/chaos_driver.hpp"
+#include "engine/observer.hpp"
+#include "engine/station/control_client.hpp"
+
+namespace mesh::engine {
+
+struct LiveChaosOptions {
+  std::string directory{};
+  bool allow_live = false;
+  std::vector<GuardedProcess> processes{};  // those that may be killed, stopped and slowed
+  ConnectOptions connect{};
+};
+
+class LiveDriver final : public coordination::FaultDriver {
+ public:
+  static Result<std::unique_ptr<LiveDriver>> open(const LiveChaosOptions& options);
+
+  // Tells the harness which agents there are, where they stand, and who may be struck. Its
+  // agents_max is at least rows().
+  Status describe(coordination::ChaosHarness& harness, Nanos now);
+  [[nodiscard]] std::size_t rows() const noexcept { return observer_->rows(); }
+  [[nodiscard]] Nanos now() noexcept { return Nanos{to_ns(observer_->now())}; }
+
+  // Whether such a fault is one that it can do, whoever is to be struck.
+  [[nodiscard]] static Errc check(coordination::FaultType type,
+                                  const coordination::FaultParams& params) noexcept;
+
+  [[nodiscard]] Errc inject(const coordination::ChaosOrder& order,
+                            std::span<const std::uint32_t> targets) override;
+  void undo(std::uint64_t injection) override;
+  [[nodiscard]] bool is_gone(std::uint64_t injection) const override;
+  [[nodiscard]] bool works(std::uint32_t agent) const override;
+  [[nodiscard]] ProcessGuard& guard() noexcept { return guard_; }
+
+ private:
+  struct Fault {
+    std::vector<std::uint32_t> targets;  // ascending
+    bool is_of_processes = false;
+  };
+  LiveDriver(std::string directory, std::unique_ptr<Observer> observer, AgentRowViews views,
+             ProcessGuard guard);
+  // A number of the engine's answer.
+  Result<std::uint64_t> ask(const nlohmann::json& request, const char* field) const;
+  [[nodiscard]] std::optional<AgentRow> row(std::uint32_t agent) const;
+  [[nodiscard]] Errc find(std::span<const std::uint32_t> targets,
+                          std::vector<AgentRow>& rows) const;
+  [[nodiscard]] Errc inject_words(const coordination::ChaosOrder& order,
+                                  const std::vector<AgentRow>& rows);
+  [[nodiscard]] Errc inject_processes(const coordination::ChaosOrder& order,
+                                      const std::vector<AgentRow>& rows);
+  // Keys of the processes that host these agents and nobody else.
+  Result<std::set<std::uint32_t>> processes_of(const std::vector<AgentRow>& rows);
+  Result<std::map<StationId, pid_t>> hosts() const;
+
+  std::string directory_;
+  mutable std::optional<ControlClient> engine_;
+  std::unique_ptr<Observer> observer_;
+  AgentRowViews views_;
+  mutable ProcessGuard guard_;  // is_gone() asks it
+  std::vector<std::uint32_t> keys_;
+  std::map<std::uint64_t, Fault> faults_;
+};
+
+}  // namespace mesh::engine
