@@ -11,8 +11,8 @@
 namespace mesh::engine {
 namespace {
 
-// Each that is resolving waits for one record: half of what one commit carries (recorder.hpp).
-constexpr std::uint32_t kResolvingMax = 512;
+// Each that is resolving waits for one record: a quarter of what one commit of the office carries.
+constexpr std::uint32_t kResolvingMax = 1'024;
 
 static_assert(sizeof(NoteJournal::Ring::Slot) == kConflictNoteBytes, "as the memory map has it");
 

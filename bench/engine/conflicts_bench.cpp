@@ -189,8 +189,9 @@ class Mesh {
     const auto work = [&] {
       while (seconds_since(start) < seconds) {
         const std::uint64_t at = next.fetch_add(1, std::memory_order_relaxed);  // relaxed: a ticket
-        while (seconds_since(start) < static_cast<double>(at) / kOperationsASecond || !may_go_on())
-          ::usleep(500);
+        const double early = static_cast<double>(at) / kOperationsASecond - seconds_since(start);
+        if (early > 0) ::usleep(static_cast<useconds_t>(early * 1e6));
+        while (!may_go_on()) ::usleep(2'000);
         engine::OperationRequest request;
         request.horizon = request.window = Nanos{100 * kNsPerMs};
         request.body = bytes_of(text);

@@ -9,6 +9,9 @@ namespace mesh::engine {
 namespace {
 
 constexpr std::size_t kNotesPerTurn = 1'024;
+// What a turn makes durable goes in one commit: the more, the fewer pages are written for each.
+constexpr std::size_t kRecordsPerTurn = 4'096;
+constexpr int kTicksPerTurn = 4;
 // While so many wait for the recorder, what is noted stays in the journal.
 constexpr std::size_t kUnofferedMax = 4'096;
 constexpr std::size_t kCarriedBytes = std::size_t{2} << 20;  // of a journal of its own
@@ -48,6 +51,7 @@ Result<std::unique_ptr<ConflictOffice>> ConflictOffice::create(const ConflictOff
   RecorderOptions recording;
   recording.open_store = [store = options.store] { return open_store(store); };
   recording.spill = options.spill;
+  recording.group_records_max = kRecordsPerTurn;
   recording.on_durable = [office = made.get()](std::uint64_t ticket) {
     office->durable_now_.push_back(ticket);
   };
@@ -65,7 +69,7 @@ bool ConflictOffice::take(const ConflictNote& note, const Carried& carried) noex
 bool ConflictOffice::turn(HostTime now) {
   bool worked = take_notes(now);
   if (outside_.turn) worked |= outside_.turn(now);
-  act(desk_.tick(now), now);
+  for (int i = 0; i < kTicksPerTurn; ++i) act(desk_.tick(now), now);
   worked |= offer_records();
   worked |= recorder_->turn(now);
   worked |= take_durable(now);

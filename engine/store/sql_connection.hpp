@@ -33,6 +33,7 @@ struct SqlDialect {
   std::string_view begin;       // a transaction that will write
   std::string_view for_update;  // holds the row that was read until commit
   std::string_view triggers;    // refuse UPDATE and DELETE
+  bool is_here = false;         // no round trip: a statement a row costs less than a join
 };
 
 struct SqlTable {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <limits>
+#include <map>
 #include <set>
 #include <utility>
 
@@ -123,12 +124,27 @@ Result<ChainHead> SqlStore::read_head(std::string_view suffix) {
 
 Result<ChainHead> SqlStore::head() { return read_head(""); }
 
+// Nearly always all of them are new: the database itself refuses one that is not, and only then each
+// is looked for.
 Result<Appended> SqlStore::append(std::span<const Record> records) {
   for (const Record& record : records) MESH_CHECK_OK(validate(record));
+  auto appended = append(records, Repeated::none);
+  if (appended || (appended.error().code != Errc::permission_denied &&
+                   appended.error().code != Errc::already_exists))
+    return appended;
+  return append(records, Repeated::perhaps);
+}
+
+Result<Appended> SqlStore::append(std::span<const Record> records, Repeated repeated) {
   Appended result;
   const Status done = in_transaction([&]() -> Status {
     MESH_TRY(const ChainHead before, read_head(connection_->dialect().for_update));
-    MESH_TRY(const auto fresh, those_not_there(records));
+    std::vector<const Record*> fresh;
+    if (repeated == Repeated::none) {
+      for (const Record& record : records) fresh.push_back(&record);
+    } else {
+      MESH_TRY(fresh, those_not_there(records));
+    }
     result.appended = fresh.size();
     result.repeated = records.size() - fresh.size();
     result.head = before;
@@ -200,6 +216,7 @@ Status SqlStore::follow_states(std::span<const Record* const> records,
     return record->kind == StoredKind::step;
   });
   if (!has_steps) return {};
+  if (connection_->dialect().is_here) return follow_each(records, after_position);
   return write(
       "UPDATE conflict_states SET state = (SELECT r.state FROM records r WHERE r.subject ="
       " conflict_states.subject ORDER BY r.step DESC LIMIT 1), newest_position ="
@@ -207,6 +224,23 @@ Status SqlStore::follow_states(std::span<const Record* const> records,
       " ORDER BY r.step DESC LIMIT 1) WHERE subject IN"
       " (SELECT subject FROM records WHERE position > $1 AND kind = 2)",
       after);
+}
+
+// The newest step of each; a conflict's steps are appended in their order.
+Status SqlStore::follow_each(std::span<const Record* const> records, std::uint64_t after_position) {
+  std::map<SubjectId, std::pair<ConflictState, std::uint64_t>> newest;
+  for (const Record* record : records) {
+    ++after_position;
+    if (record->kind == StoredKind::step)
+      newest.insert_or_assign(record->subject, std::pair(record->state, after_position));
+  }
+  for (const auto& [subject, last] : newest) {
+    const IdBytes id = bytes_of(subject);
+    const std::array<SqlValue, 3> values{number_of(last.first), number(last.second), view(id)};
+    MESH_CHECK_OK(write(
+        "UPDATE conflict_states SET state = $1, newest_position = $2 WHERE subject = $3", values));
+  }
+  return {};
 }
 
 namespace {

@@ -42,6 +42,8 @@ class SqlStore final : public Store {
       : connection_(std::move(connection)), at_step_(std::move(at_step)) {}
 
   Status make_schema();
+  enum class Repeated : std::uint8_t { none, perhaps };
+  Result<Appended> append(std::span<const Record> records, Repeated repeated);
   [[nodiscard]] static Status check_version(const std::vector<SqlRow>& rows);
   Result<ChainHead> read_head(std::string_view suffix);
   // Runs `work` between begin and commit; rolls back when it fails.
@@ -49,6 +51,7 @@ class SqlStore final : public Store {
   Result<std::vector<const Record*>> those_not_there(std::span<const Record> records);
   Result<ChainHead> insert_records(std::span<const Record* const> records, ChainHead head);
   Status follow_states(std::span<const Record* const> records, std::uint64_t after_position);
+  Status follow_each(std::span<const Record* const> records, std::uint64_t after_position);
   Status write(const std::string& statement, std::span<const SqlValue> values);
   Result<std::uint64_t> trim_results(const Retention& retention);
   Status check_states(Verification& seen);

@@ -58,7 +58,8 @@ constexpr SqlDialect kSqliteDialect{.integer = "INTEGER",
                                     .bytes = "BLOB",
                                     .begin = "BEGIN IMMEDIATE",
                                     .for_update = "",
-                                    .triggers = kSqliteTriggers};
+                                    .triggers = kSqliteTriggers,
+                                    .is_here = true};
 
 constexpr Errc errc_of(int code) noexcept {
   switch (code & 0xFF) {

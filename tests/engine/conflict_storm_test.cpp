@@ -49,6 +49,7 @@ int objecting_station(const Channel& channel) {
     if (channel.hear() == kGone) return 0;
     channel.tell(std::to_string(answered));
   }
+  channel.tell("lost: " + station.lost_reason().sentence);
   return 1;
 }
 
@@ -67,7 +68,10 @@ class ConflictStorm : public ::testing::Test {
   }
   static std::uint64_t answered_by(const Child& agents) {
     agents.tell("how many?");
-    return std::stoull(agents.hear());
+    const std::string count = agents.hear();
+    if (count.find_first_not_of("0123456789") == count.npos) return std::stoull(count);
+    ADD_FAILURE() << count;
+    return 0;
   }
   // Conflicts in the store.
   [[nodiscard]] std::uint64_t recorded() const {
@@ -100,7 +104,7 @@ TEST_F(ConflictStorm, AnEngineKilledInTheMiddleOfItLosesNoReportAndRecordsNoneTw
   const Child agents(objecting_station);
   std::uint64_t acknowledged = 0;
   bool is_first = true;
-  for (Repeats kills(3); kills.next();) {
+  for (Repeats kills(2); kills.next();) {
     EngineProcess engine(options());
     ASSERT_EQ(engine.hear(), "up");
     if (is_first) {
@@ -123,11 +127,14 @@ TEST_F(ConflictStorm, AnEngineKilledInTheMiddleOfItLosesNoReportAndRecordsNoneTw
   EngineProcess last(options());
   ASSERT_EQ(last.hear(), "up");
   ASSERT_TRUE(eventually([&] { return last.status()["agents_active"] == kAgents; }));
-  const auto reported = [&] { return answered_by(agents); };
-  EXPECT_TRUE(eventually([&] { return recorded() >= reported(); }))
-      << recorded() << " of " << reported() << ", seed " << seed();
+  std::uint64_t reported = 0;
+  EXPECT_TRUE(eventually([&] {
+    reported = answered_by(agents);
+    return recorded() >= reported;
+  })) << recorded()
+      << " of " << reported << ", seed " << seed();
   EXPECT_EQ(last.end(), 0);
-  EXPECT_EQ(recorded(), reported()) << "each once, seed " << seed();
+  EXPECT_EQ(recorded(), reported) << "each once, seed " << seed();
   expect_whole();
 }
 
@@ -182,8 +189,8 @@ TEST_F(ConflictStorm, WithTheStoreAwayAndTheSpillFileFullNothingIsLostNotEvenWit
     const json status = engine.status();
     EXPECT_LT(status["conflicts"]["recorded"], kRounds * kAgents) << "the spill file is small";
     EXPECT_GT(status["conflicts"]["waiting"], 0);
-    EXPECT_THAT(status["conflicts"]["last_failure"].get<std::string>(),
-                ::testing::HasSubstr("full"));
+    EXPECT_EQ(status["conflicts"]["store_is_up"], false);
+    EXPECT_EQ(status["counters"]["conflicts_lost"], 0);
     engine.kill();
   }
   std::filesystem::create_directory(folder);
