@@ -180,8 +180,14 @@ TEST(HistoryProperty, AgreesWithOneThatTriesEveryOrder) {
 // when it was asked for and when its answer came.
 std::vector<HistoryOp> queue_history(std::uint64_t seed, bool lies) {
   namespace once = coordination::once;
-  auto config = coordination::ExactlyOnceQueueConfig::preset("default");
-  coordination::ExactlyOnceQueue queue(config ? *config : coordination::ExactlyOnceQueueConfig{});
+  coordination::ExactlyOnceQueueConfig config;
+  config.capacity = 64;
+  config.dedup_capacity = 256;
+  config.expected_rate_per_s = 1;
+  config.store_bytes = 1U << 16;
+  config.workers_max = 4;
+  config.producers_max = 4;
+  coordination::ExactlyOnceQueue queue(config);
   coordination::Rng rng(seed);
   std::vector<HistoryOp> history;
   std::map<std::uint64_t, std::uint64_t> fences;  // of what is leased
@@ -229,11 +235,12 @@ std::vector<HistoryOp> queue_history(std::uint64_t seed, bool lies) {
 TEST(QueueHistory, OfTheRealQueueHoldsAndOneThatLiesIsCaught) {
   std::uint64_t judged = 0;
   for (std::uint64_t seed = 1; seed <= 40; ++seed) {
-    const Verdict verdict = linearize<QueueModel>(queue_history(seed, false));
+    const auto honest = queue_history(seed, false);
+    const Verdict verdict = linearize<QueueModel>(honest);
     EXPECT_NE(verdict, Verdict::fails) << seed;
     judged += verdict == Verdict::holds ? 1U : 0U;
     const auto lying = queue_history(seed, true);
-    if (verdict == Verdict::holds && lying.size() != queue_history(seed, false).size()) {
+    if (verdict == Verdict::holds && lying.size() != honest.size()) {
       EXPECT_EQ(linearize<QueueModel>(lying), Verdict::fails) << seed;
     }
   }
@@ -247,6 +254,8 @@ TEST(LockHistory, OfTheRealLockManagerHolds) {
     coordination::LockManagerConfig config;
     config.lease_ns = Nanos{100};
     config.agents_max = 4;
+    config.locks_max = 16;
+    config.resources_max = 16;
     coordination::LockManager locks(config);
     coordination::LockActions actions;
     coordination::Rng rng(seed);
