@@ -102,8 +102,8 @@ struct MemoryMap {
   [[nodiscard]] std::uint64_t hash() const;
 };
 Result<MemoryMap> memory_map(const MeshSize& size);
-// memory_map(kReferenceMesh)'s hash: who has another sees other things in the same bytes. Worked out
-// once a process.
+// memory_map(kReferenceMesh)'s hash, worked out once a process. Who has another one sees other
+// things in the same bytes.
 [[nodiscard]] std::uint64_t reference_layout_hash();
 
 }  // namespace mesh::engine

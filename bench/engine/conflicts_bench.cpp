@@ -193,7 +193,8 @@ class Mesh {
         if (early > 0) ::usleep(static_cast<useconds_t>(early * 1e6));
         while (!may_go_on()) ::usleep(2'000);
         engine::OperationRequest request;
-        // On a busy machine leads are long, and who is skipped for too little time is not heard again.
+        // On a busy machine leads are long, and who is skipped for too little time is not heard
+        // again.
         request.horizon = Nanos{400 * kNsPerMs};
         request.window = Nanos{100 * kNsPerMs};
         request.body = bytes_of(text);

@@ -124,8 +124,8 @@ Result<ChainHead> SqlStore::read_head(std::string_view suffix) {
 
 Result<ChainHead> SqlStore::head() { return read_head(""); }
 
-// Nearly always all of them are new: the database itself refuses one that is not, and only then each
-// is looked for.
+// Nearly always all of them are new: the database itself refuses one that is not, and only then
+// each is looked for.
 Result<Appended> SqlStore::append(std::span<const Record> records) {
   for (const Record& record : records) MESH_CHECK_OK(validate(record));
   auto appended = append(records, Repeated::none);
