@@ -193,7 +193,10 @@ class Mesh {
         if (early > 0) ::usleep(static_cast<useconds_t>(early * 1e6));
         while (!may_go_on()) ::usleep(2'000);
         engine::OperationRequest request;
-        request.horizon = request.window = Nanos{100 * kNsPerMs};
+        // On a busy machine leads are long, and who is skipped for too little time is not heard
+        // again.
+        request.horizon = Nanos{400 * kNsPerMs};
+        request.window = Nanos{100 * kNsPerMs};
         request.body = bytes_of(text);
         const auto report = engine_->scatter(request, false);
         if (report) continue;
@@ -203,7 +206,7 @@ class Mesh {
       }
     };
     std::vector<std::thread> threads;
-    for (int i = 0; i < 16; ++i) threads.emplace_back(work);
+    for (int i = 0; i < 64; ++i) threads.emplace_back(work);
     for (std::thread& thread : threads) thread.join();
   }
 
