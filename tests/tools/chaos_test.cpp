@@ -60,11 +60,21 @@ TEST(ChaosVerb, ListsScenariosGuardsAndWhichDriverDoesWhichFault) {
   EXPECT_EQ(list["faults"].size(), 17U);
   for (const json& one : list["faults"]) {
     const std::string name = one["name"];
-    if (name == "agent-hang") EXPECT_EQ(one["live"], "yes");
-    if (name == "resource-exhaustion") EXPECT_EQ(one["simulated"], "pool");
-    if (name == "resource-exhaustion") EXPECT_EQ(one["live"], "no");
-    if (name == "byzantine-behavior") EXPECT_EQ(one["live"], "flip_vote");
-    if (name == "credential-expiry") EXPECT_EQ(one["simulated"], "no");
+    if (name == "agent-hang") {
+      EXPECT_EQ(one["live"], "yes");
+    }
+    if (name == "resource-exhaustion") {
+      EXPECT_EQ(one["simulated"], "pool");
+    }
+    if (name == "resource-exhaustion") {
+      EXPECT_EQ(one["live"], "no");
+    }
+    if (name == "byzantine-behavior") {
+      EXPECT_EQ(one["live"], "flip_vote");
+    }
+    if (name == "credential-expiry") {
+      EXPECT_EQ(one["simulated"], "no");
+    }
   }
   const Ran text = run_mesh({"chaos", "list"});
   EXPECT_EQ(text.exit_code, 0);
@@ -122,7 +132,9 @@ TEST(ChaosVerb, SaysWhichStatesMetWhichFaults) {
   std::uint64_t seen = 0;
   for (const json& one : covered["pairs"]) {
     seen += one["seen"] != 0 ? 1U : 0U;
-    if (one["seen"] != 0) EXPECT_EQ(one["fault"], "station-death") << one;
+    if (one["seen"] != 0) {
+      EXPECT_EQ(one["fault"], "station-death") << one;
+    }
   }
   EXPECT_EQ(covered["covered"], seen);
   EXPECT_GE(seen, 5U) << "up, gone, idle, at work, and so on";
