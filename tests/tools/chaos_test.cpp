@@ -23,7 +23,7 @@ TEST(ChaosVerb, RefusesWhatItDoesNotKnow) {
   expect_refusal({"chaos", "run"}, "a scenario or a FILE is needed");
   expect_refusal({"chaos", "replay"}, "a FILE is needed");
   expect_refusal({"chaos", "run", "network-partitoin"}, "did you mean network-partition?");
-  expect_refusal({"chaos", "run", "nothing", "--without", "retry"}, "did you mean retries?");
+  expect_refusal({"chaos", "run", "nothing", "--without", "retrie"}, "did you mean retries?");
   expect_refusal({"chaos", "run", "nothing", "--seed", "-1"}, "--seed");
   expect_refusal({"chaos", "run", "./not.there"}, "not.there");
 }
