@@ -18,11 +18,16 @@ Result<std::unique_ptr<NoteJournal>> NoteJournal::over(const Place& place) {
   made->done_ = made->freed_ = made->taken_.cursor();
   made->reserved_ = std::min<std::uint64_t>(kReservedNotes, place.slots.size() / 8);
   // Of notes that are done: the dead engine may not have given it back.
+  bool is_freed = true;
   if (made->freed_ == made->notes_.head()) {
-    const bool is_freed = made->bodies_.advance_tail(made->bodies_.head());
-    MESH_ASSERT(is_freed);
+    is_freed = made->bodies_.advance_tail(made->bodies_.head());
   } else if (made->freed_ != 0) {
-    made->free_bodies(made->freed_);
+    is_freed = made->free_bodies(made->freed_);
+  }
+  if (!is_freed) {
+    return fail(Errc::corrupt, "conflict notes: the note before position " +
+                                   std::to_string(made->freed_) +
+                                   " says that it ends outside what was carried");
   }
   return made;
 }
@@ -54,17 +59,19 @@ Result<std::unique_ptr<NoteJournal>> NoteJournal::make(std::size_t notes,
 std::uint64_t NoteJournal::free_notes() noexcept {
   const std::uint64_t free = notes_.free_slots();
   const std::uint64_t read = notes_.cursor();
-  if (read != freed_) free_bodies(read);
+  if (read != freed_) {
+    const bool is_freed = free_bodies(read);
+    MESH_ASSERT(is_freed);  // of notes that we wrote, or over() has looked at
+  }
   return free;
 }
 
 // Of all notes before `read`, before any of their slots is written again.
-void NoteJournal::free_bodies(std::uint64_t read) noexcept {
+bool NoteJournal::free_bodies(std::uint64_t read) noexcept {
   freed_ = read;
   const auto last = notes_.at(read - 1).read_as<Stored>();
-  if (last.position != read - 1) return;  // a successor finds it written again: the next one frees
-  const bool is_freed = bodies_.advance_tail(last.bodies_end);
-  MESH_ASSERT(is_freed);
+  // A successor finds it written again: the next one frees.
+  return last.position != read - 1 || bodies_.advance_tail(last.bodies_end);
 }
 
 bool NoteJournal::put(const ConflictNote& note, const Carried& carried) noexcept {

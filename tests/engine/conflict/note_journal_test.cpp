@@ -57,6 +57,26 @@ TEST(NoteJournal, RefusesRoomForNoneAndForTooMany) {
   EXPECT_FALSE(NoteJournal::over({}));
 }
 
+// Of the first of two notes, which is done: its body was not given back before the engine died.
+TEST(NoteJournal, RefusesANoteThatSaysItsBodyEndsWhereNoneDoes) {
+  JournalMemory memory(64);
+  {
+    const auto journal = over(memory);
+    ASSERT_TRUE(put(*journal, 1, "carried") && put(*journal, 2, "too"));
+    std::uint64_t end = 0;
+    ASSERT_EQ(take(*journal, end, 1).size(), 1U);
+    journal->done_until(end);
+  }
+  auto& bodies_end = memory.place().slots[0].words[1];
+  const std::uint64_t right = bodies_end.get();
+  bodies_end.set(right + 8);
+  const auto refused = NoteJournal::over(memory.place());
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Errc::corrupt) << refused.error().sentence;
+  bodies_end.set(right);
+  EXPECT_TRUE(NoteJournal::over(memory.place()));
+}
+
 TEST(NoteJournal, GivesNotesWithWhatTheyCarriedInTheirOrderAndEachOnce) {
   const auto journal = NoteJournal::make(64, 0).value();
   ASSERT_TRUE(put(*journal, 1, "answer", "work"));
