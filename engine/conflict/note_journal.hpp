@@ -17,7 +17,8 @@
 // If the      engine dies: its successor takes every note again that was not done. The same
 // other side  conflict has the same subject, and a store keeps it once.
 // dies        Both, engine and station: what waits in private memory is gone with them.
-// Errors      over -> those of the ring and the log, corrupt. put -> false: private memory is full as well.
+// Errors      over -> those of the ring and the log, corrupt.
+//             put -> false: private memory is full as well.
 // Layout      conflicts.* of the `engine` memory, docs/SHM_LAYOUT.md; a slot is 24 words.
 #pragma once
 
