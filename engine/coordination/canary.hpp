@@ -5,7 +5,7 @@
 //   compared --take_over: no more differences than allowed--> the second, to go on in its place
 //
 // Callers     the thread that owns the first. Nothing of the second is ever answered to anybody:
-//             its actions are counted and thrown away.
+//             what its ticks would do is thrown away.
 // Progress    that of the service.
 // Cost        a command costs twice what it does, and the bytes of two answers; it allocates.
 // Ordering    each command and tick after the first has done it, at the same `now`.
