@@ -161,6 +161,13 @@ inline constexpr auto kSchedulerCounters = [] {
       total("cascades_own_in_10ms", "cascades", &L::cascades_own_in_10ms,
             "of them, of the engine's thread"),
       total("mode_refused", "messages", &L::mode_refused, "refused by the operating mode"),
+      total("throttled", "messages", &L::throttled,
+            "refused because the engine cannot keep up: over their sector's share"),
+      total("throttle_begun", "times", &L::throttle_begun, "senders began to be limited"),
+      now(
+          "send_rate", "messages/s",
+          [](const S& s) noexcept -> std::uint64_t { return s.gauges.send_rate; },
+          "that all senders together are held to; 0: nobody is limited"),
       total("mode_queued", "messages", &L::mode_queued, "that wait for a better mode"),
       total("agent_crashes", "agents", &L::agent_crashes, "that went without a word"),
       total("impedance_spikes", "agents", &L::impedance_spikes, "far above their own average"),

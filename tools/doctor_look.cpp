@@ -120,6 +120,13 @@ Found of_breakers(const ObservedMesh::Memory& table) {
       fmt::format("{} of {} are not closed; mesh top names them", count, view->breakers()));
 }
 
+// What senders are told while the engine cannot keep up with them.
+Found of_senders(const MeshCounters& counters) {
+  const std::uint64_t rate = counters.value("send_rate").value_or(0);
+  if (rate == 0) return pass("nobody is held back");
+  return failed(fmt::format("all together held to {} messages/s: the engine cannot keep up", rate));
+}
+
 Found of_room(const std::string& directory) {
   const auto free = free_bytes(directory);
   if (!free) return failed(free.error().sentence);
@@ -176,6 +183,9 @@ Result<DoctorReport> look_at_mesh(const std::string& directory, const ShowRow& s
   add("its clock", [&] { return of_clock(table); });
   add("its mode", [&] { return of_health(table); });
   add("its breakers", [&] { return of_breakers(table); });
+  add("its senders", [&] {
+    return counters ? of_senders(*counters) : Found{Finding::skipped, "unknown: no counters"};
+  });
   add("room for more stations", [&] { return of_room(directory); });
   add("errors", [&] { return of_errors(table); });
   return report;

@@ -200,7 +200,8 @@ Tuning tuning_of(const Configuration& configuration) {
   return {.loop = {.model = configuration.loop.model,
                    .z = configuration.loop.z,
                    .upkeep = configuration.loop.upkeep,
-                   .agent_ttl = configuration.loop.agent_ttl},
+                   .agent_ttl = configuration.loop.agent_ttl,
+                   .throttle = configuration.loop.throttle},
           .stuck_after = configuration.stuck_after};
 }
 
@@ -221,6 +222,7 @@ Configuration with_tuning_of(Configuration running, const Configuration& wanted)
   running.loop.z = wanted.loop.z;
   running.loop.upkeep = wanted.loop.upkeep;
   running.loop.agent_ttl = wanted.loop.agent_ttl;
+  running.loop.throttle = wanted.loop.throttle;
   running.stuck_after = wanted.stuck_after;
   return running;
 }

@@ -213,6 +213,28 @@ std::string show_anyone(const Option& /*option*/, const Configuration& configura
   return configuration.attach.anyone ? "true" : "false";
 }
 
+bool set_throttle(const Option& /*option*/, Configuration& configuration,
+                  const OptionValue& value) {
+  const bool* const flag = std::get_if<bool>(&value);
+  if (flag != nullptr) configuration.loop.throttle.enabled = *flag;
+  return flag != nullptr;
+}
+std::string show_throttle(const Option& /*option*/, const Configuration& configuration) {
+  return configuration.loop.throttle.enabled ? "true" : "false";
+}
+using ThrottleFactor = double SenderThrottleOptions::*;
+template <ThrottleFactor kField>
+bool set_throttle_factor(const Option& option, Configuration& configuration,
+                         const OptionValue& value) {
+  const auto number = real(option, value);
+  if (number) configuration.loop.throttle.*kField = *number;
+  return number.has_value();
+}
+template <ThrottleFactor kField>
+std::string show_throttle_factor(const Option& /*option*/, const Configuration& configuration) {
+  return fmt::format("{}", configuration.loop.throttle.*kField);
+}
+
 bool set_uids(const Option& option, Configuration& configuration, const OptionValue& value) {
   const auto* const numbers = std::get_if<std::vector<std::int64_t>>(&value);
   if (numbers == nullptr) return false;
@@ -285,7 +307,7 @@ std::string show_newcomers(const Option& /*option*/, const Configuration& config
 
 constexpr bool kReloadable = true, kAtStart = false;
 
-constexpr std::array<Option, 35> kOptions = {{
+constexpr std::array<Option, 38> kOptions = {{
     {"mesh", "name", "the mesh's name, where no directory is given", kAtStart, 0, 0, "",
      "a name without a slash", &set_name, &show_text<&Configuration::name>},
     {"mesh", "directory", "where the mesh's files and its socket are: on a tmpfs", kAtStart, 0, 0,
@@ -310,6 +332,17 @@ constexpr std::array<Option, 35> kOptions = {{
      kHourMs, "ms", "", &set_duration<&stuck_after>, &show_duration<&stuck_after>},
     {"engine", "upkeep_ms", "within which every agent's figures are brought up to date",
      kReloadable, 1, 60'000, "ms", "", &set_duration<&upkeep>, &show_duration<&upkeep>},
+    {"throttle", "enabled", "whether senders are held back while the engine cannot keep up",
+     kReloadable, 0, 0, "", "true or false", &set_throttle, &show_throttle},
+    {"throttle", "flood_factor",
+     "a sector that then sends over so many times its baseline is held to its baseline",
+     kReloadable, SenderThrottleOptions::kFloodFactorMin, SenderThrottleOptions::kFloodFactorMax,
+     "", "", &set_throttle_factor<&SenderThrottleOptions::flood_factor>,
+     &show_throttle_factor<&SenderThrottleOptions::flood_factor>},
+    {"throttle", "baseline_min", "messages a second: no sector's baseline is less", kReloadable, 1,
+     SenderThrottleOptions::kBaselineMost, "", "",
+     &set_throttle_factor<&SenderThrottleOptions::baseline_min>,
+     &show_throttle_factor<&SenderThrottleOptions::baseline_min>},
     {"attach", "anyone", "whether every user of the host may attach", kAtStart, 0, 0, "",
      "true or false", &set_anyone, &show_anyone},
     {"attach", "uids", "users who may attach, besides the engine's own", kAtStart, 0, kUidMax, "",
@@ -375,9 +408,12 @@ std::span<const Option> options() noexcept { return kOptions; }
 
 std::string range_of(const Option& option) {
   if (!option.words.empty()) return std::string(option.words);
+  const bool is_real = !option.unit.empty() || option.set == &set_z ||
+                       option.set == &set_throttle_factor<&SenderThrottleOptions::flood_factor> ||
+                       option.set == &set_throttle_factor<&SenderThrottleOptions::baseline_min>;
   const std::string numbers = option.set == &set_uids ? "a list of whole numbers from "
-                              : option.unit.empty() && option.set != &set_z ? "a whole number from "
-                                                                            : "";
+                              : is_real               ? ""
+                                                      : "a whole number from ";
   return fmt::format("{}{} to {}{}{}", numbers, option.least, option.most,
                      option.unit.empty() ? "" : " ", option.unit);
 }

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "engine/coordination/blocks/ppm.hpp"
+
 namespace mesh::coordination {
 namespace {
 
@@ -40,6 +42,7 @@ double PiController::step(double error, double dt_s) noexcept {
 AdaptiveThrottleGovernor::AdaptiveThrottleGovernor(const Config& config, std::uint64_t /*seed*/)
     : ServiceForm(config),
       rate_(config.initial_rate),
+      step_(config.ai_step * config.initial_rate),
       pi_{config.kp, config.ki, config.pi_clamp, 0},
       codel_(config.codel_target_ns.count(), config.codel_interval_ns.count()),
       tenants_(config.tenants_max),
@@ -61,16 +64,17 @@ AdaptiveThrottleGovernor::Tenant* AdaptiveThrottleGovernor::tenant_of(std::uint3
 
 // --- requests ----------------------------------------------------------------------------------
 
-AdaptiveThrottleGovernor::Reply AdaptiveThrottleGovernor::should_allow(std::uint32_t id,
-                                                                       Nanos now) noexcept {
+AdaptiveThrottleGovernor::Reply AdaptiveThrottleGovernor::should_allow(
+    std::uint32_t id, Nanos now, std::uint32_t keep_ppm) noexcept {
   ++counters_.commands;
   Tenant* tenant = tenant_of(id);
   if (tenant == nullptr) return refuse(Errc::not_found);
-  if (!ServiceClock::is_valid(now)) return refuse(Errc::invalid_argument);
+  if (!ServiceClock::is_valid(now) || keep_ppm >= kPpm) return refuse(Errc::invalid_argument);
   const std::int64_t now_ns = clock_.at(now);
   ++counters_.asked;
   ++tenant->offered;
-  const TakeResult taken = pools_[id].take(now_ns);
+  const TakeResult taken =
+      keep_ppm == 0 ? pools_[id].take(now_ns) : pools_[id].take_keeping(now_ns, keep_ppm);
   Reply reply;
   if (taken.status == TakeStatus::kTaken) {
     ++counters_.allowed;
@@ -295,7 +299,6 @@ void AdaptiveThrottleGovernor::steer(double mean_s, double least_s, std::int64_t
   const double queue = standing_queue(rate_, least_s, base);
   const double errors =
       static_cast<double>(interval_.errors) / static_cast<double>(interval_.count);
-  const double step = config_.ai_step * config_.initial_rate;
   const bool late = least_s - base > seconds(config_.codel_target_ns.count());
   const double by_queue =
       (queue - config_.vegas_alpha) / (config_.vegas_beta - config_.vegas_alpha);
@@ -313,7 +316,7 @@ void AdaptiveThrottleGovernor::steer(double mean_s, double least_s, std::int64_t
   } else if (late) {
     cut(mean_s, now_ns);
   } else if (queue > config_.vegas_beta) {
-    rate_ -= step;
+    rate_ -= step_;
     enter(ThrottleMode::probing, now_ns);
   } else if (queue < config_.vegas_alpha) {
     if (mode_ == ThrottleMode::startup) {
@@ -324,7 +327,7 @@ void AdaptiveThrottleGovernor::steer(double mean_s, double least_s, std::int64_t
     } else if (hold_ > 0) {
       enter(ThrottleMode::recovering, now_ns);
     } else {
-      rate_ = aimd_step(rate_, false, step, config_.md_factor);
+      rate_ = aimd_step(rate_, false, step_, config_.md_factor);
       enter(ThrottleMode::probing, now_ns);
     }
   } else {
@@ -383,6 +386,14 @@ void AdaptiveThrottleGovernor::adopt(const ThrottleView& view) noexcept {
   share_out(clock_.last_ns());
 }
 
+void AdaptiveThrottleGovernor::resize(double rate) noexcept {
+  if (!std::isfinite(rate)) return;
+  rate_ = std::clamp(rate, config_.min_rate, config_.max_rate);
+  step_ = config_.ai_step * rate_;
+  mode_ = ThrottleMode::probing;
+  share_out(clock_.last_ns());
+}
+
 // What a station spends counts as asked and allowed once it is reported, and as the tenant's
 // demand.
 AdaptiveThrottleGovernor::Reply AdaptiveThrottleGovernor::of_credit(const Command& command,
@@ -437,7 +448,7 @@ AdaptiveThrottleGovernor::Reply AdaptiveThrottleGovernor::apply_rest(const Comma
 AdaptiveThrottleGovernor::Reply AdaptiveThrottleGovernor::apply(const Command& command,
                                                                 Nanos now) noexcept {
   if (const auto* ask = std::get_if<throttle::ShouldAllow>(&command)) {
-    return should_allow(ask->tenant, now);
+    return should_allow(ask->tenant, now, ask->keep_ppm);
   }
   if (const auto* sample = std::get_if<throttle::Record>(&command)) return record(*sample, now);
   ++counters_.commands;

@@ -87,6 +87,8 @@ struct RemoveTenant {
 };
 struct ShouldAllow {
   std::uint32_t tenant = 0;
+  // Of the tenant's burst, left to its other requests: what is less urgent asks with more.
+  std::uint32_t keep_ppm = 0;
 };
 struct Record {
   std::uint32_t tenant = 0;
@@ -222,7 +224,7 @@ class AdaptiveThrottleGovernor final
   explicit AdaptiveThrottleGovernor(const Config& config, std::uint64_t seed = 0);
 
   Reply apply(const Command& command, Nanos now) noexcept;
-  Reply should_allow(std::uint32_t tenant, Nanos now) noexcept;
+  Reply should_allow(std::uint32_t tenant, Nanos now, std::uint32_t keep_ppm = 0) noexcept;
   Reply record(const throttle::Record& sample, Nanos now) noexcept;
   // Does what is due: at most one interval a call.
   void tick(Nanos now, Actions& out) noexcept;
@@ -236,12 +238,15 @@ class AdaptiveThrottleGovernor final
   }
   // Starts from the view of an earlier life.
   void adopt(const ThrottleView& view) noexcept;
+  // What it governs turned out to be of another size: it goes on from this rate, and grows by
+  // ai_step of it an interval.
+  void resize(double rate) noexcept;
 
   [[nodiscard]] Status verify() const;
 
  private:
   friend ServiceForm;
-  static constexpr SnapshotKind kKind{"throttle_governor", 2};
+  static constexpr SnapshotKind kKind{"throttle_governor", 3};
   static constexpr std::string_view kWho = "throttle governor";
   struct Tenant {
     std::array<char, kNameBytesMax> name{};
@@ -292,6 +297,7 @@ class AdaptiveThrottleGovernor final
 
   ThrottleMode mode_ = ThrottleMode::startup;
   double rate_;
+  double step_;             // that it grows by, an interval
   double host_share_ = -1;  // of the global cap; below 0: there is none
   double congestion_ = 0;
   PiController pi_;

@@ -116,8 +116,8 @@ Result<std::uint32_t> AdaptiveThrottleGovernor::find(std::string_view name) cons
 
 void AdaptiveThrottleGovernor::save_state(StateWriter& writer) const {
   writer.put(mode_);
-  for (const auto real : {rate_, host_share_, congestion_, pi_.integral, base_s_[0], base_s_[1],
-                          last_least_s_, global_cap_}) {
+  for (const auto real : {rate_, step_, host_share_, congestion_, pi_.integral, base_s_[0],
+                          base_s_[1], last_least_s_, global_cap_}) {
     writer.put(real);
   }
   for (const auto instant : {base_began_ns_, last_cut_ns_, next_control_ns_}) writer.put(instant);
@@ -153,8 +153,8 @@ void AdaptiveThrottleGovernor::save_state(StateWriter& writer) const {
 
 void AdaptiveThrottleGovernor::load_state(StateReader& reader) {
   mode_ = reader.get_enum(ThrottleMode::recovering);
-  for (auto* real : {&rate_, &host_share_, &congestion_, &pi_.integral, &base_s_[0], &base_s_[1],
-                     &last_least_s_, &global_cap_}) {
+  for (auto* real : {&rate_, &step_, &host_share_, &congestion_, &pi_.integral, &base_s_[0],
+                     &base_s_[1], &last_least_s_, &global_cap_}) {
     reader.get(*real);
   }
   for (auto* instant : {&base_began_ns_, &last_cut_ns_, &next_control_ns_}) reader.get(*instant);

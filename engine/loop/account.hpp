@@ -31,6 +31,15 @@ inline void refuse_record(EngineLoop::State& loop, StationLink& link) noexcept {
   ++loop.counters.refused_records;
   link.note_refusal(Errc::corrupt);
 }
+// Of one more that is sent: whether its sector may send it now.
+[[nodiscard]] inline bool is_within_share(EngineLoop::State& loop, const sched::SendRecord& send,
+                                          AgentIndex source) noexcept {
+  loop.throttle->note_wait(loop.now_ns - send.created_ns);
+  const std::uint32_t sector = own(loop.agents.sector, static_cast<std::uint32_t>(source));
+  if (loop.throttle->admits(sector, send.priority(), Nanos{loop.now_ns})) return true;
+  ++loop.counters.throttled;
+  return false;
+}
 inline void count_state(EngineLoop::State& loop, sched::TrinaryState of_answer) noexcept {
   loop.counters.conflicts += of_answer == sched::TrinaryState::conflict ? 1U : 0U;
   loop.counters.ready += of_answer == sched::TrinaryState::ready ? 1U : 0U;

@@ -47,7 +47,7 @@ bool pass_message(EngineLoop::State& loop, const StationLink& link, const sched:
                   std::uint64_t position) noexcept {
   if (send.ttl_ms != 0 || sched::validate(send, kAnywhere) != sched::RecordRefusal::none)
     return false;
-  if (!loop.gate.is_full() || loop.gate.queued != 0) return false;
+  if (!loop.gate.is_full() || loop.gate.queued != 0 || loop.throttle->is_limiting()) return false;
   const AgentIndex source = loop.registry->resolve(send.source);
   const AgentIndex target = loop.registry->resolve(static_cast<AgentId>(send.target));
   if (source == kNoAgent || target == kNoAgent) return false;
@@ -64,6 +64,7 @@ bool pass_message(EngineLoop::State& loop, const StationLink& link, const sched:
   const auto name = static_cast<sched::MessageWord>(id.low);
   const sched::BareWords body = sched::bare_words(send);
   ++loop.counters.sends;
+  static_cast<void>(is_within_share(loop, send, source));  // it is: nobody is limited
   static_cast<void>(loop.entries.accept({.state = EntryState::delivered,
                                          .kind = RecordKind::message,
                                          .priority = send.priority(),

@@ -5,8 +5,8 @@
 // Cost        bench/engine/switch_bench.cpp --bare. No body, no header, no letter: a record is read
 //             once, an entry and a record are written once.
 // Unusual     target away, routed around or frozen, inbox full, a mode or a breaker that restricts,
-//             a second reading: nothing is done, and the long way (intake.cpp, letters.cpp) does
-//             all of it.
+//             limited senders, a second reading: nothing is done, and the long way (intake.cpp,
+//             letters.cpp) does all of it.
 #pragma once
 
 #include <cstdint>

@@ -133,6 +133,7 @@ Result<std::unique_ptr<EngineLoop::State>> EngineLoop::State::create(const LoopM
                                                                      const Outside& outside) {
   if (outside.wakes == nullptr) return fail(Errc::invalid_argument, "engine loop: no wakes");
   MESH_CHECK_OK(check_upkeep(options.upkeep));
+  MESH_CHECK_OK(options.throttle.check());
   MESH_TRY(const auto checked, sched::PlanParameters::make({.now = HostTime{},
                                                             .target = from_ns(1),
                                                             .z = options.z,
@@ -154,6 +155,7 @@ Result<std::unique_ptr<EngineLoop::State>> EngineLoop::State::create(const LoopM
            sched::TimingWheel::create(
                {.capacity = kWheelEntries, .operations = kMaxOperations + state->entries.size()}));
   state->wheel.emplace(std::move(wheel));
+  state->throttle.emplace(sectors_of(memory.size), options.throttle);
   reserve(*state);
   MESH_CHECK_OK(state->adopt());
   adopt_holds(*state);
@@ -169,6 +171,15 @@ Result<std::unique_ptr<EngineLoop>> EngineLoop::create(const LoopMemory& memory,
   MESH_TRY(auto state, State::create(memory, options, outside));
   return std::unique_ptr<EngineLoop>(new EngineLoop(std::move(state)));
 }
+
+namespace {
+void turn_throttle(EngineLoop::State& state) noexcept {
+  LoopCounters& counters = state.counters;
+  state.throttle->turn({.sends = counters.sends, .without_room = counters.unanswered_full},
+                       Nanos{state.now_ns});
+  counters.throttle_begun = state.throttle->times();
+}
+}  // namespace
 
 TickResult EngineLoop::tick(HostTime now) noexcept {
   State& state = *state_;
@@ -192,6 +203,7 @@ TickResult EngineLoop::tick(HostTime now) noexcept {
   state.upkeep(due);
   watch_mesh(state, due);
   account(state, due);
+  turn_throttle(state);
   tend_newcomers(state);
   if (!worked) state.warm_next();
   // A station that makes room does not say so: what waits for it is looked after.
@@ -416,6 +428,7 @@ LoopGauges EngineLoop::gauges() const noexcept {
   gauges.operations = state.sending.size();
   gauges.parked_free_bytes = state.parked.free_blocks() * kParkedBlockBytes;
   gauges.payload_used_bytes = state.log.used_bytes();
+  gauges.send_rate = static_cast<std::size_t>(state.throttle->rate());
   gauges.routed_around = state.gate.holds.routed_around_count;
   gauges.frozen = state.gate.holds.frozen_count;
   gauges.quarantined = state.gate.holds.quarantined_count;

@@ -125,6 +125,8 @@ void EngineLoop::State::take_send(StationLink& link, const sched::SendRecord& se
   Errc refused = Errc::expired;
   if (expires != 0 && expires < now_ns)
     ++counters.expired;
+  else if (!again && !is_within_share(*this, send, source))  // what was taken in before may go on
+    refused = Errc::throttled;
   else
     refused = send.kind == sched::RecordKind::send ? apply_send(link, send, id, again)
                                                    : Errc::unsupported;

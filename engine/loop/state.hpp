@@ -31,6 +31,7 @@
 #include "engine/loop/parked_store.hpp"
 #include "engine/loop/pending.hpp"
 #include "engine/loop/pipeline_book.hpp"
+#include "engine/loop/sender_throttle.hpp"
 #include "engine/loop/station_link.hpp"
 #include "engine/loop/trials.hpp"
 #include "engine/loop/unanswered.hpp"
@@ -73,6 +74,7 @@ struct EngineLoop::State {
   std::optional<Topology> topology;
   std::optional<CapabilityTable> capabilities;
   MeshGate gate;
+  std::optional<SenderThrottle> throttle;
   std::optional<sched::SendPlanner> planner;
   std::optional<sched::Predictor<>> predictor;
   std::optional<sched::TimingWheel> wheel;
@@ -108,9 +110,8 @@ struct EngineLoop::State {
   std::size_t eligible_first = 0, eligible_end = 0;  // its words: all, or a short list's
   std::unique_ptr<NarrowColumns> narrow;
   std::vector<FinishedOperation> finished;  // a ring
-  std::uint64_t finished_head = 0, finished_tail = 0;
-  std::vector<LoggedBody> bodies;  // a ring
-  std::uint64_t body_head = 0, body_tail = 0;
+  std::uint64_t finished_head = 0, finished_tail = 0, body_head = 0, body_tail = 0;
+  std::vector<LoggedBody> bodies;                // a ring
   std::vector<KeptAnswer> answered;              // a ring
   std::unique_ptr<std::byte[]> answered_bodies;  // kAnsweredBodyBytes each
   std::uint64_t answered_head = 0, answered_tail = 0;
@@ -123,10 +124,9 @@ struct EngineLoop::State {
 
   // The turn.
   std::int64_t now_ns = 0;
-  std::int64_t burst_ns = 0;  // sent_ns of this burst, once one was asked for
-  std::uint32_t upkeep_row = 0;
+  std::int64_t burst_ns = 0;                     // sent_ns of this burst, once one was asked for
+  std::uint32_t upkeep_row = 0, dispatched = 0;  // deliveries of this tick
   std::int64_t mesh_epoch_ns = 0, upkeep_ns = 0, warmed_due_ns = 0;
-  std::uint32_t dispatched = 0;              // deliveries of this tick
   std::uint64_t sequence = 0;                // of the engine's own messages
   std::vector<std::uint32_t> over;           // entries answered in this tick
   std::vector<bool> is_over;                 // by entry: answered, and not yet freed

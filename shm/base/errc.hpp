@@ -72,7 +72,8 @@
   X(critical_only, 85, "the mesh is degraded: critical priority only")              \
   X(needs_confirmation, 86, "the mesh is degraded: the operator has to confirm it") \
   X(automatic_stopped, 87, "emergency: only the operator acts")                     \
-  X(priority_too_low, 88, "the mesh is degraded: operations of high priority only")
+  X(priority_too_low, 88, "the mesh is degraded: operations of high priority only") \
+  X(throttled, 89, "the engine cannot keep up: over its sector's share of messages")
 
 namespace mesh {
 

@@ -72,6 +72,11 @@ class CreditPool {
   [[nodiscard]] TakeResult take(std::int64_t now_ns, std::uint64_t n = 1) noexcept {
     return bucket_.take(now_ns, n);
   }
+  // The same, where this share of the burst is left after it.
+  [[nodiscard]] TakeResult take_keeping(std::int64_t now_ns, std::uint32_t keep_ppm) noexcept {
+    const double keep = static_cast<double>(bucket_.burst()) * keep_ppm * 1e-6;
+    return bucket_.take_keeping(now_ns, static_cast<std::uint64_t>(keep));
+  }
   // Level credit that was spent and is over: the thing is free again.
   void release(std::uint64_t n) noexcept;
   // As new, at the rate that it has: whom it served is gone.

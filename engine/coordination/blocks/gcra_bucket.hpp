@@ -47,6 +47,18 @@ class GcraBucket {
     arrival_ = now + ahead;
     return {TakeStatus::kTaken, 0};
   }
+  // One, where `keep` are left after it: for what is less urgent than the others that take here.
+  [[nodiscard]] TakeResult take_keeping(std::int64_t now_ns, std::uint64_t keep) noexcept {
+    if (keep >= burst_) return {TakeStatus::kInvalid, 0};
+    const std::uint64_t now = ticks(now_ns);
+    const std::uint64_t ahead = ahead_of(now) + interval_;
+    const std::uint64_t most = tau_ - keep * interval_;
+    if (ahead > most) {
+      return {TakeStatus::kRejectedRate, static_cast<std::int64_t>((ahead - most + 63) / 64)};
+    }
+    arrival_ = now + ahead;
+    return {TakeStatus::kTaken, 0};
+  }
   // Gives n units back; never above the burst.
   void give(std::int64_t now_ns, std::uint64_t n) noexcept {
     const std::uint64_t now = ticks(now_ns);

@@ -110,6 +110,7 @@ TEST(ConfigurationRefuses, AValueOutsideOfItsRangeAndNamesBoth) {
   expect_complaint("[engine]\nstuck_ms = 0\n", 2, "1 to 3600000 ms");
   expect_complaint("[attach]\nuids = [1, -2]\n", 2, "a list of whole numbers from 0 to 4294967295");
   expect_complaint("[scheduling]\nz = -1\n", 2, "must be 0 to 10");
+  expect_complaint("[throttle]\nflood_factor = 1\n", 2, "must be 1.5 to 1000000");
 }
 TEST(ConfigurationRefuses, NotANumber) {
   expect_complaint("[scheduling]\nz = nan\n", 2, "scheduling.z = nan: must be 0 to 10");
@@ -209,6 +210,10 @@ cpu = 1
 reconnect_ms = 250.5
 stuck_ms = 1
 upkeep_ms = 500
+[throttle]
+enabled = false
+flood_factor = 2.5
+baseline_min = 7
 [attach]
 uids = [1000, 1001]
 [scheduling]
@@ -230,6 +235,9 @@ agent_ttl_s = 1.5
   EXPECT_EQ(made.reconnect, Nanos{250'500'000});
   EXPECT_EQ(made.stuck_after, Nanos{kNsPerMs});
   EXPECT_EQ(made.loop.upkeep, Nanos{500 * kNsPerMs});
+  EXPECT_FALSE(made.loop.throttle.enabled);
+  EXPECT_EQ(made.loop.throttle.flood_factor, 2.5);
+  EXPECT_EQ(made.loop.throttle.baseline_min, 7);
   EXPECT_THAT(made.policy.uids, ::testing::ElementsAre(1000, 1001));
   EXPECT_FALSE(made.policy.anyone);
   EXPECT_EQ(made.loop.model, sched::Model::kNominal);
@@ -321,6 +329,9 @@ TEST(Reload, CarriesOverEveryReloadableOptionAndNoOther) {
       {"engine.reconnect_ms", "1"},
       {"engine.stuck_ms", "1"},
       {"engine.upkeep_ms", "2"},
+      {"throttle.enabled", "false"},
+      {"throttle.flood_factor", "11"},
+      {"throttle.baseline_min", "101"},
       {"attach.anyone", "true"},
       {"attach.uids", "[1]"},
       {"scheduling.model", "\"nominal\""},

@@ -104,7 +104,7 @@ TEST(ServiceBytes, OfAThrottleGovernorStand) {
                  throttle::Gossip{2, 30.5, 20, 4}, throttle::WantCredit{0, 1, 5},
                  throttle::ReportSpent{0, 1, 2}, throttle::StationClosed{1},
                  throttle::RemoveTenant{1}, throttle::RemoveTenant{2}, throttle::Dequeue{ms(90)}}),
-            10884622379358984169U);
+            14142888043586016244U);
 }
 
 TEST(ServiceBytes, OfAnOutboxStand) {

@@ -149,6 +149,45 @@ TEST(Throttle, DoesNotAllowForEverJustBecauseAShareIsAboveZero) {
   EXPECT_GT(refused.retry_after.count(), 0);
 }
 
+// What is less urgent asks with `keep_ppm`: the rest of the burst is the others'.
+TEST(Throttle, LeavesAShareOfTheBurstToWhatIsMoreUrgent) {
+  ThrottleConfig config = preset("agent-to-agent");
+  config.initial_rate = 100;
+  Governor governor(config);
+  const auto tenant = add_tenant(governor, {.name = "one"});
+  const auto allowed = [&](std::uint32_t keep_ppm) {
+    int count = 0;
+    while (governor.should_allow(tenant, seconds(1), keep_ppm).refusal == Refusal::none) ++count;
+    return count;
+  };
+  EXPECT_EQ(governor.should_allow(tenant, seconds(1), 1'000'000).code, Errc::invalid_argument);
+  EXPECT_EQ(allowed(500'000), 50);
+  const Nanos wait = governor.should_allow(tenant, seconds(1), 500'000).retry_after;
+  EXPECT_NEAR(static_cast<double>(wait.count()), 1e7, 1e3) << "a request's time";
+  EXPECT_EQ(allowed(0), 50);
+  EXPECT_TRUE(governor.verify());
+}
+
+TEST(Throttle, GrowsByAShareOfTheSizeThatItWasGiven) {
+  ThrottleConfig config = preset("agent-to-agent");
+  config.max_rate = 1e6;
+  Governor governor(config);
+  const auto tenant = add_tenant(governor, {.name = "one"});
+  ThrottleActions actions;
+  governor.tick(Nanos{0}, actions);
+  governor.resize(std::nan(""));
+  EXPECT_EQ(governor.view().rate, config.initial_rate) << "that is no rate";
+  governor.resize(10'000);
+  for (int i = 1; i <= 3; ++i) {
+    const Nanos now = config.control_interval_ns * i;
+    ASSERT_EQ(
+        governor.apply(throttle::RecordSums{tenant, 100, 0, seconds(10), seconds(0.1)}, now).code,
+        Errc::ok);
+    governor.tick(now, actions);
+    EXPECT_DOUBLE_EQ(governor.view().rate, 10'000 + i * config.ai_step * 10'000);
+  }
+}
+
 TEST(Throttle, DoesNotForgetTheBaseLatencyWhileTheQueueStands) {
   Governor governor(preset("agent-to-agent"));
   const auto tenant = add_tenant(governor, {.name = "all"});
