@@ -57,10 +57,12 @@ TEST(Mesh, EscapesWhatItRepeats) { EXPECT_THAT(run_mesh({"\x1b[2J"}).err, Not(Ha
 TEST(Mesh, SaysItsVersionLayoutTargetAndCompiler) {
   const Ran ran = run_mesh({"--version"});
   EXPECT_EQ(ran.exit_code, 0);
-  EXPECT_THAT(ran.out, MatchesRegex("mesh [0-9]+\\.[0-9]+\\.[0-9]+\n"
-                                    "layout header [0-9]+, hash [0-9a-f]+\n"
-                                    "vector target [A-Z0-9_]+\n"
-                                    "compiler [A-Za-z]+ [0-9.]+\n"));
+  EXPECT_THAT(ran.out,
+              MatchesRegex("mesh [0-9]+\\.[0-9]+\\.[0-9]+\n"
+                           "layout header [0-9]+, hash [0-9a-f]+\n"
+                           "vector target [A-Z0-9_]+\n"
+                           "allocator (mimalloc [0-9]+[.][0-9]+[.][0-9]+|the C library's)\n"
+                           "compiler [A-Za-z]+ [0-9.]+\n"));
 }
 TEST(Mesh, HelpsWithExamplesForEveryVerb) {
   EXPECT_THAT(run_mesh({"--help"}).out, HasSubstr("Exit codes: 0 done, 1"));

@@ -47,6 +47,15 @@ if(MESH_COVERAGE)
   target_link_options(mesh_flags INTERFACE --coverage)
 endif()
 
+# A program of ours allocates by mimalloc; a library never replaces the allocator of its host. Sanitizers bring their own.
+function(mesh_use_mimalloc target)
+  if(NOT MESH_SANITIZE)
+    find_library(MESH_MIMALLOC mimalloc REQUIRED)
+    target_link_options(${target} PRIVATE LINKER:--no-as-needed)
+    target_link_libraries(${target} PRIVATE "${MESH_MIMALLOC}")
+  endif()
+endfunction()
+
 # mesh_add_box(shm SOURCES a.cpp b.cpp USES other_box PRIVATE third_party [LIKE mesh_base]): a library target mesh_<name>.
 # LIKE: with that target's precompiled header.
 function(mesh_add_box name)
