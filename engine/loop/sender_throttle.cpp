@@ -32,8 +32,8 @@ coordination::ThrottleConfig config_of(std::uint32_t senders) noexcept {
   config.min_rate = 100;
   config.max_rate = kNobodyLimited;
   config.control_interval_ns = SenderThrottle::kInterval;
-  config.latency_setpoint_ns = Nanos{50 * kNsPerMs};
-  config.codel_target_ns = Nanos{50 * kNsPerMs};
+  config.latency_setpoint_ns = SenderThrottle::kLate;
+  config.codel_target_ns = SenderThrottle::kLate;
   config.codel_interval_ns = Nanos{kNsPerSecond};
   config.vegas_alpha = 5'000;  // a loop that slept takes in what came meanwhile: that is no queue
   config.vegas_beta = 20'000;
@@ -136,14 +136,14 @@ void SenderThrottle::look(const Seen& seen, Nanos now) noexcept {
                                              .least = Nanos{std::min(least.count(), most)}},
                         now));
   }
-  const std::uint64_t cuts = governor_.counters().cuts;
   coordination::ThrottleActions actions;
   governor_.tick(now, actions);
-  const bool was_cut = governor_.counters().cuts != cuts;
-  if (was_cut && !is_limiting_) {
+  const bool is_strained =
+      taken >= governor_.config().min_samples && governor_.view().mode == ThrottleMode::congested;
+  strained_ = is_strained ? strained_ + 1 : 0;
+  if (!is_limiting_ && strained_ >= kStrained) {
     begin(static_cast<double>(taken - refused) / dt_s, now);
-  } else if (is_limiting_ && now - last_limited_ >= kCalm &&
-             governor_.view().mode != ThrottleMode::congested) {
+  } else if (is_limiting_ && now - last_limited_ >= kCalm && !is_strained) {
     end(now);
   }
   if (is_limiting_) ration(dt_s, now);
@@ -162,6 +162,7 @@ void SenderThrottle::begin(double taken_per_s, Nanos now) noexcept {
 
 void SenderThrottle::end(Nanos now) noexcept {
   is_limiting_ = false;
+  strained_ = 0;
   for (std::uint32_t place = 0; place < senders_.size(); ++place) {
     if (senders_[place].held_to != kNoCap) hold(place, kNoCap, now);
     senders_[place].flood_until = Nanos{0};

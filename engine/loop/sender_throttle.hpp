@@ -1,10 +1,10 @@
 // SenderThrottle: how many messages a second each sector may send while the engine cannot keep up.
 // While it can, nobody is held back, however much is sent.
 //
-// It cannot where everything that is sent waits in its outbox for 50 ms or more, or where more than
-// a tenth of it is refused because no more unanswered messages fit, whoever they are for. What lies
-// with a target is no reason: a full inbox (InboxPressure), an agent that owes too much, no room to
-// keep what is for those that are away.
+// It cannot where for a second everything that is sent waits in its outbox for 100 ms or more, or
+// more than a tenth of it is refused because no more unanswered messages fit, whoever they are for.
+// What lies with a target is no reason: a full inbox (InboxPressure), an agent that owes too much,
+// no room to keep what is for those that are away. Neither is a pause of the engine's own.
 //
 // Then the rate that was taken in last is cut and found anew, and shared among the source sectors:
 // who asks for less than an equal share has it whole, the others share the rest. Of one that is
@@ -41,6 +41,8 @@ class SenderThrottle {
  public:
   static constexpr std::uint32_t kSendersMax = 256;
   static constexpr Nanos kInterval{100'000'000};
+  static constexpr Nanos kLate{100'000'000};
+  static constexpr std::uint32_t kStrained = 10;          // intervals on end, and it begins
   static constexpr Nanos kCalm{5'000'000'000};            // nobody was held back: it is over
   static constexpr Nanos kFloodEnds{10'000'000'000};      // after it sent so much for the last time
   static constexpr Nanos kBaselineAfter{60'000'000'000};  // younger ones are not known yet
@@ -114,6 +116,7 @@ class SenderThrottle {
   Seen seen_{};
   std::uint64_t limited_ = 0;  // in this interval
   std::uint64_t times_ = 0;
+  std::uint32_t strained_ = 0;
   double learned_s_ = 0;
   Nanos looked_{0};
   Nanos last_limited_{0};

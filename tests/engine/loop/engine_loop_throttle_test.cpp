@@ -9,6 +9,8 @@
 namespace mesh::engine {
 namespace of_engine_loop_throttle_test {
 
+constexpr std::int64_t kLateNs = 130 * kNsPerMs;
+
 using testing::LoopFixture;
 using testing::RawStation;
 
@@ -83,7 +85,7 @@ TEST(EngineLoop, TellsASenderThatIsOverItsShareWhileEverythingWaits) {
   TwoSectors two;
   two.run(300, 0, 20, 0);
   EXPECT_EQ(two.mesh.loop->counters().throttled, 0U);
-  two.run(2'000, 0, 20, 80 * kNsPerMs);
+  two.run(2'000, 0, 20, kLateNs);
   const LoopCounters& counters = two.mesh.loop->counters();
   EXPECT_EQ(counters.throttle_begun, 1U);
   EXPECT_GT(counters.throttled, 1'000U);
@@ -99,8 +101,8 @@ TEST(EngineLoop, HoldsBackNoSectorThatSendsLittle) {
   ASSERT_TRUE(two.are_two());
   two.run(300, 0, 20, 0);
   for (int i = 0; i < 3'000; ++i) {
-    two.send(0, 20, 80 * kNsPerMs);
-    if (i % 20 == 0) two.send(1, 1, 80 * kNsPerMs);
+    two.send(0, 20, kLateNs);
+    if (i % 20 == 0) two.send(1, 1, kLateNs);
     two.step();
   }
   EXPECT_GT(two.throttled[0], 1'000);
@@ -110,10 +112,10 @@ TEST(EngineLoop, HoldsBackNoSectorThatSendsLittle) {
 TEST(EngineLoop, SendsWhatIsReadAgainThoughItsSenderIsOverItsShare) {
   TwoSectors two;
   two.run(300, 0, 20, 0);
-  two.run(1'000, 0, 20, 80 * kNsPerMs);
+  two.run(2'000, 0, 20, kLateNs);
   ASSERT_GT(two.throttled[0], 0);
   const int before = two.delivered;
-  two.send(0, 50, 80 * kNsPerMs);
+  two.send(0, 50, kLateNs);
   two.mesh.restart();
   for (int i = 0; i < 5; ++i) two.step();
   EXPECT_EQ(two.delivered - before, 50) << "a successor begins with nobody limited";
@@ -122,7 +124,7 @@ TEST(EngineLoop, SendsWhatIsReadAgainThoughItsSenderIsOverItsShare) {
 TEST(EngineLoop, HoldsBackNothingOfTheOperators) {
   TwoSectors two;
   two.run(300, 0, 20, 0);
-  two.run(1'000, 0, 20, 80 * kNsPerMs);
+  two.run(2'000, 0, 20, kLateNs);
   ASSERT_GT(two.mesh.loop->gauges().send_rate, 0U);
   const std::uint64_t before = two.mesh.loop->counters().throttled;
   for (int i = 0; i < 500; ++i)
@@ -140,7 +142,7 @@ TEST(EngineLoop, RefusesThrottleOptionsThatCannotBe) {
   tuning.throttle = {.enabled = false};
   ASSERT_TRUE(two.mesh.loop->retune(tuning));
   two.run(300, 0, 20, 0);
-  two.run(1'000, 0, 20, 80 * kNsPerMs);
+  two.run(2'000, 0, 20, kLateNs);
   EXPECT_EQ(two.mesh.loop->counters().throttled, 0U);
 }
 
