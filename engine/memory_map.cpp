@@ -221,8 +221,8 @@ Result<shm::Layout> payload_layout(const MeshSize& size) {
 
 Result<shm::Layout> engine_layout(const MeshSize& size) {
   MESH_CHECK_OK(check(size));
-  // Three eighths of the payload log: what a mesh of 30,000 may have within its 256 MiB.
-  const std::size_t parked_bytes = payload_bytes(size.agents) / 8 * 3;
+  // Five sixteenths of the payload log: what a mesh of 30,000 may have within its 256 MiB.
+  const std::size_t parked_bytes = payload_bytes(size.agents) / 16 * 5;
   shm::LayoutBuilder builder = builder_of(MemoryKind::engine);
   builder
       .add(meaning(rows_of(128, "stations", size.stations, kScheduler),

@@ -33,6 +33,7 @@ MeshWatch::MeshWatch(Parts parts)
       recovery_({.rows = parts.rows,
                  .sectors = summaries_.size().sectors,
                  .clusters_per_sector = summaries_.size().clusters_per_sector}),
+      reliability_(parts.rows),
       suspects_((parts.rows + 63) / 64),
       silent_(suspects_.size()),
       members_(summaries_.size().agents_per_cluster),
@@ -80,6 +81,7 @@ void MeshWatch::lost(std::uint32_t row, const AgentRows<HostMemory>& agents,
   suspect(row, false);
   failures_.answered(failure.where);  // a new process begins with nothing unanswered
   breakers_.crashed(failure.where.cluster, now);
+  reliability_.failed(row);
   const std::uint32_t sector = failure.where.sector;
   const bool is_placed = sector < summaries_.size().sectors;
   recovery_.lost({.row = row, .cluster = failure.where.cluster},
@@ -89,11 +91,13 @@ void MeshWatch::lost(std::uint32_t row, const AgentRows<HostMemory>& agents,
 void MeshWatch::forget(std::uint32_t row, HostTime now) noexcept {
   suspect(row, false);
   failures_.forget(row, now);
+  reliability_.forget(row);
   recovery_.back(row, now);
 }
 
 void MeshWatch::refused(std::uint32_t row, const AgentRows<HostMemory>& agents,
                         HostTime now) noexcept {
+  reliability_.failed(row);
   breakers_.failed(failures_.refused(where_is(row, agents), now).where.cluster);
 }
 
@@ -105,6 +109,7 @@ void MeshWatch::unanswered(std::uint32_t row, const AgentRows<HostMemory>& agent
   suspect(row, true);
   if (!failure.counts) return;
   silent_[row / 64] |= bit;
+  reliability_.failed(row);
   breakers_.failed(failure.where.cluster);
 }
 

@@ -25,6 +25,7 @@
 #include "engine/health/mesh_breakers.hpp"
 #include "engine/health/operating_modes.hpp"
 #include "engine/health/recovery_clock.hpp"
+#include "engine/health/reliability.hpp"
 #include "engine/health/summaries.hpp"
 #include "engine/health/watch_options.hpp"
 #include "engine/topology.hpp"
@@ -81,6 +82,8 @@ class MeshWatch {
   [[nodiscard]] MeshBreakers& breakers() noexcept { return breakers_; }
   [[nodiscard]] const MeshBreakers& breakers() const noexcept { return breakers_; }
   [[nodiscard]] const FailureDetector& failures() const noexcept { return failures_; }
+  // Failures are its own to count; answers are who takes them in's.
+  [[nodiscard]] ReliabilityBook& reliability() noexcept { return reliability_; }
 
   // Two compares, so that a tick with nothing due costs nothing else.
   [[nodiscard]] bool is_due(HostTime now, Nanos period) const noexcept {
@@ -128,6 +131,7 @@ class MeshWatch {
   FailureDetector failures_;
   MeshBreakers breakers_;
   RecoveryClock recovery_;
+  ReliabilityBook reliability_;
   std::vector<std::uint64_t> suspects_;  // by row
   std::vector<std::uint64_t> silent_;    // those of them whose third has been counted
   std::uint32_t suspect_count_ = 0;

@@ -192,6 +192,7 @@ void EngineLoop::State::learn_answers(const Operation& operation, std::size_t co
   const sched::ArrivalPacker packer(operation.weight);
   const std::uint8_t* const queue = operation.queue.data();
   const auto queue_depth = agents.queue_depth;
+  health::ReliabilityBook& reliability = gate.watch->reliability();
   std::size_t learned = 0;
   std::uint32_t repeated = 0;
   for (std::size_t i = 0; i < count; ++i) {
@@ -203,6 +204,7 @@ void EngineLoop::State::learn_answers(const Operation& operation, std::size_t co
     const std::uint32_t row = of.rows[i];
     if (const std::uint32_t depth = own(queue_depth, row); depth != 0)
       put(queue_depth, row, depth - 1);
+    if (of.answers[i].state != sched::TrinaryState::transit) reliability.answered(row);
     if (!effect.has_residual) continue;
     of.learned_rows[learned] = row;
     of.samples[learned++] =

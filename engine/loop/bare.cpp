@@ -116,6 +116,7 @@ bool pass_reply(EngineLoop::State& loop, const StationLink& link, const sched::A
   if (inbox == nullptr || !loop.gate.hear(row)) return false;
   ++loop.counters.answers;
   count_state(loop, answer.state);
+  if (answer.state != sched::TrinaryState::transit) loop.gate.watch->reliability().answered(row);
   if (const std::uint32_t depth = own(loop.agents.queue_depth, row); depth != 0)
     put(loop.agents.queue_depth, row, depth - 1);
   const sched::MessageId id = loop.id_at(answer.finished_ns, link.number, position);

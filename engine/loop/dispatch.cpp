@@ -197,9 +197,9 @@ void EngineLoop::State::keep_pending(std::uint32_t slot, StationLink& link, std:
   const std::uint32_t kept = std::min(count, PendingPool::room(link));
   if (kept != 0 && pending->push(link, priority,
                                  {.kind = PendingNode::Kind::run,
+                                  .slot = static_cast<std::uint16_t>(slot),
                                   .first = first,
                                   .count = kept,
-                                  .slot = slot,
                                   .serial = operation.serial})) {
     counters.pending += kept;
     count -= kept;

@@ -15,17 +15,19 @@
 #include <vector>
 
 #include "engine/loop/station_link.hpp"
+#include "shm/base/limits.hpp"
 
 namespace mesh::engine {
 
 struct PendingNode {
   enum class Kind : std::uint8_t { entry, run, place };
   Kind kind = Kind::entry;
+  std::uint16_t slot = 0;    // operation
   std::uint32_t first = 0;   // entry; of a run the first in its operation's order; a place
   std::uint32_t count = 1;   // of a run
-  std::uint32_t slot = 0;    // operation
-  std::uint32_t serial = 0;  // and its tenant
+  std::uint32_t serial = 0;  // of the operation: its tenant
 };
+static_assert(sizeof(PendingNode) == 16 && kMaxOperations <= UINT16_MAX);
 
 class PendingPool {
  public:

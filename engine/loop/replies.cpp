@@ -38,7 +38,10 @@ void EngineLoop::State::answer_letter(StationLink& link, const sched::AnswerReco
   const std::int64_t expires = declined ? expires_of(question) : 0;
   const bool expired = expires != 0 && expires < now_ns;
   if (expired) ++counters.expired;
-  if (!known && !declined) count_state(*this, answer.state);
+  if (!known && !declined) {
+    count_state(*this, answer.state);
+    if (answer.state != sched::TrinaryState::transit) gate.watch->reliability().answered(row);
+  }
   if (known) {
     ++counters.duplicates;  // made twice, and answered the first time: its sender has been told
   } else if (question.source == AgentId{0}) {

@@ -233,8 +233,8 @@ void EngineLoop::State::bring(StationLink& link, std::span<const std::uint32_t> 
       if (at >= operation.targets || !is_owed(operation, at) || gate.holds.is_frozen(row)) continue;
       if (!pending->push(link, static_cast<std::uint32_t>(operation.priority),
                          {.kind = PendingNode::Kind::place,
+                          .slot = static_cast<std::uint16_t>(slot),
                           .first = at,
-                          .slot = slot,
                           .serial = operation.serial}))
         ++counters.target_full;
     }

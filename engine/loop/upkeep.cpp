@@ -98,7 +98,9 @@ void EngineLoop::State::expire_names() noexcept {
 }
 
 void EngineLoop::State::copy_self(std::uint32_t row) noexcept {
-  if (!is_active(row) || is_as_copied(row)) return;
+  const auto reliability = gate.watch->reliability().turn(row, from_ns(now_ns));
+  if (reliability) put(agents.reliability, row, *reliability);
+  if (!is_active(row) || (is_as_copied(row) && !reliability)) return;
   const auto agent_class = static_cast<sched::AgentClass>(own(agents.agent_class, row));
   sched::RowFacts facts{.agent_class = agent_class,
                         .latency_ms = own(agents.latency_ms, row),

@@ -116,7 +116,7 @@ TEST(EngineFull, AnInboxThatNobodyReadsIsRefusedWhenNoMoreMayWaitAndACriticalMes
 TEST(EngineFull, BodiesThatWaitFillTheirStoreAndAreRefusedUntilTheirAgentIsBack) {
   constexpr std::size_t kBody = 60'000;
   constexpr std::size_t kBlocks = (kBody + sched::kMessageHeaderBytes + 1'023) / 1'024;
-  constexpr std::size_t kKept = 3'072 / kBlocks;  // the store of a small mesh has 3 MiB
+  constexpr std::size_t kKept = 2'560 / kBlocks;  // the store of a small mesh has 2.5 MiB
   const ScratchDirectory directory;
   Child first([](const Channel& channel) { return late_reader(channel, "sleeper"); });
   const Child second([](const Channel& channel) { return late_reader(channel, "sleeper"); });

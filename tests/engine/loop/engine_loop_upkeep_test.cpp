@@ -140,5 +140,113 @@ TEST(EngineLoopUpkeep, WhatAClassLearnsReachesIdleRowsOfIt) {
   EXPECT_LT(mesh.agent<std::uint16_t>("agent.confidence", 1), before);
 }
 
+// mesh.md part 4: successes / attempts of the last hour.
+class Reliability : public Upkeep {
+ public:
+  using Upkeep::Upkeep;
+  // So many messages of the engine's to the first agent, which all come to this.
+  void send_some(int count, TrinaryState state, bool declines = false) {
+    for (int i = 0; i < count; ++i)
+      must(loop->post({.target = ids[1][0], .body = bytes("x")}, from_ns(now_ns)));
+    settle(state, declines);
+  }
+  void ask_all(TrinaryState state, bool declines = false) {
+    must(loop->open({.timeout = Nanos{100 * kMs}, .at_once = true}, from_ns(now_ns)));
+    settle(state, declines);
+  }
+  void settle(TrinaryState state, bool declines) {
+    tick(kMs);
+    for (const auto& delivery : station->poll()) {
+      if (delivery.kind != sched::RecordKind::message || delivery.target != ids[1][0]) continue;
+      if (declines) {
+        sched::AnswerRecord record{};
+        record.message = delivery.message;
+        record.agent = delivery.target;
+        record.operation = RawStation::operation_of(delivery);
+        record.received_ns = record.finished_ns = now_ns;
+        record.kind = sched::RecordKind::refusal;
+        ASSERT_TRUE(station->put(record));
+      } else {
+        ASSERT_TRUE(station->answer(delivery, state, now_ns));
+      }
+    }
+    run(kRound, kMs);
+  }
+  [[nodiscard]] float measured() { return agent<float>("agent.reliability"); }
+};
+
+TEST(EngineLoopReliability, IsOneUntilSomethingFails) {
+  Reliability mesh;
+  EXPECT_EQ(mesh.measured(), 1);
+  mesh.send_some(4, TrinaryState::ready);
+  mesh.send_some(4, TrinaryState::conflict);
+  mesh.ask_all(TrinaryState::ready);
+  EXPECT_EQ(mesh.measured(), 1) << "a conflict is information";
+}
+
+TEST(EngineLoopReliability, FallsWithWhatIsRefused) {
+  Reliability mesh;
+  mesh.send_some(6, TrinaryState::ready);
+  mesh.ask_all(TrinaryState::ready);
+  mesh.send_some(4, TrinaryState::ready, true);
+  EXPECT_FLOAT_EQ(mesh.measured(), (7 + 8) / (11.0F + 8));
+  mesh.ask_all(TrinaryState::ready, true);
+  EXPECT_FLOAT_EQ(mesh.measured(), (7 + 8) / (12.0F + 8));
+}
+
+TEST(EngineLoopReliability, CountsTheThirdInARowThatIsNotAnswered) {
+  Reliability mesh;
+  for (int i = 0; i < 2; ++i) {
+    must(mesh.loop->open({.timeout = Nanos{100 * kMs}, .at_once = true}, from_ns(mesh.now_ns)));
+    mesh.run(kRound, kMs);
+    EXPECT_EQ(mesh.measured(), 1) << "a straggler is none";
+  }
+  must(mesh.loop->open({.timeout = Nanos{100 * kMs}, .at_once = true}, from_ns(mesh.now_ns)));
+  mesh.run(kRound, kMs);
+  EXPECT_FLOAT_EQ(mesh.measured(), 8 / 9.0F);
+}
+
+TEST(EngineLoopReliability, FallsWithALostStationAndNotWithOneThatLeaves) {
+  Reliability mesh;
+  mesh.send_some(3, TrinaryState::ready);
+  mesh.lose(1, Departure::left);
+  mesh.run(kRound, kMs);
+  EXPECT_EQ(mesh.measured(), 1);
+  mesh.station = &mesh.add(1, 2, "a");
+  mesh.lose(1);
+  mesh.run(kRound, kMs);
+  EXPECT_FLOAT_EQ(mesh.measured(), (3 + 8) / (4.0F + 8));
+}
+
+TEST(EngineLoopReliability, AnHourLaterItIsForgotten) {
+  Reliability mesh;
+  mesh.send_some(4, TrinaryState::ready, true);  // one more, and more besides, open its breaker
+  EXPECT_FLOAT_EQ(mesh.measured(), 8 / 12.0F);
+  mesh.run(3'500 * kNsPerSecond, 500 * kMs);
+  EXPECT_FLOAT_EQ(mesh.measured(), 8 / 12.0F);
+  mesh.run(120 * kNsPerSecond, 500 * kMs);
+  EXPECT_EQ(mesh.measured(), 1);
+}
+
+TEST(EngineLoopReliability, StandsUntilASuccessorHasMeasuredIt) {
+  Reliability mesh;
+  mesh.send_some(4, TrinaryState::ready, true);
+  mesh.restart();
+  mesh.run(kRound, kMs);
+  EXPECT_FLOAT_EQ(mesh.measured(), 8 / 12.0F);
+  mesh.send_some(1, TrinaryState::ready);
+  EXPECT_EQ(mesh.measured(), 1);
+}
+
+// 0.5 * reliability - 0.3 * drift + 0.2 where the heartbeat is fresh.
+TEST(EngineLoopReliability, IsPartOfTheNominalConfidence) {
+  Reliability mesh({.model = sched::Model::kNominal});
+  mesh.send_some(8, TrinaryState::ready);
+  const auto before = sched::confidence_of(mesh.agent<std::uint16_t>("agent.confidence"));
+  mesh.send_some(16, TrinaryState::ready, true);
+  const auto after = sched::confidence_of(mesh.agent<std::uint16_t>("agent.confidence"));
+  EXPECT_NEAR(before - after, 0.5 * (1 - mesh.measured()), 0.001);
+}
+
 }  // namespace of_engine_loop_upkeep_test
 }  // namespace mesh::engine
