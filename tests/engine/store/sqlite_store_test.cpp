@@ -45,6 +45,26 @@ TEST(SqliteStore, ReplacesTheTriggerThatCostAJournalOfEachRow) {
   EXPECT_EQ(store->verify({})->checked, 6U);
 }
 
+// As they were before one index had all of an agent's.
+TEST(SqliteStore, ReplacesTheIndicesOfAStoreOfBefore) {
+  const testing::SqliteBackend backend;
+  ASSERT_TRUE(open_store({.where = backend.where()}).value()->append(conflicts(1, 20)));
+  ASSERT_TRUE(backend.sql(
+      "DROP INDEX records_of_agent;"
+      "CREATE INDEX records_by_agent ON records (agent, at_ns, position);"
+      "CREATE INDEX records_by_agent_and_type ON records (agent, type, at_ns, position)"));
+  auto store = open_store({.where = backend.where()}).value();
+  ASSERT_TRUE(store->append(conflicts(21, 20)));
+  const auto type = sched::ConflictType::data_contradiction;
+  EXPECT_EQ(store->find({.agent = AgentId{7}})->size(), 40U);
+  EXPECT_EQ(store->find({.agent = AgentId{7}, .type = type})->size(), 40U);
+  EXPECT_TRUE(store->find({.agent = AgentId{8}, .type = type})->empty());
+  EXPECT_TRUE(store->verify({})->whole);
+  EXPECT_FALSE(backend.sql("DROP INDEX records_by_agent"));
+  EXPECT_FALSE(backend.sql("DROP INDEX records_by_agent_and_type"));
+  EXPECT_TRUE(backend.sql("DROP INDEX records_of_agent"));
+}
+
 std::uint64_t bytes_written() {
   std::ifstream io("/proc/self/io");
   for (std::string word; io >> word;) {

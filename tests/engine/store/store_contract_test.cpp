@@ -246,25 +246,6 @@ TYPED_TEST(StoreContract, DoesNotOpenTablesOfAnotherVersion) {
   EXPECT_EQ(opened.error().code, Errc::version_skew);
 }
 
-// As they were before one index had all of an agent's.
-TYPED_TEST(StoreContract, OpensAStoreOfTheIndicesBeforeAndReplacesThem) {
-  this->append(conflicts(1, 20));
-  ASSERT_TRUE(this->backend_->sql(
-      "DROP INDEX records_of_agent;"
-      "CREATE INDEX records_by_agent ON records (agent, at_ns, position);"
-      "CREATE INDEX records_by_agent_and_type ON records (agent, type, at_ns, position)"));
-  this->open();
-  this->append(conflicts(21, 20));
-  const auto type = sched::ConflictType::data_contradiction;
-  EXPECT_EQ(this->positions({.agent = AgentId{7}}).size(), 40U);
-  EXPECT_EQ(this->positions({.agent = AgentId{7}, .type = type}).size(), 40U);
-  EXPECT_TRUE(this->positions({.agent = AgentId{8}, .type = type}).empty());
-  EXPECT_TRUE(this->verify().whole);
-  EXPECT_FALSE(this->backend_->sql("DROP INDEX records_by_agent"));
-  EXPECT_FALSE(this->backend_->sql("DROP INDEX records_by_agent_and_type"));
-  EXPECT_TRUE(this->backend_->sql("DROP INDEX records_of_agent"));
-}
-
 TYPED_TEST(StoreContract, TwoWritersTakeTurnsOnOneChain) {
   auto other = open_store({.where = this->backend_->where()});
   ASSERT_TRUE(other) << other.error().sentence;
