@@ -286,7 +286,7 @@ std::string show_newcomers(const Option& /*option*/, const Configuration& config
 
 constexpr bool kReloadable = true, kAtStart = false;
 
-constexpr std::array<Option, 35> kOptions = {{
+constexpr std::array<Option, 36> kOptions = {{
     {"mesh", "name", "the mesh's name, where no directory is given", kAtStart, 0, 0, "",
      "a name without a slash", &set_name, &show_text<&Configuration::name>},
     {"mesh", "directory", "where the mesh's files and its socket are: on a tmpfs", kAtStart, 0, 0,
