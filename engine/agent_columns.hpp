@@ -35,7 +35,8 @@ namespace mesh::engine {
   X(role, std::uint8_t, 1, "agent 0, cluster lead 1, sector coordinator 2")                    \
   X(state, std::uint8_t, 1, "free 0, ACTIVE 1, DEGRADED 2, OFFLINE 3, QUARANTINED 4")          \
   X(routing, std::uint8_t, 1,                                                                  \
-    "bits: 1 operator routes around it, 2 has frozen it, 4 in quarantine, 8 newcomer")         \
+    "bits: 1 operator routes around it, 2 has frozen it, 4 in quarantine, 8 newcomer, 16 its " \
+    "context is awaited")                                                                      \
   X(sector, std::uint32_t, 1, "index of its sector")                                           \
   X(cluster, std::uint32_t, 1, "index of its cluster")                                         \
   X(latency_ms, float, 1, "round trip, median of the last 100 samples")                        \

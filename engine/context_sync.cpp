@@ -3,6 +3,7 @@
 #include <memory>
 #include <utility>
 
+#include "engine/loop/context_holds.hpp"
 #include "shm/sealed_bytes.hpp"
 
 namespace mesh::engine {
@@ -12,16 +13,16 @@ constexpr std::uint32_t kLoadsMax = 3;  // of an agent that goes on handing over
 
 class LoopJob final : public Job {
  public:
-  LoopJob(std::function<void(EngineLoop&)> what, std::function<void()> then)
+  LoopJob(std::function<void(EngineLoop&, HostTime)> what, std::function<void()> then)
       : what_(std::move(what)), then_(std::move(then)) {}
-  std::optional<OperationId> run(SchedulerThread& scheduler, HostTime /*now*/) override {
-    what_(scheduler.loop());
+  std::optional<OperationId> run(SchedulerThread& scheduler, HostTime now) override {
+    what_(scheduler.loop(), now);
     return std::nullopt;
   }
   void done() override { then_(); }
 
  private:
-  std::function<void(EngineLoop&)> what_;
+  std::function<void(EngineLoop&, HostTime)> what_;
   std::function<void()> then_;
 };
 
@@ -33,18 +34,16 @@ std::string not_loaded(const std::string& why) { return "no context loaded: " + 
 struct ContextSync::Syncing {
   std::vector<Result<EngineLoop::KnownAgent>> known;
   std::vector<AgentId> agents;
+  std::vector<bool> awaiting;  // of each, whether what is for it waits
   std::vector<std::string> said;
   std::uint32_t loads = 0;  // of the one whose turn it is
   Done done;
 
   [[nodiscard]] const EngineLoop::KnownAgent& present() const { return *known[said.size()]; }
-  void say(std::string text) {
-    said.push_back(std::move(text));
-    loads = 0;
-  }
 };
 
-bool ContextSync::on_loop(std::function<void(EngineLoop&)> what, std::function<void()> then) {
+bool ContextSync::on_loop(std::function<void(EngineLoop&, HostTime)> what,
+                          std::function<void()> then) {
   auto job = std::make_unique<LoopJob>(std::move(what), std::move(then));
   return uses_.scheduler->post(std::move(job)) == nullptr;
 }
@@ -53,11 +52,28 @@ void ContextSync::sync(const std::vector<LostAgent>& agents, Done done) {
   auto syncing = std::make_shared<Syncing>();
   for (const LostAgent& agent : agents) syncing->agents.push_back(agent.id);
   syncing->done = std::move(done);
-  const auto look = [syncing](EngineLoop& loop) {
-    for (const AgentId id : syncing->agents) syncing->known.push_back(loop.known(id));
+  const auto look = [syncing](EngineLoop& loop, HostTime) {
+    for (const AgentId id : syncing->agents) {
+      syncing->known.push_back(loop.known(id));
+      syncing->awaiting.push_back(awaits_context(loop, id));
+    }
   };
   if (on_loop(look, [this, syncing] { next(syncing); })) return;
   syncing->done(std::vector<std::string>(agents.size(), not_loaded("the engine is too busy")));
+}
+
+// Of the one whose turn it is: it has its context, or will not get it. What waited for it goes on
+// its way; where the loop has no room for that, once LoopOptions::context_wait has passed.
+void ContextSync::say(Syncing& syncing, std::string text) {
+  const std::size_t at = syncing.said.size();
+  if (syncing.awaiting[at])
+    on_loop(
+        [agent = syncing.agents[at]](EngineLoop& loop, HostTime now) {
+          static_cast<void>(release_for_context(loop, agent, now));
+        },
+        [] {});
+  syncing.said.push_back(std::move(text));
+  syncing.loads = 0;
 }
 
 // Why nothing is to be loaded into it; nothing: something is.
@@ -76,7 +92,7 @@ void ContextSync::next(const std::shared_ptr<Syncing>& syncing) {
   while (syncing->said.size() < syncing->known.size()) {
     auto none = needs_none(syncing->known[syncing->said.size()]);
     if (!none) return list(syncing);
-    syncing->say(std::move(*none));
+    say(*syncing, std::move(*none));
   }
   syncing->done(std::move(syncing->said));
 }
@@ -85,7 +101,7 @@ void ContextSync::list(const std::shared_ptr<Syncing>& syncing) {
   const EngineLoop::KnownAgent& agent = syncing->present();
   uses_.contexts->list({agent.name, agent.uid}, [this, syncing](auto versions) {
     if (versions && !versions->empty()) return load(syncing, std::move(versions->front()));
-    syncing->say(not_loaded(versions ? "none of it is kept" : versions.error().sentence));
+    say(*syncing, not_loaded(versions ? "none of it is kept" : versions.error().sentence));
     next(syncing);
   });
 }
@@ -93,7 +109,7 @@ void ContextSync::list(const std::shared_ptr<Syncing>& syncing) {
 void ContextSync::load(const std::shared_ptr<Syncing>& syncing, ContextVersion context) {
   auto sealed = shm::seal_bytes("context", std::as_bytes(std::span(context.bytes)));
   if (!sealed) {
-    syncing->say(not_loaded(sealed.error().sentence));
+    say(*syncing, not_loaded(sealed.error().sentence));
     return next(syncing);
   }
   ++syncing->loads;
@@ -104,7 +120,7 @@ void ContextSync::load(const std::shared_ptr<Syncing>& syncing, ContextVersion c
               .bytes = std::move(*sealed),
               .done = [this, syncing, kept](const Status& status) {
                 if (status) return loaded(syncing, *kept);
-                syncing->say(not_loaded(status.error().sentence));
+                say(*syncing, not_loaded(status.error().sentence));
                 next(syncing);
               }});
 }
@@ -123,15 +139,15 @@ void ContextSync::loaded(const std::shared_ptr<Syncing>& syncing, const ContextV
 void ContextSync::expect(const std::shared_ptr<Syncing>& syncing, const ContextVersion& context) {
   auto status = std::make_shared<Status>();
   const bool is_posted = on_loop(
-      [status, agent = syncing->agents[syncing->said.size()],
-       hash = context.hash](EngineLoop& loop) { *status = loop.expect_context(agent, hash); },
+      [status, agent = syncing->agents[syncing->said.size()], hash = context.hash](
+          EngineLoop& loop, HostTime) { *status = loop.expect_context(agent, hash); },
       [this, syncing, status, version = context.version] {
-        syncing->say(*status ? "version " + std::to_string(version) + " of its context loaded"
-                             : not_loaded(status->error().sentence));
+        say(*syncing, *status ? "version " + std::to_string(version) + " of its context loaded"
+                              : not_loaded(status->error().sentence));
         next(syncing);
       });
   if (is_posted) return;
-  syncing->say("version " + std::to_string(context.version) + " of its context loaded");
+  say(*syncing, "version " + std::to_string(context.version) + " of its context loaded");
   next(syncing);
 }
 

@@ -7,7 +7,8 @@
 //
 // Of one process one agent after another; of an agent that has handed over no context nothing is
 // expected, and nothing is done. One whose station says that it has the expected context has it.
-// What waited for the agent is redelivered when it attaches, and may reach it before its context.
+// What waits for the agent is redelivered once that is settled for it, one way or the other: the
+// loop holds it meanwhile, for RecoveryOptions::context_wait at most (loop/context_holds.hpp).
 //
 // Callers     sync: any thread. `done` is told on the control thread or on the conflict office's;
 //             where the engine has no room for a job, on the caller's. The engine stops first: it
@@ -50,6 +51,7 @@ class ContextSync {
 
  private:
   struct Syncing;
+  void say(Syncing& syncing, std::string text);
   void next(const std::shared_ptr<Syncing>& syncing);
   [[nodiscard]] std::optional<std::string> needs_none(
       const Result<EngineLoop::KnownAgent>& known) const;
@@ -58,7 +60,7 @@ class ContextSync {
   void loaded(const std::shared_ptr<Syncing>& syncing, const ContextVersion& context);
   void expect(const std::shared_ptr<Syncing>& syncing, const ContextVersion& context);
   // False: there was no room for it.
-  bool on_loop(std::function<void(EngineLoop&)> what, std::function<void()> then);
+  bool on_loop(std::function<void(EngineLoop&, HostTime)> what, std::function<void()> then);
 
   Uses uses_;
 };

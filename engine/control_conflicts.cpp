@@ -56,6 +56,8 @@ json ControlServer::conflicts_json() const {
           {"escalated", status.escalated},
           {"overdue", status.overdue},
           {"spilled", recorder.waiting},
+          {"stored", recorder.stored},
+          {"commits", recorder.groups},
           {"last_failure", recorder.last_failure}};
 }
 

@@ -129,6 +129,8 @@ Status Engine::State::make_scheduler(const EngineOptions& options) {
   scheduling.memory = {size, table->writable_bytes(), payload->writable_bytes(),
                        engine->writable_bytes()};
   scheduling.loop = options.loop;
+  // Somebody loads contexts where crashed processes are replaced (make_recovery).
+  if (!options.recovery.spawn.empty()) scheduling.loop.context_wait = options.recovery.context_wait;
   // An id is computed from a record, again by the next engine: the two agree on the offset.
   unix_offset_ns = adoption.is_adopted ? format.created_ns - start_ns()
                                        : wall_clock_ns() - sched::HostCounters::monotonic_ns();

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "engine/control_server.hpp"
+#include "engine/loop/context_holds.hpp"
 #include "engine/loop/pipelines.hpp"
 #include "engine/station/station_memory.hpp"
 
@@ -166,6 +167,7 @@ void SchedulerThread::run() {
     const HostTime now = clock_.now();
     if (bell_.take()) run_jobs(now);
     const TickResult result = loop_->tick(now);
+    if (has_overdue_contexts(*loop_, now)) release_overdue_contexts(*loop_, now);
     finish_operations(now);
     // What comes seldom and takes long makes no bucket late, as long as there is another moment.
     const bool is_due_soon = result.next_due < now + kLeftFree;

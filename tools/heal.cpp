@@ -30,6 +30,10 @@ For agents whose process crashed and is not back the command that the configurat
 under [recovery] starts another one, at once, whatever was tried before; --wait says how
 long their return is waited for. Each agent and breaker is named with what was done.
 
+Each agent that is back is given the last context that it had handed over, before anything
+that waited for it; which version was loaded, or why none was, is said of it. One that
+handed over none has none to be given (mesh context AGENT shows what is kept).
+
 What the operator holds stays held: see mesh route-around --undo and mesh thaw. A
 quarantined agent stays so: what loads its context is the quarantine itself (mesh context).
 

@@ -85,6 +85,7 @@ Json json_of(std::size_t number, const engine::AgentRow& row,
           {"routed_around", (row.routing & engine::kRoutedAround) != 0},
           {"frozen", (row.routing & engine::kFrozen) != 0},
           {"newcomer", (row.routing & engine::kNewcomer) != 0},
+          {"awaits_context", (row.routing & engine::kAwaitsContext) != 0},
           {"station", static_cast<std::uint16_t>(row.station)},  // 0: attached nowhere
           {"sector", place(row.sector)},
           {"cluster", place(row.cluster)},

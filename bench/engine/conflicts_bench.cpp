@@ -296,8 +296,11 @@ void record(Mesh& mesh, const std::string& store, std::uint64_t wanted, double s
                    << progress.last()["noted"] << " conflicts, " << progress.last()["recorded"]
                    << " recorded, " << progress.last()["resolved"] << " resolved, "
                    << progress.last()["for_person"] << " for a person, "
-                   << counters["conflicts_lost"] << " lost, waited " << counters["conflicts_waited"]
-                   << " times, " << processor * 1e6 / static_cast<double>(records)
+                   << counters["conflicts_lost"] << " lost, "
+                   << progress.last()["stored"].get<std::uint64_t>() /
+                          progress.last()["commits"].get<std::uint64_t>()
+                   << " records a commit, waited " << counters["conflicts_waited"] << " times, "
+                   << processor * 1e6 / static_cast<double>(records)
                    << " us of the engine's processor time each, " << mesh.refused()
                    << " operations refused\n";
 }

@@ -75,6 +75,7 @@ Nanos& load_patience(Configuration& of) { return of.conflicts.load_patience; }
 Nanos& backup_every(Configuration& of) { return of.backup.every; }
 Nanos& recovery_backoff(Configuration& of) { return of.recovery.backoff; }
 Nanos& recovery_patience(Configuration& of) { return of.recovery.patience; }
+Nanos& recovery_context(Configuration& of) { return of.recovery.context_wait; }
 Nanos& newcomers_every(Configuration& of) { return of.loop.newcomers.every; }
 
 std::int64_t unit_ns(const Option& option) { return option.unit == "s" ? kNsPerSecond : kNsPerMs; }
@@ -307,7 +308,7 @@ std::string show_newcomers(const Option& /*option*/, const Configuration& config
 
 constexpr bool kReloadable = true, kAtStart = false;
 
-constexpr std::array<Option, 38> kOptions = {{
+constexpr std::array<Option, 39> kOptions = {{
     {"mesh", "name", "the mesh's name, where no directory is given", kAtStart, 0, 0, "",
      "a name without a slash", &set_name, &show_text<&Configuration::name>},
     {"mesh", "directory", "where the mesh's files and its socket are: on a tmpfs", kAtStart, 0, 0,
@@ -389,6 +390,9 @@ constexpr std::array<Option, 38> kOptions = {{
      &show_duration<&recovery_backoff>},
     {"recovery", "patience_ms", "that a replacement has to attach its agents", kAtStart, 1, kHourMs,
      "ms", "", &set_duration<&recovery_patience>, &show_duration<&recovery_patience>},
+    {"recovery", "context_ms", "at most, that what is for a returned agent waits for its context",
+     kAtStart, 0, kHourMs, "ms", "", &set_duration<&recovery_context>,
+     &show_duration<&recovery_context>},
     {"recovery", "attempts", "so many failed, nobody tries any more until mesh heal", kAtStart, 1,
      1'000, "", "", &set_attempts, &show_attempts},
     {"newcomers", "warm_ups", "answers that are measured before an agent of mesh scale gets work",

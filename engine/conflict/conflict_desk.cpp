@@ -322,6 +322,8 @@ DeskAnswer ConflictDesk::adopt(std::span<const Record> records, HostTime now, Wi
     if (record.state == ConflictState::resolving && record.expected == name_of(step_of(its)))
       ++its.steps_done;
   }
+  // It was handed to a person: that is on record, and asked once.
+  if (its.needs_person) its.state = CaseState::for_person;
   open_case(std::move(its));
   return DeskAnswer::taken;
 }

@@ -172,7 +172,8 @@ class ConflictDesk {
   DeskResult apply(const DeskCommand& command, HostTime now);
   std::vector<DeskAction> tick(HostTime now);
   // After a restart: an open conflict as the store holds it, its records in the order of their
-  // steps. `wall` is the wall clock at `now`.
+  // steps. `wall` is the wall clock at `now`. One that waits for a person goes on waiting: nothing
+  // is written, and nobody is asked again.
   DeskAnswer adopt(std::span<const Record> records, HostTime now, WireTime wall);
 
   [[nodiscard]] const DeskCounters& counters() const noexcept { return counters_; }

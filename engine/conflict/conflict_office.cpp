@@ -202,7 +202,10 @@ Result<DeskAnswer> ConflictOffice::adopt(const SubjectId& subject, HostTime now)
   std::sort(records.begin(), records.end(),
             [](const Record& a, const Record& b) { return a.step < b.step; });
   const auto wall = static_cast<WireTime>(to_ns(now) + options_.unix_offset_ns);
-  return desk_.adopt(records, now, wall);
+  const DeskAnswer answer = desk_.adopt(records, now, wall);
+  const ConflictCase* const its = answer == DeskAnswer::taken ? desk_.find(subject) : nullptr;
+  for_person_ += its != nullptr && its->state == CaseState::for_person ? 1U : 0U;
+  return answer;
 }
 
 DeskAnswer ConflictOffice::apply(const DeskCommand& command, HostTime now) {

@@ -83,6 +83,7 @@ struct LoopOptions {
   health::WatchOptions watch{};
   NewcomerOptions newcomers{};
   SenderThrottleOptions throttle{};
+  Nanos context_wait{0};  // at most, for who crashed; 0: not at all (context_holds.hpp)
 };
 
 // What of them may change between ticks.
@@ -298,7 +299,6 @@ class EngineLoop {
     bool is_quarantined = false;
   };
   [[nodiscard]] Result<KnownAgent> known(AgentId agent) const;
-
   // Of the agent's sector: nobody, where it has none.
   [[nodiscard]] AgentId coordinator_of(AgentId agent) const noexcept;
   // Pauses delivery to all agents that are in the scope now, or goes on with it: what is sent to

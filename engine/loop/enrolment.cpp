@@ -83,7 +83,11 @@ Result<std::vector<AgentId>> EngineLoop::State::enrol(StationLink& link,
     if (const Place place = topology->place_of(index); place.cluster != kNoPlace)
       topology->fill({.cluster = place.cluster, .sector = place.sector});
     if (!is_here) {
+      const bool has_crashed = enrolled.incarnation > 1 &&
+                               enrolled.previous_station == kNoStation &&
+                               own(owners.departed, row) == std::uint8_t{0};
       move_in(link, row, enrolled.previous_station);
+      if (has_crashed) hold_for_context(*this, row);
       gate.watch->returned(row, from_ns(now_ns));
       if (enrolled.incarnation > 1)
         came.push_back(row);

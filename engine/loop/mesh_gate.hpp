@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "engine/health/mesh_watch.hpp"
+#include "engine/loop/context_holds.hpp"
 #include "engine/loop/engine_loop.hpp"
 #include "engine/loop/newcomers.hpp"
 #include "engine/loop/operator_holds.hpp"
@@ -40,6 +41,7 @@ struct MeshGate {
   OperatorHolds holds{};
   std::vector<health::Comparable> compared{};  // of the comparable operation that is ending
   Newcomers newcomers{};
+  ContextHolds contexts{};
 
   // Nothing is refused, queued or tried: the mode is FULL and every breaker is closed.
   [[nodiscard]] bool is_full() const noexcept { return !is_restricted; }

@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#include "engine/loop/context_holds.hpp"
 #include "engine/loop/state.hpp"
 
 namespace mesh::engine {
@@ -27,7 +28,9 @@ bool has(const EngineLoop::State& loop, std::uint32_t row, std::uint8_t hold) no
 
 void follow_column(OperatorHolds& holds, std::uint32_t row, std::uint8_t routing) noexcept {
   set_bit(holds.around, row, (routing & kNothingNew) != 0, holds.around_count);
-  set_bit(holds.frozen, row, (routing & kFrozen) != 0, holds.frozen_count);
+  set_bit(holds.frozen, row, (routing & (kFrozen | kAwaitsContext)) != 0, holds.frozen_count);
+  set_bit(holds.awaiting, row, (routing & (kFrozen | kAwaitsContext)) == kAwaitsContext,
+          holds.awaiting_count);
   set_bit(holds.quarantined, row, (routing & kQuarantined) != 0, holds.quarantined_count);
   set_bit(holds.routed_around, row, (routing & kRoutedAround) != 0, holds.routed_around_count);
   set_bit(holds.newcomers, row, (routing & kNewcomer) != 0, holds.newcomer_count);
@@ -50,10 +53,10 @@ void replace_leaders(EngineLoop::State& loop, const std::vector<std::uint32_t>& 
 }
 
 void adopt(const EngineLoop::State& loop, OperatorHolds& holds) {
-  for (Bits* const bits :
-       {&holds.around, &holds.frozen, &holds.quarantined, &holds.routed_around, &holds.newcomers})
+  for (Bits* const bits : {&holds.around, &holds.frozen, &holds.awaiting, &holds.quarantined,
+                           &holds.routed_around, &holds.newcomers})
     bits->assign(loop.active.size(), 0);
-  holds.around_count = holds.frozen_count = 0;
+  holds.around_count = holds.frozen_count = holds.awaiting_count = 0;
   holds.quarantined_count = holds.routed_around_count = holds.newcomer_count = 0;
   for (std::uint32_t row = 0; row < loop.row_count; ++row)
     follow_column(holds, row, own(loop.agents.routing, row));
@@ -80,6 +83,11 @@ void adopt_holds(EngineLoop::State& loop) {
   adopt(loop, loop.gate.holds);
   loop.gate.holds.wrong_hash.assign(loop.row_count, 0);
   adopt_newcomers(loop);
+  adopt_context_holds(loop);
+}
+
+void take_hold(EngineLoop::State& loop, std::uint32_t row, std::uint8_t hold) noexcept {
+  set(loop, row, hold, true);
 }
 
 void release_hold(EngineLoop::State& loop, std::uint32_t row, std::uint8_t hold) noexcept {
@@ -180,7 +188,7 @@ Status verify_holds(const EngineLoop::State& loop) {
   adopt(loop, counted);
   const OperatorHolds& holds = loop.gate.holds;
   const auto counts = [](const OperatorHolds& of) {
-    return std::array{of.around_count, of.frozen_count, of.quarantined_count,
+    return std::array{of.around_count, of.frozen_count, of.awaiting_count, of.quarantined_count,
                       of.routed_around_count};
   };
   if (counted.around == holds.around && counted.frozen == holds.frozen &&
@@ -297,10 +305,11 @@ Result<EngineLoop::Frozen> EngineLoop::freeze(sched::Selector scope, bool frozen
     if (!is_in(state, row, scope)) continue;
     result.agents.push_back(state.registry->id_of(agent_index(row)));
     result.messages += state.held[row];
-    if (state.gate.holds.is_frozen(row) == frozen) continue;
+    if (has(state, row, kFrozen) == frozen) continue;
     set(state, row, kFrozen, frozen);
     changed.push_back(row);
-    if (!frozen && state.link_of_row(row) != nullptr) to_bring.push_back(row);
+    const bool goes_on = !state.gate.holds.is_frozen(row);
+    if (goes_on && state.link_of_row(row) != nullptr) to_bring.push_back(row);
   }
   result.changed = changed.size();
   replace_leaders(state, changed);

@@ -20,12 +20,14 @@ struct StationLink;
 struct OperatorHolds {
   // A bit for each row that nothing new is sent to: routed around, in quarantine, or a newcomer.
   std::vector<std::uint64_t> around;
-  std::vector<std::uint64_t> frozen;         // and for each whose delivery is paused
+  std::vector<std::uint64_t> frozen;         // and for each whose delivery is paused, also these:
+  std::vector<std::uint64_t> awaiting;       // and for each not frozen, whose context is awaited
   std::vector<std::uint64_t> quarantined;    // and for each in quarantine
   std::vector<std::uint64_t> routed_around;  // and for each that the operator routes around
   std::vector<std::uint64_t> newcomers;      // and for each that is not admitted yet
   std::uint32_t around_count = 0;
   std::uint32_t frozen_count = 0;
+  std::uint32_t awaiting_count = 0;
   std::uint32_t quarantined_count = 0;
   std::uint32_t routed_around_count = 0;
   std::uint32_t newcomer_count = 0;
@@ -57,7 +59,8 @@ enum class ToNewcomers : std::uint8_t { theirs, named, not_meant };
 // Of those eligible for an operation: how many are held, either way, and are eligible no longer.
 // For whom it is not meant is not eligible, and not among them.
 [[nodiscard]] std::uint32_t drop_held(EngineLoop::State& loop, ToNewcomers to) noexcept;
-// Takes one hold away. Who leads what is for the caller.
+// Takes one hold away, or adds one. Who leads what is for the caller.
+void take_hold(EngineLoop::State& loop, std::uint32_t row, std::uint8_t hold) noexcept;
 void release_hold(EngineLoop::State& loop, std::uint32_t row, std::uint8_t hold) noexcept;
 // Where a message to this row goes now; null: nowhere, it waits.
 [[nodiscard]] StationLink* route_of(const EngineLoop::State& loop, std::uint32_t row) noexcept;

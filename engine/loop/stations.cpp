@@ -93,6 +93,7 @@ void EngineLoop::State::rows_go_offline(StationId station, HostTime now, Departu
     for (std::size_t i = 0; i < detached.count; ++i) {
       const auto row = static_cast<std::uint32_t>(rows[i]);
       set_active(row, false);
+      end_context_hold(*this, row);
       // A newcomer is missed by nobody, whether it has come or not.
       const bool is_missed = departure == Departure::lost && !gate.holds.is_newcomer(row);
       put(owners.departed, row,

@@ -103,6 +103,31 @@ TEST(AgentCrash, TheReplacementIsGivenTheLastContextOfTheOneItReplaces) {
   EXPECT_EQ(mesh.ask({"context", "w"})["versions"].size(), 2U) << "loading is no new version";
 }
 
+// What waited for the dead one is answered by one that has loaded its context.
+TEST(AgentCrash, TheContextReachesTheReplacementBeforeWhatWaitedForIt) {
+  const HealedMesh mesh(
+      "spawn = \"exec %MESH% agent --name \\\"$MESH_AGENT\\\" --dir \\\"$MESH_DIR\\\" --exec "
+      "'cat $MESH_DIR/../loaded -' --load-context 'cat > $MESH_DIR/../loaded'\"\n"
+      "backoff_ms = 10\n");
+  const std::string fifo = mesh.folder.file("never");
+  ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
+  std::ofstream(mesh.folder.file("plan")) << "by the plan, ";
+  const auto agent = std::make_unique<StartedMesh>(std::vector<std::string>{
+      "agent", "--name", "w", "--dir", mesh.folder.mesh(), "--context", mesh.folder.file("plan"),
+      "--exec", "echo got it > " + mesh.folder.file("began") + "; exec cat " + fifo});
+  mesh.wait_for(1);
+  while (mesh.ask({"context", "w"})["versions"].size() != 1) sched_yield();
+  StartedMesh send(
+      {"send", "w", "do this", "--timeout", "600000", "--dir", mesh.folder.mesh(), "--json"});
+  while (std::ifstream(mesh.folder.file("began")).peek() == EOF) sched_yield();
+  agent->signal(SIGKILL);
+  const Ran answered = send.wait();
+  EXPECT_EQ(answered.exit_code, 0) << answered.out << answered.err;
+  const Json answer = Json::parse(answered.out, nullptr, false);
+  EXPECT_EQ(answer["state"], "ready");
+  EXPECT_EQ(answer["body"], "by the plan, do this");
+}
+
 TEST(Heal, SaysWhichContextTheReplacementWasGiven) {
   const HealedMesh mesh(
       "spawn = \"test -e \\\"$MESH_DIR/../may\\\" && exec %MESH% agent --name "

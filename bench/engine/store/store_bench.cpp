@@ -2,6 +2,7 @@
 //
 //   file            200 bytes a record into a plain file, an fdatasync a group: the disk's own
 //   sqlite, group   Store::append of so many conflict records: chained, indexed, committed, synced
+//   cases           the same, of conflicts and their steps as the conflict office writes them
 //   postgresql      the same, when MESH_BENCH_POSTGRES names a server (postgresql://...)
 //   recorder        one thread offers without a pause, the recorder's thread makes durable; the
 //                   same with the store down, into the spill file, and the catch-up afterwards
@@ -115,6 +116,43 @@ void stores_by_group(const std::string& name, const std::string& where, std::uin
   }
 }
 
+// Conflicts as the office writes them: of few agents, each case in three records of as many groups
+// (what was reported, and two steps), a third of a group's records new cases.
+void cases(const std::string& where, std::uint64_t count, std::uint64_t group) {
+  constexpr std::uint64_t kFewAgents = 100;
+  constexpr std::uint64_t kRecordsEach = 3;
+  auto store = open(where);
+  const std::uint64_t fresh = group / kRecordsEach;
+  std::vector<std::vector<Record>> groups;
+  for (std::uint64_t at = 0; at < count / group; ++at) {
+    std::vector<Record>& records = groups.emplace_back();
+    for (std::uint64_t step = 0; step < kRecordsEach && step <= at; ++step) {
+      for (std::uint64_t i = 0; i < fresh; ++i) {
+        const std::uint64_t number = (at - step) * fresh + i + 1;
+        Record one = conflict(number);
+        one.subject = {1'000 + number % 2, number / 2};
+        one.agent = static_cast<AgentId>(number % kFewAgents);
+        one.type = sched::ConflictType::temporal_paradox;
+        one.at = static_cast<WireTime>(
+            static_cast<std::int64_t>((at * kRecordsEach + step) * fresh + i) * 50'000);
+        if (step == 0) one.detail = std::string(150, 'd');
+        if (step != 0) {
+          one.kind = engine::StoredKind::step;
+          one.step = static_cast<std::uint32_t>(step);
+          one.state =
+              step == 2 ? engine::ConflictState::resolved : engine::ConflictState::resolving;
+        }
+        records.push_back(std::move(one));
+      }
+    }
+  }
+  std::uint64_t appended = 0;
+  const double took = seconds_of([&] {
+    for (const auto& records : groups) appended += store->append(records)->appended;
+  });
+  print("cases of 3 records, a commit every " + std::to_string(group), appended, took);
+}
+
 void queries(engine::Store& store, std::uint64_t records) {
   const auto minute = static_cast<std::int64_t>(records / 2) * kNsPerMs;
   const struct {
@@ -190,6 +228,8 @@ int run(std::uint64_t records) {
   stores_by_group("sqlite", folder + "/groups.db", records);
   if (const char* const server = std::getenv("MESH_BENCH_POSTGRES"))
     stores_by_group("postgresql", server, records);
+  for (const std::uint64_t group : {std::uint64_t{99}, std::uint64_t{999}, std::uint64_t{3'999}})
+    cases(folder + "/cases" + std::to_string(group) + ".db", records, group);
   {
     auto store = open(folder + "/groups.db");
     queries(*store, records);

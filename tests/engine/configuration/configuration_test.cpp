@@ -355,6 +355,7 @@ TEST(Reload, CarriesOverEveryReloadableOptionAndNoOther) {
       {"recovery.spawn", "\"true\""},
       {"recovery.backoff_ms", "5"},
       {"recovery.patience_ms", "5"},
+      {"recovery.context_ms", "5"},
       {"recovery.attempts", "2"}};
   ASSERT_THAT(others, SizeIs(engine::options().size()));
   for (const auto& [path, value] : others) {

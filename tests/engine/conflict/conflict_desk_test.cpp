@@ -304,6 +304,44 @@ TEST_F(ConflictDeskTest, AfterARestartItGoesOnFromTheLastRecordedStep) {
   EXPECT_EQ(only<WriteRecord>(ended.actions).at(0).record.step, 3U);
 }
 
+// However often it is restarted: what a person was asked is on record, and who had to know knows.
+TEST_F(ConflictDeskTest, AfterARestartWhatWaitsForAPersonIsNeitherRecordedNorEscalatedAgain) {
+  open(1, {.type = ConflictType::other});
+  open(2, {.type = ConflictType::data_contradiction});
+  tick();
+  apply(StepEnded{subject(2), ConflictStep::trace_origins, false, "too even"});
+  record_all();
+  tick(Nanos{3'600 * kNsPerSecond});  // both are overdue
+  record_all();
+  std::vector<Record> kept = records_;
+  for (int restart = 0; restart < 3; ++restart) {
+    desk_ = ConflictDesk();
+    actions_.clear();
+    for (const std::uint64_t number : {1U, 2U}) {
+      std::vector<Record> its;
+      for (const Record& record : kept)
+        if (record.subject == subject(number)) its.push_back(record);
+      ASSERT_EQ(desk_.adopt(its, now_, its.front().at), DeskAnswer::taken);
+      EXPECT_EQ(desk_.find(subject(number))->state, CaseState::for_person);
+    }
+    tick(Nanos{3'600 * kNsPerSecond});
+    EXPECT_TRUE(actions_.empty());
+    EXPECT_TRUE(desk_.queued().empty());
+  }
+  EXPECT_EQ(records_.size(), kept.size());
+  EXPECT_EQ(apply(Decided{subject(2), "the first"}), DeskAnswer::taken);
+  EXPECT_EQ(records_.back().step, 3U) << "behind the conflict, its failed step, and overdue";
+}
+
+TEST_F(ConflictDeskTest, AfterARestartAReviewThatNobodyWasAskedForYetIsAsked) {
+  open(1, {.type = ConflictType::other});
+  ConflictDesk next;
+  ASSERT_EQ(next.adopt(records_, now_, records_[0].at), DeskAnswer::taken);
+  const auto written = only<WriteRecord>(next.tick(now_));
+  ASSERT_EQ(written.size(), 1U);
+  EXPECT_EQ(written[0].record.state, ConflictState::for_person);
+}
+
 TEST_F(ConflictDeskTest, AdoptsNeitherWhatIsResolvedNorWhatMakesNoSense) {
   open(1, {.type = ConflictType::other});
   ConflictDesk next;

@@ -273,6 +273,23 @@ TEST_F(ConflictOfficeTest, ASuccessorHasOnItsDeskWhatIsOpenInTheStore) {
   EXPECT_EQ(decided, "by the next");
 }
 
+TEST_F(ConflictOfficeTest, ARestartWritesNothingAboutWhatWaitsForAPerson) {
+  start();
+  for (std::uint64_t i = 1; i <= 5; ++i) ASSERT_TRUE(take(i));
+  settle();
+  ASSERT_EQ(office_->status().for_person, 5U);
+  const std::size_t written = stored().size();
+  const std::size_t escalated = escalated_.size();
+  for (int restart = 0; restart < 3; ++restart) {
+    start();
+    settle();
+    EXPECT_EQ(office_->desk().open(), 5U);
+    EXPECT_EQ(office_->status().for_person, 5U);
+    EXPECT_EQ(stored().size(), written);
+    EXPECT_EQ(escalated_.size(), escalated);
+  }
+}
+
 TEST_F(ConflictOfficeTest, GoesOnWhileTheStoreIsAwayAndCatchesUp) {
   const std::string away = where_;
   where_ = folder_.file("none/conflicts.db");

@@ -27,6 +27,66 @@ TEST(SqliteStore, RefusesReplaceAndAPositionOutOfOrder) {
   EXPECT_TRUE(store->verify({})->whole);
 }
 
+// A trigger that may ABORT has SQLite keep each page of each row's statement aside first.
+TEST(SqliteStore, ReplacesTheTriggerThatCostAJournalOfEachRow) {
+  const testing::SqliteBackend backend;
+  ASSERT_TRUE(open_store({.where = backend.where()}).value()->append(conflicts(1, 3)));
+  ASSERT_TRUE(
+      backend.sql("DROP TRIGGER records_next; CREATE TRIGGER records_in_order BEFORE INSERT ON"
+                  " records WHEN NEW.position <> (SELECT coalesce(max(position), 0) + 1 FROM"
+                  " records) BEGIN SELECT RAISE(ABORT, 'not the next record'); END"));
+  auto store = open_store({.where = backend.where()}).value();
+  EXPECT_FALSE(backend.sql("DROP TRIGGER records_in_order"));
+  ASSERT_TRUE(store->append(conflicts(4, 3)));
+  EXPECT_FALSE(
+      backend.sql("INSERT INTO records SELECT 9, subject, 9, kind, type, state, priority,"
+                  " strategy, at_ns, agent, message, operation, context_hash, expected,"
+                  " received, detail, hash FROM records WHERE position = 2"));
+  EXPECT_EQ(store->verify({})->checked, 6U);
+}
+
+// As they were before one index had all of an agent's.
+TEST(SqliteStore, ReplacesTheIndicesOfAStoreOfBefore) {
+  const testing::SqliteBackend backend;
+  ASSERT_TRUE(open_store({.where = backend.where()}).value()->append(conflicts(1, 20)));
+  ASSERT_TRUE(backend.sql(
+      "DROP INDEX records_of_agent;"
+      "CREATE INDEX records_by_agent ON records (agent, at_ns, position);"
+      "CREATE INDEX records_by_agent_and_type ON records (agent, type, at_ns, position)"));
+  auto store = open_store({.where = backend.where()}).value();
+  ASSERT_TRUE(store->append(conflicts(21, 20)));
+  const auto type = sched::ConflictType::data_contradiction;
+  EXPECT_EQ(store->find({.agent = AgentId{7}})->size(), 40U);
+  EXPECT_EQ(store->find({.agent = AgentId{7}, .type = type})->size(), 40U);
+  EXPECT_TRUE(store->find({.agent = AgentId{8}, .type = type})->empty());
+  EXPECT_TRUE(store->verify({})->whole);
+  EXPECT_FALSE(backend.sql("DROP INDEX records_by_agent"));
+  EXPECT_FALSE(backend.sql("DROP INDEX records_by_agent_and_type"));
+  EXPECT_TRUE(backend.sql("DROP INDEX records_of_agent"));
+}
+
+std::uint64_t bytes_written() {
+  std::ifstream io("/proc/self/io");
+  for (std::string word; io >> word;) {
+    std::uint64_t bytes = 0;
+    if (word == "wchar:" && io >> bytes) return bytes;
+  }
+  return 0;
+}
+
+// Of a group each page goes to the log once, and nothing is written beside it.
+TEST(SqliteStore, WritesLessThanAPageForEachRecordOfAGroup) {
+  if (bytes_written() == 0) GTEST_SKIP() << "/proc/self/io cannot be read here";
+  const testing::SqliteBackend backend;
+  auto store = open_store({.where = backend.where()}).value();
+  std::vector<Record> group = conflicts(1, 2'000);
+  for (std::size_t i = 0; i < group.size(); ++i) group[i].agent = static_cast<AgentId>(i % 100);
+  ASSERT_TRUE(store->append(conflicts(5'000, 2'000)));
+  const std::uint64_t before = bytes_written();
+  ASSERT_TRUE(store->append(group));
+  EXPECT_LT(bytes_written() - before, 2'000U * 4'096);
+}
+
 // Keeps how SQLite would go about each query, beside its answer.
 class Explained final : public SqlConnection {
  public:
