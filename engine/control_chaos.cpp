@@ -4,7 +4,8 @@
 //      "expires_ns": 99, "rate_ppm": 0, "bits": 0, "add_ns": 0, "jitter_ns": 0}
 //     {"op": "chaos", "do": "undo", "injection": 7}
 //     {"op": "chaos", "do": "look", "injection": 7}
-//     answer {"ok": true, "acting": 1}: agents on which it acts now
+//     answer {"ok": true, "acting": 1, "allowed": true}: agents on which it acts now, and whether
+//     this mesh allows faults on purpose
 #include <utility>
 #include <vector>
 
@@ -25,6 +26,7 @@ class ControlServer::ActingJobs::Chaos final : public RequestJob {
     What what = What::kLook;
     std::uint64_t injection = 0;
     std::vector<AgentFault> faults;
+    bool is_allowed = false;
   };
   Chaos(ControlServer& server, std::uint64_t connection, Order order)
       : RequestJob(server, connection), order_(std::move(order)) {}
@@ -41,7 +43,7 @@ class ControlServer::ActingJobs::Chaos final : public RequestJob {
 
  private:
   [[nodiscard]] std::string result() const override {
-    return dump({{"ok", true}, {"acting", acting_}});
+    return dump({{"ok", true}, {"acting", acting_}, {"allowed", order_.is_allowed}});
   }
   Order order_;
   std::size_t acting_ = 0;
@@ -126,10 +128,11 @@ Status ControlServer::ActingJobs::begin_chaos(ControlServer& server, const Conso
   Chaos::Order order;
   MESH_TRY(const std::string what, text_field(object, "do"));
   MESH_TRY(order.injection, count_field(object, "injection"));
+  order.is_allowed = server.options_.allow_live_chaos;
   if (what == "undo") order.what = Chaos::What::kUndo;
   if (what == "inject") {
     order.what = Chaos::What::kInject;
-    if (!server.options_.allow_live_chaos)
+    if (!order.is_allowed)
       return fail(Errc::not_authorized, "chaos: this mesh does not allow faults on purpose");
     MESH_TRY(order.faults, faults_of(object, server.options_.size, server.options_.table));
   } else if (what != "undo" && what != "look") {

@@ -17,6 +17,8 @@ namespace mesh::engine::guard {
 namespace {
 
 constexpr std::int64_t kRunNs = 5 * kNsPerMs;  // of a slowed process, at a time
+constexpr std::int64_t kLookNs = kNsPerMs;     // whether what was killed has ended
+constexpr std::int64_t kEndNs = 10 * kNsPerSecond;
 constexpr std::size_t kWordsMax = 64;
 constexpr int kSocket = 3;  // the descriptors that it keeps
 constexpr int kHarness = 4;
@@ -29,6 +31,12 @@ std::int64_t now_ns() noexcept {
 
 bool signal(const Process& process, int number) noexcept {
   return ::syscall(SYS_pidfd_send_signal, process.pidfd, number, nullptr, 0) == 0;
+}
+// Also where nobody has waited for it yet.
+bool has_ended(const Process& process) noexcept {
+  if (process.pidfd < 0) return true;
+  pollfd end{process.pidfd, POLLIN, 0};
+  return ::poll(&end, 1, 0) == 1;
 }
 
 // Whether it is to stand still now; `next_ns` becomes sooner where that changes by itself.
@@ -85,8 +93,10 @@ std::int64_t keep(Process& process, std::int64_t now) noexcept {
   }
   if (process.crash != 0) {
     if (process.start_ns > now) return process.start_ns;
+    if (!has_ended(process)) return now + kLookNs;  // its memory is being torn down
     process.crash = 0;
-    restart(process);
+    process.is_stopped = false;
+    if (!process.stays_dead) restart(process);
   }
   const bool stands = is_to_stand(process, now, next_ns);
   if (stands != process.is_stopped && signal(process, stands ? SIGSTOP : SIGCONT))
@@ -121,7 +131,7 @@ Errc add(Processes& processes, const Request& request, int pidfd, std::uint32_t&
 }
 
 Errc hold(Process& process, const Request& request) noexcept {
-  if (process.crash != 0 || !signal(process, 0)) return Errc::not_found;
+  if (process.crash != 0 || has_ended(process)) return Errc::not_found;
   for (Hold& hold : process.holds) {
     const bool is_this = hold.is_used && hold.injection == request.injection;
     if (is_this) return Errc::ok;
@@ -135,11 +145,14 @@ Errc hold(Process& process, const Request& request) noexcept {
 }
 
 Errc crash(Process& process, const Request& request) noexcept {
-  if (process.command_bytes == 0) return Errc::unsupported;
+  const bool is_for_good = request.is_for_good != 0;
+  if (process.command_bytes == 0 && !is_for_good) return Errc::unsupported;
   if (process.crash == request.injection) return Errc::ok;
-  if (process.crash != 0 || !signal(process, SIGKILL)) return Errc::not_found;
+  const bool is_there = process.crash == 0 && !has_ended(process);
+  if (!is_there || !signal(process, SIGKILL)) return Errc::not_found;
   process.crash = request.injection;
   process.start_ns = request.at_ns;
+  process.stays_dead = is_for_good;
   return Errc::ok;
 }
 
@@ -180,7 +193,7 @@ Reply answer(Processes& processes, const Request& request, int pidfd) noexcept {
     case Verb::state:
       if (!is_key) code = Errc::not_found;
       reply.process = process.process;
-      reply.is_running = process.crash == 0 && signal(process, 0) ? 1 : 0;
+      reply.is_running = process.crash == 0 && !has_ended(process) ? 1 : 0;
       reply.is_stopped = process.is_stopped ? 1 : 0;
       break;
   }
@@ -220,6 +233,21 @@ std::int64_t keep_all(Processes& processes) noexcept {
   return next_ns;
 }
 
+// What was stopped goes on, what was killed is started once it has ended.
+void let_go_of_all(Processes& processes) noexcept {
+  for (Process& process : processes) release(process, 0, true);
+  const std::int64_t until_ns = now_ns() + kEndNs;
+  for (;;) {
+    keep_all(processes);
+    const bool is_done = std::none_of(processes.begin(), processes.end(), [](const Process& one) {
+      return one.is_used && one.crash != 0;
+    });
+    if (is_done || now_ns() > until_ns) return;
+    const timespec patience{0, kLookNs};
+    ::nanosleep(&patience, nullptr);
+  }
+}
+
 // Nothing of the parent's stays open: whoever waits for the other end of it to close must see that.
 void prepare(int socket, int harness) noexcept {
   ::setsid();
@@ -253,8 +281,7 @@ void run_guard(int socket, int harness, Processes& processes) noexcept {
     goes_on = request.verb != Verb::end && ::send(kSocket, &reply, sizeof reply, MSG_NOSIGNAL) ==
                                                static_cast<ssize_t>(sizeof reply);
   }
-  for (Process& process : processes) release(process, 0, true);
-  keep_all(processes);
+  let_go_of_all(processes);
   ::_exit(0);  // tidy: allow(abort) the end of the guard, a fork that runs no destructors
 }
 

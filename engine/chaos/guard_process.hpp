@@ -20,6 +20,7 @@ struct Request {
   std::uint64_t injection = 0;
   std::int64_t at_ns = 0;
   std::uint32_t factor_milli = 0;
+  std::uint32_t is_for_good = 0;    // of `crash`
   std::int32_t process = 0;         // of `add`
   std::uint32_t command_bytes = 0;  // words, a zero after each
   std::array<char, ProcessGuard::kCommandBytes> command{};
@@ -46,6 +47,7 @@ struct Process {
   std::array<Hold, ProcessGuard::kHoldsMax> holds{};
   std::uint64_t crash = 0;  // the injection that it is dead for; 0: none
   std::int64_t start_ns = 0;
+  bool stays_dead = false;
   std::uint32_t command_bytes = 0;
   std::array<char, ProcessGuard::kCommandBytes> command{};
 };

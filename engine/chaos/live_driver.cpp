@@ -2,13 +2,17 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <utility>
+
+#include <sys/socket.h>
 
 #include <nlohmann/json.hpp>
 
 #include "engine/console_view.hpp"
 #include "engine/station/agent_fault.hpp"
 #include "engine/station/control_protocol.hpp"
+#include "shm/system_error.hpp"
 
 namespace mesh::engine {
 namespace {
@@ -20,9 +24,14 @@ using coordination::FaultType;
 using coordination::FaultVariant;
 using nlohmann::json;
 
+// Who is struck by it has to attach again.
+bool is_death(FaultType type) noexcept {
+  return type == FaultType::agent_crash || type == FaultType::station_death ||
+         type == FaultType::engine_death;
+}
+// The guard's.
 bool is_of_processes(FaultType type) noexcept {
-  return type == FaultType::agent_crash || type == FaultType::agent_hang ||
-         type == FaultType::agent_slowdown;
+  return is_death(type) || type == FaultType::agent_hang || type == FaultType::agent_slowdown;
 }
 
 // none: no fault word does that.
@@ -63,6 +72,12 @@ json request_for(const ChaosOrder& order, AgentFaultKind kind) {
           {"jitter_ns", at_least_0(params.jitter)}};
 }
 
+// When what was killed is started anew.
+Nanos back_at(const ChaosOrder& order, Nanos now) {
+  const Nanos away = order.params.restart_after;
+  return away.count() > 0 ? std::min(order.expires, now + away) : order.expires;
+}
+
 Result<CapabilitySet> allowed_in(const Observer& observer) {
   MESH_TRY(const ConsoleView view, ConsoleView::over(observer.mesh(), observer.table()));
   const std::vector<std::string> label{std::string(kChaosAllowed)};
@@ -90,21 +105,41 @@ Result<std::unique_ptr<LiveDriver>> LiveDriver::open(const LiveChaosOptions& opt
     MESH_TRY(const std::uint32_t key, made->guard_.add(process));
     made->keys_.push_back(key);
   }
+  if (!options.engine) return made;
+  MESH_TRY(const pid_t engine, made->engine_process());
+  if (engine != options.engine->process)
+    return fail(Errc::not_yours, "live chaos: process " + std::to_string(options.engine->process) +
+                                     " is not the engine of " + options.directory + ": that is " +
+                                     std::to_string(engine));
+  MESH_TRY(made->engine_key_, made->guard_.add(*options.engine));
   return made;
 }
 
-// Of this engine or, where it has gone, of the next.
-Result<std::uint64_t> LiveDriver::ask(const json& request, const char* field) const {
+Result<json> LiveDriver::request(const json& request) const {
   for (int attempt = 0;; ++attempt) {
     if (!engine_) {
       MESH_TRY(engine_, ControlClient::connect(directory_, {}));
     }
     const auto answer = engine_->request(request.dump());
-    if (answer) return json::parse(*answer, nullptr, false).value(field, std::uint64_t{0});
+    if (answer) return json::parse(*answer, nullptr, false);
     const bool has_gone = answer.error().code == Errc::closed;
     if (has_gone) engine_.reset();
     if (!has_gone || attempt != 0) return tl::unexpected<Error>(answer.error());
   }
+}
+
+Result<std::uint64_t> LiveDriver::ask(const json& request, const char* field) const {
+  MESH_TRY(const json answer, this->request(request));
+  return answer.value(field, std::uint64_t{0});
+}
+
+Result<pid_t> LiveDriver::engine_process() const {
+  MESH_TRY([[maybe_unused]] const json there,
+           request({{"op", "chaos"}, {"do", "look"}, {"injection", 0}}));
+  ucred peer{};
+  socklen_t size = sizeof peer;
+  if (::getsockopt(engine_->fd(), SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0) return peer.pid;
+  return shm::system_failure("live chaos: SO_PEERCRED", errno);
 }
 
 std::optional<AgentRow> LiveDriver::row(std::uint32_t agent) const {
@@ -132,11 +167,31 @@ Status LiveDriver::describe(coordination::ChaosHarness& harness, Nanos now) {
 
 Errc LiveDriver::check(FaultType type, const FaultParams& params) noexcept {
   const bool is_plain = params.variant == FaultVariant::none;
+  const bool is_for_good = params.variant == FaultVariant::for_good;
+  const bool is_by_step = type == FaultType::engine_death || type == FaultType::station_death;
+  if (is_by_step && params.count != 1) return Errc::unsupported;
+  if (type == FaultType::station_death && is_for_good) return Errc::ok;
   if (is_of_processes(type)) return is_plain ? Errc::ok : Errc::unsupported;
   const AgentFaultKind kind = kind_of(type, params);
   const bool is_known =
       kind != AgentFaultKind::none && (is_plain || kind == AgentFaultKind::contradict);
   return is_known ? Errc::ok : Errc::unsupported;
+}
+
+// The mesh allows it, and, where it strikes everybody, so does everybody.
+Errc LiveDriver::check_mesh(FaultType type) const {
+  const auto looked = request({{"op", "chaos"}, {"do", "look"}, {"injection", 0}});
+  if (!looked) return looked.error().code;
+  if (!looked->value("allowed", false)) return Errc::not_authorized;
+  if (type != FaultType::engine_death) return Errc::ok;
+  const auto allowed = allowed_in(*observer_);
+  for (std::uint32_t agent = 0; agent < rows(); ++agent) {
+    const auto its = row(agent);
+    const bool has_agreed =
+        !its || (allowed && CapabilitySet(its->capabilities).contains_all(*allowed));
+    if (!has_agreed) return Errc::not_authorized;
+  }
+  return Errc::ok;
 }
 
 // Each of them is there, and has agreed.
@@ -162,10 +217,28 @@ Errc LiveDriver::inject(const ChaosOrder& order, std::span<const std::uint32_t> 
   std::vector<AgentRow> rows;
   const Errc bad = find(targets, rows);
   if (bad != Errc::ok) return bad;
-  const bool by_process = is_of_processes(order.type);
-  const Errc done = by_process ? inject_processes(order, rows) : inject_words(order, rows);
-  if (done == Errc::ok) faults_[order.injection] = {{targets.begin(), targets.end()}, by_process};
+  const Errc refused = check_mesh(order.type);
+  if (refused != Errc::ok) return refused;
+  Errc done = Errc::ok;
+  if (order.type == FaultType::engine_death) {
+    done = kill_engine(order);
+  } else {
+    done = is_of_processes(order.type) ? inject_processes(order, rows) : inject_words(order, rows);
+  }
+  if (done == Errc::ok) faults_[order.injection] = {{targets.begin(), targets.end()}, order.type};
   return done;
+}
+
+// The one that was registered, or the one that its command has started since.
+Errc LiveDriver::kill_engine(const ChaosOrder& order) {
+  if (!engine_key_) return Errc::not_authorized;
+  const auto known = guard_.state(*engine_key_);
+  if (!known) return known.error().code;
+  const auto there = engine_process();
+  if (!there) return there.error().code;
+  if (!known->is_running || known->process != *there) return Errc::not_yours;
+  const Status done = guard_.crash({order.injection, *engine_key_, back_at(order, now())});
+  return done ? Errc::ok : done.error().code;
 }
 
 Errc LiveDriver::inject_words(const ChaosOrder& order, const std::vector<AgentRow>& rows) {
@@ -178,13 +251,18 @@ Errc LiveDriver::inject_words(const ChaosOrder& order, const std::vector<AgentRo
   return *acting == rows.size() ? Errc::ok : Errc::invalid_argument;  // over before it began
 }
 
+std::optional<LiveDriver::Sight> LiveDriver::look() const {
+  const auto status = request({{"op", "status"}});
+  if (!status) return std::nullopt;
+  const json in_use = status->value("in_use", json::object());
+  return Sight{status->value("agents_active", std::uint64_t{0}),
+               status->value("agents_enrolled", std::uint64_t{0}),
+               in_use.value("messages", std::uint64_t{0})};
+}
+
 // The engine knows which process each station is.
 Result<std::map<StationId, pid_t>> LiveDriver::hosts() const {
-  if (!engine_) {
-    MESH_TRY(engine_, ControlClient::connect(directory_, {}));
-  }
-  MESH_TRY(const std::string answer, engine_->request(R"({"op": "status"})"));
-  const json status = json::parse(answer, nullptr, false);
+  MESH_TRY(const json status, request({{"op", "status"}}));
   std::map<StationId, pid_t> hosts;
   for (const json& one : status.value("attached", json::array())) {
     hosts[static_cast<StationId>(one.value("station", 0U))] = one.value("process", 0);
@@ -221,12 +299,12 @@ Result<std::set<std::uint32_t>> LiveDriver::processes_of(const std::vector<Agent
 Errc LiveDriver::inject_processes(const ChaosOrder& order, const std::vector<AgentRow>& rows) {
   const auto keys = processes_of(rows);
   if (!keys) return keys.error().code;
-  const Nanos away = order.params.restart_after;
-  const Nanos back = away.count() > 0 ? std::min(order.expires, now() + away) : order.expires;
+  const bool is_for_good = order.params.variant == FaultVariant::for_good;
+  const Nanos back = is_for_good ? order.expires : back_at(order, now());
   const bool is_slow = order.type == FaultType::agent_slowdown;
   for (const std::uint32_t key : *keys) {
-    const Status done = order.type == FaultType::agent_crash
-                            ? guard_.crash(order.injection, key, back)
+    const Status done = is_death(order.type)
+                            ? guard_.crash({order.injection, key, back, is_for_good})
                             : guard_.hold({order.injection, key,
                                            is_slow ? order.params.factor_milli : 0, order.expires});
     if (done) continue;
@@ -239,8 +317,8 @@ Errc LiveDriver::inject_processes(const ChaosOrder& order, const std::vector<Age
 // Also of one that this driver does not know: another one, that has died, may have ordered it.
 void LiveDriver::undo(std::uint64_t injection) {
   const auto known = faults_.find(injection);
-  const bool by_process = known == faults_.end() || known->second.is_of_processes;
-  const bool by_word = known == faults_.end() || !known->second.is_of_processes;
+  const bool by_process = known == faults_.end() || is_of_processes(known->second.type);
+  const bool by_word = known == faults_.end() || !is_of_processes(known->second.type);
   if (by_process) static_cast<void>(guard_.release(injection));
   if (by_word) {
     static_cast<void>(ask({{"op", "chaos"}, {"do", "undo"}, {"injection", injection}}, "acting"));
@@ -253,7 +331,9 @@ bool LiveDriver::is_gone(std::uint64_t injection) const {
   const bool is_held = held && *held != 0;
   if (is_held) return false;
   const auto known = faults_.find(injection);
-  if (known != faults_.end() && known->second.is_of_processes) return true;
+  const bool is_of_guard = known != faults_.end() && is_of_processes(known->second.type);
+  // Of the engine, when its successor answers.
+  if (is_of_guard) return known->second.type != FaultType::engine_death || engine_process();
   const auto acting = ask({{"op", "chaos"}, {"do", "look"}, {"injection", injection}}, "acting");
   return acting && *acting == 0;
 }
@@ -263,10 +343,20 @@ bool LiveDriver::works(std::uint32_t agent) const {
   const auto state = its ? static_cast<AgentState>(its->state) : AgentState::free;
   const bool is_up = state == AgentState::active || state == AgentState::degraded;
   if (!is_up) return false;
-  return std::none_of(faults_.begin(), faults_.end(), [&](const auto& entry) {
-    const auto& targets = entry.second.targets;
-    return std::binary_search(targets.begin(), targets.end(), agent) && !is_gone(entry.first);
-  });
+  bool has_died = false;
+  for (const auto& [injection, fault] : faults_) {
+    if (!std::binary_search(fault.targets.begin(), fault.targets.end(), agent)) continue;
+    if (!is_gone(injection)) return false;
+    has_died = has_died || is_death(fault.type);
+  }
+  return !has_died || is_attached(agent);
+}
+
+// Its row says that it is active also while no engine is there to say otherwise.
+bool LiveDriver::is_attached(std::uint32_t agent) const {
+  const auto hosts = this->hosts();
+  const auto its = row(agent);
+  return hosts && its && hosts->contains(its->station);
 }
 
 }  // namespace mesh::engine

@@ -157,12 +157,13 @@ Status ProcessGuard::hold(const Hold& hold) {
   return {};
 }
 
-Status ProcessGuard::crash(std::uint64_t injection, std::uint32_t key, Nanos started_at) {
+Status ProcessGuard::crash(const Crash& crash) {
   Asked asked;
   asked.verb = guard::Verb::crash;
-  asked.key = key;
-  asked.injection = injection;
-  asked.at_ns = started_at.count();
+  asked.key = crash.key;
+  asked.injection = crash.injection;
+  asked.at_ns = crash.started_at.count();
+  asked.is_for_good = crash.is_for_good ? 1 : 0;
   MESH_TRY([[maybe_unused]] const Answer answer, ask(asked));
   return {};
 }

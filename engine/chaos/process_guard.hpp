@@ -38,7 +38,7 @@ Result<std::uint64_t> process_start(pid_t process);
 struct GuardedProcess {
   pid_t process = 0;
   std::uint64_t started = 0;           // process_start(), when it was chosen
-  std::vector<std::string> command{};  // absolute; starts it anew. None: it is not killed
+  std::vector<std::string> command{};  // absolute; starts it anew. None: killed for good or never
 };
 
 class ProcessGuard {
@@ -62,8 +62,14 @@ class ProcessGuard {
     Nanos until{0};
   };
   Status hold(const Hold& hold);
-  // Kills. `started_at`: when its command is run, unless release() comes first.
-  Status crash(std::uint64_t injection, std::uint32_t key, Nanos started_at);
+  struct Crash {
+    std::uint64_t injection = 0;
+    std::uint32_t key = 0;
+    Nanos started_at{0};       // when its command is run, unless release() comes first
+    bool is_for_good = false;  // it is never run: at that time it is held no longer, and dead
+  };
+  // Kills. Its command is run once it is really gone, so that what it had locked is free.
+  Status crash(const Crash& crash);
   // All of an injection; of one that is not there: nothing.
   Status release(std::uint64_t injection);
   // How many processes it holds still, or has not started anew.

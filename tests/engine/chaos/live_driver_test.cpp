@@ -78,16 +78,23 @@ TEST_F(LiveChaos, RefusesAMeshThatDoesNotAllowIt) {
   workers_->start(options);
   driver_ = LiveDriver::open({.directory = directory_.path(), .allow_live = true}).value();
   EXPECT_EQ(strike(live_order(FaultType::latency_spike, 1, in_seconds(600))), Errc::not_authorized);
-  EXPECT_EQ(strike(live_order(FaultType::agent_hang, 1, in_seconds(600))), Errc::not_authorized)
-      << "no process is registered";
+  EXPECT_EQ(strike(live_order(FaultType::agent_hang, 1, in_seconds(600))), Errc::not_authorized);
+  LiveChaosOptions with_process{.directory = directory_.path(), .allow_live = true};
+  with_process.processes = {workers_->process(0)};
+  driver_ = LiveDriver::open(with_process).value();
+  for (const FaultType type :
+       {FaultType::agent_hang, FaultType::agent_slowdown, FaultType::station_death}) {
+    EXPECT_EQ(strike(live_order(type, 1, in_seconds(600))), Errc::not_authorized)
+        << "registered or not";
+  }
+  EXPECT_FALSE(is_stopped(workers_->pid(0)));
 }
 
 TEST_F(LiveChaos, RefusesWhatItCannotDo) {
   start(1);
-  for (const FaultType type :
-       {FaultType::resource_exhaustion, FaultType::clock_skew, FaultType::byzantine_behavior,
-        FaultType::dependency_failure, FaultType::name_resolution_failure,
-        FaultType::credential_expiry, FaultType::engine_death, FaultType::station_death}) {
+  for (const FaultType type : {FaultType::resource_exhaustion, FaultType::clock_skew,
+                               FaultType::byzantine_behavior, FaultType::dependency_failure,
+                               FaultType::name_resolution_failure, FaultType::credential_expiry}) {
     EXPECT_EQ(strike(live_order(type, 1, in_seconds(600))), Errc::unsupported) << to_string(type);
   }
   ChaosOrder ramp = live_order(FaultType::latency_spike, 1, in_seconds(600));

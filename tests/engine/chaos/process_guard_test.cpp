@@ -3,9 +3,11 @@
 
 #include <atomic>
 
-#include <sys/mman.h>
+#include <fcntl.h>
+#include <sys/file.h>
 
 #include "tests/engine/chaos/live_kit.hpp"
+#include "tests/engine/test_table.hpp"
 
 namespace mesh::testing {
 namespace of_process_guard_test {
@@ -151,8 +153,8 @@ TEST(ProcessGuard, KillsOnlyWhatCanBeStartedAnewAndStartsItAtItsTime) {
   auto guard = ProcessGuard::start().value();
   const std::uint32_t key = guard.add(chosen(mortal, {"/bin/sleep", "600"})).value();
   const std::uint32_t last = guard.add(chosen(other)).value();
-  EXPECT_EQ(guard.crash(1, last, in_seconds(600)).error().code, Errc::unsupported);
-  ASSERT_TRUE(guard.crash(2, key, in_seconds(600)));
+  EXPECT_EQ(guard.crash({1, last, in_seconds(600)}).error().code, Errc::unsupported);
+  ASSERT_TRUE(guard.crash({2, key, in_seconds(600)}));
   EXPECT_TRUE(eventually([&] { return state_of(mortal.process()) == 'Z'; }));
   EXPECT_EQ(guard.held(2).value(), 1U);
   EXPECT_FALSE(guard.state(key)->is_running);
@@ -162,10 +164,48 @@ TEST(ProcessGuard, KillsOnlyWhatCanBeStartedAnewAndStartsItAtItsTime) {
   EXPECT_TRUE(after.is_running);
   EXPECT_NE(after.process, mortal.process());
   EXPECT_EQ(guard.held(2).value(), 0U);
-  ASSERT_TRUE(guard.crash(4, key, Nanos{monotonic_ns() + 50 * kNsPerMs}));
+  ASSERT_TRUE(guard.crash({4, key, Nanos{monotonic_ns() + 50 * kNsPerMs}}));
   EXPECT_TRUE(eventually([&] { return guard.state(key)->is_running; })) << "by itself";
   EXPECT_NE(guard.state(key)->process, after.process);
   ::kill(guard.state(key)->process, SIGKILL);
+}
+
+TEST(ProcessGuard, WhatIsKilledForGoodStaysDeadAndNeedsNoCommand) {
+  const Child child(idle);
+  auto guard = ProcessGuard::start().value();
+  const std::uint32_t key = guard.add(chosen(child)).value();
+  ASSERT_TRUE(guard.crash({1, key, in_seconds(600), true}));
+  EXPECT_TRUE(eventually([&] { return state_of(child.process()) == 'Z'; }));
+  EXPECT_EQ(guard.held(1).value(), 1U);
+  ASSERT_TRUE(guard.release(1));
+  EXPECT_TRUE(eventually([&] { return guard.held(1).value() == 0; }));
+  EXPECT_FALSE(guard.state(key)->is_running);
+  EXPECT_EQ(guard.state(key)->process, child.process());
+  EXPECT_EQ(guard.crash({2, key, in_seconds(600), true}).error().code, Errc::not_found);
+}
+
+// Its command finds the lock free that it held: it is run once the process has ended.
+TEST(ProcessGuard, StartsAnewOnlyWhatHasEnded) {
+  const ScratchDirectory directory;
+  const std::string path = directory.file("lock");
+  const Child holder([&](const Channel& channel) {
+    const shm::Descriptor file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+    const bool is_ours = ::flock(file.get(), LOCK_EX | LOCK_NB) == 0;
+    // Much to tear down.
+    const SharedBytes much(std::size_t{64} << 20);
+    std::memset(much.bytes().data(), 1, much.bytes().size());
+    channel.tell(is_ours ? "locked" : "not locked");
+    return idle(channel);
+  });
+  ASSERT_EQ(holder.hear(), "locked");
+  auto guard = ProcessGuard::start().value();
+  const std::string takes =
+      "flock -n " + path + " true && echo free > " + path + " || echo taken > " + path;
+  const std::uint32_t key = guard.add(chosen(holder, {"/bin/sh", "-c", takes})).value();
+  ASSERT_TRUE(guard.crash({1, key, Nanos{monotonic_ns()}}));
+  std::string said;
+  EXPECT_TRUE(eventually([&] { return static_cast<bool>(std::ifstream(path) >> said); }));
+  EXPECT_EQ(said, "free");
 }
 
 // A harness that is killed by SIGKILL while it holds a process.
