@@ -133,7 +133,7 @@ Status ControlServer::ActingJobs::begin_chaos(ControlServer& server, const Conso
   if (what == "inject") {
     order.what = Chaos::What::kInject;
     if (!order.is_allowed)
-      return fail(Errc::not_authorized, "chaos: this mesh does not allow faults on purpose");
+      return fail(Errc::not_authorized, "chaos: " + std::string(kChaosForbidden));
     MESH_TRY(order.faults, faults_of(object, server.options_.size, server.options_.table));
   } else if (what != "undo" && what != "look") {
     return fail(Errc::bad_input, "field 'do': inject, undo or look is expected");

@@ -101,6 +101,8 @@ Result<std::unique_ptr<LiveDriver>> LiveDriver::open(const LiveChaosOptions& opt
   MESH_TRY(AgentRowViews views, AgentRowViews::in(observer->layout(), observer->table()));
   std::unique_ptr<LiveDriver> made(
       new LiveDriver(options.directory, std::move(observer), std::move(views), std::move(guard)));
+  MESH_TRY(const bool is_allowed, made->is_allowed());
+  if (!is_allowed) return fail(Errc::not_authorized, "live chaos: " + std::string(kChaosForbidden));
   for (const GuardedProcess& process : options.processes) {
     MESH_TRY(const std::uint32_t key, made->guard_.add(process));
     made->keys_.push_back(key);
@@ -133,9 +135,13 @@ Result<std::uint64_t> LiveDriver::ask(const json& request, const char* field) co
   return answer.value(field, std::uint64_t{0});
 }
 
+Result<bool> LiveDriver::is_allowed() const {
+  MESH_TRY(const json said, request({{"op", "chaos"}, {"do", "look"}, {"injection", 0}}));
+  return said.value("allowed", false);
+}
+
 Result<pid_t> LiveDriver::engine_process() const {
-  MESH_TRY([[maybe_unused]] const json there,
-           request({{"op", "chaos"}, {"do", "look"}, {"injection", 0}}));
+  MESH_TRY([[maybe_unused]] const bool there, is_allowed());
   ucred peer{};
   socklen_t size = sizeof peer;
   if (::getsockopt(engine_->fd(), SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0) return peer.pid;
@@ -180,9 +186,9 @@ Errc LiveDriver::check(FaultType type, const FaultParams& params) noexcept {
 
 // The mesh allows it, and, where it strikes everybody, so does everybody.
 Errc LiveDriver::check_mesh(FaultType type) const {
-  const auto looked = request({{"op", "chaos"}, {"do", "look"}, {"injection", 0}});
-  if (!looked) return looked.error().code;
-  if (!looked->value("allowed", false)) return Errc::not_authorized;
+  const auto allows = is_allowed();
+  if (!allows) return allows.error().code;
+  if (!*allows) return Errc::not_authorized;
   if (type != FaultType::engine_death) return Errc::ok;
   const auto allowed = allowed_in(*observer_);
   for (std::uint32_t agent = 0; agent < rows(); ++agent) {

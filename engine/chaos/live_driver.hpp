@@ -29,7 +29,7 @@
 // If the      engine dies: fault words stand until their time; inject says closed. The guard dies:
 // other side  inject says closed, and what was stopped goes on. This process dies: processes go on
 // dies        at once, words lapse at their time.
-// Errors      open -> not_authorized (not allowed), not_yours (`engine` is not who answers in the
+// Errors      open -> not_authorized (not allowed here, or by the mesh), not_yours (`engine` is not who answers in the
 //             directory), as Observer and ProcessGuard. inject ->
 //             unsupported, not_authorized (an agent without the label, a process that is not
 //             registered, a mesh that does not allow it), no_such_agent, invalid_argument (over
@@ -104,6 +104,7 @@ class LiveDriver final : public coordination::FaultDriver {
   Result<std::uint64_t> ask(const nlohmann::json& request, const char* field) const;
   // Who answers in the directory.
   Result<pid_t> engine_process() const;
+  Result<bool> is_allowed() const;  // as the mesh's engine was started
   [[nodiscard]] Errc check_mesh(coordination::FaultType type) const;
   [[nodiscard]] std::optional<AgentRow> row(std::uint32_t agent) const;
   [[nodiscard]] Errc find(std::span<const std::uint32_t> targets,

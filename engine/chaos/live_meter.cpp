@@ -36,8 +36,9 @@ void LiveMeter::say(std::size_t metric, double value, Nanos now) {
   harness_.apply(chaos::Sample{ids_[metric], value}, now);
 }
 
-void LiveMeter::sample(const CallerCounts& callers, Nanos now) {
+void LiveMeter::sample(const std::function<CallerCounts()>& callers_say, Nanos now) {
   const auto seen = driver_.look();
+  const CallerCounts callers = callers_say();
   say(engine_up, seen ? 1 : 0, now);
   const double enrolled = seen ? static_cast<double>(seen->agents_enrolled) : 0;
   say(availability, enrolled > 0 ? static_cast<double>(seen->agents_active) / enrolled : 0, now);

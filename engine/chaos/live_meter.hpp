@@ -7,7 +7,7 @@
 //
 //     engine_up      1: an engine answers; 0: none does
 //     availability   share of the enrolled agents that are active; none are while no engine answers
-//     messages_open  that the engine has accepted and that are not over; no sample without an engine
+//     messages_open  that the engine has accepted, not over yet; no sample without an engine
 //     throughput     answers, a second
 //     overdue        messages that wait for their answer for longer than their sender allows
 //     answered_twice since the beginning
@@ -25,6 +25,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string_view>
 
@@ -38,7 +39,7 @@ struct CallerCounts {
   std::uint64_t answered = 0;
   std::uint64_t answered_twice = 0;
   std::uint64_t overdue = 0;        // now
-  std::uint64_t overdue_given = 0;  // of them: sent, and not refused
+  std::uint64_t overdue_given = 0;  // of them: sent so long ago, and not refused
 };
 
 class LiveMeter {
@@ -52,7 +53,8 @@ class LiveMeter {
       : driver_(driver), harness_(harness) {}
   // The harness knows its metrics.
   Status begin(Nanos now);
-  void sample(const CallerCounts& callers, Nanos now);
+  // `callers` is asked after the engine: what is answered in between is lost to neither.
+  void sample(const std::function<CallerCounts()>& callers, Nanos now);
 
  private:
   void say(std::size_t metric, double value, Nanos now);

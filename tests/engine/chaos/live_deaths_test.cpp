@@ -96,6 +96,15 @@ class LiveDeaths : public ::testing::Test {
     }
     return std::nullopt;
   }
+  [[nodiscard]] std::vector<std::uint32_t> ascending() const {
+    std::vector<std::uint32_t> rows = rows_;
+    std::sort(rows.begin(), rows.end());
+    return rows;
+  }
+  [[nodiscard]] engine::CallerCounts counts() const {
+    return {books_->answered.load_relaxed(), books_->answered_twice.load_relaxed(),
+            books_->overdue.load_relaxed(), books_->overdue_given.load_relaxed()};
+  }
   // Where the guard has the engine: after the workers.
   [[nodiscard]] pid_t engine_now() const {
     return driver_->guard().state(static_cast<std::uint32_t>(kWorkers))->process;
@@ -127,6 +136,15 @@ class LiveDeaths : public ::testing::Test {
   std::unique_ptr<LiveDriver> driver_;
   std::vector<std::uint32_t> rows_;
 };
+
+std::string told(const LiveBooks& books) {
+  return "sent " + std::to_string(books.sent.load_relaxed()) + ", answered " +
+         std::to_string(books.answered.load_relaxed()) + ", twice " +
+         std::to_string(books.answered_twice.load_relaxed()) + ", overdue " +
+         std::to_string(books.overdue.load_relaxed()) + ", given " +
+         std::to_string(books.overdue_given.load_relaxed()) + ", refused " +
+         std::to_string(books.refused.load_relaxed());
+}
 
 chaos::Create plan_of(FaultType type, const FaultParams& params, std::uint32_t target) {
   chaos::Create plan;
@@ -173,14 +191,14 @@ ChaosReport LiveDeaths::play(FaultType type, const FaultParams& params, Nanos co
   harness.apply(chaos::Approve{made.id, "the test"}, driver_->now());
   EXPECT_EQ(name_of(harness.apply(chaos::Start{made.id}, driver_->now()).code), "ok");
   EXPECT_TRUE(eventually([&] {
+    if (driver_->now() < pilot.next_step()) return false;
     pilot.step(driver_->now());
-    meter.sample({books_->answered.load_relaxed(), books_->answered_twice.load_relaxed(),
-                  books_->overdue.load_relaxed(), books_->overdue_given.load_relaxed()},
-                 driver_->now());
-    ::usleep(5'000);
+    meter.sample([&] { return counts(); }, driver_->now());
     return is_over(harness.state(made.id));
   }));
   EXPECT_EQ(harness.in_force(), 0U);
+  if (!harness.report(made.id).hypothesis_held)
+    std::printf("%s\n", told(*books_.operator->()).c_str());
   return harness.report(made.id);
 }
 
@@ -210,16 +228,32 @@ TEST_F(LiveDeaths, RefusesDeathsThatNobodyRegisteredOrThatCannotBe) {
   ASSERT_NO_FATAL_FAILURE(start());
   auto order = live_order(FaultType::engine_death, 1, in_seconds(600));
   order.params.count = 2;
-  EXPECT_EQ(driver_->inject(order, rows_), Errc::unsupported) << "there is no step to wait for";
+  EXPECT_EQ(driver_->inject(order, ascending()), Errc::unsupported)
+      << "there is no step to wait for";
   order.params = {};
   order.params.variant = FaultVariant::for_good;
-  EXPECT_EQ(driver_->inject(order, rows_), Errc::unsupported) << "no engine is left dead";
+  EXPECT_EQ(driver_->inject(order, ascending()), Errc::unsupported) << "no engine is left dead";
   LiveChaosOptions bare{.directory = directory_.path(), .allow_live = true};
   const auto other = LiveDriver::open(bare).value();
   for (const FaultType type : {FaultType::engine_death, FaultType::station_death}) {
-    EXPECT_EQ(other->inject(live_order(type, 1, in_seconds(600)), rows_), Errc::not_authorized);
+    EXPECT_EQ(other->inject(live_order(type, 1, in_seconds(600)), ascending()),
+              Errc::not_authorized);
   }
   EXPECT_TRUE(driver_->look());
+}
+
+TEST_F(LiveDeaths, RefusesEverythingOnceASuccessorForbidsIt) {
+  ASSERT_NO_FATAL_FAILURE(start("forbidding"));
+  ASSERT_EQ(driver_->inject(live_order(FaultType::engine_death, 1, in_seconds(600)), ascending()),
+            Errc::ok);
+  driver_->undo(1);
+  ASSERT_TRUE(eventually([&] { return driver_->is_gone(1); }));
+  for (const FaultType type :
+       {FaultType::engine_death, FaultType::station_death, FaultType::agent_hang}) {
+    EXPECT_EQ(driver_->inject(live_order(type, 2, in_seconds(600)), ascending()),
+              Errc::not_authorized);
+  }
+  EXPECT_TRUE(driver_->guard().state(0)->is_running);
 }
 
 // --- what they do ------------------------------------------------------------------------------
@@ -244,7 +278,7 @@ TEST_F(LiveDeaths, ASuccessorDiesAsItsPredecessorDid) {
     const pid_t before = engine_now();
     auto order =
         live_order(FaultType::engine_death, static_cast<std::uint64_t>(i) + 1, in_seconds(600));
-    ASSERT_EQ(driver_->inject(order, rows_), Errc::ok) << i;
+    ASSERT_EQ(driver_->inject(order, ascending()), Errc::ok) << i;
     EXPECT_FALSE(driver_->is_gone(order.injection));
     EXPECT_FALSE(driver_->works(rows_[0]));
     driver_->undo(order.injection);

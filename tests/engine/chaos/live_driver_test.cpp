@@ -76,18 +76,18 @@ TEST_F(LiveChaos, RefusesAMeshThatDoesNotAllowIt) {
   auto options = LiveWorkers::options(directory_.path());
   options.allow_live_chaos = false;
   workers_->start(options);
-  driver_ = LiveDriver::open({.directory = directory_.path(), .allow_live = true}).value();
-  EXPECT_EQ(strike(live_order(FaultType::latency_spike, 1, in_seconds(600))), Errc::not_authorized);
-  EXPECT_EQ(strike(live_order(FaultType::agent_hang, 1, in_seconds(600))), Errc::not_authorized);
-  LiveChaosOptions with_process{.directory = directory_.path(), .allow_live = true};
-  with_process.processes = {workers_->process(0)};
-  driver_ = LiveDriver::open(with_process).value();
-  for (const FaultType type :
-       {FaultType::agent_hang, FaultType::agent_slowdown, FaultType::station_death}) {
-    EXPECT_EQ(strike(live_order(type, 1, in_seconds(600))), Errc::not_authorized)
-        << "registered or not";
+  const auto driver = LiveDriver::open({.directory = directory_.path(), .allow_live = true});
+  ASSERT_FALSE(driver);
+  EXPECT_EQ(driver.error().code, Errc::not_authorized);
+  for (const char* const how : {"mesh up --allow-live-chaos", "allow_live = true under [chaos]"}) {
+    EXPECT_NE(driver.error().sentence.find(how), std::string::npos) << driver.error().sentence;
   }
-  EXPECT_FALSE(is_stopped(workers_->pid(0)));
+  auto console = engine::ControlClient::connect(directory_.path(), {}).value();
+  const auto told = console.request(
+      R"({"op": "chaos", "do": "inject", "injection": 1, "kind": 1, "agents": [1]})");
+  ASSERT_FALSE(told) << "whoever asks the engine itself";
+  EXPECT_EQ(told.error().code, Errc::not_authorized);
+  EXPECT_NE(told.error().sentence.find("mesh up --allow-live-chaos"), std::string::npos);
 }
 
 TEST_F(LiveChaos, RefusesWhatItCannotDo) {

@@ -2,6 +2,7 @@
 //
 //     live_process engine DIRECTORY       an engine that allows faults on purpose
 //     live_process fresh DIRECTORY        the same, which drops the mesh that is there
+//     live_process forbidding DIRECTORY   one that allows nothing
 //     live_process worker DIRECTORY BOOKS NAME
 //     live_process caller DIRECTORY BOOKS HANDLE,HANDLE,...
 //
@@ -11,6 +12,7 @@
 #include <map>
 #include <string>
 
+#include <sched.h>
 #include <unistd.h>
 
 #include "engine/engine.hpp"
@@ -24,14 +26,14 @@ constexpr Nanos kForLong{600 * kNsPerSecond};
 constexpr std::int64_t kOverdueNs = 400 * kNsPerMs;
 constexpr std::size_t kUnderWayMax = 8;
 
-int engine_process(const std::string& directory, bool fresh) {
+int engine_process(const std::string& directory, const std::string& how) {
   engine::EngineOptions options;
   options.directory = directory;
   options.size = {.agents = 64, .stations = 8};
   options.reconnect = kForLong;
   options.stuck_after = kForLong;
-  options.allow_live_chaos = true;
-  options.fresh = fresh;
+  options.allow_live_chaos = how != "forbidding";
+  options.fresh = how == "fresh";
   auto engine = engine::Engine::start(options);
   if (!engine) return 1;
   while (!(*engine)->wait_for_down(Nanos{kNsPerSecond})) {
@@ -86,20 +88,21 @@ class Caller {
         return engine::Answer::ready();
       });
       while (under_way_.size() < kUnderWayMax && next_ < kBookedMax && is_asking()) {
-        under_way_[next_] = {station_.now(), false};
+        under_way_[next_] = {station_.now(), {}, false};
         ++next_;
       }
       for (auto& [number, one] : under_way_) {
-        if (!one.is_sent) one.is_sent = ask(number);
+        if (one.is_sent) continue;
+        one.is_sent = ask(number);
+        one.given = station_.now();
       }
       station_.flush();
     }
     std::uint64_t overdue = 0;
     std::uint64_t given = 0;
     for (const auto& [number, one] : under_way_) {
-      const bool is_overdue = (station_.now() - one.since).count() > kOverdueNs;
-      overdue += is_overdue ? 1U : 0U;
-      given += is_overdue && one.is_sent ? 1U : 0U;
+      overdue += is_overdue(one.since) ? 1U : 0U;
+      given += one.is_sent && is_overdue(one.given) ? 1U : 0U;
     }
     books_.overdue.store_relaxed(overdue);                                      // relaxed: a count
     books_.overdue_given.store_relaxed(given);                                  // relaxed: a count
@@ -113,9 +116,13 @@ class Caller {
  private:
   struct UnderWay {
     HostTime since{};
+    HostTime given{};  // when it was sent last
     bool is_sent = false;
   };
   [[nodiscard]] bool is_asking() const { return books_.stop.load_relaxed() == 0; }  // relaxed: soon
+  [[nodiscard]] bool is_overdue(HostTime since) {
+    return (station_.now() - since).count() > kOverdueNs;
+  }
   bool ask(std::uint64_t number) {
     engine::SendOptions to{.source = id_, .target = targets_[number % targets_.size()]};
     to.correlation = {1, number};
@@ -166,7 +173,7 @@ int caller(const std::string& directory, const std::string& books_path,
   for (;;) {
     its.turn();
     if (station->is_lost()) {
-      ::usleep(1'000);
+      ::sched_yield();
     } else {
       (void)station->wait(station->now() + Nanos{kNsPerMs});
     }
@@ -176,7 +183,7 @@ int caller(const std::string& directory, const std::string& books_path,
 int run(int argc, char** argv) {
   ::alarm(120);  // whoever forgets it
   const std::vector<std::string> words(argv + 1, argv + argc);
-  if (words.size() == 2) return engine_process(words[1], words[0] == "fresh");
+  if (words.size() == 2) return engine_process(words[1], words[0]);
   if (words.size() != 4) return 2;
   return words[0] == "worker" ? worker(words[1], words[2], words[3])
                               : caller(words[1], words[2], words[3]);
