@@ -8,6 +8,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -22,6 +23,7 @@ constexpr std::int64_t kEndNs = 10 * kNsPerSecond;
 constexpr std::size_t kWordsMax = 64;
 constexpr int kSocket = 3;  // the descriptors that it keeps
 constexpr int kHarness = 4;
+constexpr int kSelf = 5;  // a pidfd
 
 std::int64_t now_ns() noexcept {
   timespec now{};
@@ -94,13 +96,17 @@ std::int64_t keep(Process& process, std::int64_t now) noexcept {
   if (process.crash != 0) {
     if (process.start_ns > now) return process.start_ns;
     if (!has_ended(process)) return now + kLookNs;  // its memory is being torn down
-    process.crash = 0;
     process.is_stopped = false;
     if (!process.stays_dead) restart(process);
+    process.crash = 0;  // afterwards: who goes on with this does it again rather than not at all
   }
   const bool stands = is_to_stand(process, now, next_ns);
-  if (stands != process.is_stopped && signal(process, stands ? SIGSTOP : SIGCONT))
-    process.is_stopped = stands;
+  if (stands && !process.is_stopped) {
+    process.is_stopped = true;  // first: the witness lets go of whom it finds so
+    if (!signal(process, SIGSTOP)) process.is_stopped = false;
+  } else if (!stands && process.is_stopped && signal(process, SIGCONT)) {
+    process.is_stopped = false;
+  }
   return next_ns;
 }
 
@@ -121,11 +127,14 @@ Errc add(Processes& processes, const Request& request, int pidfd, std::uint32_t&
     return Errc::capacity;
   }
   *free = {};
-  free->is_used = true;
   free->pidfd = pidfd;
   free->process = request.process;
   free->command = request.command;
   free->command_bytes = request.command_bytes;
+  // A system call: what stands above is written before what stands below, for who finds it here
+  // after our death.
+  static_cast<void>(signal(*free, 0));
+  free->is_used = true;
   key = static_cast<std::uint32_t>(free - processes.begin());
   return Errc::ok;
 }
@@ -134,7 +143,10 @@ Errc hold(Process& process, const Request& request) noexcept {
   if (process.crash != 0 || has_ended(process)) return Errc::not_found;
   for (Hold& hold : process.holds) {
     const bool is_this = hold.is_used && hold.injection == request.injection;
-    if (is_this) return Errc::ok;
+    if (!is_this) continue;
+    hold.until_ns = request.at_ns;
+    hold.factor_milli = request.factor_milli;
+    return Errc::ok;
   }
   for (Hold& hold : process.holds) {
     if (hold.is_used) continue;
@@ -188,6 +200,7 @@ Reply answer(Processes& processes, const Request& request, int pidfd) noexcept {
     case Verb::held:
       reply.count = held(processes, request.injection);
       break;
+    case Verb::witness:
     case Verb::end:
       break;
     case Verb::state:
@@ -253,30 +266,60 @@ void prepare(int socket, int harness) noexcept {
   ::setsid();
   ::prctl(PR_SET_NAME, "mesh-guard");
   for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGCHLD}) std::signal(number, SIG_IGN);
-  // Away from the two places first.
-  const int kept_socket = ::fcntl(socket, F_DUPFD, kHarness + 1);
-  const int kept_harness = ::fcntl(harness, F_DUPFD, kHarness + 1);
+  // Away from the places first.
+  const int kept_socket = ::fcntl(socket, F_DUPFD, kSelf + 1);
+  const int kept_harness = ::fcntl(harness, F_DUPFD, kSelf + 1);
   ::dup2(kept_socket, kSocket);
   ::dup2(kept_harness, kHarness);
-  ::syscall(SYS_close_range, static_cast<unsigned>(kHarness + 1), ~0U, 0U);
+  ::dup2(static_cast<int>(::syscall(SYS_pidfd_open, ::getpid(), 0)), kSelf);
+  ::syscall(SYS_close_range, static_cast<unsigned>(kSelf + 1), ~0U, 0U);
+}
+
+// The guard has ended, in order or not: what is left to do is done.
+[[noreturn]] void run_witness(Processes& processes) noexcept {
+  ::prctl(PR_SET_NAME, "mesh-witness");
+  pollfd guard{kSelf, POLLIN, 0};
+  while (::poll(&guard, 1, -1) <= 0) {
+  }
+  ::shutdown(kSocket, SHUT_RDWR);  // whoever asks learns now that nobody answers
+  let_go_of_all(processes);
+  ::_exit(0);  // tidy: allow(abort) the end of a child that runs no destructors
+}
+
+struct Witness {
+  pid_t process = 0;
+  int pidfd = -1;
+};
+// It has our descriptors, also those that come later: pidfds mean the same to both.
+void start_witness(Witness& witness, Processes& processes) noexcept {
+  if (witness.pidfd >= 0) ::close(witness.pidfd);
+  witness.process = static_cast<pid_t>(::syscall(SYS_clone, CLONE_FILES | SIGCHLD, 0, 0, 0, 0));
+  if (witness.process == 0) run_witness(processes);
+  witness.pidfd = static_cast<int>(::syscall(SYS_pidfd_open, witness.process, 0));
 }
 
 }  // namespace
 
 void run_guard(int socket, int harness, Processes& processes) noexcept {
   prepare(socket, harness);
+  Witness witness;
+  start_witness(witness, processes);
   bool goes_on = true;
   while (goes_on) {
     const std::int64_t next_ns = keep_all(processes);
     const std::int64_t wait_ns =
         next_ns == INT64_MAX ? kNsPerSecond : std::max<std::int64_t>(next_ns - now_ns(), 0);
-    std::array<pollfd, 2> look{{{kSocket, POLLIN, 0}, {kHarness, POLLIN, 0}}};
+    std::array<pollfd, 3> look{
+        {{kSocket, POLLIN, 0}, {kHarness, POLLIN, 0}, {witness.pidfd, POLLIN, 0}}};
     const timespec patience{wait_ns / kNsPerSecond, wait_ns % kNsPerSecond};
     if (::ppoll(look.data(), look.size(), &patience, nullptr) <= 0) continue;
+    if (look[2].revents != 0) start_witness(witness, processes);
+    if (look[0].revents == 0 && look[1].revents == 0) continue;
     Request request;
     int pidfd = -1;
     if (look[1].revents != 0 || !read(kSocket, request, pidfd)) break;
-    const Reply reply = answer(processes, request, pidfd);
+    Reply reply = answer(processes, request, pidfd);
+    if (request.verb == Verb::witness) reply.process = witness.process;
     keep_all(processes);  // done before it is said to be
     goes_on = request.verb != Verb::end && ::send(kSocket, &reply, sizeof reply, MSG_NOSIGNAL) ==
                                                static_cast<ssize_t>(sizeof reply);

@@ -11,7 +11,7 @@
 
 namespace mesh::engine::guard {
 
-enum class Verb : std::uint32_t { add, hold, crash, release, held, state, end };
+enum class Verb : std::uint32_t { add, hold, crash, release, held, state, witness, end };
 
 // One packet each way, SOCK_SEQPACKET; `add` carries the pidfd.
 struct Request {
@@ -53,6 +53,10 @@ struct Process {
 };
 using Processes = std::array<Process, ProcessGuard::kProcessesMax>;
 
+// Has a witness: a process with the same descriptors that waits for the end of this one, and then
+// does what was left to do. `processes` is shared between the two; the witness reads it once this
+// one is dead.
+//
 // `harness`: a pidfd of the other side. Its socket alone does not tell: a child of it may have it,
 // too.
 [[noreturn]] void run_guard(int socket, int harness, Processes& processes) noexcept;

@@ -72,6 +72,39 @@ json request_for(const ChaosOrder& order, AgentFaultKind kind) {
           {"jitter_ns", at_least_0(params.jitter)}};
 }
 
+bool has_ramp(const ChaosOrder& order) noexcept {
+  return order.ramp_up.count() > 0 || order.ramp_down.count() > 0;
+}
+bool can_ramp(FaultType type) noexcept {
+  return type == FaultType::latency_spike || type == FaultType::reorder ||
+         type == FaultType::packet_loss || type == FaultType::duplicate ||
+         type == FaultType::message_corruption || type == FaultType::agent_slowdown;
+}
+// So many sixteenths of what it is in full.
+ChaosOrder in_part(const ChaosOrder& order, std::uint32_t step) noexcept {
+  const double share = static_cast<double>(step) / LiveDriver::kRampSteps;
+  const auto part = [&](Nanos whole) {
+    return Nanos{static_cast<std::int64_t>(share * static_cast<double>(whole.count()))};
+  };
+  const auto count = [&](std::uint32_t whole) {
+    return static_cast<std::uint32_t>(share * static_cast<double>(whole));
+  };
+  ChaosOrder made = order;
+  made.params.add = part(order.params.add);
+  made.params.jitter = part(order.params.jitter);
+  made.params.rate_ppm = count(order.params.rate_ppm);
+  if (order.params.factor_milli > 1'000)
+    made.params.factor_milli = 1'000 + std::max(1U, count(order.params.factor_milli - 1'000));
+  return made;
+}
+// Steps of an even ramp that have begun.
+std::uint32_t steps_begun(Nanos since, Nanos ramp) noexcept {
+  if (ramp.count() <= 0 || since >= ramp) return LiveDriver::kRampSteps;
+  const double share = static_cast<double>(std::max<std::int64_t>(since.count(), 0)) /
+                       static_cast<double>(ramp.count());
+  return static_cast<std::uint32_t>(share * LiveDriver::kRampSteps) + 1;
+}
+
 // When what was killed is started anew.
 Nanos back_at(const ChaosOrder& order, Nanos now) {
   const Nanos away = order.params.restart_after;
@@ -215,8 +248,7 @@ Errc LiveDriver::find(std::span<const std::uint32_t> targets, std::vector<AgentR
 
 Errc LiveDriver::inject(const ChaosOrder& order, std::span<const std::uint32_t> targets) {
   if (faults_.contains(order.injection)) return Errc::ok;
-  const bool has_ramp = order.ramp_up.count() != 0 || order.ramp_down.count() != 0;
-  if (has_ramp) return Errc::unsupported;
+  if (has_ramp(order) && !can_ramp(order.type)) return Errc::unsupported;
   const Errc cannot = check(order.type, order.params);
   if (cannot != Errc::ok) return cannot;
   if (order.expires <= now()) return Errc::invalid_argument;
@@ -225,14 +257,57 @@ Errc LiveDriver::inject(const ChaosOrder& order, std::span<const std::uint32_t> 
   if (bad != Errc::ok) return bad;
   const Errc refused = check_mesh(order.type);
   if (refused != Errc::ok) return refused;
+  Fault fault;
+  fault.targets.assign(targets.begin(), targets.end());
+  fault.type = order.type;
+  fault.order = order;
+  fault.since = now();
+  fault.step = order.ramp_up.count() > 0 ? 1 : kRampSteps;
+  const ChaosOrder first = in_part(order, fault.step);
   Errc done = Errc::ok;
   if (order.type == FaultType::engine_death) {
     done = kill_engine(order);
+  } else if (is_of_processes(order.type)) {
+    done = inject_processes(first, rows, fault.keys);
   } else {
-    done = is_of_processes(order.type) ? inject_processes(order, rows) : inject_words(order, rows);
+    done = inject_words(first, rows);
   }
-  if (done == Errc::ok) faults_[order.injection] = {{targets.begin(), targets.end()}, order.type};
+  if (done == Errc::ok) faults_[order.injection] = std::move(fault);
   return done;
+}
+
+// --- ramps -------------------------------------------------------------------------------------
+
+std::uint32_t LiveDriver::step_at(const Fault& fault, Nanos now) noexcept {
+  if (fault.fades.count() == 0) return steps_begun(now - fault.since, fault.order.ramp_up);
+  const std::uint32_t down = steps_begun(now - fault.fades, fault.order.ramp_down) - 1;
+  return std::max(1U, fault.peak * (kRampSteps - down) / kRampSteps);
+}
+
+bool LiveDriver::set_step(const Fault& fault, std::uint32_t step) {
+  const ChaosOrder part = in_part(fault.order, step);
+  for (const std::uint32_t key : fault.keys) {
+    if (!guard_.hold({part.injection, key, part.params.factor_milli, part.expires})) return false;
+  }
+  if (!fault.keys.empty()) return true;
+  json request = request_for(part, kind_of(part.type, part.params));
+  request["do"] = "change";
+  return ask(request, "acting").has_value();
+}
+
+// A step that could not be taken, because no engine answers, is tried again.
+void LiveDriver::advance(Nanos now) {
+  for (auto& [injection, fault] : faults_) {
+    if (!has_ramp(fault.order) || fault.step == 0) continue;
+    const bool has_faded = fault.fades.count() != 0 && now - fault.fades >= fault.order.ramp_down;
+    if (now >= fault.order.expires || has_faded) {
+      fault.step = 0;
+      remove(injection);
+      continue;
+    }
+    const std::uint32_t step = step_at(fault, now);
+    if (step != fault.step && set_step(fault, step)) fault.step = step;
+  }
 }
 
 // The one that was registered, or the one that its command has started since.
@@ -302,7 +377,8 @@ Result<std::set<std::uint32_t>> LiveDriver::processes_of(const std::vector<Agent
   return fail(Errc::not_authorized, "live chaos: its process is not registered");
 }
 
-Errc LiveDriver::inject_processes(const ChaosOrder& order, const std::vector<AgentRow>& rows) {
+Errc LiveDriver::inject_processes(const ChaosOrder& order, const std::vector<AgentRow>& rows,
+                                  std::set<std::uint32_t>& struck) {
   const auto keys = processes_of(rows);
   if (!keys) return keys.error().code;
   const bool is_for_good = order.params.variant == FaultVariant::for_good;
@@ -317,11 +393,22 @@ Errc LiveDriver::inject_processes(const ChaosOrder& order, const std::vector<Age
     static_cast<void>(guard_.release(order.injection));  // all of them or none
     return done.error().code;
   }
+  struck = *keys;
   return Errc::ok;
 }
 
 // Also of one that this driver does not know: another one, that has died, may have ordered it.
 void LiveDriver::undo(std::uint64_t injection) {
+  const auto found = faults_.find(injection);
+  const bool fades = found != faults_.end() && found->second.order.ramp_down.count() > 0 &&
+                     found->second.step != 0;
+  if (!fades) return remove(injection);
+  if (found->second.fades.count() != 0) return;
+  found->second.fades = now();
+  found->second.peak = found->second.step;
+}
+
+void LiveDriver::remove(std::uint64_t injection) {
   const auto known = faults_.find(injection);
   const bool by_process = known == faults_.end() || is_of_processes(known->second.type);
   const bool by_word = known == faults_.end() || !is_of_processes(known->second.type);

@@ -14,7 +14,12 @@
 //                         directory after `restart_after`, or at the end
 //     agent-hang          SIGSTOP
 //     agent-slowdown      SIGSTOP and SIGCONT in turn: it runs for one `factor`th of the time
-// All else, and ramps, is refused: unsupported.
+// All else is refused: unsupported. So is what is between hosts: there is no bridge that could be
+// cut.
+//
+// Ramps: delays, shares and slow-downs grow and fade in kRampSteps equal steps of time, each a
+// request when its time has come and advance() is called. The first step acts at once. What either
+// acts or does not (crashes, hangs, deaths, partitions, flipped votes) has no ramp: unsupported.
 //
 // Fault words stand in the table, written by the engine at our request, with the instant at which
 // they end by themselves: stations look at them (station/fault_gate.hpp). Processes are the guard's
@@ -29,8 +34,8 @@
 // If the      engine dies: fault words stand until their time; inject says closed. The guard dies:
 // other side  inject says closed, and what was stopped goes on. This process dies: processes go on
 // dies        at once, words lapse at their time.
-// Errors      open -> not_authorized (not allowed here, or by the mesh), not_yours (`engine` is not who answers in the
-//             directory), as Observer and ProcessGuard. inject ->
+// Errors      open -> not_authorized (not allowed here, or by the mesh), not_yours (`engine` is not
+//             who answers in the directory), as Observer and ProcessGuard. inject ->
 //             unsupported, not_authorized (an agent without the label, a process that is not
 //             registered, a mesh that does not allow it), no_such_agent, invalid_argument (over
 //             already), capacity, closed.
@@ -65,6 +70,8 @@ struct LiveChaosOptions {
 
 class LiveDriver final : public coordination::FaultDriver {
  public:
+  static constexpr std::uint32_t kRampSteps = 16;
+
   static Result<std::unique_ptr<LiveDriver>> open(const LiveChaosOptions& options);
 
   // Tells the harness which agents there are, where they stand, and who may be struck. Its
@@ -80,6 +87,7 @@ class LiveDriver final : public coordination::FaultDriver {
   [[nodiscard]] Errc inject(const coordination::ChaosOrder& order,
                             std::span<const std::uint32_t> targets) override;
   void undo(std::uint64_t injection) override;
+  void advance(Nanos now) override;
   [[nodiscard]] bool is_gone(std::uint64_t injection) const override;
   [[nodiscard]] bool works(std::uint32_t agent) const override;
   [[nodiscard]] ProcessGuard& guard() noexcept { return guard_; }
@@ -95,6 +103,12 @@ class LiveDriver final : public coordination::FaultDriver {
   struct Fault {
     std::vector<std::uint32_t> targets;  // ascending
     coordination::FaultType type{};
+    coordination::ChaosOrder order{};
+    Nanos since{0};
+    Nanos fades{0};                // 0: it is not being undone
+    std::uint32_t step = 0;        // of kRampSteps, as it acts now
+    std::uint32_t peak = 0;        // its step when it began to fade
+    std::set<std::uint32_t> keys;  // of processes
   };
   LiveDriver(std::string directory, std::unique_ptr<Observer> observer, AgentRowViews views,
              ProcessGuard guard);
@@ -112,12 +126,16 @@ class LiveDriver final : public coordination::FaultDriver {
   [[nodiscard]] Errc inject_words(const coordination::ChaosOrder& order,
                                   const std::vector<AgentRow>& rows);
   [[nodiscard]] Errc inject_processes(const coordination::ChaosOrder& order,
-                                      const std::vector<AgentRow>& rows);
+                                      const std::vector<AgentRow>& rows,
+                                      std::set<std::uint32_t>& struck);
   [[nodiscard]] Errc kill_engine(const coordination::ChaosOrder& order);
   [[nodiscard]] bool is_attached(std::uint32_t agent) const;
   // Keys of the processes that host these agents and nobody else.
   Result<std::set<std::uint32_t>> processes_of(const std::vector<AgentRow>& rows);
   Result<std::map<StationId, pid_t>> hosts() const;
+  [[nodiscard]] static std::uint32_t step_at(const Fault& fault, Nanos now) noexcept;
+  [[nodiscard]] bool set_step(const Fault& fault, std::uint32_t step);
+  void remove(std::uint64_t injection);
 
   std::string directory_;
   mutable std::optional<ControlClient> engine_;

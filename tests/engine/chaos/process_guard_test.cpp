@@ -229,6 +229,104 @@ TEST(ProcessGuard, LetsGoWhenItsHarnessIsKilled) {
   })) << "the guard stays";
 }
 
+// Both stand still first, so that neither sees the other one die: it is one instant to them.
+void kill_at_once(pid_t one, pid_t other) {
+  for (const int number : {SIGSTOP, SIGKILL}) {
+    ::kill(one, number);
+    ::kill(other, number);
+  }
+}
+
+TEST(ProcessGuard, WhatIsStoppedGoesOnWhenHarnessAndGuardAreKilledAtOnce) {
+  const Child held(spin);
+  const Child harness([&held](const Channel& channel) {
+    auto guard = ProcessGuard::start().value();
+    const std::uint32_t key = guard.add(chosen(held)).value();
+    const bool is_held = guard.hold(stopped(1, key)).has_value();
+    channel.tell(is_held ? std::to_string(guard.process()) : "not held");
+    return idle(channel);
+  });
+  const std::string guard = harness.hear();
+  ASSERT_NE(guard, "not held");
+  EXPECT_TRUE(eventually([&] { return is_stopped(held.process()); }));
+  kill_at_once(harness.process(), static_cast<pid_t>(std::stoi(guard)));
+  EXPECT_TRUE(eventually([&] { return !is_stopped(held.process()); })) << "in ten minutes";
+}
+
+TEST(ProcessGuard, WhatWasKilledIsStartedWhenHarnessAndGuardAreKilledAtOnce) {
+  const ScratchDirectory directory;
+  const std::string path = directory.file("started");
+  const Child mortal(idle);
+  const Child harness([&](const Channel& channel) {
+    auto guard = ProcessGuard::start().value();
+    const std::uint32_t key =
+        guard.add(chosen(mortal, {"/bin/sh", "-c", "echo anew > " + path})).value();
+    const bool is_killed = guard.crash({1, key, in_seconds(600)}).has_value();
+    channel.tell(is_killed ? std::to_string(guard.process()) : "not killed");
+    return idle(channel);
+  });
+  const std::string guard = harness.hear();
+  ASSERT_NE(guard, "not killed");
+  kill_at_once(harness.process(), static_cast<pid_t>(std::stoi(guard)));
+  std::string said;
+  EXPECT_TRUE(eventually([&] { return static_cast<bool>(std::ifstream(path) >> said); }));
+  EXPECT_EQ(said, "anew");
+}
+
+TEST(ProcessGuard, AWitnessThatIsKilledHasASuccessorThatDoesTheSame) {
+  const Child held(spin);
+  const Child harness([&held](const Channel& channel) {
+    auto guard = ProcessGuard::start().value();
+    const pid_t first = guard.witness().value();
+    ::kill(first, SIGKILL);
+    const bool is_another = eventually([&] { return guard.witness().value() != first; });
+    const std::uint32_t key = guard.add(chosen(held)).value();
+    const bool is_held = guard.hold(stopped(1, key)).has_value();
+    channel.tell(is_another && is_held ? std::to_string(guard.process()) : "not held");
+    return idle(channel);
+  });
+  const std::string guard = harness.hear();
+  ASSERT_NE(guard, "not held");
+  EXPECT_TRUE(eventually([&] { return is_stopped(held.process()); }));
+  kill_at_once(harness.process(), static_cast<pid_t>(std::stoi(guard)));
+  EXPECT_TRUE(eventually([&] { return !is_stopped(held.process()); }));
+}
+
+TEST(ProcessGuard, WhenGuardAndWitnessAreKilledTheNextCallLetsGo) {
+  const Child child(spin);
+  auto guard = ProcessGuard::start().value();
+  const std::uint32_t key = guard.add(chosen(child)).value();
+  ASSERT_TRUE(guard.hold(stopped(1, key)));
+  kill_at_once(guard.process(), guard.witness().value());
+  EXPECT_EQ(guard.held(1).error().code, Errc::closed);
+  EXPECT_TRUE(eventually([&] { return !is_stopped(child.process()); }));
+}
+
+TEST(ProcessGuard, ItsWitnessEndsWithIt) {
+  pid_t witness = 0;
+  {
+    auto guard = ProcessGuard::start().value();
+    witness = guard.witness().value();
+    EXPECT_NE(state_of(witness), ' ');
+  }
+  EXPECT_TRUE(eventually([&] {
+    const char state = state_of(witness);
+    return state == ' ' || state == 'Z';
+  }));
+}
+
+TEST(ProcessGuard, AHoldThatIsGivenAgainIsAsItWasGivenLast) {
+  const Child child(spin);
+  auto guard = ProcessGuard::start().value();
+  const std::uint32_t key = guard.add(chosen(child)).value();
+  ASSERT_TRUE(guard.hold({1, key, 2'000, in_seconds(600)}));
+  ASSERT_TRUE(guard.hold(stopped(1, key)));
+  EXPECT_TRUE(guard.state(key)->is_stopped);
+  ASSERT_TRUE(guard.release(1));
+  EXPECT_FALSE(guard.state(key)->is_stopped);
+  EXPECT_EQ(guard.held(1).value(), 0U);
+}
+
 // Whoever is forked after the guard was has its socket, too.
 TEST(ProcessGuard, LetsGoAlsoWhileAChildOfItsHarnessLives) {
   const Child held(spin);
@@ -251,7 +349,7 @@ TEST(ProcessGuard, LetsGoAlsoWhileAChildOfItsHarnessLives) {
   EXPECT_TRUE(eventually([&] { return !is_stopped(held.process()); }));
 }
 
-TEST(ProcessGuard, WhenTheGuardIsKilledWhatItHeldIsFreedByTheNextCall) {
+TEST(ProcessGuard, WhenTheGuardIsKilledWhatItHeldIsFree) {
   const Child child(spin);
   auto guard = ProcessGuard::start().value();
   const std::uint32_t key = guard.add(chosen(child)).value();
