@@ -2,9 +2,11 @@
 //
 //     {"op": "chaos", "do": "inject", "injection": 7, "kind": 3, "agents": [1048576],
 //      "expires_ns": 99, "rate_ppm": 0, "bits": 0, "add_ns": 0, "jitter_ns": 0}
+//     {"op": "chaos", "do": "change", "injection": 7, "kind": 3, "rate_ppm": 0, ...}: other figures
 //     {"op": "chaos", "do": "undo", "injection": 7}
 //     {"op": "chaos", "do": "look", "injection": 7}
-//     answer {"ok": true, "acting": 1}: agents on which it acts now
+//     answer {"ok": true, "acting": 1, "allowed": true}: agents on which it acts now, and whether
+//     this mesh allows faults on purpose
 #include <utility>
 #include <vector>
 
@@ -20,11 +22,12 @@ using nlohmann::json;
 
 class ControlServer::ActingJobs::Chaos final : public RequestJob {
  public:
-  enum class What : std::uint8_t { kInject, kUndo, kLook };
+  enum class What : std::uint8_t { kInject, kChange, kUndo, kLook };
   struct Order {
     What what = What::kLook;
     std::uint64_t injection = 0;
     std::vector<AgentFault> faults;
+    bool is_allowed = false;
   };
   Chaos(ControlServer& server, std::uint64_t connection, Order order)
       : RequestJob(server, connection), order_(std::move(order)) {}
@@ -32,6 +35,7 @@ class ControlServer::ActingJobs::Chaos final : public RequestJob {
     FaultBoard& board = scheduler.faults();
     board.sweep(now);
     if (order_.what == What::kUndo) board.undo(order_.injection);
+    if (order_.what == What::kChange) board.change(order_.faults.front());
     if (order_.what == What::kInject) {
       if (const Status done = board.inject(order_.faults); !done) fail_with(done.error());
     }
@@ -41,7 +45,7 @@ class ControlServer::ActingJobs::Chaos final : public RequestJob {
 
  private:
   [[nodiscard]] std::string result() const override {
-    return dump({{"ok", true}, {"acting", acting_}});
+    return dump({{"ok", true}, {"acting", acting_}, {"allowed", order_.is_allowed}});
   }
   Order order_;
   std::size_t acting_ = 0;
@@ -75,6 +79,17 @@ Result<AgentFault> fault_of(const json& object) {
   MESH_TRY(fault.add_ns, span_field(object, "add_ns"));
   MESH_TRY(fault.jitter_ns, span_field(object, "jitter_ns"));
   return fault;
+}
+
+// What is between hosts, or a host's, is nobody's here to break.
+Status check_reach(const json& object) {
+  for (const char* const key : {"links", "hosts"}) {
+    if (object.contains(key))
+      return fail(Errc::unsupported, std::string("chaos: field '") + key +
+                                         "': this mesh has one host and no bridge to another; only"
+                                         " agents can be struck");
+  }
+  return {};
 }
 
 struct Target {
@@ -126,14 +141,23 @@ Status ControlServer::ActingJobs::begin_chaos(ControlServer& server, const Conso
   Chaos::Order order;
   MESH_TRY(const std::string what, text_field(object, "do"));
   MESH_TRY(order.injection, count_field(object, "injection"));
-  if (what == "undo") order.what = Chaos::What::kUndo;
-  if (what == "inject") {
-    order.what = Chaos::What::kInject;
-    if (!server.options_.allow_live_chaos)
-      return fail(Errc::not_authorized, "chaos: this mesh does not allow faults on purpose");
-    MESH_TRY(order.faults, faults_of(object, server.options_.size, server.options_.table));
-  } else if (what != "undo" && what != "look") {
-    return fail(Errc::bad_input, "field 'do': inject, undo or look is expected");
+  order.is_allowed = server.options_.allow_live_chaos;
+  const bool is_inject = what == "inject";
+  if (is_inject || what == "change") {
+    order.what = is_inject ? Chaos::What::kInject : Chaos::What::kChange;
+    if (!order.is_allowed)
+      return fail(Errc::not_authorized, "chaos: " + std::string(kChaosForbidden));
+    MESH_CHECK_OK(check_reach(object));
+    if (is_inject) {
+      MESH_TRY(order.faults, faults_of(object, server.options_.size, server.options_.table));
+    } else {
+      MESH_TRY(const AgentFault figures, fault_of(object));
+      order.faults.push_back(figures);
+    }
+  } else if (what == "undo") {
+    order.what = Chaos::What::kUndo;
+  } else if (what != "look") {
+    return fail(Errc::bad_input, "field 'do': inject, change, undo or look is expected");
   }
   server.post(std::make_unique<Chaos>(server, request.connection, std::move(order)));
   return {};

@@ -55,6 +55,25 @@ Status FaultBoard::inject(std::span<const AgentFault> faults) {
   return {};
 }
 
+std::size_t FaultBoard::change(const AgentFault& figures) noexcept {
+  const shm::RowWriter<HostMemory> writer(rows_.sequence);
+  std::size_t changed = 0;
+  for (std::size_t row = 0; used_ != 0 && row < rows_.agent.rows(); ++row) {
+    const bool is_its = !is_free(row) && rows_.injection.load_relaxed(row) ==
+                                             figures.injection;  // relaxed: the only writer
+    if (!is_its) continue;
+    writer.write(row, [&](const shm::RowStores<HostMemory>& stores) {
+      stores.store(rows_.rate_ppm, figures.rate_ppm);
+      stores.store(rows_.bits, figures.bits);
+      stores.store(rows_.add_ns, figures.add_ns);
+      stores.store(rows_.jitter_ns, figures.jitter_ns);
+    });
+    ++changed;
+  }
+  if (changed != 0) publish();
+  return changed;
+}
+
 template <class Which>
 std::size_t FaultBoard::free_rows(Which&& which) noexcept {
   const shm::RowWriter<HostMemory> writer(rows_.sequence);

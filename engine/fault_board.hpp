@@ -29,6 +29,8 @@ class FaultBoard {
 
   // All of one order; given again it is the same.
   Status inject(std::span<const AgentFault> faults);
+  // Other figures for an order that acts; its agents, kind and end stay. How many rows it has.
+  std::size_t change(const AgentFault& figures) noexcept;
   // How many rows it had.
   std::size_t undo(std::uint64_t injection) noexcept;
   // Frees what does not act any more.

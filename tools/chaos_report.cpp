@@ -41,9 +41,9 @@ constexpr std::array kAggregations{"avg", "min", "max", "sum", "count",
                                    "p50", "p95", "p99", "rate"};
 constexpr std::array kPoints{"preflight", "precheck", "phase", "recovery"};
 constexpr std::array kStatuses{"ordered", "acting", "undoing", "undone", "lapsed", "refused"};
-constexpr std::array kVariants{"",           "ring",       "pool",   "memory",    "journal_disk",
-                               "equivocate", "wrong_hash", "stale",  "flip_vote", "impedance_lie",
-                               "429",        "500",        "timeout"};
+constexpr std::array kVariants{"",           "ring",       "pool",    "memory",    "journal_disk",
+                               "equivocate", "wrong_hash", "stale",   "flip_vote", "impedance_lie",
+                               "429",        "500",        "timeout", "for_good"};
 static_assert(kVariants.size() == static_cast<std::size_t>(last_of(FaultVariant{})) + 1);
 static_assert(kStatuses.size() == static_cast<std::size_t>(last_of(InjectionStatus{})) + 1);
 static_assert(kPoints.size() == static_cast<std::size_t>(last_of(VerifyPoint{})) + 1);

@@ -46,6 +46,11 @@ beside it stands above what it says.
 With --store every answer in CONFLICT is recorded there, chained by hash; mesh conflicts
 lists them, mesh resolve closes one.
 
+With --allow-live-chaos a program may break this mesh on purpose (docs/coordination/
+chaos_harness.md): its agents' messages, and processes that it has registered. Only agents
+that enrolled with the capability chaos=allowed are struck. Without it every such request
+is refused.
+
 Examples:
   mesh up
   mesh up --store conflicts.db
@@ -73,6 +78,7 @@ struct Options {
   std::string store;
   std::string spill;
   bool fresh = false;
+  bool allow_live_chaos = false;
 };
 
 Result<queues::WaitPolicy> wait_policy_of(const std::string& text) {
@@ -128,6 +134,7 @@ Result<engine::Configuration> read_options(const Options& options) {
   if (!options.directory.empty()) wanted.directory = options.directory;
   if (!options.store.empty()) wanted.conflicts.store = options.store;
   if (!options.spill.empty()) wanted.conflicts.spill = options.spill;
+  if (options.allow_live_chaos) wanted.allow_live_chaos = true;
   return wanted;
 }
 
@@ -192,6 +199,8 @@ Result<ExitCode> run(const Options& options, Console& console) {
   for (const auto* const sentences : {&report.dropped, &report.adopted, &report.threads}) {
     for (const std::string& what : *sentences) say(console, what);
   }
+  if (engine_options.allow_live_chaos)
+    say(console, "faults may be set on purpose, at agents that have the capability chaos=allowed");
   console.out << fmt::format("up: {}, room for {} agents and {} stations\n",
                              printable(engine->directory()), engine_options.size.agents,
                              engine_options.size.stations);
@@ -230,6 +239,8 @@ RunVerb declare(CLI::App& command) {
       "WHERE");
   add("--spill", options->spill, "keeps them while the store is away; default: FILE.spill", "FILE");
   command.add_flag("--fresh", options->fresh, "begins anew, and says what it drops");
+  command.add_flag("--allow-live-chaos", options->allow_live_chaos,
+                   "faults may be set on purpose, at agents that agree; not in production");
   command.footer(kFooter);
   return [options](Console& console) { return run(*options, console); };
 }

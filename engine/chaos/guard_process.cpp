@@ -8,6 +8,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -17,9 +18,12 @@ namespace mesh::engine::guard {
 namespace {
 
 constexpr std::int64_t kRunNs = 5 * kNsPerMs;  // of a slowed process, at a time
+constexpr std::int64_t kLookNs = kNsPerMs;     // whether what was killed has ended
+constexpr std::int64_t kEndNs = 10 * kNsPerSecond;
 constexpr std::size_t kWordsMax = 64;
 constexpr int kSocket = 3;  // the descriptors that it keeps
 constexpr int kHarness = 4;
+constexpr int kSelf = 5;  // a pidfd
 
 std::int64_t now_ns() noexcept {
   timespec now{};
@@ -29,6 +33,12 @@ std::int64_t now_ns() noexcept {
 
 bool signal(const Process& process, int number) noexcept {
   return ::syscall(SYS_pidfd_send_signal, process.pidfd, number, nullptr, 0) == 0;
+}
+// Also where nobody has waited for it yet.
+bool has_ended(const Process& process) noexcept {
+  if (process.pidfd < 0) return true;
+  pollfd end{process.pidfd, POLLIN, 0};
+  return ::poll(&end, 1, 0) == 1;
 }
 
 // Whether it is to stand still now; `next_ns` becomes sooner where that changes by itself.
@@ -85,12 +95,18 @@ std::int64_t keep(Process& process, std::int64_t now) noexcept {
   }
   if (process.crash != 0) {
     if (process.start_ns > now) return process.start_ns;
-    process.crash = 0;
-    restart(process);
+    if (!has_ended(process)) return now + kLookNs;  // its memory is being torn down
+    process.is_stopped = false;
+    if (!process.stays_dead) restart(process);
+    process.crash = 0;  // afterwards: who goes on with this does it again rather than not at all
   }
   const bool stands = is_to_stand(process, now, next_ns);
-  if (stands != process.is_stopped && signal(process, stands ? SIGSTOP : SIGCONT))
-    process.is_stopped = stands;
+  if (stands && !process.is_stopped) {
+    process.is_stopped = true;  // first: the witness lets go of whom it finds so
+    if (!signal(process, SIGSTOP)) process.is_stopped = false;
+  } else if (!stands && process.is_stopped && signal(process, SIGCONT)) {
+    process.is_stopped = false;
+  }
   return next_ns;
 }
 
@@ -111,20 +127,26 @@ Errc add(Processes& processes, const Request& request, int pidfd, std::uint32_t&
     return Errc::capacity;
   }
   *free = {};
-  free->is_used = true;
   free->pidfd = pidfd;
   free->process = request.process;
   free->command = request.command;
   free->command_bytes = request.command_bytes;
+  // A system call: what stands above is written before what stands below, for who finds it here
+  // after our death.
+  static_cast<void>(signal(*free, 0));
+  free->is_used = true;
   key = static_cast<std::uint32_t>(free - processes.begin());
   return Errc::ok;
 }
 
 Errc hold(Process& process, const Request& request) noexcept {
-  if (process.crash != 0 || !signal(process, 0)) return Errc::not_found;
+  if (process.crash != 0 || has_ended(process)) return Errc::not_found;
   for (Hold& hold : process.holds) {
     const bool is_this = hold.is_used && hold.injection == request.injection;
-    if (is_this) return Errc::ok;
+    if (!is_this) continue;
+    hold.until_ns = request.at_ns;
+    hold.factor_milli = request.factor_milli;
+    return Errc::ok;
   }
   for (Hold& hold : process.holds) {
     if (hold.is_used) continue;
@@ -135,11 +157,14 @@ Errc hold(Process& process, const Request& request) noexcept {
 }
 
 Errc crash(Process& process, const Request& request) noexcept {
-  if (process.command_bytes == 0) return Errc::unsupported;
+  const bool is_for_good = request.is_for_good != 0;
+  if (process.command_bytes == 0 && !is_for_good) return Errc::unsupported;
   if (process.crash == request.injection) return Errc::ok;
-  if (process.crash != 0 || !signal(process, SIGKILL)) return Errc::not_found;
+  const bool is_there = process.crash == 0 && !has_ended(process);
+  if (!is_there || !signal(process, SIGKILL)) return Errc::not_found;
   process.crash = request.injection;
   process.start_ns = request.at_ns;
+  process.stays_dead = is_for_good;
   return Errc::ok;
 }
 
@@ -175,12 +200,13 @@ Reply answer(Processes& processes, const Request& request, int pidfd) noexcept {
     case Verb::held:
       reply.count = held(processes, request.injection);
       break;
+    case Verb::witness:
     case Verb::end:
       break;
     case Verb::state:
       if (!is_key) code = Errc::not_found;
       reply.process = process.process;
-      reply.is_running = process.crash == 0 && signal(process, 0) ? 1 : 0;
+      reply.is_running = process.crash == 0 && !has_ended(process) ? 1 : 0;
       reply.is_stopped = process.is_stopped ? 1 : 0;
       break;
   }
@@ -220,41 +246,85 @@ std::int64_t keep_all(Processes& processes) noexcept {
   return next_ns;
 }
 
+// What was stopped goes on, what was killed is started once it has ended.
+void let_go_of_all(Processes& processes) noexcept {
+  for (Process& process : processes) release(process, 0, true);
+  const std::int64_t until_ns = now_ns() + kEndNs;
+  for (;;) {
+    keep_all(processes);
+    const bool is_done = std::none_of(processes.begin(), processes.end(), [](const Process& one) {
+      return one.is_used && one.crash != 0;
+    });
+    if (is_done || now_ns() > until_ns) return;
+    const timespec patience{0, kLookNs};
+    ::nanosleep(&patience, nullptr);
+  }
+}
+
 // Nothing of the parent's stays open: whoever waits for the other end of it to close must see that.
 void prepare(int socket, int harness) noexcept {
   ::setsid();
   ::prctl(PR_SET_NAME, "mesh-guard");
   for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGCHLD}) std::signal(number, SIG_IGN);
-  // Away from the two places first.
-  const int kept_socket = ::fcntl(socket, F_DUPFD, kHarness + 1);
-  const int kept_harness = ::fcntl(harness, F_DUPFD, kHarness + 1);
+  // Away from the places first.
+  const int kept_socket = ::fcntl(socket, F_DUPFD, kSelf + 1);
+  const int kept_harness = ::fcntl(harness, F_DUPFD, kSelf + 1);
   ::dup2(kept_socket, kSocket);
   ::dup2(kept_harness, kHarness);
-  ::syscall(SYS_close_range, static_cast<unsigned>(kHarness + 1), ~0U, 0U);
+  ::dup2(static_cast<int>(::syscall(SYS_pidfd_open, ::getpid(), 0)), kSelf);
+  ::syscall(SYS_close_range, static_cast<unsigned>(kSelf + 1), ~0U, 0U);
+}
+
+// The guard has ended, in order or not: what is left to do is done.
+[[noreturn]] void run_witness(Processes& processes) noexcept {
+  ::prctl(PR_SET_NAME, "mesh-witness");
+  pollfd guard{kSelf, POLLIN, 0};
+  while (::poll(&guard, 1, -1) <= 0) {
+  }
+  ::shutdown(kSocket, SHUT_RDWR);  // whoever asks learns now that nobody answers
+  let_go_of_all(processes);
+  ::_exit(0);  // tidy: allow(abort) the end of a child that runs no destructors
+}
+
+struct Witness {
+  pid_t process = 0;
+  int pidfd = -1;
+};
+// It has our descriptors, also those that come later: pidfds mean the same to both.
+void start_witness(Witness& witness, Processes& processes) noexcept {
+  if (witness.pidfd >= 0) ::close(witness.pidfd);
+  witness.process = static_cast<pid_t>(::syscall(SYS_clone, CLONE_FILES | SIGCHLD, 0, 0, 0, 0));
+  if (witness.process == 0) run_witness(processes);
+  witness.pidfd = static_cast<int>(::syscall(SYS_pidfd_open, witness.process, 0));
 }
 
 }  // namespace
 
 void run_guard(int socket, int harness, Processes& processes) noexcept {
   prepare(socket, harness);
+  Witness witness;
+  start_witness(witness, processes);
   bool goes_on = true;
   while (goes_on) {
     const std::int64_t next_ns = keep_all(processes);
     const std::int64_t wait_ns =
         next_ns == INT64_MAX ? kNsPerSecond : std::max<std::int64_t>(next_ns - now_ns(), 0);
-    std::array<pollfd, 2> look{{{kSocket, POLLIN, 0}, {kHarness, POLLIN, 0}}};
+    std::array<pollfd, 3> look{
+        {{kSocket, POLLIN, 0}, {kHarness, POLLIN, 0}, {witness.pidfd, POLLIN, 0}}};
     const timespec patience{wait_ns / kNsPerSecond, wait_ns % kNsPerSecond};
     if (::ppoll(look.data(), look.size(), &patience, nullptr) <= 0) continue;
+    if (look[2].revents != 0) start_witness(witness, processes);
+    if (look[0].revents == 0 && look[1].revents == 0) continue;
     Request request;
     int pidfd = -1;
     if (look[1].revents != 0 || !read(kSocket, request, pidfd)) break;
-    const Reply reply = answer(processes, request, pidfd);
+    Reply reply = answer(processes, request, pidfd);
+    if (request.verb == Verb::witness) reply.process = witness.process;
     keep_all(processes);  // done before it is said to be
     goes_on = request.verb != Verb::end && ::send(kSocket, &reply, sizeof reply, MSG_NOSIGNAL) ==
                                                static_cast<ssize_t>(sizeof reply);
   }
-  for (Process& process : processes) release(process, 0, true);
-  keep_all(processes);
+  let_go_of_all(processes);
   ::_exit(0);  // tidy: allow(abort) the end of the guard, a fork that runs no destructors
 }
 

@@ -11,7 +11,7 @@
 
 namespace mesh::engine::guard {
 
-enum class Verb : std::uint32_t { add, hold, crash, release, held, state, end };
+enum class Verb : std::uint32_t { add, hold, crash, release, held, state, witness, end };
 
 // One packet each way, SOCK_SEQPACKET; `add` carries the pidfd.
 struct Request {
@@ -20,6 +20,7 @@ struct Request {
   std::uint64_t injection = 0;
   std::int64_t at_ns = 0;
   std::uint32_t factor_milli = 0;
+  std::uint32_t is_for_good = 0;    // of `crash`
   std::int32_t process = 0;         // of `add`
   std::uint32_t command_bytes = 0;  // words, a zero after each
   std::array<char, ProcessGuard::kCommandBytes> command{};
@@ -46,11 +47,16 @@ struct Process {
   std::array<Hold, ProcessGuard::kHoldsMax> holds{};
   std::uint64_t crash = 0;  // the injection that it is dead for; 0: none
   std::int64_t start_ns = 0;
+  bool stays_dead = false;
   std::uint32_t command_bytes = 0;
   std::array<char, ProcessGuard::kCommandBytes> command{};
 };
 using Processes = std::array<Process, ProcessGuard::kProcessesMax>;
 
+// Has a witness: a process with the same descriptors that waits for the end of this one, and then
+// does what was left to do. `processes` is shared between the two; the witness reads it once this
+// one is dead.
+//
 // `harness`: a pidfd of the other side. Its socket alone does not tell: a child of it may have it,
 // too.
 [[noreturn]] void run_guard(int socket, int harness, Processes& processes) noexcept;

@@ -5,10 +5,11 @@
 #include <charconv>
 #include <csignal>
 #include <cstring>
-#include <memory>
+#include <new>
 #include <utility>
 
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -63,12 +64,17 @@ Result<ProcessGuard> ProcessGuard::start() {
     return shm::system_failure("process guard: socketpair", errno);
   shm::Descriptor ours(ends[0]);
   const shm::Descriptor theirs(ends[1]);
-  const auto processes = std::make_unique<guard::Processes>();  // before fork: it allocates nothing
+  // Before fork: the guard allocates nothing.
+  void* const shared = ::mmap(nullptr, sizeof(guard::Processes), PROT_READ | PROT_WRITE,
+                              MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (shared == MAP_FAILED) return shm::system_failure("process guard: mmap", errno);
   const shm::Descriptor us(static_cast<int>(::syscall(SYS_pidfd_open, ::getpid(), 0)));
   if (!us) return shm::system_failure("process guard: pidfd_open", errno);
   const pid_t guard = ::fork();
-  if (guard == 0) guard::run_guard(theirs.get(), us.get(), *processes);
-  if (guard < 0) return shm::system_failure("process guard: fork", errno);
+  if (guard == 0) guard::run_guard(theirs.get(), us.get(), *new (shared) guard::Processes);
+  const int failed = errno;
+  ::munmap(shared, sizeof(guard::Processes));
+  if (guard < 0) return shm::system_failure("process guard: fork", failed);
   return ProcessGuard(guard, std::move(ours));
 }
 
@@ -157,12 +163,13 @@ Status ProcessGuard::hold(const Hold& hold) {
   return {};
 }
 
-Status ProcessGuard::crash(std::uint64_t injection, std::uint32_t key, Nanos started_at) {
+Status ProcessGuard::crash(const Crash& crash) {
   Asked asked;
   asked.verb = guard::Verb::crash;
-  asked.key = key;
-  asked.injection = injection;
-  asked.at_ns = started_at.count();
+  asked.key = crash.key;
+  asked.injection = crash.injection;
+  asked.at_ns = crash.started_at.count();
+  asked.is_for_good = crash.is_for_good ? 1 : 0;
   MESH_TRY([[maybe_unused]] const Answer answer, ask(asked));
   return {};
 }
@@ -181,6 +188,13 @@ Result<std::uint32_t> ProcessGuard::held(std::uint64_t injection) {
   asked.injection = injection;
   MESH_TRY(const Answer answer, ask(asked));
   return answer.count;
+}
+
+Result<pid_t> ProcessGuard::witness() {
+  Asked asked;
+  asked.verb = guard::Verb::witness;
+  MESH_TRY(const Answer answer, ask(asked));
+  return answer.process;
 }
 
 Result<ProcessGuard::State> ProcessGuard::state(std::uint32_t key) {

@@ -5,9 +5,14 @@
 // Stopped is SIGSTOP; slowed is SIGSTOP and SIGCONT in turn, so that of `factor` thousandths of
 // time one thousand is run; killed is SIGKILL, and its command starts it anew at its time.
 //
+// The guard has a witness, a third process, which waits for the guard's end and does nothing else.
+//
 //     ours gone (its pidfd says so):  all that is held goes on at once, what was killed is started,
 //                                     and the guard ends
-//     the guard gone:                 ours lets go of what it had stopped at the next call
+//     the guard gone, ours or not:    its witness does the same, and ends
+//     the witness gone:               the guard starts another one
+//     guard and witness gone:         ours lets go of what it had stopped at the next call
+//     all three, at one instant:      what was stopped stays so until somebody sends SIGCONT
 //
 // Callers     one thread. start(): before this process has threads of its own, or with them: its
 //             child only makes system calls.
@@ -38,7 +43,7 @@ Result<std::uint64_t> process_start(pid_t process);
 struct GuardedProcess {
   pid_t process = 0;
   std::uint64_t started = 0;           // process_start(), when it was chosen
-  std::vector<std::string> command{};  // absolute; starts it anew. None: it is not killed
+  std::vector<std::string> command{};  // absolute; starts it anew. None: killed for good or never
 };
 
 class ProcessGuard {
@@ -61,9 +66,16 @@ class ProcessGuard {
     std::uint32_t factor_milli = 0;  // 0: stopped; else slowed by so much
     Nanos until{0};
   };
+  // Given again for the same injection and process: what it says now counts.
   Status hold(const Hold& hold);
-  // Kills. `started_at`: when its command is run, unless release() comes first.
-  Status crash(std::uint64_t injection, std::uint32_t key, Nanos started_at);
+  struct Crash {
+    std::uint64_t injection = 0;
+    std::uint32_t key = 0;
+    Nanos started_at{0};       // when its command is run, unless release() comes first
+    bool is_for_good = false;  // it is never run: at that time it is held no longer, and dead
+  };
+  // Kills. Its command is run once it is really gone, so that what it had locked is free.
+  Status crash(const Crash& crash);
   // All of an injection; of one that is not there: nothing.
   Status release(std::uint64_t injection);
   // How many processes it holds still, or has not started anew.
@@ -75,6 +87,7 @@ class ProcessGuard {
   };
   Result<State> state(std::uint32_t key);
   [[nodiscard]] pid_t process() const noexcept { return guard_; }
+  Result<pid_t> witness();  // who it is now
 
  private:
   ProcessGuard(pid_t guard, shm::Descriptor socket);

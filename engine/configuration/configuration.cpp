@@ -193,6 +193,7 @@ Result<EngineOptions> engine_options(const Configuration& configuration) {
                 "backup.every_s: backup.directory says where they go, and is not set");
   engine.backup = configuration.backup;
   engine.recovery = configuration.recovery;
+  engine.allow_live_chaos = configuration.allow_live_chaos;
   return engine;
 }
 

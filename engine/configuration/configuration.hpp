@@ -36,6 +36,7 @@ struct Configuration {
   ConflictStoreOptions conflicts{};
   BackupOptions backup{};
   RecoveryOptions recovery{};
+  bool allow_live_chaos = false;
 };
 
 // One mistake in a file. `line` from 1; 0: of the file as a whole.

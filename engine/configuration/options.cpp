@@ -236,6 +236,16 @@ std::string show_throttle_factor(const Option& /*option*/, const Configuration& 
   return fmt::format("{}", configuration.loop.throttle.*kField);
 }
 
+bool set_live_chaos(const Option& /*option*/, Configuration& configuration,
+                    const OptionValue& value) {
+  const bool* const flag = std::get_if<bool>(&value);
+  if (flag != nullptr) configuration.allow_live_chaos = *flag;
+  return flag != nullptr;
+}
+std::string show_live_chaos(const Option& /*option*/, const Configuration& configuration) {
+  return configuration.allow_live_chaos ? "true" : "false";
+}
+
 bool set_uids(const Option& option, Configuration& configuration, const OptionValue& value) {
   const auto* const numbers = std::get_if<std::vector<std::int64_t>>(&value);
   if (numbers == nullptr) return false;
@@ -308,7 +318,7 @@ std::string show_newcomers(const Option& /*option*/, const Configuration& config
 
 constexpr bool kReloadable = true, kAtStart = false;
 
-constexpr std::array<Option, 39> kOptions = {{
+constexpr std::array<Option, 40> kOptions = {{
     {"mesh", "name", "the mesh's name, where no directory is given", kAtStart, 0, 0, "",
      "a name without a slash", &set_name, &show_text<&Configuration::name>},
     {"mesh", "directory", "where the mesh's files and its socket are: on a tmpfs", kAtStart, 0, 0,
@@ -404,6 +414,10 @@ constexpr std::array<Option, 39> kOptions = {{
     {"newcomers", "share_percent", "of those that came, admitted at a time; at least one", kAtStart,
      1, 100, "", "", &set_newcomers<&NewcomerOptions::share_percent>,
      &show_newcomers<&NewcomerOptions::share_percent>},
+    {"chaos", "allow_live",
+     "whether faults may be set on purpose, at agents that have the capability chaos=allowed; not"
+     " in production",
+     kAtStart, 0, 0, "", "true or false", &set_live_chaos, &show_live_chaos},
 }};
 
 }  // namespace

@@ -30,6 +30,8 @@ class FaultDriver {
   [[nodiscard]] virtual Errc inject(const ChaosOrder& order,
                                     std::span<const std::uint32_t> targets) = 0;
   virtual void undo(std::uint64_t injection) = 0;
+  // Each step of the pilot: faults that grow or fade are brought to where they are to be.
+  virtual void advance(Nanos /*now*/) {}
   // It does not act any more, or never did.
   [[nodiscard]] virtual bool is_gone(std::uint64_t injection) const = 0;
   // The agent does its work, and no fault acts on it.
@@ -45,6 +47,7 @@ class ChaosPilot {
   void step(Nanos now) {
     harness_.tick(now, actions_);
     for (const ChaosOrder& order : actions_.orders) carry_out(order, now);
+    driver_.advance(now);
     for (auto at = undoing_.begin(); at != undoing_.end();) {
       if (!driver_.is_gone(*at)) {
         ++at;

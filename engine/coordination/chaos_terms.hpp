@@ -91,8 +91,9 @@ enum class FaultVariant : std::uint8_t {
   rate_limited,  // dependency_failure: 429, 500, no answer
   server_error,
   timeout,
+  for_good,  // station_death: nobody starts it again
 };
-constexpr FaultVariant last_of(FaultVariant) noexcept { return FaultVariant::timeout; }
+constexpr FaultVariant last_of(FaultVariant) noexcept { return FaultVariant::for_good; }
 
 struct FaultParams {
   Nanos add{200'000'000};            // latency_spike
@@ -100,7 +101,7 @@ struct FaultParams {
   std::uint32_t rate_ppm = 100'000;  // packet_loss, duplicate, message_corruption
   std::uint32_t count = 1;  // message_corruption: bits; engine_death, station_death: which step
   std::uint32_t factor_milli = 4'000;  // agent_slowdown
-  Nanos restart_after{0};              // agent_crash; 0: when it is undone
+  Nanos restart_after{0};              // agent_crash and deaths; 0: when it is undone
   bool is_one_way = false;             // partition: the targets hear and are not heard
   std::uint32_t fill_ppm = 950'000;    // resource_exhaustion
   Nanos offset{0};                     // clock_skew

@@ -26,6 +26,7 @@ Scenario quiet(const ChaosMeshOptions& options) {
   scenario.silent = 0;
   scenario.conflict = 0;
   scenario.change_share = 0;
+  if (!options.guards.grace) scenario.crash_grace = 0;
   return scenario;
 }
 
@@ -100,10 +101,10 @@ Status ChaosMesh::handle(const Due& due) {
       fail_attempt(due.a);
       break;
     case Step::known:
-      mesh_->let_go(due.a);
+      if (mesh_->has_engine()) mesh_->let_go(due.a);  // else the next engine finds out
       break;
     case Step::restart:
-      MESH_CHECK_OK(due.a == kHostComesBack ? tasks_->open_host()
+      MESH_CHECK_OK(due.a == kHostComesBack ? start_engine()
                                             : bring_back(static_cast<std::uint32_t>(due.a)));
       break;
     case Step::task:
@@ -127,21 +128,29 @@ void ChaosMesh::turn() {
     if (station->unflushed() != 0) station->flush();
     station->upkeep(mesh_ns);
   }
-  EngineLoop& loop = mesh_->loop();
-  TickResult result;
-  do {
-    result = loop.tick(from_ns(mesh_ns));
-    if (loop.counters().deliveries != deliveries_seen_) poll();
-  } while (result.worked);
-  collect();
+  const HostTime next_due = run_loop(mesh_ns);
+  if (!mesh_->has_engine()) poll();  // inboxes stand without it
   std::int64_t next = clock_.true_ns() + kIdleLookNs;
-  if (result.next_due != HostTime::max())
-    next = std::min(next, clock_.true_at(to_ns(result.next_due)));
+  if (next_due != HostTime::max()) next = std::min(next, clock_.true_at(to_ns(next_due)));
   look_at_ns_ = std::max(next, clock_.true_ns() + 1);
 }
 
+// Until it finds nothing to do, or dies; when it is to be called again.
+HostTime ChaosMesh::run_loop(std::int64_t mesh_ns) {
+  TickResult result{true, HostTime::max()};
+  while (mesh_->has_engine() && result.worked) {
+    result = mesh_->loop().tick(from_ns(mesh_ns));
+    const bool has_delivered = mesh_->loop().counters().deliveries != deliveries_seen_;
+    if (has_delivered) reach(LoopStep::delivered);
+    if (has_delivered) poll();
+  }
+  collect();
+  return result.next_due;
+}
+
 void ChaosMesh::poll() {
-  deliveries_seen_ = mesh_->loop().counters().deliveries;
+  if (mesh_->has_engine()) deliveries_seen_ = mesh_->loop().counters().deliveries;
+  const std::uint64_t last = last_work_;
   for (std::size_t slot = 0; slot < mesh_->slots(); ++slot) {
     SimulatedStation* const station = mesh_->station(slot);
     const bool is_there = station != nullptr && hung_[mesh_->agents_of(slot).front()] == 0;
@@ -149,6 +158,7 @@ void ChaosMesh::poll() {
     station->poll(
         [&](const Delivery& delivery, std::uint32_t held) { take(slot, delivery, held); });
   }
+  if (last_work_ != last) reach(LoopStep::taken);
 }
 
 // --- a message on its way ----------------------------------------------------------------------
@@ -185,7 +195,7 @@ void ChaosMesh::take(std::size_t slot, const Delivery& delivery, std::uint32_t h
   };
   if (is_cut || strikes(FaultType::packet_loss)) return end_held(work, TrinaryState::transit);
   if (is_limited(work.agent)) {
-    limited_.insert(work.message.low);
+    limited_.insert(key_of(work.message));
     return end_held(work, TrinaryState::conflict);
   }
   if (strikes(FaultType::message_corruption)) {
@@ -237,7 +247,7 @@ void ChaosMesh::apply_effect(const Work& work) {
   const bool is_known = options_.guards.dedup && done_.contains(key);
   if (is_known) return;
   done_.insert(key);
-  if (++effects_of_[work.message.low] > 1) ++period_.duplicates;
+  if (++effects_of_[key_of(work.message)] > 1) ++period_.duplicates;
   if (work.is_corrupt) ++period_.corrupt;
   if (work.number < newest_[work.agent]) ++period_.reordered;
   if (!work.is_corrupt) newest_[work.agent] = std::max(newest_[work.agent], work.number);
@@ -268,6 +278,8 @@ void ChaosMesh::work_on(std::uint64_t id) {
   TrinaryState state = is_refused || lies ? TrinaryState::conflict : TrinaryState::ready;
   if (is_unheard) state = TrinaryState::transit;
   end_held(work, state);
+  mesh_->station(work.slot)->flush();
+  reach(LoopStep::answered);
 }
 
 // --- faults ------------------------------------------------------------------------------------
@@ -310,8 +322,7 @@ Errc ChaosMesh::check(const coordination::ChaosOrder& order,
   if (!are_there) return Errc::invalid_argument;
   const bool is_everybodys = order.type == FaultType::clock_skew;  // the host's
   if (is_everybodys && targets.size() != agents()) return Errc::unsupported;
-  const bool is_of_tasks =
-      order.type == FaultType::engine_death || order.type == FaultType::station_death;
+  const bool is_of_tasks = order.type == FaultType::station_death;
   if (is_of_tasks && tasks_ == nullptr) return Errc::unsupported;
   const bool is_no_worker =
       order.type == FaultType::station_death && targets.back() >= ChaosTasks::kWorkers;
@@ -338,9 +349,9 @@ Errc ChaosMesh::inject(const coordination::ChaosOrder& order,
 void ChaosMesh::begin(const Fault& fault) {
   const auto& params = fault.order.params;
   if (fault.order.type == FaultType::engine_death) {
-    tasks_->kill_host(static_cast<HostStep>(params.count));
-    if (params.restart_after.count() > 0)
-      at(clock_.true_ns() + params.restart_after.count(), Step::restart, kHostComesBack);
+    engine_dies_at_ = static_cast<LoopStep>(params.count);
+    engine_away_ns_ = params.restart_after.count();
+    if (tasks_ != nullptr) tasks_->kill_host(static_cast<HostStep>(params.count));
   }
   for (const std::uint32_t agent : fault.targets) {
     if (fault.order.type == FaultType::agent_hang) set_hung(agent, 1);
@@ -351,7 +362,10 @@ void ChaosMesh::begin(const Fault& fault) {
     const std::int64_t away_ns = fault.order.params.restart_after.count();
     if (away_ns > 0) at(clock_.true_ns() + away_ns, Step::restart, agent);
   }
-  if (fault.order.type == FaultType::clock_skew) clock_.step(fault.order.params.offset.count());
+  if (fault.order.type != FaultType::clock_skew) return;
+  const std::int64_t offset_ns = params.offset.count();
+  const bool jumps = !options_.guards.slews && offset_ns > 0;
+  jumps ? clock_.jump(offset_ns) : clock_.step(offset_ns);
 }
 
 Status ChaosMesh::undo(std::uint64_t injection) {
@@ -378,7 +392,7 @@ Status ChaosMesh::remove(std::uint64_t injection) {
     if (may_be_gone) MESH_CHECK_OK(bring_back(agent));
   }
   if (fault.order.type == FaultType::clock_skew) clock_.step(-fault.order.params.offset.count());
-  if (fault.order.type == FaultType::engine_death) MESH_CHECK_OK(tasks_->open_host());
+  if (fault.order.type == FaultType::engine_death) MESH_CHECK_OK(start_engine());
   begin_waiting();
   return {};
 }
@@ -408,6 +422,28 @@ double ChaosMesh::acts_on(FaultType type, std::uint32_t agent, const Fault** whi
   return most;
 }
 
+// Its next message has come so far: if the engine is to die there, it does.
+void ChaosMesh::reach(LoopStep step) {
+  if (engine_dies_at_ != step || !mesh_->has_engine()) return;
+  engine_dies_at_.reset();
+  collect();  // what it has told its callers is theirs
+  mesh_->end_engine();
+  log(ChaosLogKind::engine_died, static_cast<std::uint64_t>(step), 0);
+  if (engine_away_ns_ > 0) at(clock_.true_ns() + engine_away_ns_, Step::restart, kHostComesBack);
+}
+
+Status ChaosMesh::start_engine() {
+  engine_dies_at_.reset();
+  if (tasks_ != nullptr) MESH_CHECK_OK(tasks_->open_host());
+  if (mesh_->has_engine()) return {};
+  MESH_CHECK_OK(mesh_->start_engine(options_.guards.adoption));
+  log(ChaosLogKind::engine_started, 0, 0);
+  deliveries_seen_ = UINT64_MAX;  // what stands in inboxes is to be read
+  look_at_ns_ = clock_.true_ns() + 1;
+  begin_waiting();
+  return {};
+}
+
 void ChaosMesh::kill(std::uint32_t agent) {
   if (!mesh_->end_process(agent)) return;
   log(ChaosLogKind::died, agent, 0);
@@ -418,6 +454,10 @@ void ChaosMesh::kill(std::uint32_t agent) {
 
 Status ChaosMesh::bring_back(std::uint32_t agent) {
   if (mesh_->station(agent) != nullptr) return {};
+  if (!mesh_->has_engine()) {  // it tries until there is one
+    at(clock_.true_ns() + kNsPerMs, Step::restart, agent);
+    return {};
+  }
   mesh_->let_go(agent);  // where the engine does not know yet
   MESH_CHECK_OK(mesh_->come_back(agent));
   log(ChaosLogKind::returned, agent, 0);

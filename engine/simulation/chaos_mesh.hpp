@@ -22,10 +22,11 @@
 //                         says that its work costs nothing, and takes `add` longer
 //     dependency-failure  of variant rate_limited: what it depends on answers 429, so it answers
 //                         CONFLICT, and when to ask again
-//     engine-death        the host of queue and locks (chaos_tasks.hpp) dies at its step `count`, 1
-//                         to 5, of its next command; not the loop
-//     station-death       a worker's process dies at hook `count`, 1 to 3, of its next task
-// The last two where there are tasks.
+//     engine-death        the loop dies at step `count` of its next message (LoopStep), and where
+//                         there are tasks their host (chaos_tasks.hpp) at step `count` of its next
+//                         command; a successor adopts the mesh. Requests wait meanwhile
+//     station-death       a worker's process dies at hook `count`, 1 to 3, of its next task. Where
+//                         there are tasks
 // Everything else, and these with other variants, is refused: Errc::unsupported.
 //
 // Callers     one thread.
@@ -38,9 +39,11 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <optional>
 #include <queue>
 #include <set>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "engine/coordination/blocks/rng.hpp"
@@ -65,8 +68,22 @@ struct ChaosGuards {
   bool waits = true;     // a request for which there is no slot waits
   bool backoff = true;   // who answers 429 is left alone until it may be asked again
   bool weights = true;   // costs that change together are not believed (weight_lock.hpp)
+  bool adoption = true;  // an engine goes on with what a dead one left
+  bool grace = true;     // a cluster that is whole again within a second has had no crash
+  bool slews = true;     // the mesh's clock follows the host's slowly
   ChaosTaskGuards tasks;
 };
+// Where a message is when its engine dies.
+enum class LoopStep : std::uint32_t {
+  accepted = 1,  // by the engine, which has not sent it yet
+  delivered,     // in its agent's inbox
+  taken,         // in its agent's hands
+  answered,      // its answer stands in the outbox
+  collected,     // its sender has the answer; the outbox is not freed everywhere yet
+};
+inline constexpr std::uint32_t kLoopSteps = 5;
+static_assert(kLoopSteps == kHostSteps);  // one number says both
+
 struct ChaosMeshOptions {
   std::uint32_t agents = 30;
   std::uint64_t seed = 1;
@@ -93,6 +110,8 @@ struct ChaosPeriod {
   std::uint64_t reordered = 0;   // messages that an agent did after a later one
   std::uint64_t lost = 0;        // requests that nobody took
   std::uint64_t conflicts = 0;   // answers
+  std::uint64_t twice = 0;       // messages that were answered again
+  std::uint64_t unheard = 0;     // messages of which nothing was heard for kUnheardNs: now
   ChaosTaskPeriod tasks;
 };
 
@@ -104,6 +123,8 @@ enum class ChaosLogKind : std::uint32_t {
   died,            // agent
   returned,        // agent
   state,           // experiment's state, reason
+  engine_died,     // step
+  engine_started,
 };
 struct ChaosLogEntry {
   std::int64_t at_ns = 0;
@@ -154,11 +175,12 @@ class ChaosMesh {
   // The engine's own state makes sense, and that of its services.
   [[nodiscard]] Status verify() const {
     if (tasks_ != nullptr) MESH_CHECK_OK(tasks_->verify());
-    return mesh_->loop().verify();
+    return mesh_->has_engine() ? mesh_->loop().verify() : Status{};
   }
 
  private:
   static constexpr std::int64_t kStartNs = 1'000 * kNsPerSecond;
+  static constexpr std::int64_t kUnheardNs = 3 * kNsPerSecond;  // a death, and a time to live
   enum class Step : std::uint32_t { request, handle, late, known, restart, lapse, faded, task };
   struct Due {
     std::int64_t at = 0;
@@ -199,6 +221,10 @@ class ChaosMesh {
     sched::MessageId message{};
   };
 
+  // Both halves: the engine after this one counts its own messages from the beginning.
+  using MessageKey = std::pair<std::uint64_t, std::uint64_t>;
+  static MessageKey key_of(const sched::MessageId& id) noexcept { return {id.high, id.low}; }
+
   explicit ChaosMesh(const ChaosMeshOptions& options);
   void at(std::int64_t at_ns, Step step, std::uint64_t a);
   Status handle(const Due& due);
@@ -222,6 +248,9 @@ class ChaosMesh {
   [[nodiscard]] bool is_limited(std::uint32_t agent) const;
   Status step_tasks();
   void die_at_hook(std::uint32_t agent);
+  void reach(LoopStep step);
+  Status start_engine();
+  HostTime run_loop(std::int64_t mesh_ns);
   void kill(std::uint32_t agent);
   Status bring_back(std::uint32_t agent);
   void set_hung(std::uint32_t agent, int by);
@@ -251,6 +280,10 @@ class ChaosMesh {
   std::uint64_t last_due_ = 0;
   std::int64_t look_at_ns_ = 0;
   std::uint64_t deliveries_seen_ = 0;
+  std::optional<LoopStep> engine_dies_at_;
+  std::int64_t engine_away_ns_ = 0;            // that it stays away; 0: until the fault is undone
+  std::map<MessageKey, std::int64_t> posted_;  // messages of which nothing was heard, since when
+  std::set<MessageKey> heard_;
 
   std::map<std::uint64_t, Fault> faults_;  // by injection
   std::vector<int> hung_;
@@ -258,19 +291,19 @@ class ChaosMesh {
   std::map<std::uint64_t, Work> works_;
   std::uint64_t last_work_ = 0;
   DedupWindow done_;
-  std::map<std::uint64_t, std::uint32_t> effects_of_;  // by message
-  std::vector<std::uint64_t> newest_;                  // number that an agent has done
+  std::map<MessageKey, std::uint32_t> effects_of_;
+  std::vector<std::uint64_t> newest_;  // number that an agent has done
 
   std::unique_ptr<ChaosTasks> tasks_;
   WeightLock weights_;
   std::int64_t weights_ns_ = 0;
-  std::set<std::uint64_t> limited_;                       // messages that were answered 429
+  std::set<MessageKey> limited_;                          // messages that were answered 429
   std::map<std::uint32_t, std::int64_t> quiet_until_ns_;  // by cluster: its network
 
   std::vector<coordination::CircuitBreaker> breakers_;
   std::deque<Request> waiting_;
   std::map<std::uint64_t, Attempt> attempts_;
-  std::map<std::uint64_t, std::uint64_t> attempt_of_;  // by message
+  std::map<MessageKey, std::uint64_t> attempt_of_;
   std::uint64_t last_attempt_ = 0;
   std::uint64_t last_request_ = 0;
   std::uint64_t last_effect_ = 0;

@@ -92,6 +92,8 @@ std::int64_t ChaosMesh::clock_error_ns() const noexcept {
 
 ChaosPeriod ChaosMesh::take_period() noexcept {
   if (tasks_ != nullptr) period_.tasks = tasks_->take_period();
+  for (const auto& [message, since_ns] : posted_)
+    period_.unheard += clock_.true_ns() - since_ns > kUnheardNs ? 1U : 0U;
   return std::exchange(period_, {});
 }
 std::vector<ChaosEffect> ChaosMesh::take_effects() noexcept { return std::exchange(effects_, {}); }

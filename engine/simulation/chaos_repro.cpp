@@ -14,7 +14,7 @@ namespace {
 using coordination::ChaosFault;
 using coordination::ChaosPhase;
 
-constexpr std::string_view kHead = "mesh chaos plan 1\n";
+constexpr std::string_view kHead = "mesh chaos plan 2\n";
 constexpr std::string_view kDigits = "0123456789ABCDEF";
 
 std::string hex_of(std::span<const std::byte> bytes) {
@@ -72,6 +72,9 @@ void each_option(Options& options, Visit&& visit) {
   visit(options.guards.waits);
   visit(options.guards.backoff);
   visit(options.guards.weights);
+  visit(options.guards.adoption);
+  visit(options.guards.grace);
+  visit(options.guards.slews);
   visit(options.guards.tasks.journal);
   visit(options.guards.tasks.fences);
   visit(options.guards.tasks.effect_keys);
@@ -101,7 +104,7 @@ std::string write_repro(const SimulatedExperiment& experiment) {
 
 Result<SimulatedExperiment> read_repro(std::string_view text) {
   if (!text.starts_with(kHead))
-    return fail(Errc::bad_input, "chaos plan: does not begin with \"mesh chaos plan 1\"", 1);
+    return fail(Errc::bad_input, "chaos plan: does not begin with \"mesh chaos plan 2\"", 1);
   std::vector<std::byte> bytes;
   const Line body = line_of(text, "bytes");
   if (!read_hex(body.value, bytes) || bytes.empty())

@@ -1,7 +1,7 @@
 // Repro: an experiment that did not hold, as a text that plays it again; and the least of it that
 // still does not hold.
 //
-//     mesh chaos plan 1
+//     mesh chaos plan 2
 //     name lossy-network
 //     seed 7
 //     plan-hash 1234567890

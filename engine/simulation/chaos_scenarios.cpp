@@ -1,5 +1,6 @@
 #include "engine/simulation/chaos_scenarios.hpp"
 
+#include <algorithm>
 #include <array>
 #include <string>
 #include <utility>
@@ -156,7 +157,10 @@ SimulatedExperiment hung_agents(std::uint64_t seed) {
 }
 
 SimulatedExperiment clock_skew(Nanos offset, std::uint64_t seed) {
-  auto made = experiment("clock-skew", seed, no_request_fails());
+  auto assertions = no_request_fails();
+  // 500 ppm of 20 s, and that of the time between two looks.
+  assertions.push_back(at_most("clock_error_ms", 12, Aggregation::max));
+  auto made = experiment("clock-skew", seed, std::move(assertions));
   ChaosFault skew = fault(FaultType::clock_skew, made.mesh.agents, seconds(20));
   skew.params.offset = offset;
   made.plan.faults = {skew};
@@ -201,7 +205,9 @@ SimulatedExperiment byzantine_minority(std::uint32_t agents, std::uint64_t seed)
 }
 
 SimulatedExperiment thundering_herd(std::uint64_t seed) {
-  auto made = experiment("thundering-herd", seed, no_request_fails());
+  auto assertions = no_request_fails();
+  assertions.push_back({"availability", AssertionOp::gte, 0.99, 0, Aggregation::avg});
+  auto made = experiment("thundering-herd", seed, std::move(assertions));
   ChaosPhase phase;
   phase.duration = seconds(1);
   phase.verify_after = false;  // nobody is there
@@ -279,6 +285,10 @@ SimulatedExperiment fenced_partition(std::uint64_t seed) {
 
 SimulatedExperiment engine_death(std::uint64_t seed) {
   auto made = of_tasks("engine-death", seed);
+  for (const char* const metric : {"answered_twice", "unheard", "duplicates"}) {
+    made.plan.hypothesis.assertions.push_back(at_most(metric, 0, Aggregation::max));
+  }
+  made.plan.hypothesis.assertions.push_back(succeed(0.99));
   for (std::uint32_t step = 1; step <= kHostSteps; ++step) {
     ChaosPhase phase;
     phase.duration = seconds(5);
@@ -307,7 +317,7 @@ SimulatedExperiment station_death(std::uint64_t seed) {
 
 std::span<const NamedGuard> guards() {
   using Guards = ChaosGuards;
-  static constexpr std::array<NamedGuard, 10> kGuards{{
+  static constexpr std::array<NamedGuard, 13> kGuards{{
       {"retries", [](Guards& its) -> bool& { return its.retries; }},
       {"breakers", [](Guards& its) -> bool& { return its.breakers; }},
       {"dedup", [](Guards& its) -> bool& { return its.dedup; }},
@@ -315,6 +325,9 @@ std::span<const NamedGuard> guards() {
       {"waits", [](Guards& its) -> bool& { return its.waits; }},
       {"backoff", [](Guards& its) -> bool& { return its.backoff; }},
       {"weights", [](Guards& its) -> bool& { return its.weights; }},
+      {"adoption", [](Guards& its) -> bool& { return its.adoption; }},
+      {"grace", [](Guards& its) -> bool& { return its.grace; }},
+      {"slews", [](Guards& its) -> bool& { return its.slews; }},
       {"journal", [](Guards& its) -> bool& { return its.tasks.journal; }},
       {"fences", [](Guards& its) -> bool& { return its.tasks.fences; }},
       {"effect-keys", [](Guards& its) -> bool& { return its.tasks.effect_keys; }},
@@ -322,38 +335,82 @@ std::span<const NamedGuard> guards() {
   return kGuards;
 }
 
+bool take_away(std::string_view names, ChaosGuards& guards) {
+  bool are_known = !names.empty();
+  while (!names.empty()) {
+    const std::string_view name = names.substr(0, names.find('+'));
+    names.remove_prefix(std::min(names.size(), name.size() + 1));
+    const auto known = scenarios::guards();
+    const auto found = std::find_if(known.begin(), known.end(),
+                                    [&](const NamedGuard& one) { return one.name == name; });
+    if (found == known.end())
+      are_known = false;
+    else
+      found->in(guards) = false;
+  }
+  return are_known;
+}
+
 std::span<const Named> all() {
   static constexpr std::array<Named, 20> kAll{{
-      {"nothing", "nothing breaks", nothing},
-      {"single-agent-crash", "an agent dies, and is back after 10 s",
+      {"nothing", "nothing breaks", {}, nothing},
+      {"single-agent-crash",
+       "an agent dies, and is back after 10 s",
+       {"breakers+retries"},
        [](std::uint64_t seed) { return single_agent_crash(7, seed); }},
-      {"network-partition", "four agents are cut off for 30 s",
+      {"network-partition",
+       "four agents are cut off for 30 s",
+       {"retries"},
        [](std::uint64_t seed) {
          return network_partition({1, 9, 16, 25}, seed);
        }},
-      {"cascading-failure", "three cluster leads die, 5 s apart",
+      {"cascading-failure",
+       "three cluster leads die, 5 s apart",
+       {"breakers+retries"},
        [](std::uint64_t seed) { return cascading_failure(3, seed); }},
-      {"resource-exhaustion", "95 % of the callers' slots are taken",
+      {"resource-exhaustion",
+       "95 % of the callers' slots are taken",
+       {"waits"},
        [](std::uint64_t seed) { return resource_exhaustion(950'000, seed); }},
-      {"cluster-lead-loss", "every cluster's lead dies at once", cluster_lead_loss},
-      {"sector-loss", "300 agents die at once", sector_loss},
-      {"slow-consumer", "three agents are a hundred times slower", slow_consumer},
-      {"hung-agents", "three processes stand still", hung_agents},
-      {"clock-skew", "the host's clock is set by half a second",
+      {"cluster-lead-loss",
+       "every cluster's lead dies at once",
+       {"breakers+retries"},
+       cluster_lead_loss},
+      {"sector-loss", "300 agents die at once", {"breakers"}, sector_loss},
+      {"slow-consumer", "three agents are a hundred times slower", {"breakers"}, slow_consumer},
+      {"hung-agents", "three processes stand still", {"breakers"}, hung_agents},
+      {"clock-skew",
+       "the host's clock is set by half a second",
+       {"slews"},
        [](std::uint64_t seed) { return clock_skew(Nanos{500 * kNsPerMs}, seed); }},
-      {"lossy-network", "a third of the agents lose 30 % of their messages",
+      {"lossy-network",
+       "a third of the agents lose 30 % of their messages",
+       {"retries"},
        [](std::uint64_t seed) { return lossy_network(300'000, seed); }},
-      {"duplicate-storm", "half of the messages come twice", duplicate_storm},
-      {"corrupted-messages", "bits of messages are flipped", corrupted_messages},
-      {"byzantine-minority", "three agents answer CONFLICT",
+      {"duplicate-storm", "half of the messages come twice", {"dedup"}, duplicate_storm},
+      {"corrupted-messages", "bits of messages are flipped", {"checks"}, corrupted_messages},
+      {"byzantine-minority",
+       "three agents answer CONFLICT",
+       {"retries"},
        [](std::uint64_t seed) { return byzantine_minority(3, seed); }},
-      {"thundering-herd", "every agent dies, and is back in half a second", thundering_herd},
-      {"impedance-liar", "six agents say that they cost nothing, and are slow",
+      {"thundering-herd",
+       "every agent dies, and is back in half a second",
+       {"grace"},
+       thundering_herd},
+      {"impedance-liar",
+       "six agents say that they cost nothing, and are slow",
+       {"weights"},
        [](std::uint64_t seed) { return impedance_liar(6, seed); }},
-      {"rolling-429", "one network after another answers 429", rolling_429},
-      {"fenced-partition", "holders of a lock are cut off, or stand still", fenced_partition},
-      {"engine-death", "the host of queue and locks dies at each of its steps", engine_death},
-      {"station-death", "a worker dies at each hook of its task", station_death},
+      {"rolling-429", "one network after another answers 429", {"backoff"}, rolling_429},
+      {"fenced-partition",
+       "holders of a lock are cut off, or stand still",
+       {"fences"},
+       fenced_partition},
+      {"engine-death",
+       "the engine dies at each step of a message and of a task",
+       {"adoption", "journal"},
+       engine_death},
+      {"station-death", "a worker dies at each hook of its task", {"effect-keys"}, station_death},
   }};
   return kAll;
 }

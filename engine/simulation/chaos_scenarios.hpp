@@ -11,19 +11,21 @@
 //     sector_loss          300 agents die at once: 99 % succeed (breakers)
 //     slow_consumer        three agents are a hundred times slower: 2 % of attempts fail (breakers)
 //     hung_agents          three processes are stopped: 2 % of attempts fail (breakers)
-//     clock_skew           the host's clock is set: no request fails
+//     clock_skew           the host's clock is set: no request fails, the mesh's clock runs on
+//                          evenly (slews)
 //     lossy_network        a third of the agents lose messages: no request fails (retries)
 //     duplicate_storm      half of the messages come twice: nothing is done twice (dedup)
 //     corrupted_messages   bits are flipped: nobody acts on it (checks)
 //     byzantine_minority   some agents answer CONFLICT: no request fails (retries)
-//     thundering_herd      every agent dies, is back in half a second: all is well then
+//     thundering_herd      every agent dies, is back in half a second: all is well then (grace)
 //     impedance_liar       six agents say that they cost nothing, and are slow: requests do not
 //                          become slower than their share makes them (weights)
 //     rolling_429          one network after another answers 429: 4 % of attempts fail (backoff)
 //     fenced_partition     who holds a lock is cut off or stands still: no write of a former holder
 //                          is taken (fences)
-//     engine_death         the host of queue and locks dies at each of its steps in turn: nothing
-//                          that was accepted is lost, no task is done twice (journal)
+//     engine_death         the loop dies at each step of a message, the host of queue and locks at
+//                          each step of a command, in turn: nothing that was accepted is lost, no
+//                          message is answered twice, no task is done twice (adoption, journal)
 //     station_death        a worker dies at each hook of its task in turn: no task's effect is
 //                          there twice (effect_keys)
 //
@@ -32,6 +34,7 @@
 // Source      the failure classes of docs/HEALTH.md.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 #include <string_view>
@@ -67,6 +70,9 @@ namespace mesh::engine::simulation::scenarios {
 struct Named {
   std::string_view name;
   std::string_view about;
+  // What it tests: without each of these guards, or sets of guards that stand in for one another
+  // ("breakers+retries"), it does not hold. None: it is the one in which nothing breaks.
+  std::array<std::string_view, 2> tests;
   SimulatedExperiment (*make)(std::uint64_t seed);
 };
 struct NamedGuard {
@@ -74,6 +80,8 @@ struct NamedGuard {
   bool& (*in)(ChaosGuards& guards);
 };
 [[nodiscard]] std::span<const NamedGuard> guards();
+// False: one of these names, between '+', is no guard's.
+[[nodiscard]] bool take_away(std::string_view names, ChaosGuards& guards);
 [[nodiscard]] std::span<const Named> all();
 
 }  // namespace mesh::engine::simulation::scenarios

@@ -40,7 +40,8 @@ void ChaosMesh::open_request() {
   Request request;
   request.number = ++last_request_;
   request.since_ns = clock_.true_ns();
-  if (free_slots() != 0 && waiting_.empty()) return attempt(std::move(request));
+  const bool is_ready = free_slots() != 0 && waiting_.empty() && mesh_->has_engine();
+  if (is_ready) return attempt(std::move(request));
   if (options_.guards.waits && waiting_.size() < options_.waiting_max) {
     waiting_.push_back(std::move(request));
     return;
@@ -50,7 +51,7 @@ void ChaosMesh::open_request() {
 }
 
 void ChaosMesh::begin_waiting() {
-  while (!waiting_.empty() && free_slots() != 0) {
+  while (!waiting_.empty() && free_slots() != 0 && mesh_->has_engine()) {
     Request request = std::move(waiting_.front());
     waiting_.pop_front();
     attempt(std::move(request));
@@ -98,6 +99,10 @@ bool ChaosMesh::choose(const Request& request, Attempt& attempt, bool only_routa
 }
 
 void ChaosMesh::attempt(Request request) {
+  if (!mesh_->has_engine()) {  // it goes on when there is one
+    waiting_.push_front(std::move(request));
+    return;
+  }
   const std::uint64_t id = ++last_attempt_;
   Attempt fresh;
   if (!choose(request, fresh)) return end_request(request, false);
@@ -115,22 +120,30 @@ void ChaosMesh::attempt(Request request) {
   look_at_ns_ = std::min(look_at_ns_, clock_.true_ns() + 1);
   if (posted) {
     fresh.message = *posted;
-    attempt_of_[posted->low] = id;
+    attempt_of_[key_of(*posted)] = id;
+    posted_[key_of(*posted)] = clock_.true_ns();
     at(clock_.true_ns() + options_.attempt_timeout.count(), Step::late, id);
   } else {
     at(clock_.true_ns() + kNsPerMs, Step::late, id);  // refused: known soon
   }
   attempts_.emplace(id, std::move(fresh));
+  reach(LoopStep::accepted);
 }
 
 void ChaosMesh::collect() {
-  while (const auto answered = mesh_->loop().take_answered()) {
-    const auto found = attempt_of_.find(answered->question.low);
+  bool has_heard = false;
+  while (mesh_->has_engine()) {
+    const auto answered = mesh_->loop().take_answered();
+    if (!answered) break;
+    has_heard = true;
+    posted_.erase(key_of(answered->question));
+    period_.twice += heard_.insert(key_of(answered->question)).second ? 0U : 1U;
+    const auto found = attempt_of_.find(key_of(answered->question));
     if (found == attempt_of_.end()) continue;  // it came too late
     const std::uint64_t id = found->second;
     if (answered->state == sched::TrinaryState::conflict) ++period_.conflicts;
     if (answered->state != sched::TrinaryState::ready) {
-      const bool is_limit = limited_.erase(answered->question.low) != 0;
+      const bool is_limit = limited_.erase(key_of(answered->question)) != 0;
       if (is_limit) hear_limit(id);
       fail_attempt(id,
                    is_limit ? coordination::CallOutcome::ignored : coordination::CallOutcome::fail);
@@ -149,6 +162,7 @@ void ChaosMesh::collect() {
     }
     end_request(done.request, true);
   }
+  if (has_heard) reach(LoopStep::collected);
 }
 
 // Its network is left alone for as long as its answer said.
@@ -183,7 +197,7 @@ void ChaosMesh::fail_attempt(std::uint64_t id, coordination::CallOutcome outcome
   if (found == attempts_.end()) return;  // answered
   Attempt failed = std::move(found->second);
   attempts_.erase(found);
-  attempt_of_.erase(failed.message.low);
+  attempt_of_.erase(key_of(failed.message));
   ++period_.attempts_failed;
   log(ChaosLogKind::attempt_failed, failed.request.number, failed.agent);
   effects_.push_back({++last_effect_, failed.request.failure, failed.agent});

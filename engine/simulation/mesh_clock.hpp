@@ -31,6 +31,14 @@ class MeshClock {
     left_ += by_ns - done;
   }
 
+  // The same of a mesh that does not slew: what it publishes is set, too. Forward alone.
+  void jump(std::int64_t by_ns) noexcept {
+    const std::int64_t done = slewed_until(now_true_);
+    base_mesh_ = mesh_at(now_true_) + by_ns;
+    base_true_ = now_true_;
+    left_ -= done;
+  }
+
   [[nodiscard]] std::int64_t true_ns() const noexcept { return now_true_; }
   [[nodiscard]] std::int64_t mesh_ns() const noexcept { return mesh_at(now_true_); }
   [[nodiscard]] std::int64_t mesh_at(std::int64_t true_ns) const noexcept {

@@ -18,6 +18,11 @@ Result<PrivateMemory> PrivateMemory::create(std::size_t bytes) {
   return memory;
 }
 
+Status PrivateMemory::forget() const {
+  if (::madvise(bytes_.data(), bytes_.size(), MADV_DONTNEED) == 0) return {};
+  return fail(Errc::no_memory, "simulated mesh: madvise");
+}
+
 PrivateMemory::~PrivateMemory() {
   if (!bytes_.empty()) ::munmap(bytes_.data(), bytes_.size());
 }

@@ -26,6 +26,8 @@ class PrivateMemory {
   PrivateMemory(const PrivateMemory&) = delete;
   PrivateMemory& operator=(const PrivateMemory&) = delete;
 
+  // Zeros again.
+  [[nodiscard]] Status forget() const;
   [[nodiscard]] std::span<std::byte> bytes() const noexcept { return bytes_; }
 
  private:

@@ -121,6 +121,7 @@ struct Scenario {
   std::int64_t detection = 200 * kNsPerUs;
   // health
   std::int64_t breaker_window = 60 * kNsPerSecond;
+  std::int64_t crash_grace = kNsPerSecond;  // no key: for who builds a scenario
   std::int64_t breaker_open = 30 * kNsPerSecond;
   std::int64_t probe_retry = 60 * kNsPerSecond;
   std::int64_t half_open = 60 * kNsPerSecond;

@@ -16,12 +16,12 @@ using coordination::ExperimentState;
 constexpr Nanos kStep{100 * kNsPerMs};
 constexpr Nanos kSettle{2 * kNsPerSecond};  // until the engine has given its roles
 
-constexpr std::array<std::string_view, 18> kMetrics{
+constexpr std::array<std::string_view, 20> kMetrics{
     "success_rate",   "error_rate",       "latency_ms",     "latency_max_ms",
     "throughput",     "attempt_failures", "availability",   "duplicates",
     "corrupt",        "reordered",        "lost",           "conflicts",
     "clock_error_ms", "tasks_done",       "double_effects", "lost_tasks",
-    "writes",         "stale_writes"};
+    "writes",         "stale_writes",     "answered_twice", "unheard"};
 enum Metric : std::size_t {
   success_rate,
   error_rate,
@@ -41,6 +41,8 @@ enum Metric : std::size_t {
   lost_tasks,
   writes,
   stale_writes,
+  answered_twice,
+  unheard,
 };
 
 ChaosConfig config_for(const ChaosMeshOptions& options) {
@@ -62,6 +64,8 @@ void add(ChaosPeriod& sum, const ChaosPeriod& more) {
   sum.reordered += more.reordered;
   sum.lost += more.lost;
   sum.conflicts += more.conflicts;
+  sum.twice += more.twice;
+  sum.unheard = std::max(sum.unheard, more.unheard);
   sum.tasks.tasks_done += more.tasks.tasks_done;
   sum.tasks.double_effects += more.tasks.double_effects;
   sum.tasks.lost_tasks += more.tasks.lost_tasks;
@@ -130,6 +134,8 @@ void SimDriver::sample() {
   say(reordered, static_cast<double>(period.reordered));
   say(lost, static_cast<double>(period.lost));
   say(conflicts, static_cast<double>(period.conflicts));
+  say(answered_twice, static_cast<double>(period.twice));
+  say(unheard, static_cast<double>(period.unheard));
   say(clock_error_ms, ms_of(mesh_->clock_error_ns()));
   if (mesh_->tasks() == nullptr) return;
   say(tasks_done, static_cast<double>(period.tasks.tasks_done));

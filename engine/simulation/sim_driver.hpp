@@ -8,6 +8,8 @@
 //     attempt_failures             share of what agents were asked that failed or took too long
 //     availability                 share of the agents that are up and routable
 //     duplicates, corrupt, reordered, lost, conflicts    how many
+//     answered_twice               messages that were answered again
+//     unheard                      messages of which nothing was heard for three seconds, now
 //     clock_error_ms               mesh time against true time
 // and, where there are tasks (chaos_tasks.hpp):
 //     tasks_done, double_effects, lost_tasks, writes, stale_writes    how many

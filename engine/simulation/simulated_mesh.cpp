@@ -29,6 +29,7 @@ LoopOptions loop_options(const Scenario& scenario) {
   options.agent_ttl = Nanos{2 * scenario.length + 86'400 * kNsPerSecond};
   health::BreakerOptions& breakers = options.watch.breakers;
   breakers.window = Nanos{scenario.breaker_window};
+  breakers.crash_grace = Nanos{scenario.crash_grace};
   breakers.open = Nanos{scenario.breaker_open};
   breakers.probe_retry = Nanos{scenario.probe_retry};
   breakers.half_open = Nanos{scenario.half_open};
@@ -60,8 +61,7 @@ Status SimulatedMesh::start_loop() {
   MESH_TRY(payload_, PrivateMemory::create(payload.total_bytes()));
   MESH_TRY(engine_, PrivateMemory::create(engine.total_bytes()));
   memory_bytes_ = table.total_bytes() + payload.total_bytes() + engine.total_bytes();
-  MESH_TRY(loop_, EngineLoop::create({size_, table_.bytes(), payload_.bytes(), engine_.bytes()},
-                                     loop_options(scenario_), {.wakes = &nobody_waits}));
+  MESH_CHECK_OK(create_loop());
   const std::span<const std::byte> shown = table_.bytes();
   MESH_TRY(auto view, health::HealthView::over(table, shown));
   view_.emplace(std::move(view));
@@ -73,6 +73,41 @@ Status SimulatedMesh::start_loop() {
   wake_ = std::make_shared<const shm::EventFd>(std::move(wake));
   start_ns_ = clock_.mesh_ns();
   static_cast<void>(loop_->tick(from_ns(start_ns_)));  // the mesh's beginning
+  return {};
+}
+
+Status SimulatedMesh::create_loop() {
+  MESH_TRY(loop_, EngineLoop::create({size_, table_.bytes(), payload_.bytes(), engine_.bytes()},
+                                     loop_options(scenario_), {.wakes = &nobody_waits}));
+  return {};
+}
+
+Status SimulatedMesh::take_back(Slot& slot) {
+  const StationMemory memory = slot.station->memory();
+  const StationId number = slot.station->number();
+  if (!slot.has_ended) return loop_->readopt(number, memory, kUid);
+  MESH_CHECK_OK(loop_->give_up(number, memory.in, memory.agents, from_ns(clock_.mesh_ns())));
+  is_number_taken_[static_cast<std::size_t>(number)] = false;
+  slot.station.reset();
+  return {};
+}
+
+Status SimulatedMesh::start_engine(bool adopts) {
+  if (!adopts) {
+    for (const PrivateMemory* const memory : {&table_, &payload_, &engine_})
+      MESH_CHECK_OK(memory->forget());
+  }
+  MESH_CHECK_OK(create_loop());
+  for (Slot& slot : slots_) {
+    if (slot.station == nullptr) continue;
+    if (adopts) {
+      MESH_CHECK_OK(take_back(slot));
+    } else if (slot.has_ended) {
+      slot.station.reset();
+    } else {
+      MESH_CHECK_OK(attach(slot));
+    }
+  }
   return {};
 }
 

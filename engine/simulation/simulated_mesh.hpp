@@ -6,9 +6,12 @@
 // faults take down together (fault_plan.hpp). A slot outlives its station: who comes back gets a
 // new station number, as the engine's host would give it, and the next epoch of its slot.
 //
-// Callers     one thread, between two ticks of the loop.
+// The engine may die and have a successor over the same memories; stations go on meanwhile.
+//
+// Callers     one thread, between two ticks of the loop. While there is no engine: neither loop()
+//             nor come_back().
 // Units       mesh time; agents by their number in the population.
-// Errors      create, move_apart, come_back -> as the loop's.
+// Errors      create, move_apart, come_back, start_engine -> as the loop's.
 #pragma once
 
 #include <cstdint>
@@ -39,6 +42,13 @@ class SimulatedMesh {
 
   [[nodiscard]] EngineLoop& loop() noexcept { return *loop_; }
   [[nodiscard]] const health::HealthView& view() const noexcept { return *view_; }
+
+  // Dies where it stands, as by SIGKILL.
+  void end_engine() noexcept { loop_.reset(); }
+  [[nodiscard]] bool has_engine() const noexcept { return loop_ != nullptr; }
+  // Adopts what the dead one left, takes the stations back that are there, and gives up those that
+  // have ended. `adopts` false: it drops the mesh, and every station attaches anew.
+  Status start_engine(bool adopts);
 
   // Whereabouts of an agent.
   [[nodiscard]] AgentId id(std::uint32_t agent) const noexcept { return ids_[agent]; }
@@ -81,6 +91,8 @@ class SimulatedMesh {
       : scenario_(scenario), population_(population), clock_(clock) {}
   Status start();
   Status start_loop();
+  Status create_loop();
+  Status take_back(Slot& slot);
   Status attach(Slot& slot);
   [[nodiscard]] StationId next_number() noexcept;
 

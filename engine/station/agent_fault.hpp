@@ -40,6 +40,10 @@ enum class AgentFaultKind : std::uint8_t {
 };
 // The capability without which nobody is struck.
 inline constexpr std::string_view kChaosAllowed = "chaos=allowed";
+// What a mesh says that does not allow it at all.
+inline constexpr std::string_view kChaosForbidden =
+    "this mesh does not allow faults on purpose; to allow them: mesh up --allow-live-chaos, or"
+    " allow_live = true under [chaos] in its configuration";
 inline constexpr AgentFaultKind kLastFaultKind = AgentFaultKind::contradict;
 
 struct AgentFault {

@@ -56,6 +56,35 @@ TEST(FaultBoard, RefusesAnOrderForWhichThereIsNoRoomAndChangesNothing) {
   EXPECT_TRUE(its.board.inject(std::vector{fault(2, 2)}));
 }
 
+TEST(FaultBoard, ChangesFiguresOfOneOrderAndNothingElseOfIt) {
+  Board its;
+  ASSERT_TRUE(its.board.inject(std::vector{fault(1, 1), fault(2, 1)}));
+  ASSERT_TRUE(its.board.inject(std::vector{fault(3, 2)}));
+  const std::uint64_t before = its.view.generation->load_relaxed();
+  AgentFault figures;
+  figures.injection = 1;
+  figures.rate_ppm = 5;
+  figures.bits = 6;
+  figures.add_ns = 70;
+  figures.jitter_ns = 80;
+  EXPECT_EQ(its.board.change(figures), 2U);
+  EXPECT_GT(its.view.generation->load_relaxed(), before) << "stations look again";
+  for (const AgentFault& seen : its.seen()) {
+    AgentFault expected = fault(static_cast<std::uint32_t>(index_of(seen.agent)), seen.injection);
+    if (seen.injection == 1) {
+      expected.rate_ppm = 5;
+      expected.bits = 6;
+      expected.add_ns = 70;
+      expected.jitter_ns = 80;
+    }
+    EXPECT_EQ(seen, expected);
+  }
+  figures.injection = 3;
+  const std::uint64_t after = its.view.generation->load_relaxed();
+  EXPECT_EQ(its.board.change(figures), 0U) << "of one that is not there: nothing";
+  EXPECT_EQ(its.view.generation->load_relaxed(), after);
+}
+
 TEST(FaultBoard, ShowsWhatWasOrderedAndIsArmedAsLongAsThereIsSomething) {
   Board its;
   EXPECT_FALSE(its.view.is_armed());

@@ -1,4 +1,6 @@
 // A crash of a live chaos experiment: an agent of a program of its own is killed, and started anew.
+#include <csignal>
+
 #include "engine/chaos/live_driver.hpp"
 #include "tests/engine/chaos/live_kit.hpp"
 #include "tests/tools/run_mesh.hpp"
@@ -42,6 +44,37 @@ TEST(LiveCrash, AKilledAgentIsReallyGoneAndReallyStartedAnew) {
                                   Nanos{20 * kNsPerSecond});
     ASSERT_TRUE(told.has_value()) << told.error().sentence;
     EXPECT_EQ(told->state, sched::TrinaryState::ready);
+  }
+}
+
+// The program's own way to allow it: typed, or in its file; and what it says without.
+TEST(LiveChaosAllowed, IsRefusedByMeshUpUnlessItIsTypedOrInItsFile) {
+  const TemporaryFile file("[chaos]\nallow_live = true\n");
+  const std::vector<std::vector<std::string>> allowing{{"--allow-live-chaos"},
+                                                       {"--config", file.path()}};
+  const std::vector<std::string> up{"up", "--agents", "64", "--stations", "8", "--dir"};
+  {
+    const Folder folder;
+    std::vector<std::string> plain = up;
+    plain.push_back(folder.mesh());
+    StartedMesh engine(plain);
+    ASSERT_THAT(engine.line(), ::testing::HasSubstr("up: "));
+    const auto driver = LiveDriver::open({.directory = folder.mesh(), .allow_live = true});
+    ASSERT_FALSE(driver);
+    EXPECT_EQ(driver.error().code, Errc::not_authorized);
+    EXPECT_THAT(driver.error().sentence, ::testing::HasSubstr("mesh up --allow-live-chaos"));
+  }
+  for (const auto& how : allowing) {
+    const Folder folder;
+    std::vector<std::string> words = up;
+    words.push_back(folder.mesh());
+    words.insert(words.end(), how.begin(), how.end());
+    StartedMesh engine(words);
+    ASSERT_THAT(engine.line(), ::testing::HasSubstr("up: "));
+    const auto driver = LiveDriver::open({.directory = folder.mesh(), .allow_live = true});
+    EXPECT_TRUE(driver) << driver.error().sentence;
+    engine.signal(SIGTERM);
+    EXPECT_THAT(engine.wait().err, ::testing::HasSubstr("faults may be set on purpose"));
   }
 }
 

@@ -32,12 +32,12 @@ TEST(ChaosVerb, NamesFileLineAndKeyOfAPlanThatIsNone) {
   const TemporaryFile empty("");
   expect_refusal({"chaos", "replay", empty.path()},
                  empty.path() + ":1: chaos plan: does not begin");
-  const TemporaryFile bare("mesh chaos plan 1\nname x\nseed 1\n");
+  const TemporaryFile bare("mesh chaos plan 2\nname x\nseed 1\n");
   expect_refusal({"chaos", "replay", bare.path()}, bare.path() + ":4: chaos plan: bytes: missing");
-  const TemporaryFile odd("mesh chaos plan 1\nname x\nbytes 0Z\n");
+  const TemporaryFile odd("mesh chaos plan 2\nname x\nbytes 0Z\n");
   expect_refusal({"chaos", "run", odd.path()},
                  odd.path() + ":3: chaos plan: bytes: missing, or no");
-  const TemporaryFile cut("mesh chaos plan 1\nname x\nbytes 00\n");
+  const TemporaryFile cut("mesh chaos plan 2\nname x\nbytes 00\n");
   expect_refusal({"chaos", "run", cut.path()}, cut.path() + ":3: chaos plan: bytes");
 }
 
@@ -79,7 +79,8 @@ TEST(ChaosVerb, ListsScenariosGuardsAndWhichDriverDoesWhichFault) {
   const Ran text = run_mesh({"chaos", "list"});
   EXPECT_EQ(text.exit_code, 0);
   EXPECT_THAT(text.out, HasSubstr("network-partition"));
-  EXPECT_THAT(text.out, HasSubstr("retries breakers dedup checks waits backoff weights"));
+  EXPECT_THAT(text.out, HasSubstr("retries breakers dedup checks waits backoff weights adoption "
+                                  "grace slews"));
 }
 
 TEST(ChaosVerb, PlaysAScenarioAndSaysWhetherItHeld) {

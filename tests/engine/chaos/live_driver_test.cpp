@@ -76,23 +76,33 @@ TEST_F(LiveChaos, RefusesAMeshThatDoesNotAllowIt) {
   auto options = LiveWorkers::options(directory_.path());
   options.allow_live_chaos = false;
   workers_->start(options);
-  driver_ = LiveDriver::open({.directory = directory_.path(), .allow_live = true}).value();
-  EXPECT_EQ(strike(live_order(FaultType::latency_spike, 1, in_seconds(600))), Errc::not_authorized);
-  EXPECT_EQ(strike(live_order(FaultType::agent_hang, 1, in_seconds(600))), Errc::not_authorized)
-      << "no process is registered";
+  const auto driver = LiveDriver::open({.directory = directory_.path(), .allow_live = true});
+  ASSERT_FALSE(driver);
+  EXPECT_EQ(driver.error().code, Errc::not_authorized);
+  for (const char* const how : {"mesh up --allow-live-chaos", "allow_live = true under [chaos]"}) {
+    EXPECT_NE(driver.error().sentence.find(how), std::string::npos) << driver.error().sentence;
+  }
+  auto console = engine::ControlClient::connect(directory_.path(), {}).value();
+  const auto told = console.request(
+      R"({"op": "chaos", "do": "inject", "injection": 1, "kind": 1, "agents": [1]})");
+  ASSERT_FALSE(told) << "whoever asks the engine itself";
+  EXPECT_EQ(told.error().code, Errc::not_authorized);
+  EXPECT_NE(told.error().sentence.find("mesh up --allow-live-chaos"), std::string::npos);
 }
 
 TEST_F(LiveChaos, RefusesWhatItCannotDo) {
   start(1);
-  for (const FaultType type :
-       {FaultType::resource_exhaustion, FaultType::clock_skew, FaultType::byzantine_behavior,
-        FaultType::dependency_failure, FaultType::name_resolution_failure,
-        FaultType::credential_expiry, FaultType::engine_death, FaultType::station_death}) {
+  for (const FaultType type : {FaultType::resource_exhaustion, FaultType::clock_skew,
+                               FaultType::byzantine_behavior, FaultType::dependency_failure,
+                               FaultType::name_resolution_failure, FaultType::credential_expiry}) {
     EXPECT_EQ(strike(live_order(type, 1, in_seconds(600))), Errc::unsupported) << to_string(type);
   }
-  ChaosOrder ramp = live_order(FaultType::latency_spike, 1, in_seconds(600));
-  ramp.ramp_up = Nanos{1};
-  EXPECT_EQ(strike(ramp), Errc::unsupported);
+  for (const FaultType type : {FaultType::agent_hang, FaultType::agent_crash, FaultType::partition,
+                               FaultType::station_death}) {
+    ChaosOrder ramp = live_order(type, 1, in_seconds(600));
+    ramp.ramp_up = Nanos{1};
+    EXPECT_EQ(strike(ramp), Errc::unsupported) << to_string(type) << ": it acts or it does not";
+  }
   EXPECT_EQ(strike(live_order(FaultType::agent_crash, 1, in_seconds(600))), Errc::unsupported)
       << "nothing would start it anew";
   EXPECT_EQ(strike(live_order(FaultType::agent_hang, 1, Nanos{1})), Errc::invalid_argument)
@@ -260,6 +270,74 @@ TEST_F(LiveChaos, ReorderedMessagesAreLaterEachByItsOwnTime) {
   // Of four draws from 0 to 200 ms none above 20: one in ten thousand, and the draws are the same
   // each time.
   EXPECT_GT(most_ns, 20 * kNsPerMs);
+}
+
+// The driver is told what time it is: a tenth of a second of an hour's ramp is its first step.
+TEST_F(LiveChaos, ALatencySpikeGrowsAndFadesStepByStep) {
+  start(1);
+  ChaosOrder spike = live_order(FaultType::latency_spike, 1, in_seconds(7'200));
+  spike.params.add = Nanos{320 * kNsPerMs};
+  spike.params.jitter = Nanos{0};
+  spike.ramp_up = Nanos{1'600 * kNsPerSecond};
+  spike.ramp_down = Nanos{1'600 * kNsPerSecond};
+  const Nanos begun = driver_->now();
+  EXPECT_EQ(strike(spike), Errc::ok);
+  const auto took_ns = [&] {
+    const auto told = workers_->ask(0, Nanos{20 * kNsPerSecond});
+    return told ? told->took_ns : -1;
+  };
+  EXPECT_GE(took_ns(), 20 * kNsPerMs) << "a sixteenth, at once";
+  EXPECT_LT(took_ns(), 200 * kNsPerMs);
+  driver_->advance(begun + Nanos{850 * kNsPerSecond});
+  EXPECT_GE(took_ns(), 180 * kNsPerMs) << "nine of sixteen";
+  driver_->advance(begun + Nanos{1'700 * kNsPerSecond});
+  EXPECT_GE(took_ns(), 320 * kNsPerMs) << "in full";
+  driver_->undo(1);
+  const Nanos fading = driver_->now();
+  EXPECT_FALSE(driver_->is_gone(1)) << "it fades";
+  driver_->undo(1);
+  driver_->advance(fading + Nanos{850 * kNsPerSecond});
+  EXPECT_GE(took_ns(), 160 * kNsPerMs) << "eight of sixteen";
+  driver_->advance(fading + Nanos{1'590 * kNsPerSecond});
+  EXPECT_FALSE(driver_->is_gone(1));
+  EXPECT_LT(took_ns(), 200 * kNsPerMs);
+  driver_->advance(fading + Nanos{1'601 * kNsPerSecond});
+  EXPECT_TRUE(driver_->is_gone(1));
+  EXPECT_TRUE(driver_->works(workers_->row(0)));
+}
+
+TEST_F(LiveChaos, ASlowDownGrowsUntilItIsUndone) {
+  start(1);
+  ChaosOrder slow = live_order(FaultType::agent_slowdown, 1, in_seconds(7'200));
+  slow.params.factor_milli = 100'000;
+  slow.ramp_up = Nanos{1'600 * kNsPerSecond};
+  const Nanos begun = driver_->now();
+  EXPECT_EQ(strike(slow), Errc::ok);
+  EXPECT_TRUE(workers_->answers(0));
+  driver_->advance(begun + Nanos{1'600 * kNsPerSecond});
+  int stopped = 0;
+  for (int i = 0; i < 200; ++i) {
+    stopped += is_stopped(workers_->pid(0)) ? 1 : 0;
+    ::sched_yield();
+  }
+  EXPECT_GT(stopped, 100) << "99 of 100 ms";
+  driver_->undo(1);
+  EXPECT_TRUE(driver_->is_gone(1)) << "it has no ramp down";
+  EXPECT_TRUE(workers_->answers(0));
+}
+
+// Whoever strikes a link or a host is told why not.
+TEST_F(LiveChaos, RefusesWhatIsBetweenHostsAndSaysThatThereIsNoBridge) {
+  start(1);
+  auto console = engine::ControlClient::connect(directory_.path(), {}).value();
+  for (const char* const field : {"links", "hosts"}) {
+    const auto told =
+        console.request(R"({"op": "chaos", "do": "inject", "injection": 1, "kind": 6, ")" +
+                        std::string(field) + R"(": [1]})");
+    ASSERT_FALSE(told);
+    EXPECT_EQ(told.error().code, Errc::unsupported);
+    EXPECT_NE(told.error().sentence.find("no bridge"), std::string::npos) << told.error().sentence;
+  }
 }
 
 // --- and its end -------------------------------------------------------------------------------

@@ -3,9 +3,11 @@
 
 #include <atomic>
 
-#include <sys/mman.h>
+#include <fcntl.h>
+#include <sys/file.h>
 
 #include "tests/engine/chaos/live_kit.hpp"
+#include "tests/engine/test_table.hpp"
 
 namespace mesh::testing {
 namespace of_process_guard_test {
@@ -151,8 +153,8 @@ TEST(ProcessGuard, KillsOnlyWhatCanBeStartedAnewAndStartsItAtItsTime) {
   auto guard = ProcessGuard::start().value();
   const std::uint32_t key = guard.add(chosen(mortal, {"/bin/sleep", "600"})).value();
   const std::uint32_t last = guard.add(chosen(other)).value();
-  EXPECT_EQ(guard.crash(1, last, in_seconds(600)).error().code, Errc::unsupported);
-  ASSERT_TRUE(guard.crash(2, key, in_seconds(600)));
+  EXPECT_EQ(guard.crash({1, last, in_seconds(600)}).error().code, Errc::unsupported);
+  ASSERT_TRUE(guard.crash({2, key, in_seconds(600)}));
   EXPECT_TRUE(eventually([&] { return state_of(mortal.process()) == 'Z'; }));
   EXPECT_EQ(guard.held(2).value(), 1U);
   EXPECT_FALSE(guard.state(key)->is_running);
@@ -162,10 +164,48 @@ TEST(ProcessGuard, KillsOnlyWhatCanBeStartedAnewAndStartsItAtItsTime) {
   EXPECT_TRUE(after.is_running);
   EXPECT_NE(after.process, mortal.process());
   EXPECT_EQ(guard.held(2).value(), 0U);
-  ASSERT_TRUE(guard.crash(4, key, Nanos{monotonic_ns() + 50 * kNsPerMs}));
+  ASSERT_TRUE(guard.crash({4, key, Nanos{monotonic_ns() + 50 * kNsPerMs}}));
   EXPECT_TRUE(eventually([&] { return guard.state(key)->is_running; })) << "by itself";
   EXPECT_NE(guard.state(key)->process, after.process);
   ::kill(guard.state(key)->process, SIGKILL);
+}
+
+TEST(ProcessGuard, WhatIsKilledForGoodStaysDeadAndNeedsNoCommand) {
+  const Child child(idle);
+  auto guard = ProcessGuard::start().value();
+  const std::uint32_t key = guard.add(chosen(child)).value();
+  ASSERT_TRUE(guard.crash({1, key, in_seconds(600), true}));
+  EXPECT_TRUE(eventually([&] { return state_of(child.process()) == 'Z'; }));
+  EXPECT_EQ(guard.held(1).value(), 1U);
+  ASSERT_TRUE(guard.release(1));
+  EXPECT_TRUE(eventually([&] { return guard.held(1).value() == 0; }));
+  EXPECT_FALSE(guard.state(key)->is_running);
+  EXPECT_EQ(guard.state(key)->process, child.process());
+  EXPECT_EQ(guard.crash({2, key, in_seconds(600), true}).error().code, Errc::not_found);
+}
+
+// Its command finds the lock free that it held: it is run once the process has ended.
+TEST(ProcessGuard, StartsAnewOnlyWhatHasEnded) {
+  const ScratchDirectory directory;
+  const std::string path = directory.file("lock");
+  const Child holder([&](const Channel& channel) {
+    const shm::Descriptor file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+    const bool is_ours = ::flock(file.get(), LOCK_EX | LOCK_NB) == 0;
+    // Much to tear down.
+    const SharedBytes much(std::size_t{64} << 20);
+    std::memset(much.bytes().data(), 1, much.bytes().size());
+    channel.tell(is_ours ? "locked" : "not locked");
+    return idle(channel);
+  });
+  ASSERT_EQ(holder.hear(), "locked");
+  auto guard = ProcessGuard::start().value();
+  const std::string takes =
+      "flock -n " + path + " true && echo free > " + path + " || echo taken > " + path;
+  const std::uint32_t key = guard.add(chosen(holder, {"/bin/sh", "-c", takes})).value();
+  ASSERT_TRUE(guard.crash({1, key, Nanos{monotonic_ns()}}));
+  std::string said;
+  EXPECT_TRUE(eventually([&] { return static_cast<bool>(std::ifstream(path) >> said); }));
+  EXPECT_EQ(said, "free");
 }
 
 // A harness that is killed by SIGKILL while it holds a process.
@@ -187,6 +227,104 @@ TEST(ProcessGuard, LetsGoWhenItsHarnessIsKilled) {
     const char state = state_of(static_cast<pid_t>(std::stoi(guard)));
     return state == ' ' || state == 'Z';
   })) << "the guard stays";
+}
+
+// Both stand still first, so that neither sees the other one die: it is one instant to them.
+void kill_at_once(pid_t one, pid_t other) {
+  for (const int number : {SIGSTOP, SIGKILL}) {
+    ::kill(one, number);
+    ::kill(other, number);
+  }
+}
+
+TEST(ProcessGuard, WhatIsStoppedGoesOnWhenHarnessAndGuardAreKilledAtOnce) {
+  const Child held(spin);
+  const Child harness([&held](const Channel& channel) {
+    auto guard = ProcessGuard::start().value();
+    const std::uint32_t key = guard.add(chosen(held)).value();
+    const bool is_held = guard.hold(stopped(1, key)).has_value();
+    channel.tell(is_held ? std::to_string(guard.process()) : "not held");
+    return idle(channel);
+  });
+  const std::string guard = harness.hear();
+  ASSERT_NE(guard, "not held");
+  EXPECT_TRUE(eventually([&] { return is_stopped(held.process()); }));
+  kill_at_once(harness.process(), static_cast<pid_t>(std::stoi(guard)));
+  EXPECT_TRUE(eventually([&] { return !is_stopped(held.process()); })) << "in ten minutes";
+}
+
+TEST(ProcessGuard, WhatWasKilledIsStartedWhenHarnessAndGuardAreKilledAtOnce) {
+  const ScratchDirectory directory;
+  const std::string path = directory.file("started");
+  const Child mortal(idle);
+  const Child harness([&](const Channel& channel) {
+    auto guard = ProcessGuard::start().value();
+    const std::uint32_t key =
+        guard.add(chosen(mortal, {"/bin/sh", "-c", "echo anew > " + path})).value();
+    const bool is_killed = guard.crash({1, key, in_seconds(600)}).has_value();
+    channel.tell(is_killed ? std::to_string(guard.process()) : "not killed");
+    return idle(channel);
+  });
+  const std::string guard = harness.hear();
+  ASSERT_NE(guard, "not killed");
+  kill_at_once(harness.process(), static_cast<pid_t>(std::stoi(guard)));
+  std::string said;
+  EXPECT_TRUE(eventually([&] { return static_cast<bool>(std::ifstream(path) >> said); }));
+  EXPECT_EQ(said, "anew");
+}
+
+TEST(ProcessGuard, AWitnessThatIsKilledHasASuccessorThatDoesTheSame) {
+  const Child held(spin);
+  const Child harness([&held](const Channel& channel) {
+    auto guard = ProcessGuard::start().value();
+    const pid_t first = guard.witness().value();
+    ::kill(first, SIGKILL);
+    const bool is_another = eventually([&] { return guard.witness().value() != first; });
+    const std::uint32_t key = guard.add(chosen(held)).value();
+    const bool is_held = guard.hold(stopped(1, key)).has_value();
+    channel.tell(is_another && is_held ? std::to_string(guard.process()) : "not held");
+    return idle(channel);
+  });
+  const std::string guard = harness.hear();
+  ASSERT_NE(guard, "not held");
+  EXPECT_TRUE(eventually([&] { return is_stopped(held.process()); }));
+  kill_at_once(harness.process(), static_cast<pid_t>(std::stoi(guard)));
+  EXPECT_TRUE(eventually([&] { return !is_stopped(held.process()); }));
+}
+
+TEST(ProcessGuard, WhenGuardAndWitnessAreKilledTheNextCallLetsGo) {
+  const Child child(spin);
+  auto guard = ProcessGuard::start().value();
+  const std::uint32_t key = guard.add(chosen(child)).value();
+  ASSERT_TRUE(guard.hold(stopped(1, key)));
+  kill_at_once(guard.process(), guard.witness().value());
+  EXPECT_EQ(guard.held(1).error().code, Errc::closed);
+  EXPECT_TRUE(eventually([&] { return !is_stopped(child.process()); }));
+}
+
+TEST(ProcessGuard, ItsWitnessEndsWithIt) {
+  pid_t witness = 0;
+  {
+    auto guard = ProcessGuard::start().value();
+    witness = guard.witness().value();
+    EXPECT_NE(state_of(witness), ' ');
+  }
+  EXPECT_TRUE(eventually([&] {
+    const char state = state_of(witness);
+    return state == ' ' || state == 'Z';
+  }));
+}
+
+TEST(ProcessGuard, AHoldThatIsGivenAgainIsAsItWasGivenLast) {
+  const Child child(spin);
+  auto guard = ProcessGuard::start().value();
+  const std::uint32_t key = guard.add(chosen(child)).value();
+  ASSERT_TRUE(guard.hold({1, key, 2'000, in_seconds(600)}));
+  ASSERT_TRUE(guard.hold(stopped(1, key)));
+  EXPECT_TRUE(guard.state(key)->is_stopped);
+  ASSERT_TRUE(guard.release(1));
+  EXPECT_FALSE(guard.state(key)->is_stopped);
+  EXPECT_EQ(guard.held(1).value(), 0U);
 }
 
 // Whoever is forked after the guard was has its socket, too.
@@ -211,7 +349,7 @@ TEST(ProcessGuard, LetsGoAlsoWhileAChildOfItsHarnessLives) {
   EXPECT_TRUE(eventually([&] { return !is_stopped(held.process()); }));
 }
 
-TEST(ProcessGuard, WhenTheGuardIsKilledWhatItHeldIsFreedByTheNextCall) {
+TEST(ProcessGuard, WhenTheGuardIsKilledWhatItHeldIsFree) {
   const Child child(spin);
   auto guard = ProcessGuard::start().value();
   const std::uint32_t key = guard.add(chosen(child)).value();

@@ -124,6 +124,7 @@ TEST(ConfigurationRefuses, AValueOfAnotherType) {
   expect_complaint("[mesh]\nagents = \"many\"\n", 2, "mesh.agents = \"many\"");
   expect_complaint("[mesh]\nagents = 3.5\n", 2, "mesh.agents = 3.5");
   expect_complaint("[attach]\nanyone = \"yes\"\n", 2, "must be true or false");
+  expect_complaint("[chaos]\nallow_live = 1\n", 2, "must be true or false");
   expect_complaint("[attach]\nuids = 1000\n", 2, "a list of");
   expect_complaint("[attach]\nuids = [\"root\"]\n", 2, "a list of");
   expect_complaint("[mesh]\nname = 1979-05-27\n", 2, "a name without a slash");
@@ -223,6 +224,8 @@ z = 2
 tolerance_ms = 20
 [registry]
 agent_ttl_s = 1.5
+[chaos]
+allow_live = true
 )");
   ASSERT_THAT(read.complaints, IsEmpty());
   const engine::EngineOptions made = engine::engine_options(read.configuration).value();
@@ -230,6 +233,8 @@ agent_ttl_s = 1.5
   EXPECT_EQ(made.size.agents, 100U);
   EXPECT_EQ(made.size.agents_per_station, 100U);
   EXPECT_EQ(made.size.stations, 7U);
+  EXPECT_TRUE(made.allow_live_chaos);
+  EXPECT_FALSE(engine::engine_options({})->allow_live_chaos) << "unless somebody says so";
   EXPECT_EQ(made.wait, queues::WaitPolicy::kPark);
   EXPECT_EQ(made.cpu, 1);
   EXPECT_EQ(made.reconnect, Nanos{250'500'000});
@@ -333,6 +338,7 @@ TEST(Reload, CarriesOverEveryReloadableOptionAndNoOther) {
       {"throttle.flood_factor", "11"},
       {"throttle.baseline_min", "101"},
       {"attach.anyone", "true"},
+      {"chaos.allow_live", "true"},
       {"attach.uids", "[1]"},
       {"scheduling.model", "\"nominal\""},
       {"scheduling.bucket_ms", "2"},

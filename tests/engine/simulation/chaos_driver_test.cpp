@@ -242,6 +242,69 @@ TEST(ChaosMesh, ASkewedClockIsSlewedAndSetBackWhenItIsUndone) {
   EXPECT_EQ(mesh->clock_error_ns(), 0);
 }
 
+// The loop itself: it dies where a message has just come so far, and its successor adopts the mesh.
+ChaosOrder death_at(LoopStep step) {
+  ChaosOrder order = order_of(FaultType::engine_death);
+  order.params.count = static_cast<std::uint32_t>(step);
+  order.params.restart_after = Nanos{1 * kNsPerSecond};
+  return order;
+}
+class LoopDeath : public ::testing::TestWithParam<LoopStep> {};
+
+TEST_P(LoopDeath, LosesNoMessageAndAnswersNoneTwice) {
+  const ChaosOrder order = death_at(GetParam());
+  auto mesh = ChaosMesh::create(small()).value();
+  ASSERT_TRUE(mesh->run_until(2 * kSecond));
+  ASSERT_EQ(mesh->inject(order, everybody()), Errc::ok);
+  ASSERT_TRUE(mesh->run_until(2 * kSecond + kSecond / 2));
+  EXPECT_FALSE(mesh->mesh().has_engine()) << "it is really gone";
+  ASSERT_TRUE(mesh->run_until(4 * kSecond));
+  EXPECT_TRUE(mesh->mesh().has_engine()) << "after a second";
+  EXPECT_TRUE(mesh->mesh().loop().adoption().adopted);
+  ASSERT_TRUE(mesh->run_until(12 * kSecond));
+  EXPECT_TRUE(mesh->verify());
+  const ChaosPeriod period = mesh->take_period();
+  EXPECT_NEAR(static_cast<double>(period.finished), 240, 4);
+  EXPECT_EQ(period.succeeded, period.finished);
+  EXPECT_EQ(period.twice, 0U);
+  EXPECT_EQ(period.unheard, 0U);
+  EXPECT_EQ(period.duplicates, 0U);
+  EXPECT_GE(period.latency_ns_max, kSecond / 2) << "some waited for it";
+}
+
+INSTANTIATE_TEST_SUITE_P(Steps, LoopDeath,
+                         ::testing::Values(LoopStep::accepted, LoopStep::delivered, LoopStep::taken,
+                                           LoopStep::answered, LoopStep::collected));
+
+// At the last step all that was under way has its answer.
+TEST(ChaosMesh, AnEngineThatAdoptsNothingLosesTheMessageWithWhichItDies) {
+  auto options = small();
+  options.guards.adoption = false;
+  for (const LoopStep step :
+       {LoopStep::accepted, LoopStep::delivered, LoopStep::taken, LoopStep::answered}) {
+    const ChaosOrder order = death_at(step);
+    EXPECT_GT(ten_seconds(options, &order).period.unheard, 0U) << static_cast<int>(step);
+  }
+}
+
+TEST(ChaosMesh, AnAgentThatDiesWhileThereIsNoEngineComesBackToTheNextOne) {
+  auto mesh = ChaosMesh::create(small()).value();
+  ASSERT_TRUE(mesh->run_until(2 * kSecond));
+  ASSERT_EQ(mesh->inject(death_at(LoopStep::accepted), everybody()), Errc::ok);
+  ASSERT_TRUE(mesh->run_until(2 * kSecond + kSecond / 5));
+  ASSERT_FALSE(mesh->mesh().has_engine());
+  ChaosOrder crash = order_of(FaultType::agent_crash);
+  crash.injection = 2;
+  ASSERT_EQ(mesh->inject(crash, std::vector<std::uint32_t>{3}), Errc::ok);
+  ASSERT_TRUE(mesh->undo(2));
+  EXPECT_FALSE(mesh->works(3)) << "nobody is there to attach to";
+  ASSERT_TRUE(mesh->run_until(20 * kSecond));
+  EXPECT_TRUE(mesh->verify());
+  ASSERT_TRUE(mesh->undo(1));
+  EXPECT_TRUE(mesh->works(3));
+  EXPECT_EQ(mesh->take_period().unheard, 0U);
+}
+
 TEST(ChaosMesh, ByzantineAgentsAnswerConflict) {
   ChaosOrder order = order_of(FaultType::byzantine_behavior);
   order.params.variant = FaultVariant::flip_vote;
@@ -305,10 +368,9 @@ TEST(ChaosMesh, DoesAnOrderOnceHoweverOftenItIsGiven) {
 
 TEST(ChaosMesh, RefusesWhatItCannotDo) {
   auto mesh = ChaosMesh::create(small()).value();
-  for (const FaultType type :
-       {FaultType::dependency_failure, FaultType::name_resolution_failure,
-        FaultType::credential_expiry, FaultType::engine_death, FaultType::station_death,
-        FaultType::resource_exhaustion, FaultType::byzantine_behavior}) {
+  for (const FaultType type : {FaultType::dependency_failure, FaultType::name_resolution_failure,
+                               FaultType::credential_expiry, FaultType::station_death,
+                               FaultType::resource_exhaustion, FaultType::byzantine_behavior}) {
     EXPECT_EQ(mesh->inject(order_of(type), everybody()), Errc::unsupported) << to_string(type);
   }
   ChaosOrder drift = order_of(FaultType::clock_skew);

@@ -23,8 +23,8 @@ TEST(ChaosRepro, PlaysTheSameExperimentAgain) {
 TEST(ChaosRepro, RefusesWhatIsNoneOrWasChanged) {
   const std::string text = write_repro(scenarios::nothing(1));
   EXPECT_EQ(read_repro("").error().code, Errc::bad_input);
-  EXPECT_EQ(read_repro("mesh chaos plan 2\n").error().code, Errc::bad_input);
-  EXPECT_EQ(read_repro("mesh chaos plan 1\nseed 1\n").error().code, Errc::corrupt);
+  EXPECT_EQ(read_repro("mesh chaos plan 1\n").error().code, Errc::bad_input);
+  EXPECT_EQ(read_repro("mesh chaos plan 2\nseed 1\n").error().code, Errc::corrupt);
   for (std::size_t at = text.find("bytes ") + 6; at + 1 < text.size(); at += 2) {
     EXPECT_FALSE(read_repro(text.substr(0, at) + "\n")) << "cut at " << at;
   }
