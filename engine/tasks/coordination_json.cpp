@@ -135,6 +135,7 @@ Fields fields_of(MessageRouterConfig& one) {
           {"order", choice(one.order)},
           {"ack", choice(one.ack)},
           {"overflow", choice(one.overflow)},
+          {"parked_max", number(one.parked_max)},
           {"events_max", number(one.events_max)}};
 }
 Fields fields_of(WorkStealingConfig& one) {

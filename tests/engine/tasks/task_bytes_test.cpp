@@ -47,8 +47,11 @@ TEST(TaskBytes, OfAMessageRouterStand) {
                                             message::Hear{{9, MessageOutcome::acked}},
                                             message::TakeLetters{1},
                                             message::StationClosed{2},
+                                            message::SetSector{1, false},
+                                            message::Restrain{2, true, true},
+                                            letter(0, 2, 4),
                                             message::RemoveAgent{3}}),
-      12156619984771940634U);
+      14763766259609812398U);
 }
 
 TEST(TaskBytes, OfAMetricStoreStand) {
@@ -87,6 +90,7 @@ TEST(TaskBytes, OfACoordinationManagerStand) {
       metric::Add{2, 1},
       event::Emit{EventName::system_freeze, Severity::info, 1, 2, 3, 4, "why"},
       manage::ObserveAgents{29, 100},
+      manage::ObserveSector{1, false},
       manage::Confirm{2},
       manage::StationClosed{2},
       manage::AgentGone{0},
@@ -108,7 +112,7 @@ TEST(TaskBytes, OfACoordinationManagerStand) {
     testing::ticked(manager, now);
   }
   all.append(manager.snapshot().bytes);
-  EXPECT_EQ(checksum(all.bytes()), 3619647036371388039U);
+  EXPECT_EQ(checksum(all.bytes()), 16136182496033515160U);
 }
 
 }  // namespace of_task_bytes_test
