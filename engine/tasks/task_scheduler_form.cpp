@@ -277,7 +277,7 @@ bool TaskScheduler::load_task(StateReader& reader, std::uint32_t at) {
       is_held == (one.agent != kNoAgent) &&
       (!is_held || (one.agent < config_.agents_max && agents_[one.agent].known));
   if (!is_possible) return false;
-  index_.set(hash_of(one.id, 6), at);
+  index_.set(hash_of_serial(one.id), at);
   graph_.open(at);
   if (is_delayed) delayed_.set(at, delayed_ns, one.place);
   if (is_final(one.state)) return true;

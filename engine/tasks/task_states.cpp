@@ -7,7 +7,7 @@
 namespace mesh::tasks {
 namespace {
 
-IdHash hash_of_task(std::uint64_t id) noexcept { return hash_of(id, 6); }
+IdHash hash_of_task(std::uint64_t id) noexcept { return hash_of_serial(id); }
 
 BackoffConfig backoff_of(const TaskSchedulerConfig& config, double times = 1) noexcept {
   return {static_cast<double>(config.retry_ns.count()) * times, 2,
