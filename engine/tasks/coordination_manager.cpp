@@ -359,7 +359,8 @@ void CoordinationManager::steal(Nanos now, Actions& out) noexcept {
     if (is_due) steal_due_ns_ = now.count() + config_.stealing.interval_ns.count();
     return;
   }
-  for (std::uint32_t agent = 0; agent < agents_seen_ && is_due; ++agent) {
+  const bool is_heard = is_due || config_.stealing.lifelines != 0;
+  for (std::uint32_t agent = 0; agent < agents_seen_ && is_heard; ++agent) {
     const AgentLoad load = tasks_.load(agent);
     if (load.known) stealing_.apply(stealing::Report{agent, load.queued, 0, 0}, now);
   }
