@@ -272,6 +272,12 @@ LockManager::Reply LockManager::release(const lock::Release& order, std::int64_t
   if (held.own == 1 && (held.children != 0 || is_needed(held.agent, held.resource))) {
     return refuse(Errc::wrong_state);
   }
+  return released(at, now_ns);
+}
+
+// One return: the reply is made where its caller has room for it, and never moved.
+LockManager::Reply LockManager::released(std::uint32_t at, std::int64_t now_ns) noexcept {
+  Lock& held = locks_[at];
   ++counters_.releases;
   Reply reply;
   reply.grant = held.grant;
@@ -434,7 +440,10 @@ LockManager::Reply LockManager::dispatch(const Command& command, std::int64_t no
 LockManager::Reply LockManager::apply(const Command& command, Nanos now) noexcept {
   ++counters_.commands;
   if (!ServiceClock::is_valid(now)) return refuse(Errc::invalid_argument);
-  const std::int64_t now_ns = clock_.at(now);
+  return run(command, clock_.at(now));
+}
+
+LockManager::Reply LockManager::run(const Command& command, std::int64_t now_ns) noexcept {
   const std::int64_t due_ns =
       std::min({lease_ends_.next_ns(), wait_ends_.next_ns(), phantom_ends_.next_ns()});
   if (due_ns <= now_ns) catch_up(now_ns);

@@ -161,12 +161,21 @@ class LockManager final : public ServiceForm<LockManager, LockManagerConfig, Loc
   // A path taken apart: its levels, root first, and what is there of them.
   struct Path {
     std::size_t count = 0;
-    std::array<IdHash, kDepthMax> ids;  // the first `count` of each
+    std::array<std::uint64_t, 2 * kDepthMax> id_words;  // the first `count` of each; not zeroed
     std::array<std::size_t, kDepthMax> ends;
     std::array<std::uint32_t, kDepthMax> resources;
+
+    [[nodiscard]] IdHash id(std::size_t level) const noexcept {
+      return {id_words[2 * level], id_words[2 * level + 1]};
+    }
+    void set_id(std::size_t level, const IdHash& id) noexcept {
+      id_words[2 * level] = id.low;
+      id_words[2 * level + 1] = id.high;
+    }
   };
 
   // lock_manager.cpp: commands.
+  Reply run(const Command& command, std::int64_t now_ns) noexcept;
   Reply dispatch(const Command& command, std::int64_t now_ns) noexcept;
   void catch_up(std::int64_t now_ns) noexcept;
   Reply acquire(const lock::Acquire& wanted, std::int64_t now_ns) noexcept;
@@ -190,6 +199,7 @@ class LockManager final : public ServiceForm<LockManager, LockManagerConfig, Loc
   [[nodiscard]] bool refine_others(std::uint32_t agent, std::uint32_t resource,
                                    LockMode mode) noexcept;
   Reply release(const lock::Release& order, std::int64_t now_ns) noexcept;
+  Reply released(std::uint32_t lock, std::int64_t now_ns) noexcept;
   Reply renew(const lock::Renew& order, std::int64_t now_ns) noexcept;
   Reply cancel(const lock::Cancel& order, std::int64_t now_ns) noexcept;
   Reply raise(const lock::RaiseVersion& order) noexcept;

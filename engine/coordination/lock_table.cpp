@@ -15,7 +15,7 @@ bool LockManager::take_apart(std::string_view name, Path& path) const noexcept {
     const std::size_t end = std::min(name.find('/', begin), name.size());
     if (end == begin || path.count == kDepthMax) return false;
     const IdHash id = hash_of(name.substr(0, end));
-    path.ids[path.count] = id;
+    path.set_id(path.count, id);
     path.ends[path.count] = end;
     path.resources[path.count] = resource_index_.find(id);
     ++path.count;
@@ -56,7 +56,7 @@ void LockManager::create(std::string_view name, Path& path) noexcept {
     if (path.resources[level] == kNone) {
       const std::uint32_t at = place_for_resource();
       Resource& fresh = resources_[at] = {};
-      fresh.id = path.ids[level];
+      fresh.id = path.id(level);
       fresh.fence = fence_floor_;
       fresh.version = version_floor_;
       fresh.parent = parent;

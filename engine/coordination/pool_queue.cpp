@@ -157,7 +157,7 @@ std::uint32_t ResourcePoolManager::reserve(const Request& request, std::size_t i
   ++on.count;
   on.active += quantity;
   purpose_sizes_[slot] = 0;
-  reservation_index_.set(hash_of(fresh.id, 0), slot);
+  reservation_index_.set(hash_of_serial(fresh.id), slot);
   lease_ends_.set(slot, fresh.expires_ns, fresh.id);
   ++counters_.reservations;
   note_load(resource, now_ns);
@@ -181,7 +181,7 @@ void ResourcePoolManager::end(std::uint32_t slot, PoolNotice why, std::int64_t n
   accounts_[gone.account].held -= gone.quantity;
   close_account(gone.account);
   lease_ends_.clear(slot);
-  reservation_index_.erase(hash_of(gone.id, 0));
+  reservation_index_.erase(hash_of_serial(gone.id));
   if (why == PoolNotice::granted) ++counters_.released;
   if (why == PoolNotice::expired) ++counters_.expired;
   if (why == PoolNotice::preempted) ++counters_.preempted;

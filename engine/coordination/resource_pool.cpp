@@ -142,6 +142,24 @@ Errc ResourcePoolManager::check(const Request& request) const noexcept {
   return has_room ? Errc::ok : Errc::capacity;
 }
 
+// One return each: a reply is made where its caller has room for it, and never moved.
+ResourcePoolManager::Reply ResourcePoolManager::granted_now(const Request& request,
+                                                            std::int64_t now_ns) noexcept {
+  Reply reply;
+  reply.resource = request.items[0].resource;
+  reply.granted = grant(request, now_ns, &reply);
+  reply.free = view(reply.resource).free;
+  return reply;
+}
+ResourcePoolManager::Reply ResourcePoolManager::released(std::uint32_t slot,
+                                                         std::int64_t now_ns) noexcept {
+  Reply reply;
+  reply.resource = reservations_[slot].resource;
+  end(slot, PoolNotice::granted, now_ns);
+  reply.free = view(reply.resource).free;
+  return reply;
+}
+
 // Now, or in the queue, or not.
 ResourcePoolManager::Reply ResourcePoolManager::ask(Request& request, Nanos wait,
                                                     std::int64_t now_ns) noexcept {
@@ -149,13 +167,7 @@ ResourcePoolManager::Reply ResourcePoolManager::ask(Request& request, Nanos wait
   const Fit fit = fits(request, now_ns);
   if (fit == Fit::never) return refuse(Errc::insufficient_quantity);
   if (fit == Fit::too_much) return decline(Refusal::rejected_policy, first, Nanos{0});
-  Reply reply;
-  reply.resource = first;
-  if (fit == Fit::yes && !must_queue(request, now_ns)) {
-    reply.granted = grant(request, now_ns, &reply);
-    reply.free = view(first).free;
-    return reply;
-  }
+  if (fit == Fit::yes && !must_queue(request, now_ns)) return granted_now(request, now_ns);
   bool is_full = request_slots_.left() == 0;
   for (std::size_t i = 0; i < request.count; ++i) {
     const Resource& on = resources_[request.items[i].resource];
@@ -163,9 +175,7 @@ ResourcePoolManager::Reply ResourcePoolManager::ask(Request& request, Nanos wait
   }
   const bool may_preempt = fit == Fit::not_now && !is_full && preempt(request, now_ns);
   if (may_preempt && fits(request, now_ns) == Fit::yes) {  // without grace they are gone
-    reply.granted = grant(request, now_ns, &reply);
-    reply.free = view(first).free;
-    return reply;
+    return granted_now(request, now_ns);
   }
   if (wait.count() == 0 && !may_preempt) return decline(Refusal::would_block, first, Nanos{0});
   if (is_full) return refuse(Errc::capacity);
@@ -176,6 +186,8 @@ ResourcePoolManager::Reply ResourcePoolManager::ask(Request& request, Nanos wait
   request.preempts = may_preempt;
   enqueue(request);
   for (std::size_t i = 0; i < request.count; ++i) mark_dirty(request.items[i].resource);
+  Reply reply;
+  reply.resource = first;
   reply.refusal = Refusal::would_block;
   reply.ticket = request.ticket;
   reply.free = view(first).free;
@@ -200,9 +212,10 @@ ResourcePoolManager::Reply ResourcePoolManager::on(const pool::Allocate& order,
   const Errc bad = check(request);
   if (bad != Errc::ok) return refuse(bad);
   if (resources_[order.resource].kind == PoolKind::quota) return take_quota(order, now_ns);
+  if (order.purpose.empty()) return ask(request, order.wait, now_ns);
   Reply reply = ask(request, order.wait, now_ns);
-  if (reply.reservation != 0 && !order.purpose.empty()) {
-    const std::uint32_t slot = reservation_index_.find(hash_of(reply.reservation, 0));
+  if (reply.reservation != 0) {
+    const std::uint32_t slot = reservation_index_.find(hash_of_serial(reply.reservation));
     purpose_sizes_[slot] = static_cast<std::uint8_t>(order.purpose.size());
     std::memcpy(purposes_[slot].data(), order.purpose.data(), order.purpose.size());
   }
@@ -237,7 +250,7 @@ ResourcePoolManager::Reply ResourcePoolManager::on(const pool::Gang& order,
 
 Errc ResourcePoolManager::find_mine(std::uint64_t id, std::uint32_t station,
                                     std::uint32_t& slot) const noexcept {
-  slot = reservation_index_.find(hash_of(id, 0));
+  slot = reservation_index_.find(hash_of_serial(id));
   if (slot != kNone) {
     const bool is_mine = station == 0 || reservations_[slot].station == station;
     return is_mine ? Errc::ok : Errc::not_authorized;
@@ -254,13 +267,7 @@ ResourcePoolManager::Reply ResourcePoolManager::on(const pool::Release& order,
                                                    std::int64_t now_ns) noexcept {
   std::uint32_t slot = kNone;
   const Errc bad = find_mine(order.reservation, order.station, slot);
-  if (bad != Errc::ok) return refuse(bad);
-  const std::uint32_t resource = reservations_[slot].resource;
-  end(slot, PoolNotice::granted, now_ns);
-  Reply reply;
-  reply.resource = resource;
-  reply.free = view(resource).free;
-  return reply;
+  return bad != Errc::ok ? refuse(bad) : released(slot, now_ns);
 }
 
 ResourcePoolManager::Reply ResourcePoolManager::on(const pool::Renew& order,
@@ -360,7 +367,11 @@ ResourcePoolManager::Reply ResourcePoolManager::on(const pool::Validate& order,
 ResourcePoolManager::Reply ResourcePoolManager::apply(const Command& command, Nanos now) noexcept {
   ++counters_.commands;
   if (!ServiceClock::is_valid(now)) return refuse(Errc::invalid_argument);
-  const std::int64_t now_ns = clock_.at(now);
+  return run(command, clock_.at(now));
+}
+
+ResourcePoolManager::Reply ResourcePoolManager::run(const Command& command,
+                                                    std::int64_t now_ns) noexcept {
   const std::int64_t due_ns =
       std::min({lease_ends_.next_ns(), wait_ends_.next_ns(), booking_starts_.next_ns()});
   if (due_ns <= now_ns) catch_up(now_ns);

@@ -163,6 +163,9 @@ class ResourcePoolManager final
   Reply on(const pool::Validate& order, std::int64_t now_ns) noexcept;
   Reply on(const pool::WantCredit& order, std::int64_t now_ns) noexcept;
   Reply on(const pool::StationClosed& order, std::int64_t now_ns) noexcept;
+  Reply run(const Command& command, std::int64_t now_ns) noexcept;
+  Reply granted_now(const Request& request, std::int64_t now_ns) noexcept;
+  Reply released(std::uint32_t slot, std::int64_t now_ns) noexcept;
   Reply ask(Request& request, Nanos wait, std::int64_t now_ns) noexcept;
   Reply take_quota(const pool::Allocate& order, std::int64_t now_ns) noexcept;
   Reply decline(Refusal refusal, std::uint32_t resource, Nanos retry_after) noexcept;

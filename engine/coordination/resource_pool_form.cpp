@@ -114,7 +114,7 @@ std::uint64_t ResourcePoolManager::held(std::uint32_t agent,
 }
 
 Result<ReservationView> ResourcePoolManager::inspect(std::uint64_t reservation) const {
-  const std::uint32_t slot = reservation_index_.find(hash_of(reservation, 0));
+  const std::uint32_t slot = reservation_index_.find(hash_of_serial(reservation));
   if (slot == kNone) {
     return complain(Errc::not_found, "no reservation " + std::to_string(reservation));
   }
@@ -291,7 +291,7 @@ bool ResourcePoolManager::load_reservation(StateReader& reader, std::uint32_t sl
   words_of_reservation(one, [&](auto& value) { get_fields(value, reader); });
   if (reader.failed() || one.agent >= config_.agents_max || !is_resource(one.resource))
     return false;
-  reservation_index_.set(hash_of(one.id, 0), slot);
+  reservation_index_.set(hash_of_serial(one.id), slot);
   lease_ends_.set(slot, std::min(one.expires_ns, one.revoke_ns), one.id);
   return true;
 }

@@ -135,10 +135,12 @@ Fields fields_of(MessageRouterConfig& one) {
           {"order", choice(one.order)},
           {"ack", choice(one.ack)},
           {"overflow", choice(one.overflow)},
+          {"parked_max", number(one.parked_max)},
           {"events_max", number(one.events_max)}};
 }
 Fields fields_of(WorkStealingConfig& one) {
-  return {{"enabled", flag(one.enabled)},           {"threshold", number(one.threshold)},
+  return {{"half_above", number(one.half_above)},   {"lifelines", number(one.lifelines)},
+          {"enabled", flag(one.enabled)},           {"threshold", number(one.threshold)},
           {"burst_max", number(one.burst_max)},     {"interval_ms", milliseconds(one.interval_ns)},
           {"stale_ms", milliseconds(one.stale_ns)}, {"agents_max", number(one.agents_max)},
           {"events_max", number(one.events_max)}};

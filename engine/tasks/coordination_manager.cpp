@@ -42,19 +42,22 @@ Nanos CoordinationManager::rounded(Nanos now) const noexcept {
 
 // --- what the mode admits ------------------------------------------------------------------------
 
+// Restrictions add up: what a mode asks is asked in every worse one. What DEGRADED_MODERATE queues
+// is taken here, and kept by its service.
 Errc CoordinationManager::admit_act(std::uint32_t priority, std::size_t targets) const noexcept {
   const MeshMode mode = mode_.mode();
-  const bool is_wide = targets > kScatterMax;
+  if (mode == MeshMode::full) return Errc::ok;
   if (mode == MeshMode::emergency) return Errc::automatic_stopped;
-  if (mode == MeshMode::degraded_severe) {
-    if (priority < 3) return Errc::critical_only;
-    return is_wide && confirmed_ == 0 ? Errc::needs_confirmation : Errc::ok;
-  }
-  if (mode == MeshMode::degraded_moderate) {
-    if (is_wide && confirmed_ == 0) return Errc::too_wide;
-    return priority < 2 ? Errc::priority_too_low : Errc::ok;
-  }
-  return mode == MeshMode::degraded_light && priority == 0 ? Errc::background_refused : Errc::ok;
+  const bool is_severe = mode == MeshMode::degraded_severe;
+  if (is_severe && priority < 3) return Errc::critical_only;
+  const bool is_wide = targets > kScatterMax && mode >= MeshMode::degraded_moderate;
+  if (is_wide && confirmed_ == 0) return is_severe ? Errc::needs_confirmation : Errc::too_wide;
+  return priority == 0 ? Errc::background_refused : Errc::ok;
+}
+
+// A task for an agent that is named; messages are judged where they are sent.
+Errc CoordinationManager::admit_to(std::uint32_t agent) const noexcept {
+  return messages_.is_shunned(agent) ? Errc::sector_degraded : Errc::ok;
 }
 
 template <class Order>
@@ -65,7 +68,8 @@ Errc CoordinationManager::admit(const Order& order) const noexcept {
   }
   if (state_ == ManagerState::draining && is_in<Order, NewWork>) return Errc::closed;
   if constexpr (std::is_same_v<Order, manage::AssignTask>) {
-    return admit_act(priority_of(order.task), 1);
+    const Errc bad = admit_act(priority_of(order.task), 1);
+    return bad == Errc::ok ? admit_to(order.agent) : bad;
   } else if constexpr (std::is_same_v<Order, task::Submit>) {
     return admit_act(priority_of(order), 1);
   } else if constexpr (std::is_same_v<Order, message::Send>) {
@@ -96,6 +100,7 @@ void CoordinationManager::run_task(const Order& order, Reply& reply, Nanos now) 
     metrics_.observe({MetricStore::of(StandardMetric::task_duration), now - begun, order.id}, now);
   } else if constexpr (std::is_same_v<Order, task::RegisterAgent>) {
     agents_seen_ = std::max(agents_seen_, order.agent + 1);
+    hold_agent(order.agent, now);
   }
 }
 
@@ -114,6 +119,7 @@ void CoordinationManager::run(const Order& order, Reply& reply, Nanos now) noexc
     reply.code = reply.message.code;
     reply.refusal = reply.message.refusal;
     note_latencies(reply.message, now);
+    if constexpr (std::is_same_v<Order, message::RegisterAgent>) hold_agent(order.agent, now);
   } else if constexpr (is_in<Order, WorkStealingCommand>) {
     reply.code = stealing_.apply(order, now).code;
   } else if constexpr (is_in<Order, DependencyGraphCommand>) {
@@ -188,6 +194,11 @@ void CoordinationManager::on(const manage::ObserveAgents& order, Reply& reply, N
   observe_mode(now);
 }
 
+void CoordinationManager::on(const manage::ObserveSector& order, Reply& reply, Nanos now) noexcept {
+  reply.code = messages_.apply(message::SetSector{order.sector, order.healthy}, now).code;
+  if (reply.code == Errc::ok) restrain(now);
+}
+
 void CoordinationManager::on(const manage::Confirm& order, Reply& reply, Nanos) noexcept {
   if (order.operations == 0) reply.code = Errc::invalid_argument;
   confirmed_ = order.operations == 0 ? confirmed_ : order.operations;
@@ -207,15 +218,37 @@ void CoordinationManager::observe_mode(Nanos now) noexcept {
                                       config_.mode_leave_ns.count());
   if (!is_other) return;
   ++counters_.mode_changes;
+  restrain(now);
+  const bool is_emergency = mode_.mode() == MeshMode::emergency;
+  is_save_due_ = is_save_due_ || is_emergency;
   const auto number = [](MeshMode mode) { return static_cast<std::uint64_t>(mode); };
   bus_.emit({EventName::system_mode_changed,
-             Severity::warning,
+             is_emergency ? Severity::error : Severity::warning,
              0,
              number(before),
              number(mode_.mode()),
              active_,
              {}},
             now);
+}
+
+// What the mode asks of the services themselves.
+void CoordinationManager::restrain(Nanos now) noexcept {
+  const MeshMode mode = mode_.mode();
+  const bool is_moderate = mode >= MeshMode::degraded_moderate;
+  std::uint32_t least = is_moderate ? 2 : 0;
+  if (mode >= MeshMode::degraded_severe) least = mode == MeshMode::emergency ? 4 : 3;
+  const bool is_doubled = mode >= MeshMode::degraded_light;
+  tasks_.apply(task::Restrain{least, is_doubled, mode == MeshMode::emergency}, now);
+  messages_.apply(message::Restrain{least, is_doubled, is_moderate}, now);
+  for (std::uint32_t agent = 0; agent < agents_seen_; ++agent) hold_agent(agent, now);
+}
+
+// One in a sector that is not healthy is given nothing more; it is known by its mailbox.
+void CoordinationManager::hold_agent(std::uint32_t agent, Nanos now) noexcept {
+  const AgentLoad load = tasks_.load(agent);
+  const bool is_held = messages_.is_shunned(agent);
+  if (load.known && load.held != is_held) tasks_.apply(task::HoldAgent{agent, is_held}, now);
 }
 
 // --- entry ---------------------------------------------------------------------------------------
@@ -265,6 +298,7 @@ void CoordinationManager::tick(Nanos now, Actions& out) noexcept {
       run_step(static_cast<MaintenanceStep>(step), at, out);
     }
     close_if_drained(at, out);
+    out.snapshot_due = out.snapshot_due || std::exchange(is_save_due_, false);
   }
   out.closed = state_ == ManagerState::closed;
   if (out.closed) out.next_tick = Nanos{kNever};
@@ -321,7 +355,12 @@ void CoordinationManager::run_step(MaintenanceStep step, Nanos now, Actions& out
 // Once an interval: what is queued at each agent, and what follows of it for the scheduler.
 void CoordinationManager::steal(Nanos now, Actions& out) noexcept {
   const bool is_due = now.count() >= steal_due_ns_;
-  for (std::uint32_t agent = 0; agent < agents_seen_ && is_due; ++agent) {
+  if (mode_.mode() == MeshMode::emergency) {  // nothing happens by itself
+    if (is_due) steal_due_ns_ = now.count() + config_.stealing.interval_ns.count();
+    return;
+  }
+  const bool is_heard = is_due || config_.stealing.lifelines != 0;
+  for (std::uint32_t agent = 0; agent < agents_seen_ && is_heard; ++agent) {
     const AgentLoad load = tasks_.load(agent);
     if (load.known) stealing_.apply(stealing::Report{agent, load.queued, 0, 0}, now);
   }

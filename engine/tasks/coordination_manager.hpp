@@ -19,7 +19,7 @@
 // If the      owner dies: snapshot and journal. Attached work throws: caught and counted.
 // other side
 // dies
-// Errors      closed (a shutdown has begun, or is over), background_refused, priority_too_low,
+// Errors      closed (a shutdown has begun, or is over), background_refused, sector_degraded,
 //             too_wide, critical_only, needs_confirmation, automatic_stopped (the mode); those of
 //             the services. attach -> invalid_id, already_exists, capacity.
 // Source      facade (Gamma et al. 1994); deficit round robin (Shreedhar & Varghese 1996).
@@ -78,7 +78,7 @@ class CoordinationManager final
 
  private:
   friend ServiceForm;
-  static constexpr SnapshotKind kKind{"coordination_manager", 1};
+  static constexpr SnapshotKind kKind{"coordination_manager", 2};
   static constexpr std::string_view kWho = "coordination manager";
   static constexpr std::int64_t kNever = INT64_MAX;
 
@@ -92,6 +92,7 @@ class CoordinationManager final
   template <class Order>
   [[nodiscard]] Errc admit(const Order& order) const noexcept;
   [[nodiscard]] Errc admit_act(std::uint32_t priority, std::size_t targets) const noexcept;
+  [[nodiscard]] Errc admit_to(std::uint32_t agent) const noexcept;
   template <class Order>
   void run_task(const Order& order, Reply& reply, Nanos now) noexcept;
   template <class Order>
@@ -100,10 +101,13 @@ class CoordinationManager final
   void on(const manage::AgentGone& order, Reply& reply, Nanos now) noexcept;
   void on(const manage::StationClosed& order, Reply& reply, Nanos now) noexcept;
   void on(const manage::ObserveAgents& order, Reply& reply, Nanos now) noexcept;
+  void on(const manage::ObserveSector& order, Reply& reply, Nanos now) noexcept;
   void on(const manage::Confirm& order, Reply& reply, Nanos now) noexcept;
   void on(const manage::Shutdown& order, Reply& reply, Nanos now) noexcept;
   void note_latencies(const MessageReply& reply, Nanos now) noexcept;
   void observe_mode(Nanos now) noexcept;
+  void restrain(Nanos now) noexcept;
+  void hold_agent(std::uint32_t agent, Nanos now) noexcept;
   void run_step(MaintenanceStep step, Nanos now, Actions& out) noexcept;
   void run_attached(MaintenanceStep step, Nanos now) noexcept;
   void steal(Nanos now, Actions& out) noexcept;
@@ -130,6 +134,7 @@ class CoordinationManager final
   std::uint32_t active_ = 0;
   std::uint32_t total_ = 0;
   std::uint32_t confirmed_ = 0;
+  bool is_save_due_ = false;       // EMERGENCY has begun
   std::uint32_t agents_seen_ = 0;  // above the highest that was registered
   std::int64_t drained_by_ns_ = kNever;
   std::int64_t steal_due_ns_ = 0;

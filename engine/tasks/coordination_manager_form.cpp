@@ -146,6 +146,7 @@ void CoordinationManager::save_own(StateWriter& writer) const {
   writer.put(active_);
   writer.put(total_);
   writer.put(confirmed_);
+  writer.put(is_save_due_);
   writer.put(agents_seen_);
   writer.put(drained_by_ns_);
   writer.put(steal_due_ns_);
@@ -169,6 +170,7 @@ void CoordinationManager::load_state(StateReader& reader) {
   reader.get(active_);
   reader.get(total_);
   reader.get(confirmed_);
+  is_save_due_ = reader.get<bool>();
   reader.get(agents_seen_);
   reader.get(drained_by_ns_);
   reader.get(steal_due_ns_);

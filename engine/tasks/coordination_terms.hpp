@@ -102,6 +102,10 @@ struct ObserveAgents {  // what the mode goes by
   std::uint32_t active = 0;
   std::uint32_t total = 0;
 };
+struct ObserveSector {  // from DEGRADED_MODERATE on, what begins goes to healthy ones only
+  std::uint32_t sector = 0;
+  bool healthy = true;
+};
 struct Confirm {  // the operator: so many operations to the whole mesh, though it is degraded
   std::uint32_t operations = 1;
 };
@@ -125,8 +129,9 @@ template <class T, class... A>
 inline constexpr bool is_in<T, std::variant<A...>> = (std::is_same_v<T, A> || ...);
 }  // namespace coordination_commands
 
-using ManageCommand = std::variant<manage::AssignTask, manage::AgentGone, manage::StationClosed,
-                                   manage::ObserveAgents, manage::Confirm, manage::Shutdown>;
+using ManageCommand =
+    std::variant<manage::AssignTask, manage::AgentGone, manage::StationClosed,
+                 manage::ObserveAgents, manage::ObserveSector, manage::Confirm, manage::Shutdown>;
 // Every command of every service, and those of the manager itself.
 using CoordinationCommand =
     coordination_commands::Join<ManageCommand, TaskCommand, ResourceCommand, MessageCommand,
@@ -164,7 +169,7 @@ struct CoordinationActions {
   std::vector<MessageNews> message_news;
   Nanos next_tick{0};
   bool view_changed = false;
-  bool snapshot_due = false;  // it is closed now: the last chance
+  bool snapshot_due = false;  // it is closed now, or in EMERGENCY: the last chance
   bool closed = false;
 };
 

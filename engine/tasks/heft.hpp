@@ -3,9 +3,14 @@
 //
 // Units       costs are whole units; ranks are times the number of processors, so that all is
 //             integer and a tie is a tie on every machine. Ties: the lower task, the lower
-//             processor. Where one processor alone is faster, it has all: never worse than serial.
+//             processor; a task that costs nothing never comes before what it waits for.
+// Guarantees  never worse than serial: where one processor alone is faster, it has all. Up to eight
+//             tasks, where the heuristic can be half as long again as it need be, branch and bound
+//             goes on from its plan; on such a graph it ends with the shortest there is, unless its
+//             50,000 steps are over before.
 // Errors      invalid_argument: no processor, a row of costs that is not as long as there are
-//             processors, an edge to no task, a cost that is too large; cycle.
+//             processors, an edge to no task, a cost that is too large, or all of them together;
+//             cycle.
 // Source      Topcuoglu, Hariri & Wu 2002.
 #pragma once
 

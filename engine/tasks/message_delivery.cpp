@@ -190,6 +190,8 @@ void MessageRouter::unlist(std::uint32_t at) noexcept {
   Message& one = messages_[at];
   if (one.state == MessageState::queued) {
     to_send_.take_out(messages_, at);
+  } else if (one.state == MessageState::parked) {
+    parked_.take_out(messages_, at);
   } else if (one.state == MessageState::waiting) {
     mailbox_of(one).take_out(messages_, at);
   } else if (one.listed) {
@@ -225,7 +227,7 @@ void MessageRouter::finish_outbound(std::uint32_t at, End end, Errc why,
                                     std::int64_t now_ns) noexcept {
   const Message& one = messages_[at];
   Pair& pair = pairs_[one.pair];
-  pair.done[word_of(one.sequence)] |= bit_of(one.sequence);
+  if (one.sequence != 0) pair.done[word_of(one.sequence)] |= bit_of(one.sequence);
   while (pair.floor <= pair.sent && (pair.done[word_of(pair.floor)] & bit_of(pair.floor)) != 0) {
     pair.done[word_of(pair.floor)] &= ~bit_of(pair.floor);
     ++pair.floor;
@@ -305,7 +307,8 @@ Nanos MessageRouter::retry_bound(const Config& config, std::uint32_t retry) noex
 
 void MessageRouter::back_off(std::uint32_t at, std::int64_t now_ns) noexcept {
   Message& one = messages_[at];
-  const auto bound = static_cast<double>(retry_bound(config_, one.attempt - 1).count());
+  const double times = restraint_.retries_doubled ? 2 : 1;
+  const double bound = times * static_cast<double>(retry_bound(config_, one.attempt - 1).count());
   one.state = MessageState::retrying;
   one.retry_ns = now_ns + static_cast<std::int64_t>(rng_.u01() * bound);
   set_timer(at);
@@ -347,6 +350,7 @@ void MessageRouter::catch_up(std::int64_t now_ns) noexcept {
     release_held(to, now_ns);  // it may have waited for that one
   }
   requests_due(now_ns);
+  if (has_released_) release_parked(now_ns);
 }
 
 void MessageRouter::say(Event name, const Message& one, std::int64_t now_ns) noexcept {

@@ -11,7 +11,7 @@ namespace mesh::tasks {
 
 // Of a message, and of the request that it is.
 [[nodiscard]] inline coordination::IdHash hash_of_number(std::uint64_t number) noexcept {
-  return coordination::hash_of(number, 9);
+  return coordination::hash_of_serial(number);
 }
 [[nodiscard]] inline coordination::IdHash hash_of_pair(std::uint32_t from, std::uint32_t to,
                                                        std::uint32_t lane) noexcept {

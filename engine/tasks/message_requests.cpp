@@ -70,8 +70,9 @@ MessageRouter::Reply MessageRouter::on(const message::Request& order,
 
 MessageRouter::Reply MessageRouter::on(const message::Respond& order,
                                        std::int64_t now_ns) noexcept {
-  const Errc bad = check(order.send);
-  if (bad != Errc::ok) return refuse(bad);
+  Errc bad = check(order.send);
+  if (bad == Errc::sector_degraded) bad = has_places(order.send) ? Errc::ok : Errc::capacity;
+  if (bad != Errc::ok) return refuse(bad);  // an answer may go anywhere
   if (is_here(order.send.to)) {
     const std::uint64_t number = order.send.correlation;
     const std::uint32_t slot = request_of(number);
@@ -100,7 +101,7 @@ void MessageRouter::drop_losers(std::int64_t now_ns) noexcept {
     if (at == kNone || messages_[at].attempt != 0) continue;
     const MessageState state = messages_[at].state;
     const bool is_idle = state == MessageState::held || state == MessageState::waiting ||
-                         state == MessageState::queued;
+                         state == MessageState::queued || state == MessageState::parked;
     if (is_idle) finish(at, End::expired, Errc::cancelled, now_ns);
   }
   losers_.clear();
@@ -133,7 +134,8 @@ void MessageRouter::hedge(std::uint32_t slot, std::int64_t now_ns) noexcept {
   const std::uint64_t allowed =
       config_.hedge_burst + counters_.requests * config_.hedge_ppm_max / 1'000'000;
   const bool goes = counters_.hedged < allowed && check(copy) == Errc::ok &&
-                    !is_window_full(copy) && agents_[copy.to].depth < config_.queue_max;
+                    !is_window_full(copy) && agents_[copy.to].depth < config_.queue_max &&
+                    (copy.priority >= restraint_.priority_min || may_park());
   if (!goes) {
     ++counters_.hedge_withheld;
     if (!one.is_first_gone) return;

@@ -21,6 +21,7 @@ MessageRouter::MessageRouter(const Config& config, std::uint64_t seed)
       by_number_(config.messages_max),
       by_place_(config.messages_max),
       timers_(config.messages_max),
+      sick_(config.sectors_max),
       agents_(config.agents_max),
       pairs_(config.pairs_max),
       pair_slots_(config.pairs_max),
@@ -174,6 +175,7 @@ Errc MessageRouter::check(const message::Send& order) const noexcept {
   const Errc bad = check_sender(order);
   if (bad != Errc::ok) return bad;
   if (!is_known(order.to)) return Errc::no_such_agent;
+  if (is_shunned(order.to)) return Errc::sector_degraded;
   return has_places(order) ? Errc::ok : Errc::capacity;
 }
 
@@ -186,7 +188,7 @@ bool MessageRouter::has_places(const message::Send& order) const noexcept {
 // The receiver could not tell a repetition from a new one.
 bool MessageRouter::is_window_full(const message::Send& order) const noexcept {
   const std::uint32_t pair = pair_of(order.from, order.to, lane_of(order.priority));
-  return pair != kNone && pairs_[pair].sent + 1 - pairs_[pair].floor >= SequenceWindow::kWidth;
+  return pair != kNone && is_window_full(pair);
 }
 
 bool MessageRouter::has_room(const message::Send& order, std::int64_t now_ns) noexcept {
@@ -230,7 +232,6 @@ std::uint32_t MessageRouter::create(const message::Send& order, MessageKind kind
   one.kind = kind;
   one.pair = pair;
   one.epoch = pairs_[pair].epoch;
-  one.sequence = ++pairs_[pair].sent;
   one.state = MessageState::held;
   ++pairs_[pair].live;
   ++agents_[one.to].depth;
@@ -241,20 +242,36 @@ std::uint32_t MessageRouter::create(const message::Send& order, MessageKind kind
   return at;
 }
 
+// Among those of its pair.
+void MessageRouter::take_place(std::uint32_t at) noexcept {
+  messages_[at].sequence = ++pairs_[messages_[at].pair].sent;
+}
+
+void MessageRouter::go(std::uint32_t at, std::int64_t now_ns) noexcept {
+  take_place(at);
+  if (agents_[messages_[at].to].here) {
+    messages_[at].state = MessageState::held;
+    return come(at, now_ns);
+  }
+  messages_[at].state = MessageState::queued;
+  to_send_.push(messages_, at);
+  set_timer(at);
+}
+
 // check() was asked.
 MessageRouter::Reply MessageRouter::post(const message::Send& order, MessageKind kind,
                                          std::int64_t now_ns) noexcept {
-  if (!has_room(order, now_ns)) return decline(order, kind, now_ns);
+  const bool waits = order.priority < restraint_.priority_min && kind != MessageKind::response;
+  if (!has_room(order, now_ns) || (waits && !may_park())) return decline(order, kind, now_ns);
   const std::uint32_t at = create(order, kind, now_ns);
   Reply reply;
   reply.id = {messages_[at].created_ns, messages_[at].number};
   reply.count = 1;
-  if (agents_[order.to].here) {
-    come(at, now_ns);
+  if (waits) {
+    reply.parked = 1;
+    park(at);
   } else {
-    messages_[at].state = MessageState::queued;
-    to_send_.push(messages_, at);
-    set_timer(at);
+    go(at, now_ns);
   }
   return reply;
 }
@@ -266,6 +283,7 @@ MessageRouter::Reply MessageRouter::decline(const message::Send& order, MessageK
   reply.refusal = Refusal::rejected_pressure;
   if (config_.overflow != MessageOverflow::dlq || is_window_full(order)) return reply;
   const std::uint32_t at = create(order, kind, now_ns);
+  take_place(at);
   reply.id = {messages_[at].created_ns, messages_[at].number};
   finish(at, End::dead, Errc::capacity, now_ns);
   return reply;
@@ -281,6 +299,11 @@ MessageRouter::Reply MessageRouter::on(const message::Send& order, std::int64_t 
 
 void MessageRouter::post_each(Reply& all, const message::Send& order, MessageKind kind,
                               std::int64_t now_ns) noexcept {
+  if (is_shunned(order.to)) {
+    ++counters_.shunned;
+    ++all.declined;
+    return;
+  }
   if (!has_places(order)) {
     ++counters_.declined;
     ++all.declined;
@@ -291,6 +314,7 @@ void MessageRouter::post_each(Reply& all, const message::Send& order, MessageKin
     ++all.declined;
     return;
   }
+  all.parked += one.parked;
   if (all.count++ == 0) all.id = one.id;
 }
 
@@ -366,12 +390,17 @@ MessageRouter::Reply MessageRouter::on(const message::ScatterGather& order,
   for (const std::uint32_t target : order.targets) {
     if (!is_known(target)) return refuse(Errc::no_such_agent);
   }
+  const std::uint32_t well = count_well(order.targets);
+  if (well == 0) return refuse(Errc::sector_degraded);
+  counters_.shunned += order.targets.size() - well;
   ++counters_.scatters;
   Reply reply;
-  reply.count = static_cast<std::uint32_t>(order.targets.size());
+  reply.count = well;
   reply.id = {now_ns, std::uint64_t{config_.host} << kCounterBits | ++last_order_};
   reply.scatters.push_back({reply.id.number, order.from, order.targets, order.payload, order.window,
                             order.rate_ppm_min});
+  std::erase_if(reply.scatters.back().targets,
+                [this](std::uint32_t target) { return is_shunned(target); });
   return reply;
 }
 
@@ -407,7 +436,7 @@ void MessageRouter::tick(Nanos now, Actions& out) noexcept {
   out.news.assign(news_.begin(), news_.end());
   news_.clear();
   out.next_tick = Nanos{std::min(timers_.next_ns(), request_timers_.next_ns())};
-  if (to_send_.count != 0) out.next_tick = Nanos{clock_.last_ns()};
+  if (to_send_.count != 0 || has_released_) out.next_tick = Nanos{clock_.last_ns()};
   out.view_changed = view_changed_;
   view_changed_ = false;
 }

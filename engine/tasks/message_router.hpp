@@ -78,6 +78,11 @@ class MessageRouter final
   [[nodiscard]] MessageView view(std::uint64_t number) const noexcept;
   [[nodiscard]] std::uint32_t in_flight() const noexcept { return out_; }  // sent here, not done
   [[nodiscard]] std::uint32_t letters() const noexcept { return letters_.count; }
+  [[nodiscard]] std::uint32_t parked() const noexcept { return parked_.count; }
+  // Restrain says healthy_only, and its sector is not.
+  [[nodiscard]] bool is_shunned(std::uint32_t agent) const noexcept {
+    return restraint_.healthy_only && is_known(agent) && sick_[agents_[agent].sector] != 0;
+  }
   [[nodiscard]] std::uint32_t open_requests() const noexcept { return request_slots_.used(); }
   // The bound of the k-th retry's delay, from 0.
   [[nodiscard]] static Nanos retry_bound(const Config& config, std::uint32_t retry) noexcept;
@@ -89,7 +94,7 @@ class MessageRouter final
 
  private:
   friend ServiceForm;
-  static constexpr SnapshotKind kKind{"message_router", 1};
+  static constexpr SnapshotKind kKind{"message_router", 2};
   static constexpr std::string_view kWho = "message router";
   static constexpr std::uint32_t kNone = IdTable::kNone;
   static constexpr std::int64_t kNever = INT64_MAX;
@@ -197,6 +202,9 @@ class MessageRouter final
                  std::int64_t now_ns) noexcept;
   [[nodiscard]] bool has_places(const message::Send& order) const noexcept;
   [[nodiscard]] bool is_window_full(const message::Send& order) const noexcept;
+  [[nodiscard]] bool is_window_full(std::uint32_t pair) const noexcept {
+    return pairs_[pair].sent + 1 - pairs_[pair].floor >= SequenceWindow::kWidth;
+  }
   [[nodiscard]] bool has_room(const message::Send& order, std::int64_t now_ns) noexcept;
   [[nodiscard]] bool make_room(std::uint32_t to, std::int64_t now_ns) noexcept;
   [[nodiscard]] std::uint32_t lane_of(std::uint32_t priority) const noexcept {
@@ -204,6 +212,8 @@ class MessageRouter final
   }
   [[nodiscard]] std::uint32_t create(const message::Send& order, MessageKind kind,
                                      std::int64_t now_ns) noexcept;
+  void take_place(std::uint32_t at) noexcept;
+  void go(std::uint32_t at, std::int64_t now_ns) noexcept;
   [[nodiscard]] std::uint32_t pair_of(std::uint32_t from, std::uint32_t to,
                                       std::uint32_t lane) const noexcept;
   [[nodiscard]] std::uint32_t need_pair(std::uint32_t from, std::uint32_t to,
@@ -211,6 +221,14 @@ class MessageRouter final
   void free_pair(std::uint32_t at) noexcept;
   [[nodiscard]] MessageRoute route(std::uint32_t to, const MessageRoute& so_far) const noexcept;
   void unsubscribe_all(std::uint32_t agent) noexcept;
+
+  // message_restraint.cpp: what is kept while the mesh lacks agents.
+  Reply on(const message::Restrain& order, std::int64_t now_ns) noexcept;
+  Reply on(const message::SetSector& order, std::int64_t now_ns) noexcept;
+  [[nodiscard]] bool may_park() const noexcept;
+  void park(std::uint32_t at) noexcept;
+  void release_parked(std::int64_t now_ns) noexcept;
+  [[nodiscard]] std::uint32_t count_well(const std::vector<std::uint32_t>& targets) const noexcept;
 
   // message_requests.cpp: who waits for an answer.
   Reply on(const message::Request& order, std::int64_t now_ns) noexcept;
@@ -296,6 +314,10 @@ class MessageRouter final
   DeadlineHeap timers_;
   RowList to_send_;
   RowList letters_;
+  RowList parked_;
+  bool has_released_ = false;  // of those some may go as soon as their pair has places
+  message::Restrain restraint_;
+  std::vector<std::uint8_t> sick_;  // by sector
   std::vector<Agent> agents_;
   std::vector<Pair> pairs_;
   SlotSet pair_slots_;

@@ -13,8 +13,8 @@ constexpr std::array<std::string_view, 4> kRouterPresets{"standard", "mesh", "at
 constexpr std::array<std::string_view, 3> kOrders{"per_pair_fifo", "none", "causal"};
 constexpr std::array<std::string_view, 3> kAcks{"none", "received", "processed"};
 constexpr std::array<std::string_view, 3> kOverflows{"backpressure", "drop_oldest", "dlq"};
-constexpr std::array<std::string_view, 8> kStates{"unknown", "queued",  "sent",     "held",
-                                                  "waiting", "in_hand", "retrying", "letter"};
+constexpr std::array<std::string_view, 9> kStates{
+    "unknown", "queued", "sent", "held", "waiting", "in_hand", "retrying", "letter", "parked"};
 
 void words_of_agent(auto& agent, auto&& visit) {
   visit(agent.here);
@@ -106,7 +106,7 @@ Status MessageRouter::validate(const Config& config) {
   const auto is_in = [](std::uint32_t value, std::uint32_t most) {
     return value >= 1 && value <= most;
   };
-  const std::array<Check, 16> checks{{
+  const std::array<Check, 17> checks{{
       {is_in(config.agents_max, 1U << 20), "agents_max is outside 1..1048576"},
       {is_in(config.clusters_max, 1U << 20), "clusters_max is outside 1..1048576"},
       {is_in(config.sectors_max, 1U << 20), "sectors_max is outside 1..1048576"},
@@ -127,6 +127,7 @@ Status MessageRouter::validate(const Config& config) {
       {config.order <= last_of(MessageOrder{}) && config.ack <= last_of(MessageAck{}) &&
            config.overflow <= last_of(MessageOverflow{}),
        "order, ack or overflow is none of theirs"},
+      {is_in(config.parked_max, SlotSet::kSlotsMax), "parked_max is outside 1..262144"},
       events_in_range(config),
   }};
   return all_hold(Errc::invalid_config, checks);
@@ -144,6 +145,7 @@ MailboxView MessageRouter::mailbox(std::uint32_t at) const noexcept {
   for (const RowList& list : agent.waiting) view.waiting += list.count;
   view.in_hand = agent.in_hand;
   view.depth = agent.depth;
+  view.sector = agent.sector;
   return view;
 }
 
@@ -171,6 +173,8 @@ void MessageRouter::save_state(StateWriter& writer) const {
   fields::put(writer, leads_);
   fields::put(writer, coordinators_);
   writer.put(bridge_);
+  fields::put(writer, restraint_);
+  fields::put(writer, sick_);
   writer.put(static_cast<std::uint32_t>(subscriptions_.size()));
   for (const Subscription& one : subscriptions_) {
     writer.put(one.agent);
@@ -205,6 +209,7 @@ void MessageRouter::save_messages(StateWriter& writer) const {
   }
   save_list(writer, messages_, to_send_);
   save_list(writer, messages_, letters_);
+  save_list(writer, messages_, parked_);
   for (const Agent& agent : agents_) {
     if (!agent.known) continue;
     for (const RowList& list : agent.waiting) save_list(writer, messages_, list);
@@ -237,8 +242,11 @@ void MessageRouter::load_agents(StateReader& reader) {
   fields::get(reader, leads_);
   fields::get(reader, coordinators_);
   reader.get(bridge_);
+  fields::get(reader, restraint_);
+  fields::get(reader, sick_);
   const bool is_possible =
-      leads_.size() == config_.clusters_max && coordinators_.size() == config_.sectors_max;
+      leads_.size() == config_.clusters_max && coordinators_.size() == config_.sectors_max &&
+      sick_.size() == config_.sectors_max && restraint_.priority_min <= kPriorities;
   if (!is_possible) reader.fail();
 }
 
@@ -314,6 +322,10 @@ void MessageRouter::load_messages(StateReader& reader) {
   found_.assign(config_.messages_max, 0);
   load_list(reader, to_send_, MessageState::queued);
   load_list(reader, letters_, MessageState::letter);
+  load_list(reader, parked_, MessageState::parked);
+  for (std::uint32_t at = parked_.first; at != kNone; at = messages_[at].next) {
+    has_released_ = has_released_ || messages_[at].priority >= restraint_.priority_min;
+  }
   for (Agent& agent : agents_) {
     if (!agent.known || reader.failed()) continue;
     for (RowList& list : agent.waiting) load_list(reader, list, MessageState::waiting);
@@ -361,6 +373,7 @@ bool MessageRouter::is_sound(std::uint32_t at) const noexcept {
   const bool is_sent = one.state == MessageState::queued || one.state == MessageState::sent;
   const bool is_placed = pair_slots_.is_used(one.pair) && pairs_[one.pair].from == one.from &&
                          pairs_[one.pair].to == one.to;
+  if (one.state == MessageState::parked) return is_placed && !one.inbound && one.sequence == 0;
   const bool is_its_turn = one.inbound || (one.sequence >= pairs_[one.pair].floor &&
                                            one.sequence <= pairs_[one.pair].sent);
   const bool is_known_again =
@@ -371,7 +384,7 @@ bool MessageRouter::is_sound(std::uint32_t at) const noexcept {
 }
 
 bool MessageRouter::lists_are_sound() const {
-  std::array<std::uint64_t, 8> states{};
+  std::array<std::uint64_t, 9> states{};
   std::uint64_t out = 0;
   std::uint64_t held = 0;
   std::vector<std::uint32_t> depth(config_.agents_max);
@@ -397,7 +410,7 @@ bool MessageRouter::lists_are_sound() const {
   const auto of = [&](MessageState state) { return states[static_cast<std::size_t>(state)]; };
   return counted && out == out_ && listed == held && waiting == of(MessageState::waiting) &&
          in_hand == of(MessageState::in_hand) && to_send_.count == of(MessageState::queued) &&
-         letters_.count == of(MessageState::letter) &&
+         letters_.count == of(MessageState::letter) && parked_.count == of(MessageState::parked) &&
          slots_.used() == std::uint64_t{out_} + in_ + letters_.count;
 }
 

@@ -50,8 +50,9 @@ enum class MessageState : std::uint8_t {
   in_hand,   // handed over, and not acknowledged
   retrying,  // refused or unanswered: after its back-off
   letter,    // dead, and kept
+  parked,    // taken, and kept until the mesh has more agents
 };
-constexpr MessageState last_of(MessageState) noexcept { return MessageState::letter; }
+constexpr MessageState last_of(MessageState) noexcept { return MessageState::parked; }
 [[nodiscard]] std::string_view to_string(MessageState state) noexcept;
 
 enum class MessageKind : std::uint8_t { message, request, response, broadcast, publication };
@@ -82,6 +83,7 @@ struct MessageRouterConfig {
   MessageOrder order = MessageOrder::per_pair_fifo;
   MessageAck ack = MessageAck::processed;
   MessageOverflow overflow = MessageOverflow::backpressure;
+  std::uint32_t parked_max = 4'096;  // kept until the mesh has more agents
   std::uint32_t events_max = 1'024;
 
   static Result<MessageRouterConfig> preset(std::string_view name);
@@ -229,6 +231,17 @@ struct TakeLetters {
 struct StationClosed {
   std::uint32_t station = 0;
 };
+// What a mesh asks that lacks agents. Below priority_min what is sent is kept until that is lowered
+// again, but for what answers a request.
+struct Restrain {
+  std::uint32_t priority_min = 0;  // 0..4
+  bool retries_doubled = false;
+  bool healthy_only = false;  // nothing is sent into sectors that are not
+};
+struct SetSector {
+  std::uint32_t sector = 0;
+  bool healthy = true;
+};
 }  // namespace message
 
 using MessageCommand =
@@ -236,7 +249,8 @@ using MessageCommand =
                  message::SetRelay, message::Send, message::Request, message::Respond,
                  message::Broadcast, message::Publish, message::Subscribe, message::Unsubscribe,
                  message::ScatterGather, message::Poll, message::Ack, message::Nack,
-                 message::Receive, message::Hear, message::TakeLetters, message::StationClosed>;
+                 message::Receive, message::Hear, message::TakeLetters, message::StationClosed,
+                 message::Restrain, message::SetSector>;
 
 struct MessageDelivery {
   MessageId id;
@@ -277,6 +291,7 @@ struct MessageReply {
   MessageId id;
   std::uint32_t count = 0;     // of receivers, of what was handed over or given up
   std::uint32_t declined = 0;  // of a broadcast or publication: receivers without room
+  std::uint32_t parked = 0;    // of count: they are kept until the mesh has more agents
   Nanos retry_after{0};        // of what was refused by its receiver
   std::vector<MessageDelivery> deliveries;
   std::vector<MessageTransfer> transfers;  // passed on
@@ -311,6 +326,8 @@ struct MessageRouterCounters {
   std::uint64_t hedged = 0;          // second copies of requests
   std::uint64_t hedge_won = 0;       // of those: it was answered first
   std::uint64_t hedge_withheld = 0;  // over the share, or without room
+  std::uint64_t parked = 0;          // kept until the mesh has more agents
+  std::uint64_t shunned = 0;         // receivers in sectors that are not healthy
 };
 struct MessageRouterActions {
   std::vector<MessageTransfer> transfers;
@@ -326,6 +343,7 @@ struct MailboxView {
   std::uint32_t waiting = 0;
   std::uint32_t in_hand = 0;
   std::uint32_t depth = 0;  // all that is not done
+  std::uint32_t sector = 0;
 };
 struct MessageView {
   MessageState state = MessageState::unknown;

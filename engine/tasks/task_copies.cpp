@@ -44,6 +44,7 @@ void TaskScheduler::arm_straggler(std::uint32_t at, std::int64_t now_ns) noexcep
 
 // After what is ready has been given out: with what is left of the agents' room.
 void TaskScheduler::make_copies(std::vector<TaskAssignment>& out, std::int64_t now_ns) noexcept {
+  if (restraint_.stopped) return;
   while (out.size() < config_.dispatch_max && copies_.size() < config_.copies_max) {
     const std::uint32_t slot = stragglers_.pop_due(now_ns);
     if (slot == kNone) return;

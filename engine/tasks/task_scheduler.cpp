@@ -224,6 +224,11 @@ TaskScheduler::Reply TaskScheduler::on(const task::Assign& order, std::int64_t n
   if (at == kNone) return refuse(Errc::not_found);
   if (tasks_[at].state != TaskState::ready) return refuse(Errc::wrong_state);
   if (free_held_.empty()) return refuse(Errc::capacity);
+  if (tasks_[at].is_parked || (restraint_.stopped && order.agent == kNoAgent)) {
+    Reply reply = reply_of(at);
+    reply.refusal = Refusal::would_block;
+    return reply;
+  }
   std::uint32_t agent = order.agent;
   if (agent == kNoAgent) {
     agent = choose(at, draws_);
@@ -233,7 +238,7 @@ TaskScheduler::Reply TaskScheduler::on(const task::Assign& order, std::int64_t n
     if (!can(agent, tasks_[at].kind)) return mismatch(at, agent, now_ns);
     if ((open_[agent / 64] >> (agent % 64) & 1U) == 0) {
       Reply reply = reply_of(at);
-      reply.refusal = agents_[agent].routable ? Refusal::would_block : Refusal::rejected_open;
+      reply.refusal = agents_[agent].is_open() ? Refusal::would_block : Refusal::rejected_open;
       return reply;
     }
   }
@@ -247,6 +252,7 @@ TaskScheduler::Reply TaskScheduler::on(const task::Claim& order, std::int64_t no
   if (!is_known) return refuse(Errc::no_such_agent);
   if (order.count == 0 || order.count > kConcurrentMax) return refuse(Errc::invalid_argument);
   Reply reply;
+  if (restraint_.stopped) return reply;
   for (std::uint32_t i = 0; i < order.count && !free_held_.empty(); ++i) {
     const std::uint32_t at = next_ready(order.agent);
     if (at == kNone) break;
@@ -390,7 +396,7 @@ TaskScheduler::Reply TaskScheduler::on(const task::Reassign& order, std::int64_t
     if (!can(agent, tasks_[at].kind)) return mismatch(at, agent, now_ns);
     if ((open_[agent / 64] >> (agent % 64) & 1U) == 0) {
       Reply reply = reply_of(at);
-      reply.refusal = agents_[agent].routable ? Refusal::would_block : Refusal::rejected_open;
+      reply.refusal = agents_[agent].is_open() ? Refusal::would_block : Refusal::rejected_open;
       return reply;
     }
   }
@@ -477,7 +483,9 @@ void TaskScheduler::tick(Nanos now, Actions& out) noexcept {
   news_.clear();
   out.next_tick = Nanos{std::min(
       {delayed_.next_ns(), timeouts_.next_ns(), ready_.next_climb_ns(),
-       copies_.size() < config_.copies_max ? stragglers_.next_ns() : kNever, next_copy_ns()})};
+       copies_.size() < config_.copies_max && !restraint_.stopped ? stragglers_.next_ns() : kNever,
+       next_copy_ns()})};
+  if (has_released()) out.next_tick = Nanos{clock_.last_ns()};
   out.view_changed = view_changed_;
   view_changed_ = false;
 }

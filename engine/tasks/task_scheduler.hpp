@@ -14,7 +14,7 @@
 //             and requirements are bits. Priorities 0..3, larger is more urgent.
 // Ordering    of those that may begin: effective priority (one more for each aging_ns of waiting,
 //             up to 3), deadline, the order in which they became ready. What no agent can take now
-//             stops only its own kind.
+//             stops only its own kind. What Restrain keeps does not age meanwhile.
 // Guarantees  no task runs before all its dependencies are completed; on an agent never more than
 //             its concurrent_max; each task ends once, its result is committed once: whoever has
 //             lost it has an old fence. Capabilities are a filter before any score. Only a task
@@ -84,7 +84,14 @@ class TaskScheduler final
   [[nodiscard]] AgentLoad load(std::uint32_t agent) const noexcept;
   // Since when it has been assigned, or has been running; 0: it is neither.
   [[nodiscard]] Nanos held_since(std::uint64_t id) const noexcept;
-  [[nodiscard]] std::uint32_t ready_count() const noexcept { return ready_.count(); }
+  [[nodiscard]] std::uint32_t ready_count() const noexcept {
+    return ready_.count() + parked_count();
+  }
+  [[nodiscard]] std::uint32_t parked_count() const noexcept {
+    std::uint32_t count = 0;
+    for (const RowList& list : parked_) count += list.count;
+    return count;
+  }
   [[nodiscard]] std::uint32_t open_count() const noexcept { return open_tasks_; }  // not ended
   // Whom the strategy would choose now, or kNoAgent. round_robin and p2c do not move on.
   [[nodiscard]] std::uint32_t would_choose(std::uint64_t id) const;
@@ -95,7 +102,7 @@ class TaskScheduler final
 
  private:
   friend ServiceForm;
-  static constexpr SnapshotKind kKind{"task_scheduler", 1};
+  static constexpr SnapshotKind kKind{"task_scheduler", 2};
   static constexpr std::string_view kWho = "task scheduler";
   static constexpr std::uint32_t kNone = IdTable::kNone;
   static constexpr std::int64_t kNever = INT64_MAX;
@@ -120,6 +127,7 @@ class TaskScheduler final
     std::uint8_t moves = 0;
     bool may_run_twice = false;
     bool is_doubled = false;  // another agent has a copy
+    bool is_parked = false;   // ready, and kept
   };
   // The second assignment of a task that runs long.
   struct Copy {
@@ -169,6 +177,8 @@ class TaskScheduler final
     bool known = false;
     bool any = false;
     bool routable = false;
+    bool held = false;
+    [[nodiscard]] bool is_open() const noexcept { return known && routable && !held; }
     [[nodiscard]] std::uint32_t load() const noexcept { return tasks.count + copies; }
   };
   struct Kind {
@@ -242,6 +252,13 @@ class TaskScheduler final
   void catch_up(std::int64_t now_ns) noexcept;
   void dispatch(std::vector<TaskAssignment>& out, std::int64_t now_ns) noexcept;
   [[nodiscard]] std::uint32_t next_ready(std::uint32_t agent) const noexcept;
+  // task_restraint.cpp: what is kept while the mesh lacks agents.
+  Reply on(const task::Restrain& order, std::int64_t now_ns) noexcept;
+  Reply on(const task::HoldAgent& order, std::int64_t now_ns) noexcept;
+  void park(std::uint32_t at) noexcept;
+  void unpark(std::uint32_t at) noexcept;
+  void release_parked(std::int64_t now_ns) noexcept;
+  [[nodiscard]] bool has_released() const noexcept;
   void push(List& list, std::uint32_t at) noexcept { list.push(tasks_, at); }
   void take_out(List& list, std::uint32_t at) noexcept { list.take_out(tasks_, at); }
 
@@ -298,6 +315,7 @@ class TaskScheduler final
   [[nodiscard]] bool copies_are_sound() const;
   [[nodiscard]] bool load_task(StateReader& reader, std::uint32_t at);
   void place_tasks(StateReader& reader);
+  void list_by_place(std::vector<std::uint32_t>& order);
   [[nodiscard]] std::vector<std::uint32_t> in_order() const;
   [[nodiscard]] bool is_sound(std::uint32_t at) const noexcept;
 
@@ -320,6 +338,8 @@ class TaskScheduler final
   DeadlineHeap stragglers_;   // a slot an assignment: when it runs too long
   List ended_;
   List free_;
+  std::array<List, kPriorityMax + 1> parked_;  // by priority, in the order of becoming ready
+  task::Restrain restraint_;
   std::uint32_t fresh_ = 0;  // tasks_ never used: those from here on
   std::uint32_t open_tasks_ = 0;
   FenceCounter fence_;

@@ -25,6 +25,7 @@ void words_of_agent(auto& agent, auto&& visit) {
   visit(agent.health_ppm);
   visit(agent.any);
   visit(agent.routable);
+  visit(agent.held);
 }
 void words_of_work(auto& task, auto& terms, auto&& visit) {
   visit(task.id);
@@ -41,6 +42,7 @@ void words_of_work(auto& task, auto& terms, auto&& visit) {
   visit(task.priority);
   visit(task.moves);
   visit(task.may_run_twice);
+  visit(task.is_parked);
   visit(terms.payload);
   visit(terms.metadata);
   visit(terms.result);
@@ -139,7 +141,9 @@ TaskView TaskScheduler::view(std::uint64_t id) const noexcept {
   view.fence = one.fence;
   view.attempt = one.attempt;
   view.missing = one.missing;
-  view.priority = one.state == TaskState::ready ? ready_.item(at).level : one.priority;
+  const bool is_queued = one.state == TaskState::ready && !one.is_parked;
+  view.priority = is_queued ? ready_.item(at).level : one.priority;
+  view.parked = one.is_parked;
   view.result = terms_[at].result;
   return view;
 }
@@ -165,6 +169,7 @@ AgentLoad TaskScheduler::load(std::uint32_t at) const noexcept {
   load.last = Nanos{agent.last_ns};
   load.completed = agent.completed;
   load.failed = agent.failed;
+  load.held = agent.held;
   return load;
 }
 
@@ -191,6 +196,7 @@ void TaskScheduler::save_state(StateWriter& writer) const {
   writer.put(draws_.turn);
   writer.put(strategy_);
   writer.put(custom_name_);
+  fields::put(writer, restraint_);
   std::uint32_t agents = 0;
   for (const Agent& one : agents_) agents += one.known ? 1U : 0U;
   writer.put(agents);
@@ -215,7 +221,7 @@ void TaskScheduler::save_tasks(StateWriter& writer) const {
     const Task& one = tasks_[at];
     words_of_work(one, terms_[at], [&](const auto& word) { writer.put(word); });
     writer.put(is_final(one.state) ? std::uint64_t{0} : kinds_[one.kind].requirements);
-    const bool is_ready = one.state == TaskState::ready;
+    const bool is_ready = one.state == TaskState::ready && !one.is_parked;
     writer.put(is_ready ? ready_.item(at).ready_ns : std::int64_t{0});
     writer.put(is_ready ? ready_.item(at).level : std::uint8_t{0});
     writer.put(delayed_.has(at));
@@ -267,17 +273,18 @@ bool TaskScheduler::load_task(StateReader& reader, std::uint32_t at) {
   const bool is_possible =
       !reader.failed() && one.state != TaskState::unknown && one.priority <= kPriorityMax &&
       item.level <= kPriorityMax && one.place <= last_place_ && find(one.id) == kNone &&
-      one.fence <= fence_.last() && is_held == (one.agent != kNoAgent) &&
+      (!one.is_parked || one.state == TaskState::ready) && one.fence <= fence_.last() &&
+      is_held == (one.agent != kNoAgent) &&
       (!is_held || (one.agent < config_.agents_max && agents_[one.agent].known));
   if (!is_possible) return false;
-  index_.set(hash_of(one.id, 6), at);
+  index_.set(hash_of_serial(one.id), at);
   graph_.open(at);
   if (is_delayed) delayed_.set(at, delayed_ns, one.place);
   if (is_final(one.state)) return true;
   ++open_tasks_;
   if (find_kind(requirements) == kNone) return false;
   one.kind = static_cast<std::uint16_t>(kind_of(requirements));
-  if (one.state == TaskState::ready) {
+  if (one.state == TaskState::ready && !one.is_parked) {
     // In order of place: place_tasks() puts it into its queue.
     pending_items_.push_back({one.place, item.ready_ns, one.deadline_ns, one.kind, one.priority,
                               std::max(item.level, one.priority)});
@@ -319,10 +326,15 @@ void TaskScheduler::place_tasks(StateReader& reader) {
   for (const std::uint32_t at : order) {
     if (tasks_[at].agent != kNoAgent) push(agents_[tasks_[at].agent].tasks, at);
   }
+  list_by_place(order);
+}
+
+void TaskScheduler::list_by_place(std::vector<std::uint32_t>& order) {
   std::sort(order.begin(), order.end(),
             [this](std::uint32_t a, std::uint32_t b) { return tasks_[a].place < tasks_[b].place; });
   for (const std::uint32_t at : order) {
     if (is_final(tasks_[at].state)) push(ended_, at);
+    if (tasks_[at].is_parked) push(parked_[tasks_[at].priority], at);
   }
 }
 
@@ -348,6 +360,8 @@ void TaskScheduler::load_state(StateReader& reader) {
   reader.get(draws_.turn);
   strategy_ = reader.get_enum(last_of(Strategy{}));
   fields::get(reader, custom_name_);
+  fields::get(reader, restraint_);
+  if (restraint_.priority_min > kPriorityMax + 1) reader.fail();
   load_agents(reader);
   if (!reader.failed()) load_tasks(reader);
   if (reader.failed()) return;
@@ -370,7 +384,7 @@ bool TaskScheduler::is_sound(std::uint32_t at) const noexcept {
          is_held == (one.agent != kNoAgent) && is_held == (one.fence != 0) &&
          is_delayed == delayed_.has(at) && (one.missing == 0 || one.state == TaskState::pending) &&
          (!is_held || (held_[one.running] == at && timeouts_.has(one.running))) &&
-         one.attempt <= one.retries + 1;
+         (!one.is_parked || one.state == TaskState::ready) && one.attempt <= one.retries + 1;
 }
 
 Status TaskScheduler::verify() const {
@@ -400,7 +414,7 @@ Status TaskScheduler::verify() const {
       {copies_are_sound(), "a copy of a task is not where the task says"},
       {sound, "a task stands where its state does not belong"},
       {agents, "an agent has more than it may, or than its tasks say"},
-      {ready == ready_.count(), "a ready task is not in the queue, or one that is not is"},
+      {ready == ready_count(), "a ready task is not in the queue, or one that is not is"},
       {order.size() == index_.count() && order.size() == ended + open_tasks_,
        "a task is known twice, or not at all"},
       {sums.submitted == over + open_tasks_, "a task has ended twice, or not at all"},

@@ -7,11 +7,11 @@
 namespace mesh::tasks {
 namespace {
 
-IdHash hash_of_task(std::uint64_t id) noexcept { return hash_of(id, 6); }
+IdHash hash_of_task(std::uint64_t id) noexcept { return hash_of_serial(id); }
 
-BackoffConfig backoff_of(const TaskSchedulerConfig& config) noexcept {
-  return {static_cast<double>(config.retry_ns.count()), 2,
-          static_cast<double>(config.retry_ns_max.count())};
+BackoffConfig backoff_of(const TaskSchedulerConfig& config, double times = 1) noexcept {
+  return {static_cast<double>(config.retry_ns.count()) * times, 2,
+          static_cast<double>(config.retry_ns_max.count()) * times};
 }
 
 }  // namespace
@@ -93,6 +93,7 @@ void TaskScheduler::enqueue(std::uint32_t at, std::int64_t now_ns) noexcept {
   Task& one = tasks_[at];
   one.state = TaskState::ready;
   one.place = ++last_place_;
+  if (one.priority < restraint_.priority_min) return park(at);
   ready_.push(at, {one.place, now_ns, one.deadline_ns, one.kind, one.priority, one.priority});
 }
 
@@ -166,7 +167,8 @@ void TaskScheduler::attempt_failed(std::uint32_t at, bool for_good, std::int64_t
   Task& one = tasks_[at];
   one.state = TaskState::failed;
   one.place = ++last_place_;
-  const double delay_ns = backoff_full_jitter(backoff_of(config_), one.attempt - 1, draws_.rng);
+  const double delay_ns = backoff_full_jitter(
+      backoff_of(config_, restraint_.retries_doubled ? 2 : 1), one.attempt - 1, draws_.rng);
   delayed_.set(at, now_ns + static_cast<std::int64_t>(delay_ns), one.place);
   ++counters_.retried;
   tell(TaskNotice::retried, at, agent);
@@ -208,7 +210,9 @@ void TaskScheduler::lose_all(std::uint32_t agent, std::int64_t now_ns) noexcept 
 void TaskScheduler::leave(std::uint32_t at) noexcept {
   delayed_.clear(at);
   if (tasks_[at].is_doubled) drop_copy(at);
-  if (tasks_[at].state == TaskState::ready) {
+  if (tasks_[at].is_parked) {
+    unpark(at);
+  } else if (tasks_[at].state == TaskState::ready) {
     ready_.take_out(at);
   } else if (tasks_[at].agent != kNoAgent) {
     unassign(at);
@@ -271,11 +275,13 @@ void TaskScheduler::catch_up(std::int64_t now_ns) noexcept {
   }
   if (!copies_.empty()) copies_due(now_ns);
   for (std::uint32_t at; (at = delayed_.pop_due(now_ns)) != kNone;) enqueue(at, now_ns);
+  release_parked(now_ns);
   ready_.age(now_ns);
 }
 
 // The most urgent of what somebody can take now, again and again.
 void TaskScheduler::dispatch(std::vector<TaskAssignment>& out, std::int64_t now_ns) noexcept {
+  if (restraint_.stopped) return;
   while (out.size() < config_.dispatch_max && !free_held_.empty() && ready_.count() != 0) {
     std::uint32_t best = kNone;
     std::uint32_t seen = 0;  // the kinds in use come first: behind the last of them there is none

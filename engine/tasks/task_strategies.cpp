@@ -20,7 +20,7 @@ void TaskScheduler::refresh(std::uint32_t at) noexcept {
   const auto put = [&](std::uint64_t& word, bool is_set) {
     word = is_set ? word | bit : word & ~bit;
   };
-  put(open_[at / 64], agent.known && agent.routable && agent.load() < agent.concurrent_max);
+  put(open_[at / 64], agent.is_open() && agent.load() < agent.concurrent_max);
   for (std::uint32_t kind = 0; kind < config_.kinds_max; ++kind) {
     if (kinds_[kind].tasks != 0) put(kinds_[kind].capable[at / 64], can(at, kind));
   }
@@ -235,8 +235,7 @@ bool TaskScheduler::is_in_time(const task::Submit& order, std::int64_t now_ns) c
   const std::int64_t left_ns = order.deadline.count() - now_ns;
   for (std::uint32_t agent = 0; agent < config_.agents_max; ++agent) {
     const Agent& one = agents_[agent];
-    const bool may =
-        one.known && one.routable && (one.any || (order.requirements & ~one.capabilities) == 0);
+    const bool may = one.is_open() && (one.any || (order.requirements & ~one.capabilities) == 0);
     if (may && done_at(agent, order.cost.count()) <= left_ns) return true;
   }
   return false;

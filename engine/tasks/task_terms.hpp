@@ -177,13 +177,26 @@ struct SetStrategy {
 struct StationClosed {
   std::uint32_t station = 0;
 };
+// What a mesh asks that lacks agents. A task below priority_min that becomes ready is kept until
+// that is lowered again; what was ready before goes on.
+struct Restrain {
+  std::uint32_t priority_min = 0;  // 0..4
+  bool retries_doubled = false;    // back-offs, and their bound
+  bool stopped = false;            // nothing is assigned but by an Assign that names the agent
+};
+// Nothing more is assigned to it for now; what it has stays. Beside what SetRoutable says.
+struct HoldAgent {
+  std::uint32_t agent = 0;
+  bool held = true;
+};
 }  // namespace task
 
 using TaskCommand =
     std::variant<task::RegisterAgent, task::RemoveAgent, task::SetRoutable, task::ReportAgent,
                  task::Submit, task::Assign, task::Claim, task::Start, task::Progress,
                  task::Complete, task::Fail, task::GiveBack, task::Cancel, task::Reassign,
-                 task::Steal, task::SetStrategy, task::StationClosed>;
+                 task::Steal, task::SetStrategy, task::StationClosed, task::Restrain,
+                 task::HoldAgent>;
 
 struct TaskAssignment {
   std::uint64_t id = 0;
@@ -232,6 +245,7 @@ struct TaskSchedulerCounters {
   std::uint64_t copies = 0;      // second assignments of what ran long
   std::uint64_t copies_won = 0;  // of those: done first, or left when the first had failed
   std::uint64_t callbacks_failed = 0;
+  std::uint64_t parked = 0;  // ready, and kept since the mesh lacks agents
 };
 struct TaskSchedulerActions {
   std::vector<TaskAssignment> assigned;
@@ -247,6 +261,7 @@ struct TaskView {
   std::uint32_t missing = 0;
   std::uint32_t priority = 0;  // effective
   std::uint64_t result = 0;
+  bool parked = false;  // ready, and kept until the mesh is better
 };
 struct AgentLoad {
   bool known = false;
@@ -260,6 +275,7 @@ struct AgentLoad {
   Nanos last{0};
   std::uint64_t completed = 0;
   std::uint64_t failed = 0;
+  bool held = false;  // by HoldAgent
 };
 
 }  // namespace mesh::tasks

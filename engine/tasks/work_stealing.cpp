@@ -8,13 +8,15 @@
 namespace mesh::tasks {
 namespace {
 
-constexpr std::array<std::string_view, 2> kStealingPresets{"standard", "off"};
+constexpr std::array<std::string_view, 3> kStealingPresets{"standard", "lifelines", "off"};
+constexpr std::uint32_t kLifelinesMax = 20;
 
 }  // namespace
 
 std::uint32_t steal_count(std::uint32_t high, std::uint32_t low,
                           const WorkStealingConfig& config) noexcept {
   if (high <= low || high - low <= config.threshold) return 0;
+  if (config.half_above != 0 && high - low > config.half_above) return (high - low) / 2;
   return std::min((high - low) / 2, config.burst_max);
 }
 
@@ -46,7 +48,10 @@ WorkStealing::WorkStealing(const Config& config, std::uint64_t)
 
 WorkStealing::Reply WorkStealing::on(const stealing::Report& order, std::int64_t now_ns) noexcept {
   if (order.agent >= config_.agents_max) return refuse(Errc::no_such_agent);
-  loads_[order.agent] = {now_ns, order.queued, order.cluster, order.sector};
+  const bool hangs = config_.lifelines != 0 && order.queued == 0;
+  loads_[order.agent] = {now_ns, order.queued, order.cluster, order.sector, hangs};
+  counters_.hung += hangs ? 1U : 0U;
+  is_stirred_ |= config_.lifelines != 0 && (hangs || order.queued > config_.threshold);
   return {};
 }
 
@@ -80,9 +85,7 @@ void WorkStealing::round(std::int64_t now_ns, std::vector<task::Steal>& out) noe
   ++counters_.rounds;
   order_.clear();
   for (std::uint32_t at = 0; at < config_.agents_max; ++at) {
-    const bool is_known = loads_[at].reported_ns != kUnknown &&
-                          now_ns - loads_[at].reported_ns <= config_.stale_ns.count();
-    if (is_known) order_.push_back(at);
+    if (is_known(at, now_ns)) order_.push_back(at);
   }
   std::sort(order_.begin(), order_.end(), [this](std::uint32_t a, std::uint32_t b) {
     return std::pair{loads_[b].queued, a} < std::pair{loads_[a].queued, b};
@@ -100,17 +103,44 @@ void WorkStealing::round(std::int64_t now_ns, std::vector<task::Steal>& out) noe
     }
     const std::uint32_t count = steal_count(loads_[victim].queued, least, config_);
     if (count == 0) return;  // nor is there any for those after it
-    out.push_back({victim, order_[thief], count});
+    order({victim, order_[thief], count}, now_ns, out);
     std::rotate(order_.begin() + static_cast<std::ptrdiff_t>(thief),
                 order_.begin() + static_cast<std::ptrdiff_t>(thief) + 1,
                 order_.begin() + static_cast<std::ptrdiff_t>(last));
     --last;
-    // The scheduler says how many it moved by the next report; until then these are the numbers.
-    loads_[victim].queued -= count;
-    loads_[out.back().to].queued += count;
-    ++counters_.pairs;
-    counters_.ordered += count;
-    emit(EventName::workstealing_request, Severity::info, now_ns, {victim, out.back().to, count});
+  }
+}
+
+// The scheduler says how many it moved by the next report; until then these are the numbers.
+void WorkStealing::order(const task::Steal& steal, std::int64_t now_ns,
+                         std::vector<task::Steal>& out) noexcept {
+  out.push_back(steal);
+  loads_[steal.from].queued -= steal.count;
+  loads_[steal.to].queued += steal.count;
+  loads_[steal.to].hangs = false;
+  ++counters_.pairs;
+  counters_.ordered += steal.count;
+  emit(EventName::workstealing_request, Severity::info, now_ns,
+       {steal.from, steal.to, steal.count});
+}
+
+// Who hangs gets from the fullest of its lifelines, if that has enough; else it hangs on.
+void WorkStealing::pull(std::int64_t now_ns, std::vector<task::Steal>& out) noexcept {
+  is_stirred_ = false;
+  for (std::uint32_t thief = 0; thief < config_.agents_max; ++thief) {
+    if (!loads_[thief].hangs || !is_known(thief, now_ns)) continue;
+    std::uint32_t victim = thief;
+    for (std::uint32_t line = 0; line < config_.lifelines; ++line) {
+      const std::uint32_t at = thief ^ (1U << line);
+      if (at >= config_.agents_max || !is_known(at, now_ns)) continue;
+      const bool is_fuller = loads_[at].queued > loads_[victim].queued ||
+                             (loads_[at].queued == loads_[victim].queued && at < victim);
+      if (victim == thief || is_fuller) victim = at;
+    }
+    const std::uint32_t count = steal_count(loads_[victim].queued, loads_[thief].queued, config_);
+    if (count == 0) continue;
+    order({victim, thief, count}, now_ns, out);
+    ++counters_.pulled;
   }
 }
 
@@ -124,6 +154,7 @@ void WorkStealing::tick(Nanos now, Actions& out) noexcept {
       round(now_ns, out.steals);
       out.view_changed = true;
     }
+    if (enabled_ && is_stirred_) pull(now_ns, out.steals);
   }
   out.next_tick = Nanos{next_ns_};
 }
@@ -135,6 +166,11 @@ std::span<const std::string_view> WorkStealingConfig::names() noexcept { return 
 Result<WorkStealingConfig> WorkStealingConfig::preset(std::string_view name) {
   WorkStealingConfig config;
   if (name == "standard") return config;
+  if (name == "lifelines") {
+    config.lifelines = 10;  // of 1,024 agents none is further than ten of them from another
+    config.half_above = 64;
+    return config;
+  }
   if (name == "off") {
     config.enabled = false;
     return config;
@@ -143,7 +179,8 @@ Result<WorkStealingConfig> WorkStealingConfig::preset(std::string_view name) {
 }
 
 Status WorkStealing::validate(const Config& config) {
-  const std::array<Check, 4> checks{{
+  const std::array<Check, 5> checks{{
+      {config.lifelines <= kLifelinesMax, "lifelines is outside 0..20"},
       {config.burst_max >= 1, "burst_max is 0"},
       {is_positive_duration(config.interval_ns) && is_positive_duration(config.stale_ns),
        "interval_ns or stale_ns is outside 1 ns..36 years"},
@@ -162,7 +199,9 @@ void WorkStealing::save_state(StateWriter& writer) const {
     writer.put(one.queued);
     writer.put(one.cluster);
     writer.put(one.sector);
+    writer.put(one.hangs);
   }
+  writer.put(is_stirred_);
 }
 
 void WorkStealing::load_state(StateReader& reader) {
@@ -174,8 +213,10 @@ void WorkStealing::load_state(StateReader& reader) {
     reader.get(one.queued);
     reader.get(one.cluster);
     reader.get(one.sector);
+    one.hangs = reader.get<bool>();
     if (one.reported_ns < kUnknown) return reader.fail();
   }
+  is_stirred_ = reader.get<bool>();
 }
 
 Status WorkStealing::verify() const {
@@ -183,16 +224,18 @@ Status WorkStealing::verify() const {
   bool is_clear = true;
   for (const Load& one : loads_) {
     is_past = is_past && one.reported_ns <= clock_.last_ns();
-    is_clear = is_clear && (one.reported_ns != kUnknown || one.queued == 0);
+    is_clear = is_clear && (one.reported_ns != kUnknown || (one.queued == 0 && !one.hangs)) &&
+               (!one.hangs || (one.queued == 0 && config_.lifelines != 0));
   }
   const std::array<Check, 4> checks{{
       {is_past, "a load was reported in the future"},
-      {is_clear, "an agent that has left has a load"},
+      {is_clear, "an agent that has left has a load, or one hangs that has something"},
       {next_ns_ <= clock_.last_ns() + config_.interval_ns.count(),
        "the next round is further away than an interval"},
       {counters_.ordered >= counters_.pairs &&
-           counters_.ordered <= counters_.pairs * config_.burst_max,
-       "a pair moved nothing, or more than a burst"},
+           (config_.half_above != 0 || counters_.ordered <= counters_.pairs * config_.burst_max) &&
+           counters_.pulled <= counters_.hung && counters_.pulled <= counters_.pairs,
+       "a pair moved nothing, or more than a burst, or a lifeline pulled twice"},
   }};
   return all_hold(Errc::corrupt, checks);
 }

@@ -2,6 +2,7 @@
 //
 //   report --> loads --every interval--> pairs: the most loaded with the least, each in one at most
 //   a pair --task::Steal--> the scheduler moves what is not begun, under new fences
+//   report of 0 --> hangs on its lifelines --one of them reports enough--> a pair, at the next tick
 //
 // Callers     one thread, which owns it. The host gives its orders to the scheduler: a steal is one
 //             command there, so there is no moment in which two have a task, or nobody.
@@ -10,12 +11,14 @@
 // Units       loads are tasks that are assigned and not begun.
 // Guarantees  a pair is made only where the difference is above the threshold; at most half of the
 //             difference moves, so the two never change places. What was not reported is unknown,
-//             and takes part in nothing.
+//             and takes part in nothing. An agent with nothing asks nobody again and again: each
+//             report of 0 is answered by its lifelines once at most.
 // If the      agent dies: its load goes with leave(); the scheduler has taken its tasks back.
 // other side
 // dies
 // Errors      no_such_agent, not_found, invalid_argument; best_agent -> no_candidate.
-// Source      two-level load balancing; power of two choices (Mitzenmacher 2001) for ties.
+// Source      two-level load balancing; power of two choices (Mitzenmacher 2001) for ties;
+//             lifelines: Saraswat, Kambadur, Kodali, Grove & Krishnamoorthy 2011.
 #pragma once
 
 #include <array>
@@ -38,6 +41,11 @@ struct WorkStealingConfig {
   Nanos interval_ns{5'000'000'000};
   Nanos stale_ns{15'000'000'000};  // a load that is older is unknown
   std::uint32_t agents_max = 1'024;
+  // Of a difference above it half moves at once, whatever burst_max; 0: never.
+  std::uint32_t half_above = 0;
+  // Each agent has so many: those whose numbers differ from its own in one of the lowest bits, as
+  // the corners of a cube. 0: none.
+  std::uint32_t lifelines = 0;
   std::uint32_t events_max = 64;
 
   static Result<WorkStealingConfig> preset(std::string_view name);
@@ -69,6 +77,8 @@ struct WorkStealingCounters {
   std::uint64_t rounds = 0;
   std::uint64_t pairs = 0;
   std::uint64_t ordered = 0;  // tasks
+  std::uint64_t hung = 0;     // reports of 0, with lifelines
+  std::uint64_t pulled = 0;   // pairs by a lifeline, among pairs
 };
 struct WorkStealingActions {
   std::vector<task::Steal> steals;
@@ -77,7 +87,7 @@ struct WorkStealingActions {
 };
 
 // How many move from one that has `high` to one that has `low`: half of the difference, where it is
-// above the threshold, at most burst_max.
+// above the threshold; at most burst_max, unless it is above half_above.
 [[nodiscard]] std::uint32_t steal_count(std::uint32_t high, std::uint32_t low,
                                         const WorkStealingConfig& config) noexcept;
 
@@ -109,7 +119,7 @@ class WorkStealing final
 
  private:
   friend ServiceForm;
-  static constexpr SnapshotKind kKind{"work_stealing", 1};
+  static constexpr SnapshotKind kKind{"work_stealing", 2};
   static constexpr std::string_view kWho = "work stealing";
   static constexpr std::int64_t kUnknown = -1;
 
@@ -118,11 +128,18 @@ class WorkStealing final
     std::uint32_t queued = 0;
     std::uint32_t cluster = 0;
     std::uint32_t sector = 0;
+    bool hangs = false;  // on its lifelines, with nothing to do
   };
   Reply on(const stealing::Report& order, std::int64_t now_ns) noexcept;
   Reply on(const stealing::Leave& order, std::int64_t now_ns) noexcept;
   Reply on(const stealing::Enable& order, std::int64_t now_ns) noexcept;
   void round(std::int64_t now_ns, std::vector<task::Steal>& out) noexcept;
+  void pull(std::int64_t now_ns, std::vector<task::Steal>& out) noexcept;
+  void order(const task::Steal& steal, std::int64_t now_ns, std::vector<task::Steal>& out) noexcept;
+  [[nodiscard]] bool is_known(std::uint32_t agent, std::int64_t now_ns) const noexcept {
+    return loads_[agent].reported_ns != kUnknown &&
+           now_ns - loads_[agent].reported_ns <= config_.stale_ns.count();
+  }
   [[nodiscard]] std::uint32_t distance(std::uint32_t a, std::uint32_t b) const noexcept;
 
   void save_state(StateWriter& writer) const;
@@ -132,6 +149,7 @@ class WorkStealing final
   std::vector<std::uint32_t> order_;
   std::int64_t next_ns_ = 0;
   bool enabled_ = true;
+  bool is_stirred_ = false;  // a report since the last look at the lifelines may be of use there
 };
 
 static_assert(DurableService<WorkStealing>);

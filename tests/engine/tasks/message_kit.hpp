@@ -158,7 +158,7 @@ class MessagePlayer {
   }
   MessageCommand rest(std::uint64_t what) {
     if (what == 37) return message::StationClosed{1 + number(3)};
-    const std::uint64_t which = rng_.below(6);
+    const std::uint64_t which = rng_.below(8);
     if (which == 0) return message::RemoveAgent{number(5)};
     if (which == 1) return message::SetRoutable{number(5), rng_.below(2) == 0};
     if (which == 2) return message::TakeLetters{1 + number(2)};
@@ -166,6 +166,10 @@ class MessagePlayer {
     if (which == 4) {
       return message::SetRelay{static_cast<RelayLevel>(rng_.below(4)), number(3), number(5)};
     }
+    if (which == 5) {
+      return message::Restrain{number(2) * number(6), rng_.below(2) == 0, rng_.below(4) == 0};
+    }
+    if (which == 6) return message::SetSector{number(3), rng_.below(3) != 0};
     const std::uint32_t agent = number(5);
     return resident(agent, agent < 3);
   }

@@ -14,6 +14,7 @@ using coordination::testing::expect_replays;
 using testing::letter;
 using testing::message_trace;
 using testing::payloads;
+using testing::resident;
 using testing::router_of;
 using testing::small_router;
 using testing::ticked;
@@ -148,6 +149,71 @@ TEST(MessageRouter, StaysSoundWhateverItIsTold) {
   EXPECT_GT(acked, 300U);
   EXPECT_GT(dead, 100U);
   EXPECT_GT(received, 100U);
+}
+
+// --- while the mesh lacks agents -----------------------------------------------------------------
+
+constexpr message::Restrain kFromHigh{2, false, false};
+
+TEST(MessageRouter, WhatIsKeptGoesInTheOrderOfSendingWhenItMay) {
+  auto router = router_of(small_router());
+  EXPECT_EQ(router.apply(message::Restrain{5}, ms(0)).code, Errc::invalid_argument);
+  router.apply(letter(0, 1, 1), ms(0));
+  router.apply(kFromHigh, ms(1));
+  router.apply(letter(0, 1, 2), ms(1));
+  router.apply(letter(0, 1, 3), ms(2));
+  router.apply(letter(2, 1, 4), ms(3));
+  router.apply(letter(0, 1, 5, 2), ms(4));
+  EXPECT_EQ(polled(router, 1, ms(5)), (Numbers{5, 1})) << "what was sent before goes on";
+  router.apply(message::Restrain{}, ms(6));
+  EXPECT_EQ(polled(router, 1, ms(7)), (Numbers{2, 3, 4}));
+  EXPECT_EQ(router.counters().parked, 3U);
+  EXPECT_TRUE(router.verify());
+}
+
+TEST(MessageRouter, WhatIsKeptForAnotherHostIsNotWaitedForByItsPair) {
+  auto router = router_of(small_router());
+  router.apply(resident(4, false), ms(0));
+  router.apply(kFromHigh, ms(0));
+  router.apply(letter(0, 4, 1), ms(0));
+  const auto asked = router.apply(message::Request{letter(1, 0, 2, 3), ms(900)}, ms(0)).id;
+  EXPECT_TRUE(ticked(router, ms(1)).transfers.empty());
+  message::Respond answer{letter(0, 4, 3)};  // of the pair that has one kept
+  answer.send.correlation = asked.number;
+  router.apply(answer, ms(1));
+  const auto first = ticked(router, ms(2)).transfers;
+  ASSERT_EQ(first.size(), 1U);
+  EXPECT_EQ(first[0].payload, 3U);
+  EXPECT_EQ(first[0].place.sequence, 1U);
+  router.apply(message::Restrain{}, ms(3));
+  const auto second = ticked(router, ms(4)).transfers;
+  ASSERT_EQ(second.size(), 1U);
+  EXPECT_EQ(second[0].place.sequence, 2U);
+}
+
+TEST(MessageRouter, WhatIsKeptExpiresInItsTime) {
+  auto router = router_of(small_router());
+  router.apply(kFromHigh, ms(0));
+  auto one = letter(0, 1, 1);
+  one.ttl = ms(50);
+  const auto number = router.apply(one, ms(0)).id.number;
+  const auto news = ticked(router, ms(50)).news;
+  ASSERT_EQ(news.size(), 1U);
+  EXPECT_EQ(news[0].kind, MessageNotice::expired);
+  EXPECT_EQ(news[0].number, number);
+  EXPECT_EQ(router.parked(), 0U);
+  EXPECT_TRUE(router.verify());
+}
+
+TEST(MessageRouter, WhatIsKeptStandsAfterARestart) {
+  auto router = router_of(small_router());
+  router.apply(kFromHigh, ms(0));
+  for (std::uint64_t i = 1; i <= 3; ++i) router.apply(letter(0, 1, i), ms(0));
+  auto restored = MessageRouter::restore(small_router(), router.snapshot());
+  ASSERT_TRUE(restored) << restored.error().sentence;
+  EXPECT_EQ(restored->parked(), 3U);
+  restored->apply(message::Restrain{}, ms(1));
+  EXPECT_EQ(polled(*restored, 1, ms(1)), (Numbers{1, 2, 3}));
 }
 
 TEST(MessageRouter, ReplaysAndSurvivesDeathsAndDamage) {

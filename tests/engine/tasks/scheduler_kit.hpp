@@ -116,7 +116,7 @@ class TaskPlayer {
     return task::Reassign{one.id, rng_.below(2) == 0 ? kNoAgent : number(5)};
   }
   TaskCommand rare() {
-    switch (rng_.below(6)) {
+    switch (rng_.below(8)) {
       case 0:
         return task::RemoveAgent{number(4)};
       case 1:
@@ -128,6 +128,11 @@ class TaskPlayer {
         return task::Cancel{1 + rng_.below(last_ + 1)};
       case 4:
         return task::SetStrategy{std::string(to_string(static_cast<Strategy>(rng_.below(12))))};
+      case 5:
+        if (rng_.below(4) != 0) return task::Restrain{};
+        return task::Restrain{number(6), rng_.below(2) == 0, rng_.below(8) == 0};
+      case 6:
+        return task::HoldAgent{number(5), rng_.below(6) == 0};
       default:
         return rng_.below(3) == 0 ? TaskCommand{task::StationClosed{1 + number(3)}}
                                   : TaskCommand{agent(number(5), 1 + number(4), rng_.below(4))};

@@ -279,7 +279,7 @@ TEST(TaskCopies, StandAfterARestart) {
 TEST(TaskCopies, AreInTheTraceThatAllPropertiesPlay) {
   std::uint64_t made = 0;
   std::uint64_t won = 0;
-  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+  for (std::uint64_t seed = 1; seed <= 40; ++seed) {
     TaskScheduler scheduler(testing::small_scheduler(), 7);
     TaskSchedulerActions actions;
     for (const auto& one : testing::task_trace(testing::small_scheduler(), 1'000, seed)) {

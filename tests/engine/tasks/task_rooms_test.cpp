@@ -1,4 +1,5 @@
 // What every room of the family has from the pattern.
+#include "engine/conflict/conflict_handler.hpp"
 #include "engine/tasks/coordination_manager.hpp"
 #include "engine/tasks/dependency_graph.hpp"
 #include "engine/tasks/event_bus.hpp"
@@ -14,8 +15,9 @@ namespace of_task_rooms_test {
 
 template <class Service>
 class EveryTaskRoom : public ::testing::Test {};
-using TaskRooms = ::testing::Types<CoordinationManager, DependencyGraph, EventBus, MessageRouter,
-                                   ResourceManager, TaskScheduler, WorkStealing>;
+using TaskRooms =
+    ::testing::Types<ConflictHandler, CoordinationManager, DependencyGraph, EventBus, MessageRouter,
+                     MetricStore, ResourceManager, TaskScheduler, WorkStealing>;
 TYPED_TEST_SUITE(EveryTaskRoom, TaskRooms);
 
 TYPED_TEST(EveryTaskRoom, RefusesInstantsThatCannotBe) {

@@ -4,7 +4,6 @@
 #include <set>
 #include <stdexcept>
 
-#include "engine/tasks/heft.hpp"
 #include "engine/tasks/task_scheduler.hpp"
 #include "tests/allocations.hpp"
 #include "tests/engine/tasks/scheduler_kit.hpp"
@@ -204,69 +203,6 @@ TEST(TaskSchedulerStrategy, ManyCandidatesAreNotAllLookedAt) {
   }
   EXPECT_GT(chosen.size(), 10U) << "two at random, and not the lowest number of the idle";
   EXPECT_GT(*chosen.rbegin(), 64U);
-}
-
-// --- HEFT ----------------------------------------------------------------------------------------
-
-TEST(Heft, RefusesWhatIsNoGraph) {
-  const std::vector<std::vector<std::uint64_t>> two{{1, 2}, {3, 4}};
-  EXPECT_EQ(plan_heft(two, std::vector<HeftEdge>{{0, 2, 1}}).error().code, Errc::invalid_argument);
-  EXPECT_EQ(plan_heft(two, std::vector<HeftEdge>{{0, 1, 1}, {1, 0, 1}}).error().code, Errc::cycle);
-  const std::vector<std::vector<std::uint64_t>> ragged{{1, 2}, {3}};
-  EXPECT_EQ(plan_heft(ragged, {}).error().code, Errc::invalid_argument);
-  EXPECT_EQ(plan_heft({}, {})->makespan, 0U);
-}
-
-// One schedule: tasks in a random order that respects the edges, each on a random processor.
-std::uint64_t random_makespan(std::span<const std::vector<std::uint64_t>> costs,
-                              std::span<const HeftEdge> edges, Rng& rng) {
-  std::vector<std::uint64_t> ends(costs.size());
-  std::vector<std::uint64_t> free(costs.front().size());
-  std::vector<std::uint32_t> on(costs.size());
-  for (std::uint32_t task = 0; task < costs.size(); ++task) {  // edges go from lower to higher
-    on[task] = static_cast<std::uint32_t>(rng.below(free.size()));
-    std::uint64_t start = free[on[task]];
-    for (const HeftEdge& edge : edges) {
-      if (edge.to != task) continue;
-      start = std::max(start, ends[edge.from] + (on[edge.from] == on[task] ? 0 : edge.transfer));
-    }
-    ends[task] = free[on[task]] = start + costs[task][on[task]];
-  }
-  return *std::max_element(ends.begin(), ends.end());
-}
-
-TEST(Heft, IsNearTheBestOfAThousandRandomSchedulesAndNeverWorseThanSerial) {
-  Rng rng(mesh::testing::seed());
-  std::uint64_t far_off = 0;  // more than 1.3 times the best: a heuristic may, but seldom
-  for (int round = 0; round < 60; ++round) {
-    const std::size_t tasks = 2 + rng.below(7);
-    const std::size_t processors = 2 + rng.below(2);
-    std::vector<std::vector<std::uint64_t>> costs(tasks);
-    std::uint64_t serial = UINT64_MAX;
-    for (auto& row : costs) {
-      for (std::size_t i = 0; i < processors; ++i) row.push_back(5 + rng.below(20));
-    }
-    for (std::size_t i = 0; i < processors; ++i) {
-      std::uint64_t sum = 0;
-      for (const auto& row : costs) sum += row[i];
-      serial = std::min(serial, sum);
-    }
-    std::vector<HeftEdge> edges;
-    for (std::uint32_t to = 1; to < tasks; ++to) {
-      const auto from = static_cast<std::uint32_t>(rng.below(to));
-      edges.push_back({from, to, rng.below(8)});
-    }
-    std::uint64_t best = UINT64_MAX;
-    for (int i = 0; i < 1'000; ++i) best = std::min(best, random_makespan(costs, edges, rng));
-    const auto plan = plan_heft(costs, edges).value();
-    far_off += 10 * plan.makespan > 13 * best ? 1U : 0U;
-    EXPECT_LE(plan.makespan, serial);
-    for (const HeftEdge& edge : edges) {
-      const bool is_near = plan.processors[edge.from] == plan.processors[edge.to];
-      EXPECT_GE(plan.starts[edge.to], plan.ends[edge.from] + (is_near ? 0 : edge.transfer));
-    }
-  }
-  EXPECT_LE(far_off, 3U);
 }
 
 // --- random histories ----------------------------------------------------------------------------

@@ -29,6 +29,11 @@ WorkStealingConfig small_stealing() {
   config.events_max = 16;
   return config;
 }
+WorkStealingConfig with_lifelines() {
+  auto config = small_stealing();
+  config.lifelines = 3;
+  return config;
+}
 std::vector<task::Steal> ordered(WorkStealing& stealing, Nanos now) {
   WorkStealingActions actions;
   stealing.tick(now, actions);
@@ -144,12 +149,143 @@ std::vector<Timed<WorkStealingCommand>> trace(std::size_t count, std::uint64_t s
 
 TEST(WorkStealing, ReplaysAndSurvivesDeathsAndDamage) {
   expect_replays<WorkStealing>(small_stealing(), trace(300, mesh::testing::seed()));
-  CrashSweep<WorkStealing> sweep(small_stealing(), trace(12, 3));
-  sweep.with_ticks();
-  EXPECT_GT(sweep.run(4), 50U);
+  expect_replays<WorkStealing>(with_lifelines(), trace(300, mesh::testing::seed()));
+  for (const auto& config : {small_stealing(), with_lifelines()}) {
+    CrashSweep<WorkStealing> sweep(config, trace(12, 3));
+    sweep.with_ticks();
+    EXPECT_GT(sweep.run(4), 50U);
+  }
   WorkStealing stealing(small_stealing());
   for (const auto& one : trace(10, 5)) stealing.apply(one.command, one.now);
   expect_damage_found(stealing, small_stealing());
+}
+
+// --- lifelines -----------------------------------------------------------------------------------
+
+TEST(WorkStealing, HalfOfALargeDifferenceMovesAtOnceWhereItMay) {
+  auto config = small_stealing();
+  config.half_above = 10;
+  EXPECT_EQ(steal_count(10, 0, config), 2U);
+  EXPECT_EQ(steal_count(11, 0, config), 5U);
+  EXPECT_EQ(steal_count(1'000, 100, config), 450U);
+}
+
+TEST(WorkStealing, WhoHangsIsServedByALifelineAtTheNextTick) {
+  WorkStealing stealing(with_lifelines());
+  ordered(stealing, Nanos{0});  // the interval begins
+  stealing.apply(stealing::Report{1, 0}, task_s(1));
+  EXPECT_TRUE(ordered(stealing, task_s(1)).empty()) << "it hangs";
+  stealing.apply(stealing::Report{2, 9}, task_s(2));
+  EXPECT_TRUE(ordered(stealing, task_s(2)).empty()) << "01 and 10 differ in two bits";
+  stealing.apply(stealing::Report{5, 9}, task_s(2));
+  const auto steals = ordered(stealing, task_s(2));
+  ASSERT_EQ(steals.size(), 1U);
+  EXPECT_EQ(steals[0].from, 5U);
+  EXPECT_EQ(steals[0].to, 1U);
+  EXPECT_EQ(steals[0].count, 2U);
+  stealing.apply(stealing::Report{5, 9}, task_s(3));
+  EXPECT_TRUE(ordered(stealing, task_s(3)).empty()) << "a report of 0 is answered once";
+}
+
+TEST(WorkStealing, ALifelineThatIsStaleOrGonePullsNothing) {
+  WorkStealing stealing(with_lifelines());
+  ordered(stealing, Nanos{0});
+  stealing.apply(stealing::Report{1, 0}, Nanos{0});
+  stealing.apply(stealing::Leave{1}, Nanos{1});
+  stealing.apply(stealing::Report{5, 9}, Nanos{1});
+  EXPECT_TRUE(ordered(stealing, Nanos{1}).empty());
+  stealing.apply(stealing::Report{0, 0}, Nanos{2});
+  stealing.apply(stealing::Enable{false}, Nanos{2});
+  stealing.apply(stealing::Report{4, 9}, Nanos{2});
+  EXPECT_TRUE(ordered(stealing, Nanos{2}).empty());
+  auto config = with_lifelines();
+  config.lifelines = 21;
+  EXPECT_EQ(WorkStealing::validate(config).error().code, Errc::invalid_config);
+}
+
+// Eight agents, the corners of a cube, and lifelines along its edges; rounds hardly ever.
+struct Cube {
+  Cube() {
+    for (std::uint32_t i = 0; i < 8; ++i) scheduler.apply(agent(i, 96), Nanos{0});
+    ordered(stealing, Nanos{0});
+  }
+  static TaskSchedulerConfig scheduling() {
+    auto config = small_scheduler(96);
+    config.agents_max = 8;
+    config.running_max = 96;
+    config.timeout_ns = task_s(10'000);
+    config.copies_max = 0;
+    config.steals_max = 255;
+    config.steal_interval_ns = Nanos{0};
+    return config;
+  }
+  static WorkStealingConfig lines() {
+    auto config = with_lifelines();
+    config.agents_max = 8;
+    config.interval_ns = task_s(9'000);
+    config.half_above = 8;
+    config.threshold = 1;
+    return config;
+  }
+  void give(std::uint64_t count, std::uint32_t to) {
+    for (tasks = 1; tasks <= count; ++tasks) {
+      scheduler.apply(work(tasks), Nanos{0});
+      scheduler.apply(task::Assign{tasks, to}, Nanos{0});
+    }
+  }
+  // Each agent that has a task does one of them.
+  void work_a_step(Nanos now) {
+    std::map<std::uint32_t, std::uint64_t> next;
+    for (std::uint64_t id = 1; id < tasks; ++id) {
+      const auto seen = scheduler.view(id);
+      if (seen.state == TaskState::assigned) next.try_emplace(seen.agent, id);
+    }
+    for (const auto& [who, id] : next) {
+      const std::uint64_t fence = scheduler.view(id).fence;
+      EXPECT_EQ(scheduler.apply(task::Start{id, fence}, now).code, Errc::ok);
+      EXPECT_EQ(scheduler.apply(task::Complete{id, fence, 0}, now).code, Errc::ok);
+      ++done[id];
+      ++by[who];
+    }
+  }
+  void steal(Nanos now) {
+    for (std::uint32_t i = 0; i < 8; ++i) {
+      stealing.apply(stealing::Report{i, scheduler.load(i).queued}, now);
+    }
+    for (const auto& one : ordered(stealing, now)) scheduler.apply(one, now);
+    EXPECT_TRUE(scheduler.verify());
+    EXPECT_TRUE(stealing.verify());
+  }
+
+  TaskScheduler scheduler{scheduling(), 1};
+  WorkStealing stealing{lines()};
+  std::uint64_t tasks = 0;
+  std::map<std::uint64_t, int> done;
+  std::map<std::uint32_t, int> by;
+};
+
+// All work begins at one agent, and nobody waits for a round.
+TEST(WorkStealing, LifelinesSpreadWorkOverTheWholeCubeAndThenFallSilent) {
+  Rng rng(mesh::testing::seed());
+  for (int round = 0; round < 10; ++round) {
+    Cube cube;
+    const std::uint64_t count = 40 + rng.below(50);
+    cube.give(count, static_cast<std::uint32_t>(rng.below(8)));
+    std::uint64_t steps = 0;
+    for (; cube.scheduler.open_count() != 0 && steps < count; ++steps) {
+      const Nanos now{static_cast<std::int64_t>(steps + 1) * kNsPerMs};
+      cube.work_a_step(now);
+      cube.steal(now);
+    }
+    EXPECT_EQ(cube.done.size(), count) << "none is lost";
+    for (const auto& [id, times] : cube.done) EXPECT_EQ(times, 1) << id;
+    EXPECT_LT(steps, count / 2) << "alone it takes a step for each";
+    EXPECT_EQ(cube.by.size(), 8U) << "somebody did nothing";
+    EXPECT_LE(cube.stealing.counters().pulled, cube.stealing.counters().hung);
+    const std::uint64_t pairs = cube.stealing.counters().pairs;
+    cube.steal(task_s(2));
+    EXPECT_EQ(cube.stealing.counters().pairs, pairs) << "there is nothing left";
+  }
 }
 
 // --- together with the scheduler -----------------------------------------------------------------

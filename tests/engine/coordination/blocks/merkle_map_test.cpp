@@ -2,6 +2,7 @@
 #include "engine/coordination/blocks/merkle_map.hpp"
 
 #include <algorithm>
+#include <array>
 #include <map>
 
 #include <gtest/gtest.h>
@@ -11,6 +12,8 @@
 #include "engine/coordination/blocks/partition_detector.hpp"
 #include "engine/coordination/blocks/rng.hpp"
 #include "engine/coordination/blocks/semver.hpp"
+#include "tests/repeats.hpp"
+#include "tests/seed.hpp"
 
 namespace mesh::coordination {
 namespace of_merkle_map_test {
@@ -58,6 +61,43 @@ TEST(MerkleMap, HasUnequalRootsForUnequalMaps) {
   }
   std::sort(roots.begin(), roots.end());
   EXPECT_EQ(std::adjacent_find(roots.begin(), roots.end()), roots.end());
+}
+
+// Two maps of a few keys and versions, changed at random: now they are equal, now they are not.
+TEST(MerkleMap, TwoRandomMapsHaveOneRootIfAndOnlyIfTheyAreEqual) {
+  Rng rng(mesh::testing::seed());
+  std::array<MerkleMap, 2> maps{MerkleMap(8), MerkleMap(8)};
+  std::array<std::array<std::uint64_t, 8>, 2> plain{};  // versions; 0: it is not there
+  std::uint64_t equal = 0;
+  std::uint64_t wrong = 0;
+  mesh::testing::Repeats trials(20'000);
+  while (trials.next()) {
+    const std::size_t which = rng.below(2);
+    const auto entry = static_cast<std::uint32_t>(rng.below(trials.count() % 4 == 0 ? 8 : 2));
+    const std::uint64_t version = rng.below(3);
+    plain[which][entry] = version;
+    if (version == 0) {
+      maps[which].erase(entry);
+    } else {
+      maps[which].set(entry, hash_of(entry, 1), version);
+    }
+    if (trials.count() % 50 == 0) {  // far apart they would stay so
+      for (std::uint32_t at = 0; at < 8; ++at) {
+        plain[1][at] = plain[0][at];
+        if (plain[0][at] == 0) {
+          maps[1].erase(at);
+        } else {
+          maps[1].set(at, hash_of(at, 1), plain[0][at]);
+        }
+      }
+    }
+    const bool is_equal = plain[0] == plain[1];
+    equal += is_equal ? 1U : 0U;
+    wrong += is_equal == (maps[0].root() == maps[1].root()) ? 0U : 1U;
+  }
+  EXPECT_EQ(wrong, 0U) << "seed " << mesh::testing::seed();
+  EXPECT_GT(equal, trials.count() / 60);
+  EXPECT_GT(trials.count() - equal, trials.count() / 60);
 }
 
 TEST(MerkleMap, ShowsADifferenceInOneChildOfEachLevel) {
