@@ -87,7 +87,7 @@ SimulatedExperiment network_partition(std::vector<std::uint32_t> side, std::uint
 }
 
 SimulatedExperiment cascading_failure(std::uint32_t leads, std::uint64_t seed) {
-  auto made = experiment("cascading-failure", seed, {succeed(0.99)});
+  auto made = experiment("cascading-failure", seed, no_request_fails());
   made.mesh.agents = 120;
   made.cascade_depth_max = 2;
   for (std::uint32_t i = 0; i < leads; ++i) {
@@ -116,7 +116,7 @@ SimulatedExperiment resource_exhaustion(std::uint32_t fill_ppm, std::uint64_t se
 }
 
 SimulatedExperiment cluster_lead_loss(std::uint64_t seed) {
-  auto made = experiment("cluster-lead-loss", seed, {succeed(0.99)});
+  auto made = experiment("cluster-lead-loss", seed, no_request_fails());
   made.mesh.agents = 120;
   ChaosFault crash = fault(FaultType::agent_crash, 0, seconds(10));
   crash.targets.mode = TargetMode::role;
@@ -376,7 +376,7 @@ std::span<const Named> all() {
        "every cluster's lead dies at once",
        {"breakers+retries"},
        cluster_lead_loss},
-      {"sector-loss", "300 agents die at once", {"breakers"}, sector_loss},
+      {"sector-loss", "300 agents die at once", {"breakers+retries"}, sector_loss},
       {"slow-consumer", "three agents are a hundred times slower", {"breakers"}, slow_consumer},
       {"hung-agents", "three processes stand still", {"breakers"}, hung_agents},
       {"clock-skew",
