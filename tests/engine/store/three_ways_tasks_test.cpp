@@ -157,7 +157,7 @@ TEST(ThreeWays, AWaiterIsAnsweredByTheReleaseAndTheOldHolderIsFenced) {
   ResourceManagerConfig config;
   config.agents_max = 6;
   config.resources_max = 8;
-  config.holdings_max = 8;
+  config.holdings_max = 16;
   Script<ResourceManager> script(config);
   resource::Acquire one;
   one.agent = 1;

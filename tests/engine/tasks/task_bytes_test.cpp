@@ -115,7 +115,7 @@ TEST(TaskBytes, OfAResourceManagerStand) {
   ResourceManagerConfig config;
   config.agents_max = 6;
   config.resources_max = 8;
-  config.holdings_max = 8;
+  config.holdings_max = 16;
   resource::Acquire one;
   one.agent = 1;
   one.resource = "r";
