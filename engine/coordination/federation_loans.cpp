@@ -7,21 +7,6 @@
 #include "engine/coordination/federation_router.hpp"
 
 namespace mesh::coordination {
-namespace {
-
-// Its bucket runs at what it may use: at the granted quota's rate a loan could not be spent.
-template <class Network>
-void fit_bucket(Network& one, const FederationConfig& config, std::int64_t now_ns) noexcept {
-  const std::uint64_t quota = std::max<std::uint64_t>(1, one.quota + one.borrowed - one.lent);
-  const double rate =
-      static_cast<double>(quota) / (static_cast<double>(one.window.window_ns()) * 1e-9);
-  const std::uint64_t burst =
-      std::max<std::uint64_t>(1, federation::share_of(quota, config.burst_ppm));
-  one.bucket.change_rate(rate, burst, now_ns);  // one that cannot be changes nothing
-}
-
-}  // namespace
-
 std::uint64_t FederationRouter::effective_quota(std::uint32_t network) const noexcept {
   if (network >= networks_.size()) return 0;
   const Network& one = networks_[network];
@@ -48,7 +33,6 @@ bool FederationRouter::lend(std::uint32_t lender, std::uint32_t borrower, std::u
   *free = {lender, borrower, count, networks_[lender].window.end_ns()};
   networks_[lender].lent += count;
   networks_[borrower].borrowed += count;
-  for (const auto id : {lender, borrower}) fit_bucket(networks_[id], config_, now_ns);
   ++counters_.loans;
   emit(Event::loan, Severity::info, now_ns, {lender, borrower, count});
   return true;
@@ -206,7 +190,6 @@ void FederationRouter::return_loan(Loan& loan, std::uint64_t count, std::int64_t
   emit(Event::loan_returned, Severity::info, now_ns, {loan.lender, loan.borrower, count});
   networks_[loan.lender].lent -= count;
   networks_[loan.borrower].borrowed -= count;
-  for (const auto id : {loan.lender, loan.borrower}) fit_bucket(networks_[id], config_, now_ns);
   loan.count -= count;
   if (loan.count == 0) loan = Loan{};
 }

@@ -178,12 +178,13 @@ TEST(FederationLoans, ABusyLenderGetsBackOnlyWhatIsUnspent) {
   router.apply(network("borrower", 10), Nanos{0});
   ASSERT_EQ(router.apply(Borrow{0, 1, 20, 10}, Nanos{0}).granted, 20U);
   ASSERT_EQ(router.effective_quota(1), 30U);
-  spend(router, 1, 17, seconds(1));  // its own 10, and 7 that were lent
-  EXPECT_EQ(router.apply(Reclaim{0}, seconds(2)).granted, 13U);
+  spend(router, 1, 10, seconds(1));  // its bucket holds no more, and fills at 10 a minute
+  spend(router, 1, 7, seconds(50));
+  EXPECT_EQ(router.apply(Reclaim{0}, seconds(51)).granted, 13U);
   EXPECT_EQ(router.effective_quota(1), 17U) << "what it has used";
   EXPECT_EQ(router.effective_quota(0), 93U);
-  EXPECT_EQ(router.apply(Submit{1, 0, 3}, seconds(2)).refusal, Refusal::quota_exhausted);
-  EXPECT_EQ(router.apply(Reclaim{0}, seconds(3)).granted, 0U) << "nothing unspent is left";
+  EXPECT_EQ(router.apply(Submit{1, 0, 3}, seconds(51)).refusal, Refusal::quota_exhausted);
+  EXPECT_EQ(router.apply(Reclaim{0}, seconds(52)).granted, 0U) << "nothing unspent is left";
   FederationActions actions;
   router.tick(seconds(60), actions);
   EXPECT_EQ(router.effective_quota(0), 100U) << "the rest returns with the window";

@@ -143,7 +143,7 @@ TEST(ServiceAllocations, TheVectorClockMakesNoneButTheBytesOfItsReplies) {
   for (std::size_t i = 0; i < ready.size(); ++i) {
     const Nanos now = ms(static_cast<std::int64_t>(i));
     const auto waits = one.apply(buffered[i], now);
-    replies += waits.delivered.empty() ? 0 : 100;
+    replies += waits.delivered.empty() ? 0U : 100U;
     const auto delivers = one.apply(ready[i], now);
     ASSERT_EQ(delivers.delivered.size(), 2U);
     replies += 2;  // a list that grows from one to two
