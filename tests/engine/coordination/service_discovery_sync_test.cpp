@@ -323,16 +323,6 @@ TEST(ServiceDiscoverySync, ForgetsTombstonesOnAllNodesAndForEver) {
   }
 }
 
-// Each time: how many it reached, of how many.
-std::vector<std::pair<std::uint64_t, std::uint64_t>> suspicions(const Discovery& one) {
-  std::vector<std::pair<std::uint64_t, std::uint64_t>> told;
-  one.events().after(0, [&](const EventRecord& event) {
-    if (event.kind == static_cast<std::uint16_t>(Discovery::Event::partition_suspected))
-      told.emplace_back(event.a, event.b);
-  });
-  return told;
-}
-
 TEST(ServiceDiscoverySync, ServesWhileItIsCutOffSaysSoAndHeals) {
   Network network(5, 3);
   for (int i = 0; i < 4; ++i) network.round();
@@ -362,9 +352,6 @@ TEST(ServiceDiscoverySync, ServesWhileItIsCutOffSaysSoAndHeals) {
   EXPECT_EQ(cut_off.instances.size(), 2U) << "its own side, still served";
   EXPECT_TRUE(network.nodes[0].resolve_one("agent.compute", {}, network.now)->is_stale);
   EXPECT_EQ(network.nodes[0].counters().partitions, 1U);
-  EXPECT_EQ(suspicions(network.nodes[0]),
-            (std::vector{std::pair<std::uint64_t, std::uint64_t>{2, 5}}))
-      << "it reaches two of five";
   network.cut(0);
   for (int i = 0; i < 13; ++i) {
     network.round();
