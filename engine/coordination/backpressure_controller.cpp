@@ -82,6 +82,23 @@ BackpressureController::BackpressureController(const Config& config, std::uint64
       codel_(config.codel_target_ns.count(), config.codel_interval_ns.count()),
       downstream_(config.downstream_max, config.downstream_ttl_ns.count()) {}
 
+BackpressureController::BackpressureController(const Config& config, DepthSource source)
+    : BackpressureController(config) {
+  bind(source);
+}
+
+// What the queue's own cursors say; a cursor that goes back is another queue's: nothing drained.
+void BackpressureController::look(Nanos now) noexcept {
+  if (source_.read == nullptr) return;
+  const QueueCursors seen = source_.read(source_.queue);
+  const std::uint64_t depth = seen.published > seen.taken ? seen.published - seen.taken : 0;
+  const bool goes_on = has_looked_ && seen.taken >= last_taken_;
+  const std::uint64_t drained = goes_on ? seen.taken - last_taken_ : 0;
+  has_looked_ = true;
+  last_taken_ = seen.taken;
+  observe(std::min(depth, kDepthMax), drained, now);
+}
+
 BackpressureController::Reply BackpressureController::refuse(Errc code) noexcept {
   Reply reply = ServiceForm::refuse(code);
   reply.state = state_;
@@ -111,12 +128,18 @@ Nanos BackpressureController::until_depth(std::uint64_t target) const noexcept {
   return Nanos{static_cast<std::int64_t>(std::min(seconds, 1e9) * 1e9)};
 }
 
+Nanos BackpressureController::until_shed_ends(std::uint32_t priority) const noexcept {
+  const std::uint64_t span = config_.limit() - config_.watermark_low;
+  return until_depth(config_.watermark_low + config_.shed_start_ppm[priority] * span / kPpm);
+}
+
 BackpressureController::Reply BackpressureController::decide(std::uint32_t priority,
                                                              Nanos now) noexcept {
   if (!ServiceClock::is_valid(now) || priority >= kPressurePriorities) {
     return refuse(Errc::invalid_argument);
   }
   const std::int64_t now_ns = clock_.at(now);
+  look(now);
   ++counters_.offered;
   if (state_ == PressureState::blocked) {
     ++counters_.blocked;
@@ -129,9 +152,7 @@ BackpressureController::Reply BackpressureController::decide(std::uint32_t prior
   const bool throttled = state_ == PressureState::throttling && priority < kCritical;
   if (throttled && own_pressure_ppm() > config_.shed_start_ppm[priority]) {
     ++counters_.shed;
-    const std::uint64_t span = config_.limit() - config_.watermark_low;
-    const std::uint64_t start = config_.shed_start_ppm[priority] * span / kPpm;
-    return reject(Refusal::rejected_pressure, until_depth(config_.watermark_low + start));
+    return reject(Refusal::rejected_pressure, until_shed_ends(priority));
   }
   if (throttled) {
     const TakeResult taken = credits_.take(now_ns);
@@ -201,15 +222,23 @@ bool BackpressureController::should_shed(Nanos sojourn, Nanos now) noexcept {
 
 BackpressureController::Reply BackpressureController::want(const pressure::WantCredit& command,
                                                            Nanos now) noexcept {
+  if (command.priority >= kPressurePriorities) return refuse(Errc::invalid_argument);
   const std::int64_t now_ns = clock_.at(now);
+  look(now);
   Reply reply = reject(Refusal::none, Nanos{0});
-  if (state_ == PressureState::throttling) {
-    reply.grant = credits_.want(command.station, command.count, now_ns);
-    if (reply.grant.granted == 0) reply.refusal = Refusal::no_credit;
-  } else if (state_ == PressureState::blocked) {
-    reply.refusal = Refusal::rejected_pressure;
-    reply.retry_after = until_depth(config_.limit() - 1);
+  if (state_ == PressureState::blocked) {
+    return reject(Refusal::rejected_pressure, until_depth(config_.limit() - 1));
   }
+  if (state_ == PressureState::accepting || command.priority == kCritical) return reply;
+  const std::uint32_t start = config_.shed_start_ppm[command.priority];
+  if (downstream_.most(now_ns) > start) {
+    return reject(Refusal::rejected_pressure, config_.downstream_ttl_ns);
+  }
+  if (own_pressure_ppm() > start) {
+    return reject(Refusal::rejected_pressure, until_shed_ends(command.priority));
+  }
+  reply.grant = credits_.want(command.station, command.count, now_ns);
+  if (reply.grant.granted == 0) reply.refusal = Refusal::no_credit;
   return reply;
 }
 
@@ -245,6 +274,7 @@ BackpressureController::Reply BackpressureController::apply(const Command& comma
 void BackpressureController::tick(Nanos now, Actions& out) noexcept {
   if (ServiceClock::is_valid(now)) {
     const std::int64_t now_ns = clock_.at(now);
+    look(now);
     sample_drain(0, now_ns);
     credits_.tick(now_ns);
     const std::uint32_t before = downstream_.last_most();

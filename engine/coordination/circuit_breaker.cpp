@@ -409,4 +409,44 @@ CircuitBreaker::Reply CircuitBreaker::apply(const Command& command, Nanos now) n
   return answer();
 }
 
+// --- permits with an owner ---------------------------------------------------------------------
+
+HeldPermit CircuitBreaker::hold(Nanos now, std::uint32_t station) noexcept {
+  return {*this, allow(now, station)};
+}
+
+HeldPermit::HeldPermit(CircuitBreaker& breaker, const BreakerReply& reply) noexcept
+    : reply_(reply) {
+  if (reply.code == Errc::ok && reply.refusal == Refusal::none) breaker_ = &breaker;
+}
+
+HeldPermit::HeldPermit(HeldPermit&& other) noexcept
+    : breaker_(std::exchange(other.breaker_, nullptr)), reply_(other.reply_) {}
+
+HeldPermit& HeldPermit::operator=(HeldPermit&& other) noexcept {
+  if (this == &other) return *this;
+  drop();
+  breaker_ = std::exchange(other.breaker_, nullptr);
+  reply_ = other.reply_;
+  return *this;
+}
+
+BreakerReply HeldPermit::spend(CallOutcome outcome, Nanos now, Nanos latency) noexcept {
+  if (breaker_ == nullptr) {
+    BreakerReply refused;
+    refused.code = Errc::wrong_state;
+    return refused;
+  }
+  const BreakerReply answered = breaker_->record({reply_.permit, outcome, latency, Nanos{0}}, now);
+  if (answered.code == Errc::ok) breaker_ = nullptr;
+  return answered;
+}
+
+void HeldPermit::drop() noexcept {
+  if (breaker_ == nullptr) return;
+  CircuitBreaker& breaker = *std::exchange(breaker_, nullptr);
+  breaker.record({reply_.permit, CallOutcome::ignored, Nanos{0}, Nanos{0}},
+                 Nanos{breaker.clock_.last_ns()});
+}
+
 }  // namespace mesh::coordination

@@ -171,6 +171,8 @@ using BreakerCommand = std::variant<breaker::Allow, breaker::Record, breaker::Re
                                     breaker::ForceOpen, breaker::ForceClose, breaker::Reset,
                                     breaker::Disable, breaker::StationClosed, breaker::Mirror>;
 
+class HeldPermit;
+
 class CircuitBreaker final
     : public ServiceForm<CircuitBreaker, CircuitBreakerConfig, BreakerCommand, BreakerReply,
                          BreakerCounters, BreakerActions> {
@@ -208,6 +210,8 @@ class CircuitBreaker final
     }
     return record_otherwise(record, now);
   }
+  // allow(), with a permit that returns itself where it is dropped; HeldPermit below.
+  [[nodiscard]] HeldPermit hold(Nanos now, std::uint32_t station = 0) noexcept;
   Reply apply(const Command& command, Nanos now) noexcept;
   void tick(Nanos now, Actions& out) noexcept;
 
@@ -253,6 +257,7 @@ class CircuitBreaker final
 
  private:
   friend ServiceForm;
+  friend HeldPermit;
   static constexpr SnapshotKind kKind{"circuit_breaker", 1};
   static constexpr std::string_view kWho = "circuit breaker";
   struct Probe {
@@ -349,6 +354,31 @@ class CircuitBreaker final
   std::uint64_t half_open_failed_ = 0;
   Rng rng_;
   std::vector<Probe> probes_;  // half_open_probes_max of them
+};
+
+// A permit with an owner: dropped unspent it returns its probe, without an outcome, at the last
+// instant that the breaker saw. Of the breaker's thread, which must outlive it; no
+// allocation. Empty where the breaker refused (reply() says for how long), and once
+// it is spent or moved from.
+class HeldPermit {
+ public:
+  HeldPermit() = default;
+  HeldPermit(HeldPermit&& other) noexcept;
+  HeldPermit& operator=(HeldPermit&& other) noexcept;
+  ~HeldPermit() { drop(); }
+
+  [[nodiscard]] explicit operator bool() const noexcept { return breaker_ != nullptr; }
+  [[nodiscard]] const BreakerReply& reply() const noexcept { return reply_; }  // of allow()
+  // The call's outcome, once. Empty: Errc::wrong_state, and the breaker hears nothing.
+  BreakerReply spend(CallOutcome outcome, Nanos now, Nanos latency = Nanos{0}) noexcept;
+  void drop() noexcept;  // now, instead of at its end
+
+ private:
+  friend CircuitBreaker;
+  HeldPermit(CircuitBreaker& breaker, const BreakerReply& reply) noexcept;
+
+  CircuitBreaker* breaker_ = nullptr;
+  BreakerReply reply_;
 };
 
 // min(open_ns * multiplier^trips, open_ns_max): for how long the trip after `trips` others opens.

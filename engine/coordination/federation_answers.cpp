@@ -78,6 +78,71 @@ FederationRouter::Reply FederationRouter::complete(const federation::Complete& d
   return {};
 }
 
+// --- deaths ------------------------------------------------------------------------------------
+
+std::uint32_t FederationRouter::in_flight() const noexcept {
+  return static_cast<std::uint32_t>(
+      std::count_if(requests_.begin(), requests_.end(),
+                    [](const Request& one) { return one.stage == Stage::in_flight; }));
+}
+
+// No answer will come from that network (kAnyNetwork: from none); what is out nowhere then is
+// cancelled, and its permits go back without an outcome.
+void FederationRouter::give_up(std::uint32_t slot, std::uint32_t network,
+                               std::int64_t now_ns) noexcept {
+  Request& one = requests_[slot];
+  const federation::Complete lost{0, RequestOutcome::cancelled, Nanos{0}, kAnyNetwork};
+  const bool is_all = network == kAnyNetwork;
+  if (one.is_out && (is_all || network == one.network)) {
+    one.is_out = false;
+    settle(one.network, one.permit, lost, now_ns);
+  }
+  if (one.hedge_is_out && (is_all || network == one.hedge_network)) {
+    one.hedge_is_out = false;
+    settle(one.hedge_network, one.hedge_permit, lost, now_ns);
+  }
+  if (!one.is_out && !one.hedge_is_out) answer(slot, RequestOutcome::cancelled);
+}
+
+FederationRouter::Reply FederationRouter::lose_bridge(std::uint32_t network,
+                                                      std::int64_t now_ns) noexcept {
+  if (network != kAnyNetwork && network >= networks_.size()) return refuse(Errc::not_found);
+  Reply reply;
+  for (std::uint32_t slot = 0; slot < requests_.size(); ++slot) {
+    if (requests_[slot].stage != Stage::in_flight) continue;
+    give_up(slot, network, now_ns);
+    reply.granted += std::uint64_t{requests_[slot].stage == Stage::answered};
+  }
+  return reply;
+}
+
+// Of a station that is gone; false: it is answered, or goes on for those that follow it.
+bool FederationRouter::end_for_station(std::uint32_t slot, std::int64_t now_ns) noexcept {
+  const Request& one = requests_[slot];
+  if (one.stage == Stage::queued || one.stage == Stage::following) {
+    cancel(id_of(slot));
+    return true;
+  }
+  if (one.stage != Stage::in_flight || one.followers != 0) return false;
+  give_up(slot, kAnyNetwork, now_ns);
+  return true;
+}
+
+// What follows goes first: then what others follow is known.
+FederationRouter::Reply FederationRouter::close_station(std::uint32_t requester,
+                                                        std::int64_t now_ns) noexcept {
+  Reply reply;
+  for (const bool follows : {true, false}) {
+    for (std::uint32_t slot = 0; slot < requests_.size(); ++slot) {
+      const Request& one = requests_[slot];
+      const bool is_turn = (one.stage == Stage::following) == follows;
+      if (one.stage == Stage::free || one.requester != requester || !is_turn) continue;
+      reply.granted += std::uint64_t{end_for_station(slot, now_ns)};
+    }
+  }
+  return reply;
+}
+
 // What the outcome says to the network's breaker and budget.
 void FederationRouter::settle(std::uint32_t id, const Permit& permit,
                               const federation::Complete& done, std::int64_t now_ns) noexcept {

@@ -319,7 +319,8 @@ std::size_t FederationRouter::dispatch(Nanos now, std::span<Dispatched> out) noe
   return count;
 }
 
-// Its leader is gone: the oldest follower takes its place, and the others follow that one.
+// Its leader is gone: the oldest follower takes its place, with the highest priority of those that
+// are left, and the others follow that one.
 void FederationRouter::promote_follower(std::uint32_t slot) noexcept {
   std::uint32_t heir = kNone;
   for (std::uint32_t i = 0; i < requests_.size(); ++i) {
@@ -332,6 +333,7 @@ void FederationRouter::promote_follower(std::uint32_t slot) noexcept {
     if (one.stage != Stage::following || one.leader != slot) continue;
     one.leader = heir;
     ++requests_[heir].followers;
+    requests_[heir].priority = std::max(requests_[heir].priority, one.priority);
   }
   --requests_[heir].followers;  // itself
   requests_[heir].leader = kNone;
@@ -355,18 +357,6 @@ FederationRouter::Reply FederationRouter::cancel(std::uint64_t id) noexcept {
   request.stage = Stage::answered;
   request.outcome = RequestOutcome::cancelled;
   return {};
-}
-
-FederationRouter::Reply FederationRouter::close_station(std::uint32_t requester) noexcept {
-  Reply reply;
-  for (std::uint32_t slot = 0; slot < requests_.size(); ++slot) {
-    const Request& one = requests_[slot];
-    const bool waits = one.stage == Stage::queued || one.stage == Stage::following;
-    if (!waits || one.requester != requester) continue;
-    cancel(id_of(slot));
-    ++reply.granted;
-  }
-  return reply;
 }
 
 // --- time --------------------------------------------------------------------------------------
@@ -430,9 +420,6 @@ FederationView FederationRouter::view(std::uint32_t id, Nanos now) const noexcep
 }
 
 FederationRouter::Reply FederationRouter::apply_rest(const Command& command, Nanos now) noexcept {
-  if (const auto* closed = std::get_if<federation::StationClosed>(&command)) {
-    return close_station(closed->requester);
-  }
   Reply reply;
   if (std::holds_alternative<federation::DispatchNext>(command)) {
     reply.any = dispatch(now, std::span(&reply.dispatched, 1)) == 1;
@@ -443,6 +430,12 @@ FederationRouter::Reply FederationRouter::apply_rest(const Command& command, Nan
     return reply;
   }
   const std::int64_t now_ns = clock_.at(now);
+  if (const auto* closed = std::get_if<federation::StationClosed>(&command)) {
+    return close_station(closed->requester, now_ns);
+  }
+  if (const auto* dead = std::get_if<federation::BridgeDied>(&command)) {
+    return lose_bridge(dead->network, now_ns);
+  }
   if (const auto* asked = std::get_if<federation::Negotiate>(&command)) {
     return negotiate(*asked, now_ns);
   }

@@ -10,8 +10,9 @@
 //             quota: the bucket smooths, the window keeps the provider's contract. Spent at
 //             dispatch: what is cancelled in the queue costs nothing.
 // If the      provider says 429: counted as rate_limited, not as failure; its breaker opens for
-// other side  Retry-After, and the budget starts again at half. The bridge or a station dies:
-// dies        its requests are returned as cancelled. After a power cut the window counts as used.
+// other side  Retry-After, and the budget starts again at half. A station closes: its requests are
+// dies        cancelled, but for one in flight that others follow. The bridge dies, or the engine
+//             comes back: BridgeDied cancels what was in flight. After a power cut: AssumeFull.
 // Invariants  submitted == queued + in_flight + completed + cancelled, followers included.
 //             The sum of effective quotas == the sum of granted quotas: loans are zero-sum.
 //             A follower completes with its leader, never before.
@@ -145,6 +146,12 @@ struct DispatchNext {};
 struct TakeCompletion {};
 // With no state of before: the window that runs counts as fully used.
 struct AssumeFull {};
+// Nobody will report any more what was sent there: the bridge died, or the engine did and this was
+// restored. What is in flight is returned as cancelled, followers with their leader; a hedged one
+// goes on where its other network still answers. Its budget stays spent.
+struct BridgeDied {
+  std::uint32_t network = kAnyNetwork;  // kAnyNetwork: to all of them
+};
 }  // namespace federation
 
 struct Dispatched {
@@ -165,7 +172,7 @@ struct FederationReply {
   Refusal refusal = Refusal::none;
   std::uint64_t id = 0;  // of the network or the request
   bool is_follower = false;
-  std::uint64_t granted = 0;  // Borrow, Reclaim, Negotiate
+  std::uint64_t granted = 0;  // Borrow, Reclaim, Negotiate; StationClosed, BridgeDied: how many
   Nanos retry_after{0};
   bool any = false;                     // DispatchNext, TakeCompletion: there was one
   Dispatched dispatched;                // DispatchNext
@@ -218,7 +225,8 @@ using FederationCommand =
     std::variant<federation::AddNetwork, federation::Submit, federation::Cancel,
                  federation::Complete, federation::StationClosed, federation::Borrow,
                  federation::Reclaim, federation::DispatchNext, federation::TakeCompletion,
-                 federation::AssumeFull, federation::Negotiate, federation::WantCredit>;
+                 federation::AssumeFull, federation::Negotiate, federation::WantCredit,
+                 federation::BridgeDied>;
 
 class FederationRouter final
     : public ServiceForm<FederationRouter, FederationConfig, FederationCommand, FederationReply,
@@ -244,12 +252,14 @@ class FederationRouter final
   // Of this capability's outcomes there, lately; 1 while none is known.
   [[nodiscard]] double success(std::uint32_t network, std::uint32_t capability) const noexcept;
   [[nodiscard]] std::uint32_t queued() const noexcept { return queued_; }
+  // Sent and not answered; O(slots).
+  [[nodiscard]] std::uint32_t in_flight() const noexcept;
 
   [[nodiscard]] Status verify() const;
 
  private:
   friend ServiceForm;
-  static constexpr SnapshotKind kKind{"federation_router", 2};
+  static constexpr SnapshotKind kKind{"federation_router", 3};
   static constexpr std::string_view kWho = "federation router";
   static constexpr std::uint32_t kNone = UINT32_MAX;
   enum class Stage : std::uint8_t { free, queued, in_flight, following, answered };
@@ -336,7 +346,10 @@ class FederationRouter final
              std::int64_t now_ns) noexcept;
   void settle(std::uint32_t network, const Permit& permit, const federation::Complete& done,
               std::int64_t now_ns) noexcept;
-  Reply close_station(std::uint32_t requester) noexcept;
+  Reply close_station(std::uint32_t requester, std::int64_t now_ns) noexcept;
+  bool end_for_station(std::uint32_t slot, std::int64_t now_ns) noexcept;
+  Reply lose_bridge(std::uint32_t network, std::int64_t now_ns) noexcept;
+  void give_up(std::uint32_t slot, std::uint32_t network, std::int64_t now_ns) noexcept;
   Reply apply_rest(const Command& command, Nanos now) noexcept;
   [[nodiscard]] std::uint32_t leader_for(const federation::Submit& wanted,
                                          std::int64_t now_ns) const noexcept;

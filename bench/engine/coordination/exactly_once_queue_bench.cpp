@@ -1,9 +1,15 @@
 // ExactlyOnceQueue: enqueue, claim, complete before the journal, beside a map of tasks and a deque
 // behind a mutex, as it is usually written (no fence, no lease, ids for ever).
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
 #include <deque>
 #include <map>
 #include <mutex>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "bench/engine/coordination/service_bench.hpp"
 #include "engine/coordination/exactly_once_queue.hpp"
@@ -86,6 +92,82 @@ Timings cycle(std::string_view preset, bool asks_bloom) {
   return timings;
 }
 
+struct Phases {
+  bench::Spread enqueue;
+  bench::Spread claim;
+  bench::Spread complete;
+  double pairs_per_s = 0;  // claims, each with its completion
+};
+
+double ns_each(std::chrono::steady_clock::time_point since, std::size_t count) {
+  const std::chrono::duration<double, std::nano> took = std::chrono::steady_clock::now() - since;
+  return took.count() / static_cast<double>(count);
+}
+bench::Spread spread_of(std::vector<double>& samples) {
+  std::sort(samples.begin(), samples.end());
+  return {samples[samples.size() / 2], samples[samples.size() * 99 / 100]};
+}
+
+// A thousand of each after the other, one command a task; ten thousand others stand there. The
+// commands are made before the clock starts: they are the caller's.
+Phases phases(std::string_view preset) {
+  constexpr std::size_t kTasks = 1'000;
+  const std::size_t rounds = std::getenv("MESH_BENCH_QUICK") != nullptr ? 100 : 1'000;
+  auto config = ExactlyOnceQueueConfig::preset(preset).value();
+  config.dedup_window_ns = Nanos{kNsPerSecond};
+  ExactlyOnceQueue queue(config);
+  for (std::uint64_t i = 0; i < kStanding; ++i) queue.apply(task(i), Nanos{0});
+  const once::Claim claim{"worker-1", 1, 1, false};
+  std::vector<double> enqueues;
+  std::vector<double> claims;
+  std::vector<double> completes;
+  double pairs_ns = 0;
+  for (std::size_t round = 0; round < rounds + rounds / 10; ++round) {
+    const Nanos now{static_cast<std::int64_t>(round) * 4'000'000};
+    std::vector<once::Enqueue> tasks;
+    for (std::size_t i = 0; i < kTasks; ++i) tasks.push_back(task(kStanding + round * kTasks + i));
+    auto begin = std::chrono::steady_clock::now();
+    for (const auto& one : tasks) {
+      if (queue.apply(one, now).code != Errc::ok) std::abort();
+    }
+    const double enqueue_ns = ns_each(begin, kTasks);
+    std::vector<once::Complete> held;
+    held.reserve(kTasks);
+    begin = std::chrono::steady_clock::now();
+    for (std::size_t i = 0; i < kTasks; ++i) {
+      auto got = queue.apply(claim, now);
+      held.push_back({std::move(got.tasks.at(0).id), got.tasks[0].fence, {}});
+    }
+    const double claim_ns = ns_each(begin, kTasks);
+    begin = std::chrono::steady_clock::now();
+    for (const auto& one : held) {
+      if (queue.apply(one, now).code != Errc::ok) std::abort();
+    }
+    const double complete_ns = ns_each(begin, kTasks);
+    if (round < rounds / 10) continue;  // warm by then
+    enqueues.push_back(enqueue_ns);
+    claims.push_back(claim_ns);
+    completes.push_back(complete_ns);
+    pairs_ns += claim_ns + complete_ns;
+  }
+  Phases result{spread_of(enqueues), spread_of(claims), spread_of(completes), 0};
+  result.pairs_per_s = 1e9 * static_cast<double>(rounds) / pairs_ns;
+  return result;
+}
+
+void print_phases(std::string_view preset) {
+  const Phases made = phases(preset);
+  std::printf("\n%-44s %9s %9s %9s\n", std::string(preset).c_str(), "budget", "p50", "p99");
+  const auto row = [](const char* what, double budget, const bench::Spread& spread) {
+    std::printf("%-44s %9.0f %9.1f %9.1f\n", what, budget, spread.p50_ns, spread.p99_ns);
+  };
+  row("ExactlyOnceQueue/enqueue", 400, made.enqueue);
+  row("ExactlyOnceQueue/claim", 300, made.claim);
+  row("ExactlyOnceQueue/complete", 150, made.complete);
+  std::printf("%-44s %.2f million claims, each completed, a second\n",
+              "ExactlyOnceQueue/claims and completes", made.pairs_per_s * 1e-6);
+}
+
 }  // namespace
 
 int main() {
@@ -99,5 +181,7 @@ int main() {
   }
   const auto timings = cycle("high-throughput", false);
   bench::print_row("ExactlyOnceQueue/cycle/producer_seq", 850, timings.cycle, timings.plain);
+  print_phases("default");
+  print_phases("high-throughput");
   return 0;
 }

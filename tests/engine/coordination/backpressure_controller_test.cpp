@@ -80,8 +80,7 @@ TEST(Backpressure, RationsAtNineTenthsOfWhatIsDrained) {
                                      {"bucket_rate", controller.throttle_rate_per_s()}}));
 }
 
-TEST(Backpressure, DoesNotDecideWithoutSeeingTheDepth) {
-  // A shouldAccept() that never sees the depth decides nothing: ours is bound to it.
+TEST(Backpressure, CountsForItselfWhereThereIsNoRing) {
   BackpressureController controller(marks(100, 20));
   controller.on_enqueue(99, Nanos{0});
   EXPECT_EQ(controller.state(), PressureState::accepting);

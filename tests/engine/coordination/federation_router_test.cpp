@@ -324,7 +324,8 @@ TEST(Federation, RefusesBadInputAndStaysAsItWas) {
        Bad{"quota 0", federation::AddNetwork{"x", 1, 1, 0, seconds(1)}, Errc::invalid_config},
        Bad{"added twice", network(7), Errc::already_exists},
        Bad{"too many", federation::AddNetwork{"x", 1, 1, 1, seconds(1)}, Errc::capacity},
-       Bad{"unknown network", Submit{9}, Errc::not_found}, Bad{"priority above 3", Submit{0, 0, 4}},
+       Bad{"unknown network", Submit{9}, Errc::not_found},
+       Bad{"priority above 3", Submit{0, 0, 4}},
        Bad{"capability above 63", Submit{0, 64, 1}},
        Bad{"queue full", Submit{0, 0, 1}, Errc::capacity},
        Bad{"before time", Submit{0, 0, 1}, Errc::invalid_argument, Nanos{-1}},
@@ -334,7 +335,10 @@ TEST(Federation, RefusesBadInputAndStaysAsItWas) {
        Bad{"loan to itself", federation::Borrow{0, 0, 1}},
        Bad{"loan of nothing", federation::Borrow{0, 1, 0}},
        Bad{"unknown lender", federation::Borrow{9, 0, 1}, Errc::not_found},
-       Bad{"reclaim of nobody", federation::Reclaim{9}, Errc::not_found}});
+       Bad{"reclaim of nobody", federation::Reclaim{9}, Errc::not_found},
+       Bad{"death of no network's bridge", federation::BridgeDied{9}, Errc::not_found},
+       Bad{"close at no instant", federation::StationClosed{0}, Errc::invalid_argument,
+           Nanos{-1}}});
   const auto lacks = router.apply(Submit{0, 5, 1}, Nanos{0});
   EXPECT_EQ(lacks.code, Errc::no_candidate);
 }
@@ -372,6 +376,8 @@ std::vector<Timed<FederationRouter::Command>> trace(std::size_t count, std::uint
         sent.pop_back();
         break;
       case 5:
+        if (rng.below(8) == 0) play(federation::StationClosed{priority});
+        if (rng.below(8) == 0) play(federation::BridgeDied{net});
         play(rng.below(3) == 0 ? FederationRouter::Command(federation::Reclaim{net})
                                : FederationRouter::Command(federation::Borrow{net, 1 - net, 5, 3}));
         break;

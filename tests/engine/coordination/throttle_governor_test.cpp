@@ -5,6 +5,7 @@
 #include "tests/allocations.hpp"
 #include "tests/engine/coordination/goldens.hpp"
 #include "tests/engine/coordination/service_kit.hpp"
+#include "tests/engine/coordination/throttle_loop.hpp"
 
 namespace mesh::coordination {
 namespace of_throttle_governor_test {
@@ -206,82 +207,7 @@ TEST(Throttle, DoesNotForgetTheBaseLatencyWhileTheQueueStands) {
 
 // --- closed loop -------------------------------------------------------------------------------
 
-// Poisson arrivals at the governor's rate, a server of c requests a second, 100 ms +-10 % of delay.
-class Loop {
- public:
-  Loop(std::size_t governors, std::uint64_t seed, double stagger_s) : rng_(seed) {
-    ThrottleConfig config = preset("agent-to-agent");
-    config.initial_rate = 50.0 / static_cast<double>(governors);
-    for (std::size_t i = 0; i < governors; ++i) {
-      governors_.emplace_back(config);
-      add_tenant(governors_[i], {.name = "all"});
-      ThrottleActions actions;
-      governors_[i].tick(Nanos{0}, actions);
-      next_.push_back(exponential(config.initial_rate) + static_cast<double>(i) * stagger_s);
-    }
-    waiting_.resize(governors);
-  }
-  void run_until(double end_s, double capacity) {
-    while (now_ < end_s) {
-      const auto least = std::min_element(next_.begin(), next_.end());
-      const auto i = static_cast<std::size_t>(least - next_.begin());
-      now_ = *least;
-      while (now_ >= tick_) control();
-      free_ = std::max(now_, free_) + 1 / capacity;
-      const double latency = free_ - now_ + 0.1 * (0.9 + 0.2 * rng_.u01());
-      waiting_[i].emplace_back(now_ + latency, latency);
-      latencies.emplace_back(now_, latency);
-      next_[i] = now_ + exponential(governors_[i].view().rate);
-    }
-  }
-  double mean_rate(std::size_t i, double from_s) const {
-    double sum = 0;
-    double count = 0;
-    for (const auto& [at, rates] : history) {
-      if (at <= from_s) continue;
-      sum += rates[i];
-      count += 1;
-    }
-    return sum / count;
-  }
-  double p95(double from_s) const {
-    std::vector<double> sorted;
-    for (const auto& [at, latency] : latencies) {
-      if (at > from_s) sorted.push_back(latency);
-    }
-    std::sort(sorted.begin(), sorted.end());
-    return sorted[sorted.size() * 95 / 100];
-  }
-  std::vector<std::pair<double, std::vector<double>>> history;
-  std::vector<std::pair<double, double>> latencies;
-
- private:
-  double exponential(double rate) { return -std::log(1 - rng_.u01()) / rate; }
-  void control() {
-    std::vector<double> rates;
-    for (std::size_t i = 0; i < governors_.size(); ++i) {
-      std::erase_if(waiting_[i], [&](const auto& answer) {
-        if (answer.first > tick_) return false;
-        governors_[i].record({0, seconds(answer.second), true, Nanos{0}}, seconds(tick_));
-        return true;
-      });
-      ThrottleActions actions;
-      const double before = std::abs(governors_[i].integral());
-      governors_[i].tick(seconds(tick_), actions);
-      EXPECT_LE(std::abs(governors_[i].integral()), before + 0.05);
-      rates.push_back(governors_[i].view().rate);
-    }
-    history.emplace_back(tick_, rates);
-    tick_ += 0.5;
-  }
-  Rng rng_;
-  std::vector<Governor> governors_;
-  std::vector<double> next_;
-  std::vector<std::vector<std::pair<double, double>>> waiting_;
-  double now_ = 0;
-  double free_ = 0;
-  double tick_ = 0.5;
-};
+using Loop = testing::ThrottleLoop;
 
 TEST(Throttle, FindsTheRateOfTheServerAndStaysUnderItsSetpoint) {
   for (const double capacity : {50.0, 100.0, 400.0}) {

@@ -1,0 +1,221 @@
+// The order in which an exactly-once queue gives out its tasks, how long a retry waits, what is
+// poison.
+#include <array>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+#include <rapidcheck/gtest.h>
+
+#include "engine/coordination/blocks/rng.hpp"
+#include "tests/engine/coordination/queue_kit.hpp"
+
+namespace mesh::coordination {
+namespace of_exactly_once_rules_test {
+
+using testing::by;
+using testing::seconds;
+using testing::small_queue;
+using testing::task;
+
+ClaimedTask claim_one(ExactlyOnceQueue& queue, Nanos now, std::uint32_t station = 1) {
+  const auto reply = queue.apply(by("w" + std::to_string(station), station), now);
+  EXPECT_EQ(reply.tasks.size(), 1U);
+  return reply.tasks.empty() ? ClaimedTask{} : reply.tasks[0];
+}
+std::string drained(ExactlyOnceQueue& queue, Nanos now) {
+  std::string order;
+  for (auto reply = queue.apply(by("w"), now); !reply.tasks.empty();
+       reply = queue.apply(by("w"), now)) {
+    order += reply.tasks[0].id;
+  }
+  return order;
+}
+bool is_empty(ExactlyOnceQueue& queue, Nanos now) {
+  return queue.apply(by("w"), now).refusal == Refusal::would_block;
+}
+once::Enqueue urgent(std::string id, std::uint32_t priority) {
+  auto one = task(std::move(id));
+  one.priority = priority;
+  return one;
+}
+std::uint64_t nack(ExactlyOnceQueue& queue, const ClaimedTask& held, Nanos now,
+                   Nanos delay = Nanos{0}) {
+  const auto reply = queue.apply(once::Nack{held.id, held.fence, false, delay}, now);
+  EXPECT_EQ(reply.code, Errc::ok);
+  return static_cast<std::uint64_t>(reply.retry_after.count());
+}
+
+// --- order -------------------------------------------------------------------------------------
+
+TEST(QueueOrder, IsFirstInFirstOutWithinAClass) {
+  ExactlyOnceQueue queue(small_queue());
+  for (const auto* id : {"a", "b", "c", "d"}) queue.apply(task(id), Nanos{0});
+  EXPECT_EQ(drained(queue, Nanos{1}), "abcd");
+}
+
+TEST(QueueOrder, IsByClassAndThenByAge) {
+  ExactlyOnceQueue queue(small_queue());
+  queue.apply(urgent("a", 0), Nanos{0});
+  queue.apply(urgent("b", 2), Nanos{0});
+  queue.apply(urgent("c", 1), Nanos{0});
+  queue.apply(urgent("d", 2), Nanos{0});
+  queue.apply(urgent("e", 0), Nanos{0});
+  EXPECT_EQ(drained(queue, Nanos{1}), "bdcae");
+}
+
+TEST(QueueOrder, OfOneClassIsThatOfTheEnqueuesWhateverTheyAre) {
+  EXPECT_TRUE(rc::check("FIFO in a class", [](std::uint64_t seed) {
+    Rng rng(seed);
+    ExactlyOnceQueue queue(small_queue());
+    std::array<std::string, 4> expected;
+    for (char id = 'a'; id < 'a' + 16; ++id) {
+      const auto priority = static_cast<std::uint32_t>(rng.below(4));
+      queue.apply(urgent(std::string(1, id), priority), Nanos{id});
+      expected[priority] += id;
+    }
+    RC_ASSERT(drained(queue, Nanos{1'000}) ==
+              expected[3] + expected[2] + expected[1] + expected[0]);
+  }));
+}
+
+TEST(QueueOrder, PutsARetryAtTheTail) {
+  ExactlyOnceQueue queue(small_queue());
+  for (const auto* id : {"a", "b", "c"}) queue.apply(task(id), Nanos{0});
+  nack(queue, claim_one(queue, Nanos{1}), Nanos{2});
+  EXPECT_EQ(drained(queue, Nanos{3}), "bca");
+}
+
+TEST(QueueOrder, PutsARetryInItsPlaceWhereOrderIsPreserved) {
+  auto config = small_queue();
+  config.preserve_order = true;
+  ExactlyOnceQueue queue(config);
+  for (const auto* id : {"a", "b", "c"}) queue.apply(task(id), Nanos{0});
+  nack(queue, claim_one(queue, Nanos{1}), Nanos{2});
+  EXPECT_EQ(drained(queue, Nanos{3}), "abc");
+}
+
+// --- retries -----------------------------------------------------------------------------------
+
+TEST(QueueRetry, WaitsLongerWithEachNackUpToItsCap) {
+  auto config = small_queue();
+  config.retry_base_ns = seconds(1);
+  config.retry_cap_ns = seconds(6);
+  config.attempts_max = 0;
+  config.visibility_ns = seconds(30);
+  ExactlyOnceQueue queue(config);
+  queue.apply(task("a"), Nanos{0});
+  Nanos now{0};
+  for (const double wait_s : {1.0, 2.0, 4.0, 6.0, 6.0}) {
+    const auto wait = nack(queue, claim_one(queue, now), now);
+    EXPECT_EQ(wait, static_cast<std::uint64_t>(seconds(wait_s).count()));
+    EXPECT_EQ(queue.inspect("a").state, TaskState::delayed);
+    EXPECT_TRUE(is_empty(queue, now + seconds(wait_s) - Nanos{1}));
+    now += seconds(wait_s);
+  }
+  EXPECT_EQ(claim_one(queue, now).attempt, 6U);
+}
+
+TEST(QueueRetry, TheDefaultIsASecondDoubledUpToAMinute) {
+  auto config = ExactlyOnceQueueConfig::preset("default").value();
+  config.capacity = 16;
+  config.dedup_capacity = 64;
+  config.expected_rate_per_s = 0;
+  config.attempts_max = 0;
+  ExactlyOnceQueue queue(config);
+  queue.apply(task("a"), Nanos{0});
+  Nanos now{0};
+  for (const double wait_s : {1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0}) {
+    EXPECT_EQ(nack(queue, claim_one(queue, now), now),
+              static_cast<std::uint64_t>(seconds(wait_s).count()));
+    now += seconds(wait_s);
+  }
+}
+
+TEST(QueueRetry, FullJitterStaysBelowTheBackOff) {
+  auto config = small_queue();
+  config.retry_base_ns = seconds(8);
+  config.retry_jitter = 1;
+  std::uint64_t sum = 0;
+  for (std::uint64_t seed = 0; seed < 100; ++seed) {
+    ExactlyOnceQueue queue(config, seed);
+    queue.apply(task("a"), Nanos{0});
+    const auto wait = nack(queue, claim_one(queue, Nanos{0}), Nanos{0});
+    ASSERT_LT(wait, static_cast<std::uint64_t>(seconds(8).count())) << seed;
+    sum += wait;
+  }
+  EXPECT_NEAR(static_cast<double>(sum) / 100e9, 4, 1) << "half of it on average";
+}
+
+TEST(QueueRetry, WaitsAsLongAsANackSaysItself) {
+  auto config = small_queue();
+  config.retry_base_ns = seconds(1);
+  ExactlyOnceQueue queue(config);
+  queue.apply(task("a"), Nanos{0});
+  EXPECT_EQ(nack(queue, claim_one(queue, Nanos{0}), Nanos{0}, seconds(7)),
+            static_cast<std::uint64_t>(seconds(7).count()));
+  EXPECT_TRUE(is_empty(queue, seconds(7) - Nanos{1}));
+  EXPECT_EQ(claim_one(queue, seconds(7)).attempt, 2U);
+}
+
+TEST(QueueRetry, AReleaseIsNoAttemptAndItsFenceIsVoid) {
+  ExactlyOnceQueue queue(small_queue());
+  queue.apply(task("a"), Nanos{0});
+  for (int i = 0; i < 20; ++i) {  // attempts_max is 5
+    const auto held = claim_one(queue, Nanos{i});
+    EXPECT_EQ(held.attempt, 1U);
+    const auto reply = queue.apply(once::Release{held.id, held.fence}, Nanos{i});
+    EXPECT_EQ(reply.code, Errc::ok);
+    EXPECT_EQ(reply.state, TaskState::ready) << "at once";
+    EXPECT_EQ(queue.apply(testing::done(held.id, held.fence), Nanos{i}).code, Errc::stale_token);
+  }
+  EXPECT_EQ(queue.counters().released, 20U);
+  EXPECT_EQ(queue.counters().deaths, 0U);
+  EXPECT_TRUE(queue.verify());
+}
+
+// --- poison ------------------------------------------------------------------------------------
+
+ExactlyOnceQueueConfig patient() {
+  auto config = small_queue();
+  config.attempts_max = 0;
+  config.poison_stations = 2;
+  return config;
+}
+
+TEST(QueuePoison, IsNotWhatLiveStationsNackOrLetExpire) {
+  ExactlyOnceQueue queue(patient());
+  queue.apply(task("a"), Nanos{0});
+  Nanos now{0};
+  for (std::uint32_t station = 1; station <= 6; ++station) {
+    nack(queue, claim_one(queue, now, station), now);
+    claim_one(queue, now, station);
+    now += seconds(31);  // its lease runs out
+  }
+  EXPECT_EQ(claim_one(queue, now).attempt, 13U);
+  EXPECT_EQ(queue.counters().deaths, 0U);
+}
+
+TEST(QueuePoison, IsWhatTwoDifferentStationsDiedOf) {
+  ExactlyOnceQueue queue(patient());
+  queue.apply(task("a"), Nanos{0});
+  for (int i = 0; i < 3; ++i) {
+    claim_one(queue, Nanos{i}, 1);
+    queue.apply(once::StationClosed{1}, Nanos{i});
+  }
+  EXPECT_EQ(queue.inspect("a").state, TaskState::ready) << "the same one, three times";
+  claim_one(queue, Nanos{5}, 2);
+  queue.apply(once::StationClosed{2}, Nanos{5});
+  EXPECT_EQ(queue.inspect("a").state, TaskState::dead);
+  EXPECT_EQ(queue.inspect("a").reason, DeathReason::poison);
+  std::vector<EventRecord> told;
+  queue.events().after(0, [&](const EventRecord& event) { told.push_back(event); });
+  ASSERT_EQ(told.size(), 1U);
+  EXPECT_EQ(told[0].kind, static_cast<std::uint16_t>(ExactlyOnceQueue::Event::died));
+  EXPECT_EQ(told[0].severity, Severity::warning);
+  EXPECT_EQ(told[0].a, 1U) << "one";
+  EXPECT_EQ(told[0].b, 1U) << "one in all";
+}
+
+}  // namespace of_exactly_once_rules_test
+}  // namespace mesh::coordination

@@ -1,0 +1,337 @@
+// What a federation router promises to those who wait, follow, lend and plan.
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <map>
+#include <vector>
+
+#include <gtest/gtest.h>
+#include <rapidcheck/gtest.h>
+
+#include "engine/coordination/blocks/rng.hpp"
+#include "engine/coordination/federation_router.hpp"
+#include "tests/engine/coordination/service_kit.hpp"
+
+namespace mesh::coordination {
+namespace of_federation_rules_test {
+
+using federation::AddNetwork;
+using federation::Borrow;
+using federation::Complete;
+using federation::Reclaim;
+using federation::Submit;
+
+constexpr Nanos ms(std::int64_t count) { return Nanos{count * kNsPerMs}; }
+constexpr Nanos seconds(std::int64_t count) { return Nanos{count * kNsPerSecond}; }
+
+FederationConfig wide() {
+  FederationConfig config;
+  config.burst_ppm = 1'000'000;
+  config.shed_ppm = {0, 0, 0};
+  config.queue_max = 256;
+  config.requester_share_ppm = 1'000'000;
+  return config;
+}
+AddNetwork network(std::string name, std::uint64_t quota, Nanos window = seconds(60)) {
+  return {std::move(name), 3, 1'000'000, quota, window, 0};
+}
+Submit of(std::uint32_t priority, std::uint64_t key = 0) {
+  Submit submit;
+  submit.priority = priority;
+  submit.coalesce_key = key;
+  return submit;
+}
+std::vector<Dispatched> dispatched(FederationRouter& router, Nanos now, std::size_t max = 64) {
+  std::array<Dispatched, 64> out{};
+  const std::size_t count = router.dispatch(now, std::span(out).first(max));
+  return {out.begin(), out.begin() + static_cast<std::ptrdiff_t>(count)};
+}
+void take_all(FederationRouter& router) {
+  std::array<Completion, 64> out{};
+  while (router.take_completions(out) != 0) {
+  }
+}
+// So many requests leave and are answered.
+void spend(FederationRouter& router, std::uint32_t network, int count, Nanos now) {
+  for (int i = 0; i < count; ++i) {
+    Submit one = of(3);
+    one.network = network;
+    ASSERT_EQ(router.apply(one, now).refusal, Refusal::none);
+    for (const auto& sent : dispatched(router, now)) router.apply(Complete{sent.request}, now);
+    take_all(router);
+  }
+}
+
+// --- waiting -----------------------------------------------------------------------------------
+
+// The high ones fill the budget to the last request, for as long as one likes. After 2 aging_ns a
+// low one is high too, and older: of those that came before it there are at most as many as are
+// sent in that time.
+TEST(FederationWaiting, NoClassBelowCriticalWaitsLongerThanItsAgingAndTheQueueBeforeIt) {
+  for (std::uint64_t seed = 1; seed <= 5; ++seed) {
+    Rng rng(seed);
+    FederationConfig config = FederationConfig::preset("balanced").value();
+    config.shed_ppm = {0, 0, 0};
+    config.queue_max = 256;
+    FederationRouter router(config);
+    router.apply(network("n", 100, seconds(10)), Nanos{0});  // 10 a second
+    std::map<std::uint64_t, std::pair<Nanos, std::uint32_t>> waits;
+    std::array<std::int64_t, 4> longest_ns{};
+    std::array<int, 4> sent{};
+    for (Nanos now{0}; now < seconds(300); now += ms(20)) {
+      // 12 high ones a second for 10 places, and a low and a normal one now and then.
+      for (std::uint32_t priority = 0; priority < 3; ++priority) {
+        const std::array<std::uint64_t, 3> ppm{2'000, 2'000, 240'000};
+        if (rng.below(1'000'000) >= ppm[priority] || router.queued() > 40) continue;
+        const auto reply = router.apply(of(priority), now);
+        if (reply.code == Errc::ok && reply.refusal == Refusal::none)
+          waits[reply.id] = {now, priority};
+      }
+      for (const auto& one : dispatched(router, now)) {
+        const auto [since, priority] = waits.at(one.request);
+        longest_ns[priority] = std::max(longest_ns[priority], (now - since).count());
+        ++sent[priority];
+        waits.erase(one.request);
+        router.apply(Complete{one.request}, now);
+      }
+      take_all(router);
+    }
+    ASSERT_GT(sent[0], 5) << "seed " << seed;
+    ASSERT_GT(sent[2], 2'500) << "seed " << seed;
+    // 3 aging_ns of 2 s, and 43 in the queue at 10 a second.
+    const std::int64_t bound_ns = 3 * 2 * kNsPerSecond + 5 * kNsPerSecond;
+    for (std::uint32_t priority = 0; priority < 3; ++priority) {
+      EXPECT_LE(longest_ns[priority], bound_ns) << "seed " << seed << ", class " << priority;
+    }
+    for (const auto& [id, wait] : waits) {
+      EXPECT_LE((seconds(300) - wait.first).count(), bound_ns) << "seed " << seed;
+    }
+  }
+}
+
+TEST(FederationWaiting, RefusesWhomItTrustsTooLittle) {
+  FederationConfig config = wide();
+  config.min_trust_ppm = 500'000;
+  FederationRouter router(config);
+  router.apply(AddNetwork{"stranger", 3, 499'999, 10, seconds(60), 0}, Nanos{0});
+  router.apply(AddNetwork{"friend", 3, 500'000, 10, seconds(60), 9}, Nanos{0});
+  const auto refused = router.apply(of(3), Nanos{0});
+  EXPECT_EQ(refused.refusal, Refusal::rejected_policy);
+  EXPECT_EQ(refused.retry_after, Nanos{0}) << "no wait helps";
+  EXPECT_EQ(router.counters().rejected, 1U);
+  EXPECT_EQ(router.counters().submitted, 0U);
+  Submit any = of(3);
+  any.network = kAnyNetwork;
+  EXPECT_EQ(router.apply(any, Nanos{0}).network, 1U) << "dearer, and trusted";
+}
+
+// --- following ---------------------------------------------------------------------------------
+
+TEST(FederationFollowing, ALeaderHasAtMostCoalesceMaxFollowers) {
+  FederationConfig config = wide();
+  config.coalesce_max = 3;
+  FederationRouter router(config);
+  router.apply(network("n", 100), Nanos{0});
+  std::vector<bool> follows;
+  for (int i = 0; i < 9; ++i) follows.push_back(router.apply(of(1, 7), Nanos{0}).is_follower);
+  EXPECT_EQ(follows, (std::vector<bool>{false, true, true, true, false, true, true, true, false}));
+  EXPECT_EQ(dispatched(router, Nanos{0}).size(), 3U) << "a call for each leader";
+  FederationRouter usual(wide());
+  usual.apply(network("n", 100), Nanos{0});
+  for (int i = 0; i < 66; ++i) usual.apply(of(1, 7), Nanos{0});
+  EXPECT_EQ(usual.counters().followers, 64U);
+}
+
+TEST(FederationFollowing, ALeaderTakesTheHighestPriorityOfThoseThatFollow) {
+  FederationRouter router(wide());
+  router.apply(network("n", 100), Nanos{0});
+  const auto before = router.apply(of(1), Nanos{0}).id;
+  const auto leader = router.apply(of(0, 7), Nanos{1}).id;
+  EXPECT_TRUE(router.apply(of(3, 7), Nanos{2}).is_follower);
+  EXPECT_TRUE(router.apply(of(0, 7), Nanos{3}).is_follower) << "and is not lowered again";
+  const auto sent = dispatched(router, Nanos{4});
+  ASSERT_EQ(sent.size(), 2U);
+  EXPECT_EQ(sent[0].request, leader);
+  EXPECT_EQ(sent[1].request, before);
+}
+
+TEST(FederationFollowing, AnHeirTakesTheHighestPriorityOfThoseThatAreLeft) {
+  FederationRouter router(wide());
+  router.apply(network("n", 100), Nanos{0});
+  const auto plain = router.apply(of(1), Nanos{0}).id;
+  const auto leader = router.apply(of(0, 7), Nanos{1}).id;
+  const auto heir = router.apply(of(0, 7), Nanos{2}).id;
+  router.apply(of(3, 7), Nanos{3});
+  router.apply(federation::Cancel{leader}, Nanos{4});
+  const auto sent = dispatched(router, Nanos{5});
+  ASSERT_EQ(sent.size(), 2U);
+  EXPECT_EQ(sent[0].request, heir);
+  EXPECT_EQ(sent[1].request, plain);
+  EXPECT_TRUE(router.verify());
+}
+
+// --- lending -----------------------------------------------------------------------------------
+
+TEST(FederationLoans, ABusyLenderGetsBackOnlyWhatIsUnspent) {
+  FederationRouter router(wide());
+  router.apply(network("lender", 100), Nanos{0});
+  router.apply(network("borrower", 10), Nanos{0});
+  ASSERT_EQ(router.apply(Borrow{0, 1, 20, 10}, Nanos{0}).granted, 20U);
+  ASSERT_EQ(router.effective_quota(1), 30U);
+  spend(router, 1, 10, seconds(1));  // its bucket holds no more, and fills at 10 a minute
+  spend(router, 1, 7, seconds(50));
+  EXPECT_EQ(router.apply(Reclaim{0}, seconds(51)).granted, 13U);
+  EXPECT_EQ(router.effective_quota(1), 17U) << "what it has used";
+  EXPECT_EQ(router.effective_quota(0), 93U);
+  EXPECT_EQ(router.apply(Submit{1, 0, 3}, seconds(51)).refusal, Refusal::quota_exhausted);
+  EXPECT_EQ(router.apply(Reclaim{0}, seconds(52)).granted, 0U) << "nothing unspent is left";
+  FederationActions actions;
+  router.tick(seconds(60), actions);
+  EXPECT_EQ(router.effective_quota(0), 100U) << "the rest returns with the window";
+  EXPECT_EQ(router.effective_quota(1), 10U);
+  EXPECT_TRUE(router.verify());
+}
+
+TEST(FederationLoans, TheSumOfTheQuotasStandsAtEveryStepWhateverIsSpent) {
+  EXPECT_TRUE(rc::check("zero sum", [](std::uint64_t seed) {
+    Rng rng(seed);
+    FederationRouter router(wide());
+    for (const auto* name : {"a", "b", "c"}) router.apply(network(name, 50, seconds(5)), Nanos{0});
+    Nanos now{0};
+    for (int i = 0; i < 200; ++i) {
+      now += ms(static_cast<std::int64_t>(rng.below(200)));
+      const auto one = static_cast<std::uint32_t>(rng.below(3));
+      const auto other = static_cast<std::uint32_t>((one + 1 + rng.below(2)) % 3);
+      switch (rng.below(4)) {
+        case 0:
+          router.apply(Borrow{one, other, 1 + rng.below(30), rng.below(60)}, now);
+          break;
+        case 1:
+          router.apply(Reclaim{one}, now);
+          break;
+        default:
+          router.apply(Submit{one, 0, 3}, now);
+          for (const auto& sent : dispatched(router, now)) {
+            router.apply(Complete{sent.request}, now);
+          }
+          take_all(router);
+      }
+      std::uint64_t sum = 0;
+      for (std::uint32_t id = 0; id < 3; ++id) sum += router.effective_quota(id);
+      RC_ASSERT(sum == 150U);
+      RC_ASSERT(router.verify().has_value());
+    }
+  }));
+}
+
+TEST(FederationWindow, HoldsWithLoansInEveryWindowOfEveryNetwork) {
+  for (std::uint64_t seed = 1; seed <= 10; ++seed) {
+    Rng rng(seed);
+    FederationConfig config = FederationConfig::preset("balanced").value();
+    config.queue_max = 64;
+    FederationRouter router(config);
+    for (const auto* name : {"a", "b"}) router.apply(network(name, 40, seconds(4)), Nanos{0});
+    std::array<std::vector<Nanos>, 2> sends;
+    for (Nanos now{0}; now < seconds(60); now += ms(20)) {
+      const auto to = static_cast<std::uint32_t>(rng.below(2));
+      router.apply(Submit{to, 0, static_cast<std::uint32_t>(rng.below(4))}, now);
+      if (rng.below(40) == 0) router.apply(Borrow{to, 1 - to, 1 + rng.below(20), 5}, now);
+      if (rng.below(60) == 0) router.apply(Reclaim{to}, now);
+      for (const auto& one : dispatched(router, now)) {
+        sends[one.network].push_back(now);
+        router.apply(Complete{one.request}, now);
+      }
+      take_all(router);
+    }
+    // Both together stay within what both were granted: loans make no requests.
+    std::vector<Nanos> all(sends[0]);
+    all.insert(all.end(), sends[1].begin(), sends[1].end());
+    std::sort(all.begin(), all.end());
+    ASSERT_GT(all.size(), 500U);
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      std::size_t within = 0;
+      for (std::size_t k = i; k < all.size() && all[k] < all[i] + seconds(4); ++k) ++within;
+      ASSERT_LE(within, 100U) << "seed " << seed << ": 2 * 40 * 1.25";
+    }
+  }
+}
+
+// --- planning ----------------------------------------------------------------------------------
+
+TEST(FederationForecast, NamesItsRiskByTheShareOfTheQuota) {
+  EXPECT_EQ(risk_of(0), QuotaRisk::low);
+  EXPECT_EQ(risk_of(0.6999), QuotaRisk::low);
+  EXPECT_EQ(risk_of(0.7), QuotaRisk::medium);
+  EXPECT_EQ(risk_of(0.8999), QuotaRisk::medium);
+  EXPECT_EQ(risk_of(0.9), QuotaRisk::high);
+  EXPECT_EQ(risk_of(0.9999), QuotaRisk::high);
+  EXPECT_EQ(risk_of(1), QuotaRisk::critical);
+  EXPECT_EQ(risk_of(7), QuotaRisk::critical);
+}
+
+// `rates[i]` requests in the i-th sixth of a window of 6 s; the router after the last of them.
+FederationRouter after(std::span<const int> rates) {
+  FederationRouter router(wide());
+  router.apply(network("n", 1'000, seconds(6)), Nanos{0});
+  FederationActions actions;
+  for (std::size_t i = 0; i < rates.size(); ++i) {
+    const Nanos now = seconds(static_cast<std::int64_t>(i));
+    spend(router, 0, rates[i], now + ms(1));
+    router.tick(now + seconds(1), actions);
+  }
+  return router;
+}
+
+TEST(FederationForecast, FitsALineToItsOwnSamples) {
+  const std::array rates{10, 12, 14, 16, 18, 20};  // 60, 72 .. 120 a window; 12 more each second
+  auto router = after(rates);
+  const auto forecast = router.forecast(0, seconds(10));
+  EXPECT_FALSE(forecast.low_confidence);
+  // The rate at second i + 1 is 60 + 12 i: 48 + 12 t; now is 6, the middle of the horizon 11.
+  EXPECT_NEAR(forecast.mean, 48 + 12 * 11, 1e-6);
+  EXPECT_NEAR(forecast.share, 0.18, 1e-9);
+  EXPECT_EQ(forecast.risk, QuotaRisk::low);
+  EXPECT_NEAR(forecast.exhaust_at_s, (1'000 - 48) / 12.0, 1e-6);
+  EXPECT_EQ(router.forecast(0, seconds(140)).risk, QuotaRisk::high) << "48 + 12 * 76 = 960";
+  EXPECT_EQ(router.forecast(0, seconds(128)).risk, QuotaRisk::medium) << "888";
+  EXPECT_EQ(router.forecast(0, seconds(160)).risk, QuotaRisk::critical) << "1080";
+}
+
+TEST(FederationForecast, IsTheLevelWhereNoLineExplainsTheSamples) {
+  const std::array rates{10, 30, 10, 30, 10, 30, 10, 30};
+  auto router = after(rates);
+  const auto forecast = router.forecast(0, seconds(1'000));
+  EXPECT_TRUE(forecast.low_confidence) << "r2 is below .3";
+  double level = 0;  // an EWMA of .3 from 0
+  for (const int rate : rates) level += 0.3 * (6.0 * rate - level);
+  EXPECT_NEAR(forecast.mean, level, 1e-9);
+  EXPECT_EQ(forecast.exhaust_at_s, -1) << "it says no instant that it does not know";
+}
+
+TEST(FederationForecast, IsTheLevelWhereSamplesAreTooFew) {
+  const std::array rates{10, 20, 30, 40};
+  EXPECT_TRUE(after(rates).forecast(0, seconds(10)).low_confidence) << "four";
+  const std::array more{10, 20, 30, 40, 50};
+  EXPECT_FALSE(after(more).forecast(0, seconds(10)).low_confidence) << "five";
+}
+
+TEST(FederationEvents, TellThatABreakerHasOpenedAndUntilWhen) {
+  FederationRouter router(wide());
+  router.apply(network("n", 100), Nanos{0});
+  for (int i = 0; i < 3; ++i) {
+    router.apply(of(3), seconds(1));
+    for (const auto& one : dispatched(router, seconds(1))) {
+      router.apply(Complete{one.request, RequestOutcome::rate_limited, seconds(5)}, seconds(1));
+    }
+  }
+  std::vector<EventRecord> told;
+  router.events().after(0, [&](const EventRecord& event) { told.push_back(event); });
+  ASSERT_EQ(told.size(), 1U);
+  EXPECT_EQ(told[0].kind, static_cast<std::uint16_t>(FederationRouter::Event::breaker_opened));
+  EXPECT_EQ(told[0].severity, Severity::warning);
+  EXPECT_EQ(told[0].a, 0U);
+  EXPECT_EQ(told[0].b, static_cast<std::uint64_t>(seconds(6).count()));
+}
+
+}  // namespace of_federation_rules_test
+}  // namespace mesh::coordination
