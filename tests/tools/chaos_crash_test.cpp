@@ -38,7 +38,7 @@ TEST(LiveCrash, AKilledAgentIsReallyGoneAndReallyStartedAnew) {
     EXPECT_FALSE(driver->works(row));
     EXPECT_FALSE(driver->is_gone(injection));
     driver->undo(injection);
-    EXPECT_TRUE(driver->is_gone(injection));
+    EXPECT_TRUE(eventually([&] { return driver->is_gone(injection); }));
     EXPECT_TRUE(eventually([&] { return driver->works(row); }));
     const auto told = engine->ask(engine->find("mortal").value(), bytes_of("are you back again?"),
                                   Nanos{20 * kNsPerSecond});

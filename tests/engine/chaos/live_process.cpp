@@ -25,6 +25,7 @@ namespace {
 constexpr Nanos kForLong{600 * kNsPerSecond};
 constexpr std::int64_t kOverdueNs = 400 * kNsPerMs;
 constexpr std::size_t kUnderWayMax = 8;
+constexpr Nanos kPace{kNsPerMs};  // between two messages
 
 int engine_process(const std::string& directory, const std::string& how) {
   engine::EngineOptions options;
@@ -87,7 +88,10 @@ class Caller {
         hear(delivery);
         return engine::Answer::ready();
       });
-      while (under_way_.size() < kUnderWayMax && next_ < kBookedMax && is_asking()) {
+      // At a pace: its numbers last for half a minute, however fast the mesh is.
+      while (under_way_.size() < kUnderWayMax && next_ < kBookedMax && is_asking() &&
+             next_at_ <= station_.now()) {
+        next_at_ = std::max(next_at_, station_.now() - kPace) + kPace;
         under_way_[next_] = {station_.now(), {}, false};
         ++next_;
       }
@@ -152,6 +156,7 @@ class Caller {
   std::map<std::uint64_t, UnderWay> under_way_;
   std::map<std::uint64_t, std::uint64_t>
       number_at_;  // by place in the outbox: nothing else is sent
+  HostTime next_at_{};
   std::uint64_t position_ = 0;
   std::uint64_t next_ = 1, answered_ = 0, twice_ = 0, refused_ = 0;
 };
