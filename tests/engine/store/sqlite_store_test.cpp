@@ -74,8 +74,9 @@ std::uint64_t bytes_written() {
   return 0;
 }
 
-// Of a group each page goes to the log once, and nothing is written beside it.
-TEST(SqliteStore, WritesLessThanAPageForEachRecordOfAGroup) {
+// Of a group each page goes to the log once: about 400 bytes a record. It does not see a statement
+// journal, which so small a group keeps in memory: engine_store_bench's `cases` do.
+TEST(SqliteStore, WritesLessThanAKibibyteForEachRecordOfAGroup) {
   if (bytes_written() == 0) GTEST_SKIP() << "/proc/self/io cannot be read here";
   const testing::SqliteBackend backend;
   auto store = open_store({.where = backend.where()}).value();
@@ -85,7 +86,7 @@ TEST(SqliteStore, WritesLessThanAPageForEachRecordOfAGroup) {
   const std::uint64_t before = bytes_written();
   ASSERT_TRUE(store->append(group));
   const std::uint64_t written = bytes_written() - before;
-  EXPECT_LT(written, 2'000U * 4'096);
+  EXPECT_LT(written, 2'000U * 1'024);
   EXPECT_GT(written, 2'000U * 100) << "each record's own bytes are among them";
 }
 
