@@ -95,7 +95,7 @@ class GossipEngine final : public ServiceForm<GossipEngine, GossipConfig, Gossip
 
  private:
   friend ServiceForm;
-  static constexpr SnapshotKind kKind{"gossip_engine", 1};
+  static constexpr SnapshotKind kKind{"gossip_engine", 2};
   static constexpr std::string_view kWho = "gossip engine";
   static constexpr std::int64_t kNever = INT64_MAX;
   static constexpr std::size_t kTagBytes = std::tuple_size_v<GossipSeal::Tag>;

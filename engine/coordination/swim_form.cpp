@@ -46,6 +46,7 @@ void words_of_member(Member& one, Visit&& visit) {
   for (auto& confirmer : one.confirmers) visit(confirmer);
   visit(one.confirmations);
   visit(one.transmits);
+  visit(one.calls);
   visit(one.is_pending);
   visit(one.has_changed);
 }
@@ -113,7 +114,7 @@ void SwimMembership::load_members(StateReader& reader) {
   slots_.free(0);
   index_.erase(hash_of(config_.self, 0));
   live_ = 0;
-  const std::size_t count = reader.get_count(180);
+  const std::size_t count = reader.get_count(181);
   for (std::size_t i = 0; i < count && !reader.failed(); ++i) {
     const auto slot = reader.get<std::uint32_t>();
     if (!slots_.use(slot)) return reader.fail();

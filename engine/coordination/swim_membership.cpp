@@ -191,6 +191,7 @@ void SwimMembership::turn(std::uint32_t slot, const SwimUpdate& update,
   if (was_live != is_live(one)) live_ += is_live(one) ? 1U : UINT32_MAX;  // one less
   deadlines_.clear(slot);
   one.confirmations = 0;
+  one.calls = 0;
   one.accuser = update.accuser;
   switch (update.state) {
     case MemberState::alive:
@@ -221,14 +222,26 @@ void SwimMembership::confirm(std::uint32_t slot, std::uint64_t accuser) noexcept
   spread(slot);
 }
 
-void SwimMembership::set_deadline(std::uint32_t slot) noexcept {
-  const Member& one = members_[slot];
+std::int64_t SwimMembership::suspicion_ends_ns(const Member& one) const noexcept {
   const double min_ms = static_cast<double>(suspicion_min().count()) / kNsPerMs;
   const double max_ms = min_ms * config_.suspicion_max_factor;
   std::uint32_t k = config_.suspicion_mult - std::min(config_.suspicion_mult, 2U);
   if (live_ < k + 2) k = 0;  // too few to confirm anything
   const double ms = suspicion_timeout_ms(one.confirmations, k, min_ms, max_ms);
-  deadlines_.set(slot, one.since_ns + static_cast<std::int64_t>(ms * kNsPerMs), one.id);
+  return one.since_ns + static_cast<std::int64_t>(ms * kNsPerMs);
+}
+// Word of a refutation goes out a limited number of times, so now and then somebody misses it all
+// and would bury who has long answered. So what is believed is said once more before it is acted
+// on: two periods before the first instant at which it can end, and again before it does. Whoever
+// knows better says so (take_updates).
+void SwimMembership::set_deadline(std::uint32_t slot) noexcept {
+  const Member& one = members_[slot];
+  const std::int64_t ends_ns = suspicion_ends_ns(one);
+  const std::int64_t ahead_ns = 2 * config_.period_ns.count();
+  std::int64_t at_ns = ends_ns;
+  if (one.calls == 0) at_ns = one.since_ns + suspicion_min().count() - ahead_ns;
+  if (one.calls == 1) at_ns = ends_ns - ahead_ns;
+  deadlines_.set(slot, std::max(std::min(at_ns, ends_ns), one.since_ns + 1), one.id);
 }
 
 Nanos SwimMembership::suspicion_min() const noexcept {
@@ -284,8 +297,12 @@ void SwimMembership::expire(std::int64_t now_ns, GossipOutbox& out) noexcept {
     out.end(GossipLane::answer, relay.origin_sequence);
   }
   for (auto slot = deadlines_.pop_due(now_ns); slot != kNone; slot = deadlines_.pop_due(now_ns)) {
-    const Member& one = members_[slot];
-    if (one.state == MemberState::suspect) {
+    Member& one = members_[slot];
+    if (one.state == MemberState::suspect && one.calls < 2) {
+      ++one.calls;
+      spread(slot);
+      set_deadline(slot);
+    } else if (one.state == MemberState::suspect) {
       turn(slot, {MemberState::dead, one.id, one.incarnation, config_.self, {}, {}}, now_ns);
     } else {
       drop(slot);

@@ -16,7 +16,8 @@
 // other side  or no nack, doubts itself first: its timeouts grow with its awareness (0..8).
 // dies,       It restarts: incarnations are reserved ahead (reserve_until), so it never comes back
 // or lies     with an old one. A liar can bury others until they refute: members are trusted as
-//             hosts of one mesh are.
+//             hosts of one mesh are. Whoever misses a refutation is set right: it says again whom
+//             it suspects before it acts on that, and old word against a member is answered.
 // Invariants  the probe order holds each member once; each suspect has a deadline.
 // Errors      hear -> bad_input, and nothing is taken. add -> invalid_argument (self, 0),
 //             already_exists, capacity.
@@ -160,6 +161,7 @@ class SwimMembership {
     std::array<std::uint64_t, kConfirmersMax> confirmers{};
     std::uint32_t confirmations = 0;
     std::uint32_t transmits = 0;
+    std::uint8_t calls = 0;  // for word against it, while it is a suspect: 0..2
     MemberState state = MemberState::alive;
     bool is_pending = false;  // word of it is to be passed on
     bool has_changed = false;
@@ -239,6 +241,7 @@ class SwimMembership {
   void apply(const SwimUpdate& update, std::int64_t now_ns) noexcept;
   void turn(std::uint32_t slot, const SwimUpdate& update, std::int64_t now_ns) noexcept;
   void confirm(std::uint32_t slot, std::uint64_t accuser) noexcept;
+  [[nodiscard]] std::int64_t suspicion_ends_ns(const Member& one) const noexcept;
   void set_deadline(std::uint32_t slot) noexcept;
   void refute(std::uint64_t seen, bool is_accused) noexcept;
   void doubt(std::int32_t by) noexcept;
@@ -257,7 +260,10 @@ class SwimMembership {
   void load_members(StateReader& reader);
   void load_list(std::vector<std::uint32_t>& list, StateReader& reader) const;
   [[nodiscard]] static bool is_whole(const Envelope& envelope, StateReader reader);
-  void take_updates(const Envelope& envelope, StateReader reader, std::int64_t now_ns) noexcept;
+  void take_updates(const Envelope& envelope, StateReader reader, std::int64_t now_ns,
+                    GossipOutbox& out) noexcept;
+  void send_some(std::span<const std::uint32_t> slots, std::uint64_t to,
+                 GossipOutbox& out) noexcept;
   void hear_ping_req(const Envelope& envelope, StateReader& reader, std::int64_t now_ns,
                      GossipOutbox& out) noexcept;
   void hear_ack(StateReader& reader, const Envelope& envelope, std::int64_t now_ns,

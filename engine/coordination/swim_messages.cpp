@@ -6,6 +6,8 @@
 namespace mesh::coordination {
 namespace {
 
+constexpr std::size_t kRowBytesMax = 64 + kAddressBytesMax + kMetadataBytesMax;
+
 // What stands before the updates of every message.
 struct SwimHead {
   std::uint64_t sequence = 0;
@@ -19,6 +21,9 @@ SwimHead read_swim_head(StateReader& reader) {
   reader.get(head.target);
   if (head.incarnation == 0 || head.incarnation > kGossipIncarnationMax) reader.fail();
   return head;
+}
+bool is_against(MemberState state) {
+  return state == MemberState::suspect || state == MemberState::dead;
 }
 // False: there is no further one, or the reader has failed.
 bool next_swim_update(StateReader& reader, SwimUpdate& update) {
@@ -56,8 +61,12 @@ bool SwimMembership::is_whole(const Envelope& envelope, StateReader reader) {
          reader.left() == 0;
 }
 
-void SwimMembership::take_updates(const Envelope& envelope, StateReader reader,
-                                  std::int64_t now_ns) noexcept {
+// Word against somebody that is older than what is known here is answered with that: whoever says
+// it has missed the refutation.
+void SwimMembership::take_updates(const Envelope& envelope, StateReader reader, std::int64_t now_ns,
+                                  GossipOutbox& out) noexcept {
+  std::array<std::uint32_t, 16> refuted{};
+  std::size_t count = 0;
   read_swim_head(reader);
   VivaldiPoint point;
   if (envelope.kind == ack) point.load(reader);
@@ -69,8 +78,12 @@ void SwimMembership::take_updates(const Envelope& envelope, StateReader reader,
       update.state = MemberState::suspect;
       update.accuser = envelope.from;
     }
+    const std::uint32_t slot = is_against(update.state) ? slot_of(update.member) : kNone;
+    const bool is_old = slot != kNone && update.incarnation < members_[slot].incarnation;
+    if (is_old && !is_sync && count < refuted.size()) refuted[count++] = slot;
     apply(update, now_ns);
   }
+  if (count != 0) send_some(std::span(refuted).first(count), envelope.from, out);
 }
 
 // The whole of it is looked at before any of it is taken.
@@ -85,7 +98,7 @@ Errc SwimMembership::hear(const Envelope& envelope, StateReader& reader, std::in
   } else if (envelope.kind < sync_request && !is_leaving_) {
     ask_sync(envelope.from, out);
   }
-  take_updates(envelope, reader, now_ns);
+  take_updates(envelope, reader, now_ns, out);
   switch (envelope.kind) {
     case ping:
     case ping_req:
@@ -234,7 +247,6 @@ void SwimMembership::put_updates(std::uint64_t to, StateWriter& writer,
 }
 
 void SwimMembership::send_rows(Kind kind, std::uint64_t to, GossipOutbox& out) noexcept {
-  constexpr std::size_t kRowBytesMax = 64 + kAddressBytesMax + kMetadataBytesMax;
   StateWriter* writer = nullptr;
   const auto finish = [&] {
     writer->put(false);
@@ -255,6 +267,18 @@ void SwimMembership::send_rows(Kind kind, std::uint64_t to, GossipOutbox& out) n
     put_row(members_[slot], *writer);
   }
   finish();
+}
+void SwimMembership::send_some(std::span<const std::uint32_t> slots, std::uint64_t to,
+                               GossipOutbox& out) noexcept {
+  StateWriter& writer = begin_to(updates, to, out);
+  writer.put(std::uint64_t{0});
+  writer.put(members_[0].incarnation);
+  writer.put(std::uint64_t{0});
+  for (const std::uint32_t slot : slots) {
+    if (out.room(writer) > kRowBytesMax) put_row(members_[slot], writer);
+  }
+  writer.put(false);
+  out.end(GossipLane::answer);
 }
 void SwimMembership::ask_sync(std::uint64_t to, GossipOutbox& out) noexcept {
   send_rows(sync_request, to, out);
