@@ -15,6 +15,7 @@
 #include "tools/console_request.hpp"
 #include "tools/option_values.hpp"
 #include "tools/quorum_json.hpp"
+#include "tools/status_report.hpp"
 #include "tools/text.hpp"
 #include "tools/verb.hpp"
 
@@ -39,6 +40,7 @@ struct Options {
   bool no_wait = false;
   bool comparable = false;
   bool acknowledge = false;
+  bool all = false;
   bool json = false;
 };
 
@@ -104,7 +106,10 @@ Result<ExitCode> run_reload(const Options& options, Console& console) {
 
 Result<ExitCode> run_status(const Options& options, Console& console) {
   MESH_TRY(const Json answer, ask_engine(options.which, {{"op", "status"}}));
-  write(options, answer, console);
+  if (options.json || options.all)
+    write(options, answer, console);
+  else
+    write_status(answer, console.out);
   return ExitCode::done;
 }
 
@@ -221,7 +226,8 @@ RunVerb declare_reload(CLI::App& command) {
 
 RunVerb declare_status(CLI::App& command) {
   const auto options = declare_common(command);
-  command.footer("\nExamples:\n  mesh status\n  mesh status --json\n");
+  command.add_flag("--all", options->all, "every value, also what is 0 or empty");
+  command.footer("\nExamples:\n  mesh status\n  mesh status --all\n  mesh status --json\n");
   return [options](Console& console) { return run_status(*options, console); };
 }
 

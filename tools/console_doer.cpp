@@ -11,6 +11,7 @@
 #include "tools/inspect_report.hpp"
 #include "tools/mesh_directory.hpp"
 #include "tools/place_report.hpp"
+#include "tools/status_report.hpp"
 #include "tools/text.hpp"
 
 namespace mesh::tools {
@@ -77,13 +78,7 @@ Result<Done> do_health(const WhichMesh& which) {
 
 Result<Done> do_status(const WhichMesh& which) {
   MESH_TRY(Json answer, ask_engine(which, {{"op", "status"}}));
-  const Json in_use = answer.value("in_use", Json::object());
-  std::string text = fmt::format(
-      "{} of {} agents active on {} stations, {} routed around; {} messages not answered, {} "
-      "operations in flight\n",
-      answer.value("agents_active", 0U), answer.value("agents_enrolled", 0U),
-      answer.value("stations", 0U), answer.value("agents_routed_around", 0U),
-      in_use.value("messages", 0U), in_use.value("operations", 0U));
+  std::string text = sentence_of_status(answer) + '\n';
   return Done{std::move(answer), std::move(text)};
 }
 

@@ -156,7 +156,11 @@ Result<json> LiveDriver::request(const json& request) const {
       MESH_TRY(engine_, ControlClient::connect(directory_, {}));
     }
     const auto answer = engine_->request(request.dump());
-    if (answer) return json::parse(*answer, nullptr, false);
+    if (answer) {
+      json said = json::parse(*answer, nullptr, false);
+      if (said.is_object()) return said;
+      return fail(Errc::bad_input, "live chaos: the engine's answer is no JSON object");
+    }
     const bool has_gone = answer.error().code == Errc::closed;
     if (has_gone) engine_.reset();
     if (!has_gone || attempt != 0) return tl::unexpected<Error>(answer.error());

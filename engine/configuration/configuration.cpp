@@ -142,12 +142,22 @@ ReadConfiguration read_configuration(std::string_view toml) {
 
 namespace {
 
+bool is_on_a_server(std::string_view where) {
+  return where.starts_with("postgresql://") || where.starts_with("postgres://");
+}
+bool is_path(std::string_view where) {
+  return where.find("://") == std::string_view::npos && !where.starts_with("sqlite:");
+}
 // A spill file stands beside a store that is a file; elsewhere it has to be said where.
 Status check_store(const ConflictStoreOptions& store) {
   if (store.store.empty() && !store.spill.empty())
     return fail(Errc::bad_input,
                 "spill = \"" + store.spill + "\": is for a store, and there is none");
-  if (store.store.starts_with("postgresql://") && store.spill.empty())
+  if (!is_path(store.store) && !is_on_a_server(store.store))
+    return fail(
+        Errc::bad_input,
+        "url = \"" + store.store + "\": neither a file's path nor postgresql://user@host/database");
+  if (is_on_a_server(store.store) && store.spill.empty())
     return fail(
         Errc::bad_input,
         "url = \"" + store.store + "\": a store on a server needs a spill file of its own (spill)");

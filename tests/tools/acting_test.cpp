@@ -11,6 +11,7 @@ namespace of_acting_test {
 
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 
 TEST(Acting, RefusesWhatItCannotDo) {
   expect_refusal({"route-around"}, "agent");
@@ -57,6 +58,23 @@ TEST(Acting, SaysThatThereIsNoMeshWithExitCode3) {
     EXPECT_EQ(ran.exit_code, 3) << words[0];
     EXPECT_THAT(ran.err, HasSubstr(folder.mesh()));
   }
+}
+
+TEST(Status, SaysFirstWhatAPersonAsksAndLeavesOutWhatIsNothing) {
+  ActingMesh mesh;
+  const Agents agents(mesh.directory(), {.agents = named({"a", "b"})});
+  EXPECT_EQ(mesh.ask({"send", "a", "?"})["state"], "ready");
+  ASSERT_EQ(mesh.run({"route-around", "b"}).exit_code, 0);
+  const std::string said = mesh.run({"status"}).out;
+  EXPECT_EQ(said.find("2 of 2 agents active on 1 stations, 1 routed around; 0 messages"), 0U);
+  EXPECT_THAT(said, HasSubstr("\nstation"));  // the table of those attached
+  EXPECT_THAT(said, HasSubstr("counters.answers "));
+  EXPECT_THAT(said, Not(HasSubstr("counters.expired"))) << "it is 0";
+  EXPECT_THAT(said, Not(HasSubstr("unknown")));
+  EXPECT_THAT(said, HasSubstr("conflicts are not recorded: there is no store"));
+  const std::string all = mesh.run({"status", "--all"}).out;
+  EXPECT_THAT(all, HasSubstr("counters.expired "));
+  EXPECT_THAT(all, HasSubstr("agents_routed_around "));
 }
 
 TEST(RouteAround, HoldsAnAgentAlsoAcrossTheEnginesDeath) {

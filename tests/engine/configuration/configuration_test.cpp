@@ -49,6 +49,10 @@ TEST(ConfigurationRefuses, AStoreThatCannotBe) {
   expect_complaint("[store]\nresults_max = 0\n", 2, "results_max");
   expect_complaint("[store]\nspill = \"a\"\n", 0, "is for a store, and there is none");
   expect_complaint("[store]\nurl = \"postgresql://h/d\"\n", 0, "needs a spill file of its own");
+  expect_complaint("[store]\nurl = \"postgres://h/d\"\n", 0, "needs a spill file of its own");
+  expect_complaint("[store]\nurl = \"mysql://h/d\"\n", 0, "neither a file's path nor postgresql");
+  expect_complaint("[store]\nurl = \"sqlite:/a/b.db\"\n", 0,
+                   "neither a file's path nor postgresql");
 }
 TEST(Configuration, SaysWhereConflictsAreRecorded) {
   const ReadConfiguration read = engine::read_configuration(
