@@ -75,9 +75,9 @@ TEST(ConflictRules, WinnerAndLosersAreTheParticipants) {
         RC_ASSERT(all.insert(told.winner).second);
       }
       std::set<std::uint32_t> expected;
-      for (const auto& one_of : handler.find(reply.conflict)->participants) {
-        expected.insert(one_of.agent);
-      }
+      const auto status = handler.find(reply.conflict);
+      RC_ASSERT(status.has_value());
+      for (const auto& one_of : status->participants) expected.insert(one_of.agent);
       RC_ASSERT(all == expected);
     }
     RC_ASSERT(is_sound(handler));
