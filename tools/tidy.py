@@ -447,6 +447,16 @@ def pragma_once(tree: Tree) -> Found:
             yield file, 1, "a header starts with its contract and #pragma once"
 
 
+# What f() returns has gone before the first turn. An iterator's (->second) has not.
+DANGLING_RANGE = re.compile(r"\bfor\s*\([^;]*[^:]:[^:;][^;]*\)->(?!first\b|second\b)\w+")
+
+
+@rule("dangling-range")
+def dangling_range(tree: Tree) -> Found:
+    for file, number, text in each_match(tree.cpp(), DANGLING_RANGE):
+        yield file, number, f"{text}: a range in what has gone; give it a name first"
+
+
 # Branches as they are written. clang-tidy counts what macros expand to, so that six EXPECTs would be twelve; what a
 # reader counts is the text. A lambda's are its function's.
 BRANCH = re.compile(r"\b(?:if|for|while|switch)\b")

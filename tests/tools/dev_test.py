@@ -1,5 +1,6 @@
 """The door itself: ./dev says what it can do, refuses what it cannot, and its package list is whole."""
 
+import json
 import pathlib
 import re
 import subprocess
@@ -51,6 +52,24 @@ class DevTest(unittest.TestCase):
             self.assertEqual(len(packages), len(set(packages)), name)
             for package in packages:
                 self.assertRegex(package, r"^[a-z0-9][a-z0-9.+-]+$")
+
+    def test_a_verb_needs_all_that_the_preset_it_compiles_looks_for(self) -> None:
+        script = (ROOT / "dev").read_text(encoding="utf-8")
+        presets = {
+            one["name"]: one.get("cacheVariables", {})
+            for one in json.loads((ROOT / "CMakePresets.json").read_text(encoding="utf-8"))["configurePresets"]
+        }
+        compiled = 0
+        for verb, body in re.findall(r"^verb_(\w+)\(\)(.*?)^}", script, re.MULTILINE | re.DOTALL):
+            needed = set(" ".join(re.findall(r"^ +need ([\w -]+)$", body, re.MULTILINE)).split())
+            for preset in re.findall(r"^ +compile ([\w-]+)", body, re.MULTILINE):
+                compiled += 1
+                wanted = {"build"}
+                for option, section in (("MESH_TESTS", "test"), ("MESH_BENCH", "bench")):
+                    if presets[preset].get(option, "ON") != "OFF":
+                        wanted.add(section)
+                self.assertLessEqual(wanted, needed, f"./dev {verb} compiles {preset}")
+        self.assertGreater(compiled, 5)
 
     def test_setup_covers_every_section(self) -> None:
         script = (ROOT / "dev").read_text(encoding="utf-8")

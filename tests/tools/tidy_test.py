@@ -133,6 +133,7 @@ BAD = [
     ("file-length", "shm/long.hpp", H + "\n" * tidy.HEADER_LINES_MAX),
     ("file-length", "shm/long.cpp", "\n" * (tidy.SOURCE_LINES_MAX + 1)),
     ("line-length", "shm/a.cpp", "//" + "x" * (tidy.COLUMNS_MAX - 1) + "\n"),
+    ("dangling-range", "shm/a.cpp", "void f() {\n  for (int i : find(1)->all) use(i);\n}\n"),
     ("pragma-once", "shm/a.hpp", "// #pragma once\nstruct A {};\n"),
     ("function-branches", "shm/a.cpp", "void f() {\n" + TEN + "while (a) b();\n}\n"),
     ("function-branches", "tests/a.cpp", "TEST(A, B) {\n  auto c = [] {" + TEN + "};\nfor (;;) c();\n}\n"),
