@@ -448,7 +448,7 @@ def pragma_once(tree: Tree) -> Found:
 
 
 # What f() returns has gone before the first turn. An iterator's (->second) has not.
-DANGLING_RANGE = re.compile(r"\bfor\s*\([^;]*[^:]:[^:;][^;]*\)->(?!first\b|second\b)\w+")
+DANGLING_RANGE = re.compile(r"\bfor\s*\([^;]*[^:]:[^:;][^;]*\)->(?!first\b|second\b)\w+\)")
 
 
 @rule("dangling-range")
