@@ -317,16 +317,14 @@ void SchedulerThread::park(HostTime until) {
 
 // Says "asleep" in the page of every station, then looks at every outbox once more.
 bool SchedulerThread::prepare_to_park() noexcept {
-  // SYNC ring.parked release: as SpscRing::Reader::prepare_to_park, for many rings.
-  for (const Outbox& outbox : outboxes_) outbox.page->parked.store_seq_cst(1);
+  for (const Outbox& outbox : outboxes_) Ring::Reader::say_parked(*outbox.page);
   const bool some_wait = loop_->waiting_for_records() != 0;
   for (const Outbox& outbox : outboxes_) {
     // Nothing of it is taken in any more, or for the moment.
     if (outbox.is_corrupt || (some_wait && loop_->waits_for_record(outbox.station))) continue;
     // relaxed: our own word; this thread alone writes it.
     const std::uint64_t cursor = outbox.page->cursor.load_relaxed();
-    const Ring::Slot& next = outbox.slots[cursor & (outbox.slots.size() - 1)];
-    if (next.stamp.load_seq_cst() == cursor + 1) return false;  // SYNC ring.parked acquire
+    if (!Ring::Reader::is_still_empty(outbox.slots, cursor)) return false;
   }
   return !bell_.raised_ordered();
 }

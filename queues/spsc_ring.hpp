@@ -200,9 +200,6 @@ class SpscRing<Memory, kWords>::Writer {
     return parked_->load_seq_cst() != 0;  // SYNC ring.parked acquire
   }
 
-  // Looks at another word than the page's own: a reader of many rings keeps one for all of them.
-  void watch(const ParkedWord& parked) noexcept { parked_ = &parked; }
-
   void publish(std::size_t count) noexcept(kNoThrow) { stage(count), reveal(); }
   [[nodiscard]] bool publish_checked(std::size_t count) noexcept(kNoThrow) {
     return stage(count), reveal_checked();
@@ -365,14 +362,18 @@ class SpscRing<Memory, kWords>::Reader {
   // reveal_checked() will see the word and signal. False: a record came; do not sleep. Call
   // unpark() after either.
   [[nodiscard]] bool prepare_to_park() noexcept(kNoThrow) {
-    // SYNC ring.parked release: store, then look at the other side's word.
-    page_->parked.store_seq_cst(1);
+    say_parked(*page_);
     MESH_POINT("spsc.park:before_check");
-    return still_empty();
+    return is_still_empty(slots_, cursor_);
   }
-  // The second half, for a reader of many rings that stored its one parked word (seq_cst) itself.
-  [[nodiscard]] bool still_empty() const noexcept(kNoThrow) {
-    return slots_[cursor_ & mask_].stamp.load_seq_cst() != cursor_ + 1;  // SYNC ring.parked acquire
+  // Its two halves, for a reader of many rings: it says so in the page of each, then looks at each.
+  static void say_parked(ReaderPage& page) noexcept(kNoThrow) {
+    page.parked.store_seq_cst(1);  // SYNC ring.parked release: the other side's word is looked at
+  }
+  [[nodiscard]] static bool is_still_empty(std::span<const Slot> slots,
+                                           std::uint64_t cursor) noexcept(kNoThrow) {
+    const Slot& next = slots[cursor & (slots.size() - 1)];
+    return next.stamp.load_seq_cst() != cursor + 1;  // SYNC ring.parked acquire
   }
   void unpark() noexcept(kNoThrow) {
     page_->parked.store_relaxed(0);  // relaxed: a late look costs one needless signal, nothing else

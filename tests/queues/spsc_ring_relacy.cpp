@@ -208,6 +208,44 @@ struct ParkingModel : rl::test_suite<ParkingModel, 2> {
   }
 };
 
+// A reader of two rings, as the engine is of its stations' outboxes: it says that it is parked at
+// both, then looks at both. Whoever published what it did not see signals.
+struct ParkingAtManyModel : rl::test_suite<ParkingAtManyModel, 3> {
+  using Ring = queues::SpscRing<RelacyMemory, 1>;
+  static constexpr unsigned kRings = 2;
+  Ring::Slot slots[kRings][2];
+  Ring::ReaderPage pages[kRings];
+  bool sleeps = false;
+  bool signalled[kRings] = {};
+
+  void before() {
+    sleeps = false;
+    for (unsigned ring = 0; ring < kRings; ++ring) {
+      signalled[ring] = false;
+      Ring::format(slots[ring], pages[ring], 5);
+      for (auto& slot : slots[ring]) slot.words[0].set(0);
+    }
+  }
+  void thread(unsigned id) {
+    if (id < kRings) {
+      auto writer = Ring::Writer::take_over(slots[id], &pages[id]);
+      RL_ASSERT(writer.has_value());
+      const auto run = writer->claim(1);
+      run.slots[0].words[0].set(id);
+      signalled[id] = writer->publish_checked(1);
+      return;
+    }
+    for (auto& page : pages) Ring::Reader::say_parked(page);
+    sleeps = true;
+    for (unsigned ring = 0; ring < kRings; ++ring)
+      sleeps =
+          sleeps && Ring::Reader::is_still_empty(slots[ring], pages[ring].cursor.load_relaxed());
+  }
+  void after() {
+    for (const bool one : signalled) RL_ASSERT(!sleeps || one);
+  }
+};
+
 using FourSlots = RingModel<RelacyMemory, ModelSize{.capacity = 4, .batches = 3}>;
 using DyingRing = RingModel<DyingMemory<8>, ModelSize{.capacity = 4, .batches = 3, .deaths = 2}>;
 // Small enough to be searched to the end.
@@ -227,13 +265,15 @@ int main(int argc, char** argv) {
   const unsigned count = argc == 3 ? static_cast<unsigned>(std::strtoul(argv[2], nullptr, 10)) : 0;
   if (how == "--bound" && count != 0)
     return search_to_the_end<SmallRing>(count) | search_to_the_end<SmallDyingRing>(count) |
-           search_to_the_end<TwoDeaths>(count) | search_to_the_end<ParkingModel>(count);
+           search_to_the_end<TwoDeaths>(count) | search_to_the_end<ParkingModel>(count) |
+           search_to_the_end<ParkingAtManyModel>(count);
   if (how == "--random" && count != 0)
     return draw<DyingRing>(count) | draw<FourSlots>(count / 10 + 1) |
-           draw<ParkingModel>(count / 10 + 1);
+           draw<ParkingModel>(count / 10 + 1) | draw<ParkingAtManyModel>(count / 10 + 1);
   if (argc != 1 && (how != "--schedules" || count == 0)) {
     std::printf("usage: spsc_ring_relacy [--schedules N | --random N | --bound N]\n");
     return 2;
   }
-  return check_every_order<FourSlots, DyingRing, ParkingModel>(count != 0 ? count : 100'000);
+  return check_every_order<FourSlots, DyingRing, ParkingModel, ParkingAtManyModel>(
+      count != 0 ? count : 100'000);
 }
