@@ -264,6 +264,21 @@ Status Engine::State::make_steps(const EngineOptions& options) {
   return {};
 }
 
+bool Engine::State::is_locked() const noexcept {
+  return table->outcome().locked && payload->outcome().locked && engine->outcome().locked;
+}
+std::string Engine::State::sentence_of_locking() const {
+  std::uint64_t bytes = 0;
+  int refused = 0;
+  for (const shm::Mapping* mapping : {&*table, &*payload, &*engine}) {
+    bytes += mapping->bytes().size();
+    if (!mapping->outcome().locked) refused = mapping->outcome().lock_errno;
+  }
+  const std::string what = "memory lock of " + std::to_string(bytes >> 20) + " MiB";
+  if (is_locked()) return what;
+  return what + " refused (errno " + std::to_string(refused) + "): RLIMIT_MEMLOCK, CAP_IPC_LOCK";
+}
+
 Status Engine::State::start_threads() {
   MESH_TRY(const sched::ThreadReport granted, scheduler->start());
   if (conflicts != nullptr) conflicts->start(*scheduler);
@@ -272,6 +287,9 @@ Status Engine::State::start_threads() {
     report.threads.push_back(right.sentence);
     if (!right.granted) missing.push_back(right.sentence);
   }
+  const std::string memory = sentence_of_locking();
+  report.threads.push_back(memory);
+  if (!is_locked()) missing.push_back(memory);
   control->set_missing_rights(std::move(missing));
   control->start();
   backups->start();

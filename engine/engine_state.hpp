@@ -44,6 +44,8 @@ struct Engine::State {
   Status make_steps(const EngineOptions& options);
   Status make_history(const EngineOptions& options);
   Status start_threads();
+  [[nodiscard]] bool is_locked() const noexcept;  // its memories, in RAM
+  [[nodiscard]] std::string sentence_of_locking() const;
   template <class T, class MadeJob>
   Result<T> call(std::unique_ptr<MadeJob> job);
   template <class Report, class Start>

@@ -184,6 +184,7 @@ Result<shm::Mapping> MeshFiles::create(const std::string& name, const shm::Layou
   options.size_bytes = layout.total_bytes();
   options.access = shm::Access::kReadWrite;
   options.prefault = shm::Prefault::kPopulate;  // no page fault on the scheduler thread
+  options.lock = true;                          // nor later
   return shm::Mapping::map(file.get(), options);
 }
 
@@ -201,6 +202,7 @@ Result<shm::Mapping> MeshFiles::open(const std::string& name, shm::Access access
   options.size_bytes = found.size_bytes;
   options.access = access;
   if (access == shm::Access::kReadWrite) options.prefault = shm::Prefault::kPopulate;
+  options.lock = access == shm::Access::kReadWrite;
   return shm::Mapping::map(file.get(), options);
 }
 

@@ -52,11 +52,12 @@ class MeshFiles {
   // Removes what a start or an end that died halfway left, if that is all there is. The names.
   Result<std::vector<std::string>> sweep();
 
-  // A new file, mapped writable; its header is the caller's to format, last.
+  // A new file, mapped writable and locked where that is permitted (Mapping::outcome); its header
+  // is the caller's to format, last.
   Result<shm::Mapping> create(const std::string& name, const shm::Layout& layout);
   // table.new becomes table, and so on: the table last.
   Status publish();
-  // An old one, at the size that it has. Writable ones are prefaulted.
+  // An old one, at the size that it has. Writable ones are prefaulted and locked.
   Result<shm::Mapping> open(const std::string& name, shm::Access access) const;
   // The same file, open for reading alone: to be passed on.
   Result<shm::Descriptor> open_to_pass(const std::string& name) const;

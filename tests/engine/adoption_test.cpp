@@ -147,6 +147,7 @@ TEST_F(Adoption, RefusesAHeaderThatIsWholeAndSaysSomethingElseAndNamesBothSides)
       refuses(name, code, part);
       write_header(name, sound);
     };
+    forged([](Header& header) { header.byte_order = 0x04030201; }, Errc::endianness_mismatch, "");
     forged([](Header& header) { header.page_bytes = 65'536; }, Errc::page_size_mismatch, "65536");
     forged([](Header& header) { header.kind = 77; }, Errc::layout_mismatch, "kind 77, expected ");
     forged([](Header& header) { header.layout_version = 9; }, Errc::version_skew,

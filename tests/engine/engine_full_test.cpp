@@ -54,6 +54,8 @@ struct Sender {
     station = std::move(*attached);
     self = station->enrol(std::vector<engine::AgentDeclaration>{{"sender"}}).value().front();
   }
+  // Nobody gets it later than this; 0: no limit.
+  std::uint32_t ttl_ms = 0;
   SendStatus send(AgentId to, std::uint64_t number,
                   sched::Priority priority = sched::Priority::normal) {
     engine::SendOptions options;
@@ -61,6 +63,7 @@ struct Sender {
     options.target = to;
     options.priority = priority;
     options.bare = number % 2 == 0;  // half of them have a header
+    options.ttl_ms = ttl_ms;
     const SendStatus status = station->send(options, std::as_bytes(std::span(&number, 1)));
     station->flush();
     return status;
@@ -142,6 +145,46 @@ TEST(EngineFull, BodiesThatWaitFillTheirStoreAndAreRefusedUntilTheirAgentIsBack)
   EXPECT_EQ(second.hear(), std::to_string(kKept) + " in order");
   EXPECT_TRUE(eventually([&] { return engine->status()->counters.answers == kKept; }));
   EXPECT_TRUE(engine->send(to, body).has_value());
+}
+
+// Both ways: found in its inbox by its station, and by the engine before it was given to anybody.
+TEST(EngineFull, WhatIsReadTooLateIsNeverSeenAndItsSenderIsTold) {
+  const ScratchDirectory directory;
+  const Child late([](const Channel& channel) { return late_reader(channel, "late"); });
+  Child away([](const Channel& channel) { return late_reader(channel, "away"); });
+  const Child back([](const Channel& channel) { return late_reader(channel, "away"); });
+  const auto engine = start_engine(directory.path());
+  ASSERT_NE(engine, nullptr);
+  for (const Child* const child : {&late, static_cast<const Child*>(&away)}) {
+    child->tell(directory.path());
+    ASSERT_EQ(child->hear(), "enrolled");
+  }
+  const AgentId to_late = engine->find("late").value();
+  const AgentId to_away = engine->find("away").value();
+  away.end();
+  ASSERT_TRUE(eventually([&] { return engine->status()->stations == 1; }));
+  Sender sender(directory.path());
+  sender.ttl_ms = 50;
+  for (const AgentId to : {to_late, to_away}) {
+    ASSERT_EQ(sender.send(to, 7), SendStatus::sent);
+    ASSERT_EQ(sender.send(to, 8), SendStatus::sent);
+  }
+  sender.ttl_ms = 0;
+  for (const AgentId to : {to_late, to_away}) ASSERT_EQ(sender.send(to, 0), SendStatus::sent);
+  const HostTime sent = sender.station->now();
+  ASSERT_TRUE(eventually([&] { return sender.station->now() - sent > Nanos{100 * kNsPerMs}; }));
+  back.tell(directory.path());
+  ASSERT_EQ(back.hear(), "enrolled");
+  for (const Child* child : {&late, &back}) {
+    child->tell("1");
+    EXPECT_EQ(child->hear(), "1 in order") << "the one that lasts, and no other";
+  }
+  EXPECT_TRUE(eventually([&] {
+    sender.listen();
+    return sender.reports == 4 && sender.replies == 2;
+  })) << sender.reports
+      << " reports, " << sender.replies << " replies";
+  EXPECT_EQ(engine->status()->counters.expired, 4U);
 }
 
 }  // namespace of_engine_full_test

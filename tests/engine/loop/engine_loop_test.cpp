@@ -446,37 +446,5 @@ TEST(EngineLoop, TheSameAgentEnrolledAgainTakesNoSecondPlace) {
   EXPECT_EQ(ids->front(), mesh.ids[1][0]);
 }
 
-// The same seed gives the same bytes: every table, every inbox, every count.
-std::uint64_t history_of(std::uint64_t seed) {
-  std::mt19937_64 random(seed);
-  LoopFixture mesh(300, 3);
-  for (std::uint16_t number = 1; number <= 3; ++number)
-    mesh.add(number, 100, std::string("s").append(std::to_string(number)),
-             static_cast<sched::AgentClass>(random() % 5));
-  std::uint64_t hash = 0;
-  mesh.run(3'000 * kMs, kMs, [&] {
-    if (random() % 500 == 0) (void)mesh.loop->open({}, from_ns(mesh.now_ns));
-    for (auto& station : mesh.stations) {
-      for (const auto& delivery : station->poll(random() % 50)) {
-        hash = hash * 31 + static_cast<std::uint64_t>(delivery.target) +
-               static_cast<std::uint64_t>(delivery.sent_ns);
-        if (random() % 20 != 0) station->answer(delivery, TrinaryState::ready, mesh.now_ns);
-      }
-      const auto number = static_cast<std::uint16_t>(station->number);
-      if (random() % 3 == 0)
-        station->send_bare(mesh.ids[number][random() % 100],
-                           mesh.ids[static_cast<std::uint16_t>(1 + random() % 3)][random() % 100],
-                           bytes("hi"), mesh.now_ns);
-    }
-  });
-  const auto table = mesh.table.span();
-  return hash ^ shm::hash64({reinterpret_cast<const char*>(table.data()), table.size()});
-}
-
-TEST(EngineLoop, TheSameSeedReplaysToTheSameBytes) {
-  EXPECT_EQ(history_of(testing::seed()), history_of(testing::seed()));
-  EXPECT_NE(history_of(testing::seed()), history_of(testing::seed() + 1));
-}
-
 }  // namespace of_engine_loop_test
 }  // namespace mesh::engine
