@@ -170,6 +170,8 @@ class ControlServer::SendJob final : public RequestJob {
     bool waits = false;  // for the answer
     Nanos patience{};
     std::vector<std::string> required{};
+    sched::Priority priority = sched::Priority::normal;
+    Nanos ttl{0};  // 0: none
   };
   SendJob(ControlServer& server, std::uint64_t connection, To to)
       : RequestJob(server, connection), to_(std::move(to)) {}
@@ -185,9 +187,12 @@ class ControlServer::SendJob final : public RequestJob {
       fail_with(required.error());
       return std::nullopt;
     }
-    const auto posted = scheduler.loop().post(
-        {.target = target_, .capabilities = *required, .body = std::as_bytes(std::span(to_.text))},
-        now);
+    const auto posted = scheduler.loop().post({.target = target_,
+                                               .priority = to_.priority,
+                                               .ttl = to_.ttl,
+                                               .capabilities = *required,
+                                               .body = std::as_bytes(std::span(to_.text))},
+                                              now);
     if (!posted) {
       fail_with(posted.error());
     } else if (to_.waits) {
@@ -292,6 +297,8 @@ Result<std::unique_ptr<Job>> ControlServer::console_job(const ConsoleRequest& re
     MESH_TRY(to.waits, flag_field(object, "wait", false));
     MESH_TRY(to.patience, ms_field(object, "timeout_ms", kAnswerPatience));
     MESH_TRY(to.required, names_field(object, "require"));
+    MESH_TRY(to.priority, priority_field(object, to.priority));
+    MESH_TRY(to.ttl, ms_field(object, "ttl_ms", to.ttl));
     return std::make_unique<SendJob>(*this, request.connection, std::move(to));
   }
   if (request.op == "scatter" || request.op == "broadcast") {

@@ -167,6 +167,8 @@ Result<OperationRequest> operation_of(const json& object, std::string& body) {
   MESH_TRY(const double weight, number_field(object, "weight", request.weight));
   request.weight = static_cast<float>(weight);
   MESH_TRY(request.verb, verb_field(object, request.verb));
+  MESH_TRY(request.priority, priority_field(object, request.priority));
+  MESH_TRY(request.ttl, ms_field(object, "ttl_ms", request.ttl));
   MESH_TRY(request.comparable, flag_field(object, "comparable", false));
   if (object.contains("text")) {
     MESH_TRY(body, text_field(object, "text"));
@@ -374,6 +376,7 @@ json status_json(const EngineStatus& status) {
             {"mode_queued", loop.mode_queued},
             {"throttled", loop.throttled},
             {"throttle_begun", loop.throttle_begun},
+            {"created_ahead", loop.created_ahead},
             {"breakers_opened", loop.breakers_opened},
             {"breaker_failures", loop.breaker_failures},
             {"breaker_refused", loop.breaker_refused},

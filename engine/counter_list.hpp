@@ -163,6 +163,8 @@ inline constexpr auto kSchedulerCounters = [] {
       total("mode_refused", "messages", &L::mode_refused, "refused by the operating mode"),
       total("throttled", "messages", &L::throttled,
             "refused because the engine cannot keep up: over their sector's share"),
+      total("created_ahead", "messages", &L::created_ahead,
+            "made over a second from now by their sender's clock: taken as made now"),
       total("throttle_begun", "times", &L::throttle_begun, "senders began to be limited"),
       now(
           "send_rate", "messages/s",

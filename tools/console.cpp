@@ -36,6 +36,8 @@ struct Options {
   std::string ready_min = "0.95";
   std::string weight = "1";
   std::string timeout_ms = "30000";
+  std::string priority = "1";
+  std::string ttl_ms = "0";
   std::vector<std::string> required;
   bool no_wait = false;
   bool comparable = false;
@@ -61,6 +63,9 @@ Result<Json> operation_request(const Options& options, const char* op) {
            whole_number({"--window-ms", 1, kMillisecondsMax}, options.window_ms));
   MESH_TRY(const double ready_min, number_from_0("--ready-min", options.ready_min, 1));
   MESH_TRY(const double weight, number_from_0("--weight", options.weight, 1e6));
+  MESH_TRY(const std::uint64_t priority, whole_number({"--priority", 0, 3}, options.priority));
+  MESH_TRY(const std::uint64_t ttl_ms,
+           whole_number({"--ttl-ms", 0, kMillisecondsMax}, options.ttl_ms));
   // Long enough that the window ends first.
   return Json{{"op", op},
               {"text", options.text},
@@ -69,6 +74,8 @@ Result<Json> operation_request(const Options& options, const char* op) {
               {"timeout_ms", horizon_ms + window_ms},
               {"ready_min", ready_min},
               {"weight", weight},
+              {"priority", priority},
+              {"ttl_ms", ttl_ms},
               {"comparable", options.comparable},
               {"require", options.required}};
 }
@@ -139,12 +146,17 @@ Result<ExitCode> run_send(const Options& options, Console& console) {
   MESH_CHECK_OK(check_text(options.text));
   MESH_TRY(const std::uint64_t timeout_ms,
            whole_number({"--timeout", 1, kMillisecondsMax}, options.timeout_ms));
+  MESH_TRY(const std::uint64_t priority, whole_number({"--priority", 0, 3}, options.priority));
+  MESH_TRY(const std::uint64_t ttl_ms,
+           whole_number({"--ttl-ms", 0, kMillisecondsMax}, options.ttl_ms));
   const bool waits = !options.no_wait;
   MESH_TRY(const Json answer, ask_engine(options.which, {{"op", "send"},
                                                          {"to", options.to},
                                                          {"text", options.text},
                                                          {"require", options.required},
                                                          {"wait", waits},
+                                                         {"priority", priority},
+                                                         {"ttl_ms", ttl_ms},
                                                          {"timeout_ms", timeout_ms}}));
   if (options.json) write(options, answer, console);
   if (!waits) return ExitCode::done;
@@ -190,8 +202,18 @@ void declare_required(CLI::App& command, Options& options) {
       ->type_name("CAPABILITY");
 }
 
+void declare_priority(CLI::App& command, Options& options) {
+  command.add_option("--priority", options.priority, "0 background to 3 critical")
+      ->capture_default_str()
+      ->type_name("N");
+  command.add_option("--ttl-ms", options.ttl_ms, "nobody gets it later than this; 0: no limit")
+      ->capture_default_str()
+      ->type_name("MS");
+}
+
 void declare_operation(CLI::App& command, Options& options) {
   declare_required(command, options);
+  declare_priority(command, options);
   command.add_option("text", options.text, "what every agent is sent")
       ->required()
       ->type_name("TEXT");
@@ -236,6 +258,7 @@ RunVerb declare_send(CLI::App& command) {
   command.add_option("to", options->to, "an agent's name")->required()->type_name("AGENT");
   command.add_option("text", options->text, "what it is sent")->required()->type_name("TEXT");
   declare_required(command, *options);
+  declare_priority(command, *options);
   command.add_option("--timeout,--timeout-ms", options->timeout_ms, "how long to wait, in ms")
       ->capture_default_str()
       ->type_name("MS");

@@ -14,6 +14,7 @@ namespace {
 
 constexpr std::int64_t kSilentNs = kNsPerMs;  // a station silent for so long is looked at seldom
 constexpr std::uint64_t kSilentTurns = 16;
+constexpr std::int64_t kAheadNs = kNsPerSecond;  // of the tick: a clock that is further is wrong
 constexpr sched::BodyRegion kAnywhere{0, ~std::uint64_t{0}};  // the log checks positions itself
 
 }  // namespace
@@ -106,7 +107,7 @@ void EngineLoop::State::take_answer(StationLink& link, const sched::AnswerRecord
 
 // Sends.
 
-void EngineLoop::State::take_send(StationLink& link, const sched::SendRecord& send,
+void EngineLoop::State::take_send(StationLink& link, sched::SendRecord send,
                                   std::uint64_t position) noexcept {
   ++counters.sends;
   const AgentIndex source = registry->resolve(send.source);
@@ -116,6 +117,10 @@ void EngineLoop::State::take_send(StationLink& link, const sched::SendRecord& se
     return;
   }
   const sched::MessageId id = id_at(send.created_ns, link.number, position);
+  if (send.created_ns - now_ns > kAheadNs) {  // or it would never expire
+    ++counters.created_ahead;
+    send.created_ns = now_ns;
+  }
   const bool again = before(position, link.read_again_until);
   if (again && std::binary_search(link.applied.begin(), link.applied.end(), id.low)) {
     ++counters.duplicates;

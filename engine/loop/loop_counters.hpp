@@ -29,6 +29,7 @@ struct LoopCounters {
   std::uint64_t results_noted = 0, results_lost = 0;  // of operations, by a sink: taken, refused
   std::uint64_t mode_refused = 0, mode_queued = 0;    // by the operating mode
   std::uint64_t throttled = 0, throttle_begun = 0;    // sends over their sector's share; times
+  std::uint64_t created_ahead = 0;                    // sends of a clock that is ahead
   std::uint64_t agent_crashes = 0, impedance_spikes = 0, cascade_failures = 0;
   std::uint64_t judgements_withheld = 0;  // while the engine itself was late
   std::uint64_t breaker_refused = 0;      // messages and targets of operations

@@ -233,7 +233,7 @@ struct EngineLoop::State {
   void take_record(StationLink& link, const Ring::Record& record, std::uint64_t position) noexcept;
   void take_answer(StationLink& link, const sched::AnswerRecord& answer,
                    std::uint64_t position) noexcept;
-  void take_send(StationLink& link, const sched::SendRecord& send, std::uint64_t position) noexcept;
+  void take_send(StationLink& link, sched::SendRecord send, std::uint64_t position) noexcept;
   [[nodiscard]] Errc apply_send(StationLink& link, const sched::SendRecord& send,
                                 sched::MessageId id, bool again) noexcept;
   [[nodiscard]] Errc apply_bare(const sched::SendRecord& send, sched::MessageId id,

@@ -25,6 +25,9 @@ TEST(Acting, RefusesWhatItCannotDo) {
   expect_refusal({"delegate", "t", "--to", "agent", "a", "--capability", "x"}, "no --capability");
   expect_refusal({"delegate", "t", "--attempts", "17"}, "--attempts");
   expect_refusal({"delegate", "t", "--timeout", "0"}, "--timeout");
+  expect_refusal({"send", "a", "t", "--priority", "4"}, "--priority");
+  expect_refusal({"send", "a", "t", "--ttl-ms", "-1"}, "--ttl-ms");
+  expect_refusal({"broadcast", "t", "--priority", "high"}, "--priority");
   expect_refusal({"ask"}, "question");
   expect_refusal({"ask", "q", "--sample", "201"}, "--sample");
   expect_refusal({"ask", "q", "--seed", "x"}, "--seed");
@@ -75,6 +78,18 @@ TEST(Status, SaysFirstWhatAPersonAsksAndLeavesOutWhatIsNothing) {
   const std::string all = mesh.run({"status", "--all"}).out;
   EXPECT_THAT(all, HasSubstr("counters.expired "));
   EXPECT_THAT(all, HasSubstr("agents_routed_around "));
+}
+
+TEST(Send, SaysThatAMessageExpiredBeforeItsAgentCameForIt) {
+  ActingMesh mesh;
+  const Agents agents(mesh.directory(), {.agents = named({"a"})});
+  EXPECT_EQ(mesh.ask({"send", "a", "?", "--priority", "3", "--ttl-ms", "60000"})["state"], "ready");
+  ASSERT_EQ(mesh.run({"freeze", "mesh"}).exit_code, 0);
+  const Ran late = mesh.run({"send", "a", "?", "--ttl-ms", "1", "--timeout", "200"});
+  EXPECT_EQ(late.exit_code, 1) << late.out;
+  ASSERT_EQ(mesh.run({"thaw", "mesh"}).exit_code, 0);
+  EXPECT_EQ(mesh.ask({"send", "a", "?"})["state"], "ready");
+  EXPECT_EQ(mesh.ask({"status"})["counters"]["expired"], 1) << "nobody was given it";
 }
 
 TEST(RouteAround, HoldsAnAgentAlsoAcrossTheEnginesDeath) {

@@ -203,6 +203,29 @@ TEST(EngineLoopMessages, AMessagePastItsTimeWhileItWaitedIsDroppedAndReported) {
   EXPECT_EQ(mesh.loop->counters().expired, 1U);
 }
 
+// A clock that is wrong, or a liar: a message from next year would never expire.
+TEST(EngineLoopMessages, OneMadeInTheFutureIsMadeNow) {
+  Pair mesh;
+  mesh.lose(2);
+  RawStation::Message brief = mesh.message("brief");
+  brief.ttl_ms = 50;
+  brief.created_ns = mesh.now_ns + 365 * 86'400 * kNsPerSecond;
+  ASSERT_TRUE(mesh.alice.send(brief));
+  RawStation::Message soon = mesh.message("soon");  // within what a tick may take
+  soon.created_ns = mesh.now_ns + kNsPerSecond / 2;
+  ASSERT_TRUE(mesh.alice.send(soon));
+  mesh.run(100 * kMs, kMs);
+  EXPECT_EQ(mesh.loop->counters().created_ahead, 1U);
+  RawStation& again = mesh.add(3, 2, "bob");
+  mesh.tick();
+  const auto got = again.poll();
+  ASSERT_EQ(got.size(), 1U);
+  EXPECT_EQ(again.read(got[0]).body, "soon");
+  const auto told = mesh.alice.poll();
+  ASSERT_EQ(told.size(), 1U);
+  EXPECT_EQ(code_of(told[0]), Errc::expired);
+}
+
 TEST(EngineLoopMessages, OneThatItsStationFoundExpiredIsReportedToo) {
   Pair mesh;
   RawStation::Message brief = mesh.message();
