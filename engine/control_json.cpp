@@ -318,6 +318,7 @@ json status_json(const EngineStatus& status) {
           {"agents_frozen", status.gauges.frozen},
           {"agents_quarantined", status.gauges.quarantined},
           {"agents_newcomers", status.gauges.newcomers},
+          {"agents_awaiting_context", status.gauges.awaiting_context},
           {"stations", status.stations},
           {"stations_ever", status.stations_ever},
           {"connections", status.connections},

@@ -121,7 +121,8 @@ Result<ExitCode> run(const Options& options, Console& console) {
     write_sim_json(report, wall_s, console.out);
   else
     write_sim_table(report, wall_s, console.out);
-  const bool is_whole = report.unanswered == 0 && report.conflicts_complete;
+  const bool is_whole =
+      report.unanswered == 0 && report.conflicts_complete && report.contexts.early == 0;
   return is_whole ? ExitCode::done : ExitCode::failed;
 }
 

@@ -1,6 +1,7 @@
 #include "engine/loop/newcomers.hpp"
 
 #include <algorithm>
+#include <set>
 #include <utility>
 
 #include "engine/loop/expected.hpp"
@@ -163,6 +164,26 @@ std::vector<std::uint32_t> agents_by_cluster(const EngineLoop& loop) {
   for (std::uint32_t cluster = 0; cluster < agents.size(); ++cluster)
     agents[cluster] = topology.cluster(cluster).agents;
   return agents;
+}
+
+Placement placement_of(const EngineLoop& loop, std::span<const AgentId> agents,
+                       std::span<const std::uint32_t> before) {
+  Placement placement;
+  std::set<std::uint32_t> clusters;
+  std::set<std::uint32_t> sectors;
+  for (const AgentId id : agents) {
+    const StandsIn where = place_of(loop, id);
+    if (where.cluster >= before.size()) {
+      ++placement.without_cluster;
+      continue;
+    }
+    clusters.insert(where.cluster);
+    sectors.insert(where.sector);
+  }
+  for (const std::uint32_t cluster : clusters)
+    ++(before[cluster] == 0 ? placement.clusters_created : placement.clusters_filled);
+  placement.sectors = static_cast<std::uint32_t>(sectors.size());
+  return placement;
 }
 
 Result<std::vector<AgentId>> make_newcomers(EngineLoop& loop, std::span<const Making> newcomers,

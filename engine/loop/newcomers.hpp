@@ -75,6 +75,15 @@ struct StandsIn {
 };
 [[nodiscard]] StandsIn place_of(const EngineLoop& loop, AgentId agent) noexcept;
 [[nodiscard]] std::vector<std::uint32_t> agents_by_cluster(const EngineLoop& loop);
+// Where so many were put. `before`: agents_by_cluster() when they were not there yet.
+struct Placement {
+  std::uint32_t clusters_filled = 0;   // that had agents before
+  std::uint32_t clusters_created = 0;  // that had none
+  std::uint32_t sectors = 0;           // in which they stand
+  std::uint32_t without_cluster = 0;   // the mesh is larger than its places
+};
+[[nodiscard]] Placement placement_of(const EngineLoop& loop, std::span<const AgentId> agents,
+                                     std::span<const std::uint32_t> before);
 
 void tend_newcomers(EngineLoop::State& loop) noexcept;
 // From the table, when the loop is made or agents were.

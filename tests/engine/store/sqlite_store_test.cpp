@@ -1,6 +1,8 @@
 // What is SQLite's alone.
 #include <fstream>
 
+#include <sqlite3.h>
+
 #include "engine/store/schema.hpp"
 #include "engine/store/sql_store.hpp"
 #include "engine/store/sqlite_connection.hpp"
@@ -45,6 +47,69 @@ TEST(SqliteStore, ReplacesTheTriggerThatCostAJournalOfEachRow) {
   EXPECT_EQ(store->verify({})->checked, 6U);
 }
 
+// Opens of statement journals, seen below SQLite: as long as one stands they go to a file at once,
+// and not to memory first. No connection is open when it is made or goes.
+class StatementJournals {
+ public:
+  StatementJournals() {
+    configure(0);
+    real_ = sqlite3_vfs_find(nullptr);
+    opened_ = 0;
+    ours_ = *real_;
+    ours_.zName = "sees-statement-journals";
+    ours_.xOpen = &open;
+    sqlite3_vfs_register(&ours_, 1);
+  }
+  ~StatementJournals() {
+    sqlite3_vfs_unregister(&ours_);
+    configure(kSpillBytes);
+  }
+  StatementJournals(const StatementJournals&) = delete;
+  StatementJournals& operator=(const StatementJournals&) = delete;
+  [[nodiscard]] int opened() const { return opened_; }
+
+ private:
+  static constexpr int kSpillBytes = 64 * 1'024;  // as it is by itself
+  static void configure(int spill_bytes) {
+    sqlite3_shutdown();
+    EXPECT_EQ(sqlite3_config(SQLITE_CONFIG_STMTJRNL_SPILL, spill_bytes), SQLITE_OK);
+    EXPECT_EQ(sqlite3_initialize(), SQLITE_OK);
+  }
+  static int open(sqlite3_vfs* /*ours*/, const char* name, sqlite3_file* file, int flags,
+                  int* given) {
+    opened_ += (flags & SQLITE_OPEN_SUBJOURNAL) != 0 ? 1 : 0;
+    return real_->xOpen(real_, name, file, flags, given);
+  }
+  static inline sqlite3_vfs* real_ = nullptr;
+  static inline sqlite3_vfs ours_{};
+  static inline int opened_ = 0;
+};
+
+// The store's own way of writing, but that what is temporary goes to files.
+Status append_with_files(const testing::SqliteBackend& backend, std::uint64_t first) {
+  auto connection = connect_sqlite({.where = backend.where()}).value();
+  MESH_CHECK_OK(connection->run("PRAGMA temp_store = FILE"));
+  MESH_TRY(auto store, SqlStore::open(std::move(connection), {}));
+  const auto done = store->append(conflicts(first, 20));
+  return done ? Status{} : Status(tl::unexpected(done.error()));
+}
+
+// One that SQLite keeps for each record halves what can be appended. With a trigger that may abort
+// it does, which shows that this test would see it.
+TEST(SqliteStore, KeepsNoJournalOfTheStatementThatWritesARecord) {
+  const testing::SqliteBackend backend;
+  const StatementJournals journals;
+  ASSERT_TRUE(append_with_files(backend, 1));  // makes the tables
+  const int before = journals.opened();
+  ASSERT_TRUE(append_with_files(backend, 101));
+  EXPECT_EQ(journals.opened(), before);
+  ASSERT_TRUE(
+      backend.sql("CREATE TRIGGER records_may_abort BEFORE INSERT ON records"
+                  " WHEN NEW.position < 0 BEGIN SELECT RAISE(ABORT, 'never'); END"));
+  ASSERT_TRUE(append_with_files(backend, 201));
+  EXPECT_GT(journals.opened(), before);
+}
+
 // As they were before one index had all of an agent's.
 TEST(SqliteStore, ReplacesTheIndicesOfAStoreOfBefore) {
   const testing::SqliteBackend backend;
@@ -75,7 +140,7 @@ std::uint64_t bytes_written() {
 }
 
 // Of a group each page goes to the log once: about 400 bytes a record. It does not see a statement
-// journal, which so small a group keeps in memory: engine_store_bench's `cases` do.
+// journal, which stays in memory; the test above does.
 TEST(SqliteStore, WritesLessThanAKibibyteForEachRecordOfAGroup) {
   if (bytes_written() == 0) GTEST_SKIP() << "/proc/self/io cannot be read here";
   const testing::SqliteBackend backend;
