@@ -39,7 +39,8 @@ The engine's own scheduler, health and conflict code on virtual time, with simul
 and faults. The same scenario and seed give the same trace_hash on every machine; wall_s
 alone differs. Scenarios to start from are in examples/scenarios; every key is in
 docs/SIMULATION.md, whose tables are this verb's --markdown output (--write brings them up
-to date). Exit code 0: every operation had an answer and every conflict its records; 1: not so.
+to date). Exit code 0: every operation had an answer, every conflict its records, and nobody a
+message before its context; 1: not so.
 
 Examples:
   mesh sim --scenario examples/scenarios/steady_day.toml --seed 1
