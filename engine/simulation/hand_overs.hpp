@@ -1,8 +1,8 @@
 // HandOvers: contexts of a simulated mesh: agents hand theirs over, and who crashed and is back
 // gets its last one before its messages (engine/loop/context_holds.hpp).
 //
-//     its process ends ─▶ another one attaches, and is held ─▶ its context is loaded ─▶ its messages
-//                                     └── nobody loads it: context_wait ────────────────────▲
+//     its process ends ─▶ another one attaches: held ─▶ its context is loaded ─▶ its messages
+//                                               └── nobody loads it: context_wait ────▲
 //
 // The store and the processes that load are simulated: of one process one agent after another, each
 // takes `contexts.load_ms`; a share of all processes never gets to it. The hold, what waits behind
