@@ -1,6 +1,6 @@
 // What happened to a mesh while nobody looked (mesh.md part 15, health): breakers and modes of the
-// last hours, the trend of conflicts, who came and went, clusters that drift high, slow agents. From
-// the table alone.
+// last hours, the trend of conflicts, who came and went, clusters that drift high, slow agents.
+// From the table alone.
 //
 //     breakers, modes   the table's ring of events, which keeps the newest alone: `since` says how
 //                       far back it reaches where that is less than the hours asked for
