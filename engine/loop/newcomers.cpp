@@ -64,6 +64,15 @@ void admit(EngineLoop::State& loop, std::uint32_t row) noexcept {
   ++loop.counters.newcomers_admitted;
 }
 
+// It has nothing but what was never answered.
+bool is_idle(const EngineLoop::State& loop, std::uint32_t row, Newcomer& newcomer) noexcept {
+  const std::uint32_t queue = own(loop.agents.queue_depth, row);
+  newcomer.in_vain = std::min(newcomer.in_vain, queue);
+  const bool is_over = loop.now_ns - newcomer.asked_ns >= kWarmUpTime.count();
+  if (is_over && queue <= kInVainMost) newcomer.in_vain = queue;
+  return queue == newcomer.in_vain;
+}
+
 // Whether it stays a newcomer.
 bool look_at(EngineLoop::State& loop, Newcomer& newcomer) noexcept {
   Newcomers& of = loop.gate.newcomers;
@@ -78,9 +87,11 @@ bool look_at(EngineLoop::State& loop, Newcomer& newcomer) noexcept {
     return false;
   }
   // One at a time; who is in line is kept fresh.
-  const bool is_idle = own(loop.agents.queue_depth, row) == 0;
-  if (is_idle && !(stable && is_fresh(loop, row, sched::kHeartbeatFreshNs / 2)))
+  if (is_idle(loop, row, newcomer) &&
+      !(stable && is_fresh(loop, row, sched::kHeartbeatFreshNs / 2))) {
+    newcomer.asked_ns = loop.now_ns;
     of.list.push_back(newcomer.id);
+  }
   return true;
 }
 

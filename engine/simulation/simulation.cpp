@@ -191,10 +191,11 @@ void Simulation::open(EventKind kind) {
 }
 
 Status Simulation::open_next(const Event& event) {
-  if (event.kind == EventKind::contexts_handed_over)
+  if (event.kind == EventKind::contexts_handed_over) {
     MESH_CHECK_OK(contexts_.hand_over(*mesh_));
-  else
+  } else {
     open(event.kind);
+  }
   Event next = event;
   next.at += every(event.kind);
   std::int64_t end = end_ns_;
