@@ -19,7 +19,7 @@ Result<std::size_t> ScaleUp::make(SimulatedMesh& mesh, HostTime now) {
   MESH_TRY(const std::vector<AgentId> ids, mesh.make_newcomers());
   const Placement placement = placement_of(mesh.loop(), ids, before);
   ScaleFigures& figures = report_.scale;
-  figures.made = ids.size();
+  figures.made = awaited_ = ids.size();
   figures.processes = mesh.slots() - first_slot_;
   figures.clusters_filled = placement.clusters_filled;
   figures.clusters_created = placement.clusters_created;
@@ -31,6 +31,7 @@ Result<std::size_t> ScaleUp::make(SimulatedMesh& mesh, HostTime now) {
 Status ScaleUp::attach(SimulatedMesh& mesh) {
   for (std::size_t slot = first_slot_; slot < mesh.slots(); ++slot)
     MESH_CHECK_OK(mesh.come_back(slot));
+  awaited_ = 0;
   return {};
 }
 

@@ -23,11 +23,14 @@ class ScaleUp {
   Status attach(SimulatedMesh& mesh);
   // After a turn: who was admitted.
   void look(SimulatedMesh& mesh, HostTime now);
+  // Made, and not come yet: nobody misses them.
+  [[nodiscard]] std::size_t awaited() const noexcept { return awaited_; }
 
  private:
   SimulationReport& report_;
   TraceHash& trace_;
   std::size_t first_slot_ = 0;
+  std::size_t awaited_ = 0;
   HostTime made_{};
 };
 

@@ -108,7 +108,7 @@ constexpr Key<Scenario> kScenarioKeys[] = {
     {"scale", "class", "which they are of", word, 0, 0, &Scenario::scale_class, kClasses},
     {"scale", "per_process", "agents that a process of theirs has", whole, 1, kMaxAgents,
      &Scenario::scale_per_process},
-    {"scale", "warm_ups", "measured answers that a profile needs", whole, 1, 1'000,
+    {"scale", "warm_ups", "measured answers that a profile needs", whole, 1, 100,
      &Scenario::scale_warm_ups},
     {"scale", "wave_every_ms", "newcomers are looked at, and a wave of them admitted, so often",
      milliseconds, 1, 3.6e6, &Scenario::scale_wave_every},

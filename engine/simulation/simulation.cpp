@@ -280,8 +280,8 @@ void Simulation::account(std::int64_t mesh_ns) {
   report_.mode_ns[static_cast<std::size_t>(mode_)] += passed;
   report_.virtual_ns += passed;
   const EngineLoop& loop = mesh_->loop();
-  is_available_ = static_cast<std::int64_t>(loop.agents_active()) * 100 >=
-                  static_cast<std::int64_t>(loop.agents_enrolled()) * kActiveMin;
+  const auto expected = static_cast<std::int64_t>(loop.agents_enrolled() - scale_.awaited());
+  is_available_ = static_cast<std::int64_t>(loop.agents_active()) * 100 >= expected * kActiveMin;
   const auto seen = mesh_->view().mesh();
   if (!seen || !seen->mode || *seen->mode == mode_) return;
   mode_ = *seen->mode;
