@@ -20,6 +20,7 @@
 #include <utility>
 
 #include "engine/loop/engine_loop.hpp"
+#include "engine/pipeline.hpp"
 #include "engine/simulation/measures.hpp"
 #include "engine/simulation/population.hpp"
 #include "engine/simulation/scenario.hpp"
