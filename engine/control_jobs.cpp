@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/acting_jobs.hpp"
+#include "engine/loop/state.hpp"
 
 namespace mesh::engine {
 namespace {
@@ -360,8 +361,32 @@ void ControlServer::add_counts(EngineStatus& status) const noexcept {
   status.adoption.refused = now(refused_back_);
 }
 
+namespace {
+
+MeshOverview overview_of(SchedulerThread& scheduler) {
+  MeshOverview overview;
+  const health::MeshWatch& watch = *scheduler.loop().state().gate.watch;
+  if (watch.is_whole()) {
+    const health::MeshSummary mesh = watch.summaries().mesh();
+    overview.mode = watch.mode();
+    overview.sectors_healthy = mesh.healthy_sectors;
+    overview.sectors_degraded = mesh.degraded_sectors;
+    if (mesh.active != 0)
+      overview.mean_impedance_ms = static_cast<double>(mesh.mean) / health::kMeanUnit;
+  }
+  overview.conflicts_last_hour = scheduler.conflicts_last_hour();
+  if (const auto& last = scheduler.last_cascade()) {
+    overview.last_cascade = last->finished;
+    overview.last_cascade_unix_ns = to_ns(last->at) + scheduler.unix_offset_ns();
+  }
+  return overview;
+}
+
+}  // namespace
+
 EngineStatus status_of(SchedulerThread& scheduler) {
   EngineStatus status;
+  status.overview = overview_of(scheduler);
   status.counters = scheduler.loop().counters();
   status.gauges = scheduler.loop().gauges();
   status.agents_active = scheduler.loop().agents_active();

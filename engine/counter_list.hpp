@@ -217,6 +217,13 @@ inline constexpr auto kSchedulerCounters = [] {
             "whose context was found to be another than it should be"),
       total("conflicts_waited", "stations", &L::conflicts_waited,
             "times that one's conflicts had to wait in its outbox: too many were not recorded"),
+      now(
+          "contexts_waiting", "agents",
+          [](const S& s) noexcept -> std::uint64_t { return s.gauges.awaiting_context; },
+          "back after a crash, whose messages wait until their context is loaded"),
+      total("contexts_awaited", "agents", &L::contexts_awaited, "that began to wait so"),
+      total("contexts_overdue", "agents", &L::contexts_overdue,
+            "of them, that got their messages without it: it took too long"),
       total("byzantine", "agents", &L::byzantine,
             "that differed from a large majority in a comparable operation"),
       total("contradictions", "operations", &L::contradictions,

@@ -103,6 +103,14 @@ void CounterPage::publish(std::span<const std::uint64_t> values, HostTime now) n
   words_[kSequence].store_release(odd + 1);
 }
 
+std::uint64_t CounterPage::in_last_hour(std::size_t counter) const noexcept {
+  // relaxed, both: this thread alone writes them.
+  const std::uint64_t now = words_[kCounterHeadWords + counter].load_relaxed();
+  const std::uint64_t then =
+      words_[kCounterHeadWords + base_.size() + counter].load_relaxed();  // relaxed: as above
+  return now - then;
+}
+
 Result<CounterView> CounterView::over(const shm::Layout& table, std::span<const std::byte> bytes,
                                       std::string_view thread) {
   CounterView view;

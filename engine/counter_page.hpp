@@ -52,6 +52,8 @@ class CounterPage {
   // it are added. Keeps what was an hour ago, by the minute.
   void publish(std::span<const std::uint64_t> values, HostTime now) noexcept;
   [[nodiscard]] std::size_t size() const noexcept { return base_.size(); }
+  // How much one of them grew in the last hour, as last published. Below size().
+  [[nodiscard]] std::uint64_t in_last_hour(std::size_t counter) const noexcept;
 
  private:
   struct Minute {

@@ -30,6 +30,7 @@
 #include "engine/console_view.hpp"
 #include "engine/freezing.hpp"
 #include "engine/heal.hpp"
+#include "engine/health/operating_modes.hpp"
 #include "engine/history_options.hpp"
 #include "engine/incident.hpp"
 #include "engine/loop/engine_loop.hpp"
@@ -122,6 +123,17 @@ struct LatenessStatus {
   std::int64_t max_ns = 0;
 };
 
+// What the mesh is like as a whole (mesh.md part 13).
+struct MeshOverview {
+  std::optional<health::OperatingMode> mode{};  // none: not every cluster was looked at yet
+  std::uint32_t sectors_healthy = 0;
+  std::uint32_t sectors_degraded = 0;
+  std::optional<double> mean_impedance_ms{};      // none: nobody is active
+  std::uint64_t conflicts_last_hour = 0;          // as last published, up to a second ago
+  std::optional<FinishedCascade> last_cascade{};  // that ended under this engine
+  std::int64_t last_cascade_unix_ns = 0;          // its end
+};
+
 struct EngineStatus {
   LoopCounters counters;
   LoopGauges gauges;
@@ -131,6 +143,7 @@ struct EngineStatus {
   std::size_t connections = 0;
   std::uint64_t stations_ever = 0;
   LatenessStatus lateness{};
+  MeshOverview overview{};
   std::uint64_t turns = 0;  // of the scheduler thread
   std::uint64_t parks = 0;
   std::uint64_t retunes = 0;  // calls of retune() and reload requests that were applied

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <charconv>
 #include <optional>
-#include <set>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -80,7 +79,11 @@ class ScaleJob final : public Job {
     const std::vector<Making> agents = names(loop, report.batch);
     const std::vector<std::uint32_t> before = agents_by_cluster(loop);
     MESH_TRY(const std::vector<AgentId> ids, make_newcomers(loop, agents, ::geteuid(), now));
-    place(loop, ids, before, report);
+    const Placement placement = placement_of(loop, ids, before);
+    report.clusters_filled = placement.clusters_filled;
+    report.clusters_created = placement.clusters_created;
+    report.sectors = placement.sectors;
+    report.without_cluster = placement.without_cluster;
     report.processes = group(agents, ids);
     return report;
   }
@@ -95,23 +98,6 @@ class ScaleJob final : public Job {
       made.push_back({std::move(name), request_.agent_class});
     }
     return made;
-  }
-  static void place(const EngineLoop& loop, const std::vector<AgentId>& ids,
-                    const std::vector<std::uint32_t>& before, ScaleReport& report) {
-    std::set<std::uint32_t> clusters;
-    std::set<std::uint32_t> sectors;
-    for (const AgentId id : ids) {
-      const StandsIn where = place_of(loop, id);
-      if (where.cluster >= before.size()) {
-        ++report.without_cluster;
-        continue;
-      }
-      clusters.insert(where.cluster);
-      sectors.insert(where.sector);
-    }
-    for (const std::uint32_t cluster : clusters)
-      ++(before[cluster] == 0 ? report.clusters_created : report.clusters_filled);
-    report.sectors = static_cast<std::uint32_t>(sectors.size());
   }
   std::uint32_t group(const std::vector<Making>& agents, const std::vector<AgentId>& ids) {
     const std::size_t each = per_process_of(request_);

@@ -22,6 +22,13 @@ constexpr Nanos kPendingLook{200 * kNsPerUs};
 constexpr Nanos kPendingFor{100 * kNsPerMs};
 constexpr std::uint64_t kCorruptEvery = 1'024;  // turns
 
+// Of the counter of answers in CONFLICT.
+constexpr std::size_t kConflictsAt = [] {
+  std::size_t at = 0;
+  while (kSchedulerCounters[at].says.label != "conflicts") ++at;
+  return at;
+}();
+
 std::int64_t read_clock(void* clock) noexcept {
   return static_cast<sched::ClockReader<>*>(clock)->now_ns();
 }
@@ -192,6 +199,7 @@ void SchedulerThread::publish(HostTime now) {
   std::array<std::uint64_t, kSchedulerCounters.size()> values{};
   for (std::size_t i = 0; i < values.size(); ++i) values[i] = kSchedulerCounters[i].of(status);
   counter_page_->publish(values, now);
+  conflicts_last_hour_ = counter_page_->in_last_hour(kConflictsAt);
   faults_->sweep(now);
   publish_due_ = now + kPublishEvery;
 }
@@ -223,14 +231,17 @@ void SchedulerThread::finish_operations(HostTime now) {
     give_back(std::move(found->second));
     waiting_.erase(found);
   }
-  finish_cascades();
+  finish_cascades(now);
   finish_pipelines();
   finish_questions(now);
   if (!backlog_.empty()) give_back(nullptr);
 }
 
-void SchedulerThread::finish_cascades() {
+void SchedulerThread::finish_cascades(HostTime now) {
   while (const auto finished = loop_->take_finished_cascade()) {
+    // A quorum is an operation to who measures cascades.
+    if (finished->strategy != CascadeStrategy::quorum)
+      last_cascade_ = LastCascade{.finished = *finished, .at = now};
     const auto found = waiting_.find(static_cast<std::uint64_t>(finished->id));
     if (found == waiting_.end()) continue;
     found->second->on_cascade(*this, *finished);

@@ -133,6 +133,17 @@ class SchedulerThread final : public Wakes {
   };
   [[nodiscard]] std::vector<Stuck> stuck() const;
 
+  // The last cascade that ended, and when; none: none did.
+  struct LastCascade {
+    FinishedCascade finished;
+    HostTime at{};
+  };
+  [[nodiscard]] const std::optional<LastCascade>& last_cascade() const noexcept {
+    return last_cascade_;
+  }
+  // Answers in CONFLICT, as last published.
+  [[nodiscard]] std::uint64_t conflicts_last_hour() const noexcept { return conflicts_last_hour_; }
+
   void wake(StationId station) noexcept override;
 
  private:
@@ -155,7 +166,7 @@ class SchedulerThread final : public Wakes {
   void run();
   void run_jobs(HostTime now);
   void finish_operations(HostTime now);
-  void finish_cascades();
+  void finish_cascades(HostTime now);
   void finish_pipelines();
   void finish_questions(HostTime now);
   void give_back(std::unique_ptr<Job> job);
@@ -175,6 +186,8 @@ class SchedulerThread final : public Wakes {
   std::unique_ptr<EngineLoop> loop_;
   std::optional<CounterPage> counter_page_;
   std::optional<FaultBoard> faults_;
+  std::optional<LastCascade> last_cascade_;
+  std::uint64_t conflicts_last_hour_ = 0;
   std::vector<Outbox> outboxes_;  // in no order
   Bell bell_;
   JobQueue jobs_;

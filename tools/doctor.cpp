@@ -30,7 +30,8 @@ and what came of it. Everything that it started is stopped and removed at the en
 after Ctrl-C.
 
 With --dir or --name: only looks at the mesh that is there, and changes nothing: who
-runs, whether it answers, rights, clock, room, stuck and lost stations, breakers, mode.
+runs, whether it answers, rights, clock, room, stuck and lost stations, breakers, mode,
+agents that wait for their contexts.
 
 Exit code 0: every check passed, perhaps with a warning. 1: one did not.
 

@@ -152,6 +152,21 @@ Result<Json> status_of(const std::string& directory) {
 
 }  // namespace
 
+std::pair<Finding, std::string> look_at_contexts(const MeshCounters& counters) {
+  const std::uint64_t waiting = counters.value("contexts_waiting").value_or(0);
+  std::uint64_t overdue = 0;  // in the last hour
+  for (const CounterSeen& row : counters.rows)
+    if (row.says.label == "contexts_overdue") overdue = row.value - row.hour_ago;
+  std::string says = waiting == 0 ? "nobody waits for its own"
+                                  : fmt::format(
+                                        "{} agents wait for their own, and their messages"
+                                        " with them; mesh inspect agents names them",
+                                        waiting);
+  if (overdue != 0)
+    says += fmt::format("; {} got their messages without it in the last hour", overdue);
+  return {waiting == 0 && overdue == 0 ? Finding::pass : Finding::warning, std::move(says)};
+}
+
 Result<DoctorReport> look_at_mesh(const std::string& directory, const ShowRow& show) {
   MESH_TRY(const ObservedMesh mesh, ObservedMesh::open(directory));
   MESH_TRY(const ObservedMesh::Memory table, mesh.table());
@@ -185,6 +200,11 @@ Result<DoctorReport> look_at_mesh(const std::string& directory, const ShowRow& s
   add("its breakers", [&] { return of_breakers(table); });
   add("its senders", [&] {
     return counters ? of_senders(*counters) : Found{Finding::skipped, "unknown: no counters"};
+  });
+  add("its agents' contexts", [&] {
+    if (!counters) return Found{Finding::skipped, "unknown: no counters"};
+    auto [finding, says] = look_at_contexts(*counters);
+    return Found{finding, std::move(says)};
   });
   add("room for more stations", [&] { return of_room(directory); });
   add("errors", [&] { return of_errors(table); });

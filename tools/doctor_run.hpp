@@ -11,6 +11,7 @@
 
 #include <functional>
 #include <string>
+#include <utility>
 
 #include "shm/base/result.hpp"
 #include "tools/doctor_report.hpp"
@@ -23,5 +24,9 @@ using ShowRow = std::function<void(const DoctorRow&)>;
 
 Result<DoctorReport> prove_everything(const StopSignals& stop, const ShowRow& show);
 Result<DoctorReport> look_at_mesh(const std::string& directory, const ShowRow& show);
+
+// Of that: agents that are back after a crash and wait for their contexts, or waited in vain.
+struct MeshCounters;
+[[nodiscard]] std::pair<Finding, std::string> look_at_contexts(const MeshCounters& counters);
 
 }  // namespace mesh::tools

@@ -19,6 +19,7 @@
 #include "sched/clock.hpp"
 #include "tools/console_request.hpp"
 #include "tools/mesh_directory.hpp"
+#include "tools/night_report.hpp"
 #include "tools/observed_mesh.hpp"
 #include "tools/option_values.hpp"
 #include "tools/text.hpp"
@@ -40,20 +41,27 @@ prints unknown. A sector is healthy when more than 95 % of its agents are active
 --sector its clusters are listed. A breaker is closed, open (nothing is routed there)
 or half_open (one message in ten passes); breakers_open counts those that are not
 closed, of all levels. backup is the last one that was tried and the last good one,
-as the engine wrote it down; overdue: the last good one is two periods old. Reads the
-mesh's directory, which only its owner can, and asks no engine.
+as the engine wrote it down; overdue: the last good one is two periods old. Without
+--sector, night is what happened in the last --hours: breakers that opened and changes
+of mode, as far back as the table's events reach (events_for_ms), whether conflicts
+rise, who came and went in the last hour, clusters whose agents drift high, and agents
+with a score above 800. Reads the mesh's directory, which only its owner can, and asks
+no engine.
 
 Exit code 0: mode FULL. 1: a degraded mode, or not known yet.
 
 Examples:
   mesh health
   mesh health --sector 7
-  mesh health --json --dir /dev/shm/mine
+  mesh health --hours 24 --json --dir /dev/shm/mine
 )";
+
+constexpr std::uint64_t kHoursMost = 720;
 
 struct Options {
   WhichMesh which;
   std::string sector;
+  std::string hours = "12";
   bool json = false;
 };
 
@@ -207,8 +215,10 @@ Result<ExitCode> run(const Options& options, Console& console) {
   report["backup"] = backup_json(directory);
   Json list;
   std::string what = "sectors";
+  MESH_TRY(const std::uint64_t hours, whole_number({"--hours", 1, kHoursMost}, options.hours));
   if (options.sector.empty()) {
     list = sectors_json(seen);
+    MESH_TRY(report["night"], night_report(table, {static_cast<std::uint32_t>(hours)}));
   } else {
     MESH_TRY(const std::uint64_t sector,
              whole_number({"--sector", 0, seen.view.sectors() - 1}, options.sector));
@@ -231,6 +241,9 @@ Result<ExitCode> run(const Options& options, Console& console) {
 RunVerb declare(CLI::App& command) {
   const auto options = std::make_shared<Options>();
   command.add_option("--sector", options->sector, "its clusters, from 0")->type_name("N");
+  command.add_option("--hours", options->hours, "so many are the night")
+      ->capture_default_str()
+      ->type_name("N");
   declare_which_mesh(command, options->which);
   command.add_flag("--json", options->json, "one JSON object");
   command.footer(kFooter);

@@ -39,7 +39,8 @@ The engine's own scheduler, health and conflict code on virtual time, with simul
 and faults. The same scenario and seed give the same trace_hash on every machine; wall_s
 alone differs. Scenarios to start from are in examples/scenarios; every key is in
 docs/SIMULATION.md, whose tables are this verb's --markdown output (--write brings them up
-to date). Exit code 0: every operation had an answer and every conflict its records; 1: not so.
+to date). Exit code 0: every operation had an answer, every conflict its records, and nobody a
+message before its context; 1: not so.
 
 Examples:
   mesh sim --scenario examples/scenarios/steady_day.toml --seed 1
@@ -121,7 +122,8 @@ Result<ExitCode> run(const Options& options, Console& console) {
     write_sim_json(report, wall_s, console.out);
   else
     write_sim_table(report, wall_s, console.out);
-  const bool is_whole = report.unanswered == 0 && report.conflicts_complete;
+  const bool is_whole =
+      report.unanswered == 0 && report.conflicts_complete && report.contexts.early == 0;
   return is_whole ? ExitCode::done : ExitCode::failed;
 }
 

@@ -1,5 +1,6 @@
 #include "tools/sim_report.hpp"
 
+#include <array>
 #include <cmath>
 #include <optional>
 #include <ostream>
@@ -20,12 +21,15 @@ using engine::simulation::quantile_of;
 using engine::simulation::SimulationReport;
 using Json = nlohmann::ordered_json;
 
+constexpr std::int64_t kP90 = 900'000;
 constexpr std::int64_t kP95 = 950'000;
 
 // All figures of a report, as a person reads them; nothing where nothing was measured.
 struct Figures {
   std::optional<double> quorum_rate, window_hit_rate, conflict_rate, availability;
   std::optional<double> p50_ms, p90_ms, p99_ms, cascade_p95_ms, cluster_ms, sector_ms;
+  std::optional<double> pipeline_rate, pipeline_p95_ms, pipeline_error_ms;
+  std::optional<double> cluster_quorum_rate, cluster_quorum_p95_ms, admission_ms, context_ms;
 };
 
 std::optional<double> rate(std::uint64_t part, std::uint64_t of) {
@@ -40,6 +44,20 @@ std::optional<double> ms(const std::optional<std::int64_t>& ns) {
 std::optional<double> slowest_ms(const engine::simulation::RecoveryFigures& figures) {
   if (figures.not_recovered != 0) return std::nullopt;
   return ms(quantile_of(figures.took_ns, engine::simulation::kShareAll));
+}
+
+std::optional<double> rate(const engine::simulation::SmallFigures& of) {
+  return rate(of.succeeded, of.asked - of.refused);
+}
+// Of pipelines, leads' quorums, newcomers and contexts.
+void add_small(const SimulationReport& report, Figures& figures) {
+  figures.pipeline_rate = rate(report.pipelines);
+  figures.pipeline_p95_ms = ms(quantile_of(report.pipelines.took_ns, kP95));
+  figures.pipeline_error_ms = ms(quantile_of(report.pipeline_error_ns, kP90));
+  figures.cluster_quorum_rate = rate(report.cluster_quorums);
+  figures.cluster_quorum_p95_ms = ms(quantile_of(report.cluster_quorums.took_ns, kP95));
+  figures.admission_ms = ms(report.scale.all_admitted_ns);
+  figures.context_ms = ms(quantile_of(report.contexts.wait_ns, kP95));
 }
 
 Figures figures_of(const SimulationReport& report) {
@@ -58,6 +76,7 @@ Figures figures_of(const SimulationReport& report) {
   figures.cascade_p95_ms = ms(quantile_of(report.cascade_ns, kP95));
   figures.cluster_ms = slowest_ms(report.clusters);
   figures.sector_ms = slowest_ms(report.sectors);
+  add_small(report, figures);
   return figures;
 }
 
@@ -73,6 +92,32 @@ std::string recovery_note(const engine::simulation::RecoveryFigures& figures, co
   return fmt::format("no {} died and was to come back", what);
 }
 
+void note_small(const SimulationReport& report, const Figures& figures, Json& notes) {
+  const auto note = [&](const char* name, const std::optional<double>& value, std::string why) {
+    if (!value) notes[name] = std::move(why);
+  };
+  const auto of = [](const engine::simulation::SmallFigures& its, const char* what) {
+    return its.asked == 0 ? fmt::format("the scenario has no {}s", what)
+                          : fmt::format("no {} was admitted", what);
+  };
+  const auto ended = [&](const engine::simulation::SmallFigures& its, const char* what) {
+    return rate(its) ? fmt::format("no {} succeeded", what) : of(its, what);
+  };
+  note("pipeline_rate", figures.pipeline_rate, of(report.pipelines, "pipeline"));
+  note("pipeline_p95_ms", figures.pipeline_p95_ms, ended(report.pipelines, "pipeline"));
+  note("pipeline_error_p90_ms", figures.pipeline_error_ms, ended(report.pipelines, "pipeline"));
+  note("cluster_quorum_rate", figures.cluster_quorum_rate, of(report.cluster_quorums, "quorum"));
+  note("cluster_quorum_p95_ms", figures.cluster_quorum_p95_ms,
+       ended(report.cluster_quorums, "quorum"));
+  note("admission_ms", figures.admission_ms,
+       report.scale.made == 0
+           ? "nobody came"
+           : fmt::format("{} of {} are not admitted by the end",
+                         report.scale.made - report.scale.admitted, report.scale.made));
+  note("context_wait_p95_ms", figures.context_ms,
+       report.contexts.held == 0 ? "nobody waited for its context" : "nobody got its context");
+}
+
 // Why a KPI is null, by its name.
 Json notes_of(const SimulationReport& report, const Figures& figures) {
   Json notes = Json::object();
@@ -83,6 +128,7 @@ Json notes_of(const SimulationReport& report, const Figures& figures) {
   if (!figures.cascade_p95_ms) notes["cascade_p95_ms"] = cascade_note(report);
   if (!figures.cluster_ms) notes["recovery_cluster_ms"] = recovery_note(report.clusters, "cluster");
   if (!figures.sector_ms) notes["recovery_sector_ms"] = recovery_note(report.sectors, "sector");
+  note_small(report, figures, notes);
   return notes;
 }
 
@@ -97,7 +143,14 @@ Json kpi_json(const Figures& figures) {
           {"conflict_rate", json_of(figures.conflict_rate)},
           {"availability", json_of(figures.availability)},
           {"recovery_cluster_ms", json_of(figures.cluster_ms)},
-          {"recovery_sector_ms", json_of(figures.sector_ms)}};
+          {"recovery_sector_ms", json_of(figures.sector_ms)},
+          {"pipeline_rate", json_of(figures.pipeline_rate)},
+          {"pipeline_p95_ms", json_of(figures.pipeline_p95_ms)},
+          {"pipeline_error_p90_ms", json_of(figures.pipeline_error_ms)},
+          {"cluster_quorum_rate", json_of(figures.cluster_quorum_rate)},
+          {"cluster_quorum_p95_ms", json_of(figures.cluster_quorum_p95_ms)},
+          {"admission_ms", json_of(figures.admission_ms)},
+          {"context_wait_p95_ms", json_of(figures.context_ms)}};
 }
 
 Json diagram_json(const SimulationReport& report) {
@@ -146,14 +199,41 @@ Json cascades_json(const SimulationReport& report) {
           {"total_p95_ms", json_of(ms(quantile_of(report.cascade_total_ns, kP95)))}};
 }
 
-Json rounds_json(const SimulationReport& report) {
+Json decisions_json(const std::array<std::uint64_t, 5>& counts) {
   Json decisions = Json::object();
-  for (std::size_t i = 0; i < report.decisions.size(); ++i)
-    decisions[std::string(sched::name_of(static_cast<sched::QuorumDecision>(i)))] =
-        report.decisions[i];
+  for (std::size_t i = 0; i < counts.size(); ++i)
+    decisions[std::string(sched::name_of(static_cast<sched::QuorumDecision>(i)))] = counts[i];
+  return decisions;
+}
+
+Json small_json(const engine::simulation::SmallFigures& figures) {
+  return {{"asked", figures.asked}, {"refused", figures.refused}, {"success", figures.succeeded}};
+}
+Json quorums_json(const SimulationReport& report) {
+  Json json = small_json(report.cluster_quorums);
+  json["promoted"] = report.leads_promoted;
+  json["decision"] = decisions_json(report.cluster_decisions);
+  return json;
+}
+Json scale_json(const engine::simulation::ScaleFigures& figures) {
+  return {{"made", figures.made},
+          {"processes", figures.processes},
+          {"clusters_filled", figures.clusters_filled},
+          {"clusters_created", figures.clusters_created},
+          {"admitted", figures.admitted},
+          {"waves", figures.waves},
+          {"wave_max", figures.wave_max},
+          {"first_admitted_ms", json_of(ms(figures.first_admitted_ns))}};
+}
+Json contexts_json(const engine::simulation::ContextFigures& figures) {
+  return {{"handed_over", figures.handed_over}, {"held", figures.held}, {"loaded", figures.loaded},
+          {"overdue", figures.overdue},         {"lost", figures.lost}, {"early", figures.early}};
+}
+
+Json rounds_json(const SimulationReport& report) {
   return {{"asked", report.rounds},
           {"quorum_in_first", report.quorums_at_once},
-          {"first_decision", std::move(decisions)}};
+          {"first_decision", decisions_json(report.decisions)}};
 }
 
 // What it takes to meet a target.
@@ -206,6 +286,13 @@ std::vector<Kpi> kpis_of(const SimulationReport& report) {
       kpi("availability", figures.availability, "", Target{0.999, true, ">= 0.999"}),
       kpi("recovery_cluster", figures.cluster_ms, " ms", Target{1'000, false, "<= 1000 ms"}),
       kpi("recovery_sector", figures.sector_ms, " ms", Target{10'000, false, "<= 10000 ms"}),
+      kpi("pipeline_rate", figures.pipeline_rate, "", std::nullopt),
+      kpi("pipeline_p95", figures.pipeline_p95_ms, " ms", std::nullopt),
+      kpi("pipeline_error_p90", figures.pipeline_error_ms, " ms", std::nullopt),
+      kpi("cluster_quorum_rate", figures.cluster_quorum_rate, "", std::nullopt),
+      kpi("cluster_quorum_p95", figures.cluster_quorum_p95_ms, " ms", std::nullopt),
+      kpi("admission", figures.admission_ms, " ms", std::nullopt),
+      kpi("context_wait_p95", figures.context_ms, " ms", std::nullopt),
       kpi("unanswered", static_cast<double>(report.unanswered), "", Target{0, false, "0"}),
       kpi("conflict records complete", report.conflicts_complete ? 1 : 0, "",
           Target{1, true, "1"})};
@@ -243,6 +330,10 @@ void write_sim_json(const SimulationReport& report, double wall_s, std::ostream&
       {"conflicts", conflicts_json(report)},
       {"rounds", rounds_json(report)},
       {"cascades", cascades_json(report)},
+      {"pipelines", small_json(report.pipelines)},
+      {"quorums", quorums_json(report)},
+      {"scale", scale_json(report.scale)},
+      {"contexts", contexts_json(report.contexts)},
       {"recoveries",
        {{"clusters", report.clusters.took_ns.size()},
         {"clusters_missing", report.clusters.not_recovered},

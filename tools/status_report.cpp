@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tools/console_request.hpp"
+#include "tools/text.hpp"
 #include "tools/text_table.hpp"
 
 namespace mesh::tools {
@@ -30,6 +31,15 @@ Json telling(const Json& object) {
   return left;
 }
 
+std::string sentence_of_health(const Json& status) {
+  std::string text = fmt::format(
+      "mode {}, {} sectors healthy and {} degraded", printable(status.value("mode", "")),
+      status.value("sectors_healthy", 0U), status.value("sectors_degraded", 0U));
+  if (const Json mean = status.value("mean_impedance_ms", Json()); mean.is_number())
+    text += fmt::format(", mean impedance {:.1f} ms", mean.get<double>());
+  return text;
+}
+
 }  // namespace
 
 std::string sentence_of_status(const Json& status) {
@@ -47,6 +57,11 @@ void write_status(const Json& status, std::ostream& out) {
   Json rest = status;
   for (const char* said : {"agents_active", "agents_enrolled", "stations", "agents_routed_around"})
     rest.erase(said);
+  if (status.value("mode", Json()).is_string()) {
+    out << sentence_of_health(status) << '\n';
+    for (const char* said : {"mode", "sectors_healthy", "sectors_degraded", "mean_impedance_ms"})
+      rest.erase(said);
+  }
   if (const auto attached = rest.find("attached"); attached != rest.end()) {
     const Json stations = *attached;
     rest.erase(attached);

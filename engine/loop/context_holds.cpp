@@ -29,6 +29,7 @@ void hold_for_context(EngineLoop::State& loop, std::uint32_t row) {
   const std::int64_t wait_ns = loop.options.context_wait.count();
   if (wait_ns <= 0 || own(loop.agents.context_hash, row) == 0) return;
   take_hold(loop, row, kAwaitsContext);
+  ++loop.counters.contexts_awaited;
   // It may have been promoted a moment ago.
   loop.topology->fill(loop.topology->refresh(agent_index(row)));
   held_in(loop).push_back(
@@ -87,6 +88,7 @@ void release_overdue_contexts(EngineLoop& loop, HostTime now) {
       overdue.push_back(static_cast<std::uint32_t>(index_of(one.id)));
   }
   for (const std::uint32_t row : overdue) let_go(state, row);
+  state.counters.contexts_overdue += overdue.size();
 }
 
 }  // namespace mesh::engine

@@ -433,6 +433,7 @@ LoopGauges EngineLoop::gauges() const noexcept {
   gauges.frozen = state.gate.holds.frozen_count - state.gate.holds.awaiting_count;
   gauges.quarantined = state.gate.holds.quarantined_count;
   gauges.newcomers = state.gate.newcomers.all.size();
+  gauges.awaiting_context = state.gate.holds.awaiting_count;
   for (const StationLink* const link : state.live) gauges.pending += link->pending_count;
   return gauges;
 }

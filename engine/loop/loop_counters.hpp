@@ -51,6 +51,8 @@ struct LoopCounters {
   std::uint64_t sector_recoveries_over_10s = 0, sector_recoveries_over_15min = 0;
   std::uint64_t stations_lost = 0;
   std::uint64_t context_corruptions = 0, conflicts_waited = 0;
+  std::uint64_t contexts_awaited = 0;  // agents held until their context is loaded
+  std::uint64_t contexts_overdue = 0;  // of them: let go without it
   std::uint64_t byzantine = 0, contradictions = 0, operations_not_compared = 0;
 };
 
@@ -58,11 +60,12 @@ struct LoopCounters {
 struct LoopGauges {
   std::size_t unanswered = 0, operations = 0, parked_free_bytes = 0, payload_used_bytes = 0;
   std::size_t pending = 0;
-  std::size_t send_rate = 0;      // messages a second that senders are held to; 0: nobody is
-  std::size_t routed_around = 0;  // agents
-  std::size_t frozen = 0;         // agents
-  std::size_t quarantined = 0;    // agents
-  std::size_t newcomers = 0;      // agents that are not admitted yet
+  std::size_t send_rate = 0;         // messages a second that senders are held to; 0: nobody is
+  std::size_t routed_around = 0;     // agents
+  std::size_t frozen = 0;            // agents
+  std::size_t quarantined = 0;       // agents
+  std::size_t newcomers = 0;         // agents that are not admitted yet
+  std::size_t awaiting_context = 0;  // agents that are back and get nothing before it is loaded
 };
 
 }  // namespace mesh::engine

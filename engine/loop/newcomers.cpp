@@ -1,6 +1,7 @@
 #include "engine/loop/newcomers.hpp"
 
 #include <algorithm>
+#include <set>
 #include <utility>
 
 #include "engine/loop/expected.hpp"
@@ -63,6 +64,15 @@ void admit(EngineLoop::State& loop, std::uint32_t row) noexcept {
   ++loop.counters.newcomers_admitted;
 }
 
+// It has nothing but what was never answered.
+bool is_idle(const EngineLoop::State& loop, std::uint32_t row, Newcomer& newcomer) noexcept {
+  const std::uint32_t queue = own(loop.agents.queue_depth, row);
+  newcomer.in_vain = std::min(newcomer.in_vain, queue);
+  const bool is_over = loop.now_ns - newcomer.asked_ns >= kWarmUpTime.count();
+  if (is_over && queue <= kInVainMost) newcomer.in_vain = queue;
+  return queue == newcomer.in_vain;
+}
+
 // Whether it stays a newcomer.
 bool look_at(EngineLoop::State& loop, Newcomer& newcomer) noexcept {
   Newcomers& of = loop.gate.newcomers;
@@ -77,9 +87,11 @@ bool look_at(EngineLoop::State& loop, Newcomer& newcomer) noexcept {
     return false;
   }
   // One at a time; who is in line is kept fresh.
-  const bool is_idle = own(loop.agents.queue_depth, row) == 0;
-  if (is_idle && !(stable && is_fresh(loop, row, sched::kHeartbeatFreshNs / 2)))
+  if (is_idle(loop, row, newcomer) &&
+      !(stable && is_fresh(loop, row, sched::kHeartbeatFreshNs / 2))) {
+    newcomer.asked_ns = loop.now_ns;
     of.list.push_back(newcomer.id);
+  }
   return true;
 }
 
@@ -163,6 +175,26 @@ std::vector<std::uint32_t> agents_by_cluster(const EngineLoop& loop) {
   for (std::uint32_t cluster = 0; cluster < agents.size(); ++cluster)
     agents[cluster] = topology.cluster(cluster).agents;
   return agents;
+}
+
+Placement placement_of(const EngineLoop& loop, std::span<const AgentId> agents,
+                       std::span<const std::uint32_t> before) {
+  Placement placement;
+  std::set<std::uint32_t> clusters;
+  std::set<std::uint32_t> sectors;
+  for (const AgentId id : agents) {
+    const StandsIn where = place_of(loop, id);
+    if (where.cluster >= before.size()) {
+      ++placement.without_cluster;
+      continue;
+    }
+    clusters.insert(where.cluster);
+    sectors.insert(where.sector);
+  }
+  for (const std::uint32_t cluster : clusters)
+    ++(before[cluster] == 0 ? placement.clusters_created : placement.clusters_filled);
+  placement.sectors = static_cast<std::uint32_t>(sectors.size());
+  return placement;
 }
 
 Result<std::vector<AgentId>> make_newcomers(EngineLoop& loop, std::span<const Making> newcomers,

@@ -17,8 +17,10 @@
 // Its profile is stable when its station has measured NewcomerOptions::warm_ups answers, it was
 // heard of within 10 s, its score has moved by at most a tenth, or 5 ms, from one upkeep to the
 // next, and its delays do not scatter: a drift over 0.5 is unstable where that is more than
-// LoopOptions::tolerance. Every NewcomerOptions::every a share of all that came is admitted, in the
-// order of their making: the hold is taken away, for this engine and later ones.
+// LoopOptions::tolerance. A warm-up that it leaves unanswered costs it that one's time, and is no
+// reason to ask it no more; kInVainMost of them are. Every NewcomerOptions::every a share of all
+// that came is admitted, in the order of their making: the hold is taken away, for this engine and
+// later ones.
 //
 // Callers     make_newcomers: the scheduler's thread, between ticks. tend_newcomers: the loop.
 // Progress    tend_newcomers: at most kNewcomersPerTick of them a tick, and one operation; no
@@ -40,6 +42,7 @@
 namespace mesh::engine {
 
 inline constexpr std::size_t kNewcomersPerTick = 512;
+inline constexpr std::uint32_t kInVainMost = 8;
 
 struct Newcomer {
   AgentId id{};
@@ -47,6 +50,9 @@ struct Newcomer {
   std::uint32_t score = 0;
   bool is_steady = false;
   std::int64_t seen_ns = 0;
+  std::int64_t asked_ns = 0;  // when it was warmed up last
+  // Warm-ups that it has and that are over: it is not asked less for them.
+  std::uint32_t in_vain = 0;
 };
 
 struct Newcomers {
@@ -75,6 +81,15 @@ struct StandsIn {
 };
 [[nodiscard]] StandsIn place_of(const EngineLoop& loop, AgentId agent) noexcept;
 [[nodiscard]] std::vector<std::uint32_t> agents_by_cluster(const EngineLoop& loop);
+// Where so many were put. `before`: agents_by_cluster() when they were not there yet.
+struct Placement {
+  std::uint32_t clusters_filled = 0;   // that had agents before
+  std::uint32_t clusters_created = 0;  // that had none
+  std::uint32_t sectors = 0;           // in which they stand
+  std::uint32_t without_cluster = 0;   // the mesh is larger than its places
+};
+[[nodiscard]] Placement placement_of(const EngineLoop& loop, std::span<const AgentId> agents,
+                                     std::span<const std::uint32_t> before);
 
 void tend_newcomers(EngineLoop::State& loop) noexcept;
 // From the table, when the loop is made or agents were.

@@ -30,6 +30,12 @@ enum class EventKind : std::uint32_t {
   unit_dies,     // unit
   unit_known,    // unit
   unit_returns,  // unit
+  pipeline,
+  quorum,
+  newcomers_made,
+  newcomers_come,
+  contexts_handed_over,
+  context_loaded,  // slot, the agent's place there, epoch
 };
 
 struct Event {

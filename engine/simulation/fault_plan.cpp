@@ -122,7 +122,8 @@ Weather FaultPlan::weather(std::uint32_t agent) const noexcept {
   Weather weather;
   for (const std::uint32_t at : in_force_) {
     const Fault& fault = faults_[at];
-    if (!is_member_[at].empty() && !is_member_[at][agent]) continue;
+    const std::vector<bool>& members = is_member_[at];
+    if (!members.empty() && (agent >= members.size() || !members[agent])) continue;
     switch (kind_of(fault)) {
       case FaultKind::silence:
         weather.is_silent = true;

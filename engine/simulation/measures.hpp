@@ -44,6 +44,38 @@ struct RecoveryFigures {
   std::uint64_t not_recovered = 0;    // at the end
 };
 
+// Of pipelines, or of leads' quorums.
+struct SmallFigures {
+  std::uint64_t asked = 0;  // that were to be opened
+  std::uint64_t refused = 0;
+  std::uint64_t succeeded = 0;
+  std::vector<std::int64_t> took_ns{};  // of those
+};
+
+// What became of who came later.
+struct ScaleFigures {
+  std::uint64_t made = 0;
+  std::uint64_t processes = 0;
+  std::uint64_t clusters_filled = 0;   // that had agents before
+  std::uint64_t clusters_created = 0;  // that had none
+  std::uint64_t admitted = 0;
+  std::uint64_t waves = 0;
+  std::uint64_t wave_max = 0;  // admitted in one
+  // From their making; nothing: there was none.
+  std::optional<std::int64_t> first_admitted_ns{};
+  std::optional<std::int64_t> all_admitted_ns{};
+};
+
+struct ContextFigures {
+  std::uint64_t handed_over = 0;
+  std::uint64_t held = 0;               // back after a crash, and waiting for their context
+  std::uint64_t loaded = 0;             // of them: got it
+  std::uint64_t overdue = 0;            // got their messages without it
+  std::uint64_t lost = 0;               // their process ended first
+  std::uint64_t early = 0;              // messages that came to one that was held: there are none
+  std::vector<std::int64_t> wait_ns{};  // of those that got it
+};
+
 struct SimulationReport {
   std::uint64_t seed = 0;
   std::uint32_t agents = 0;
@@ -72,6 +104,14 @@ struct SimulationReport {
   std::array<std::uint64_t, 4> cascade_statuses{};  // by CascadeStatus
   std::vector<std::int64_t> cascade_ns;             // from opening to enough READY; that got there
   std::vector<std::int64_t> cascade_total_ns;       // to its end, which waits for who is silent
+
+  SmallFigures pipelines;
+  std::vector<std::int64_t> pipeline_error_ns;  // distance of the last answer from T, successes
+  SmallFigures cluster_quorums;
+  std::array<std::uint64_t, 5> cluster_decisions{};  // by sched::QuorumDecision
+  std::uint64_t leads_promoted = 0;                  // while they were asked
+  ScaleFigures scale;
+  ContextFigures contexts;
 
   std::int64_t available_ns = 0;  // with at least 95 % of agents active
   std::array<std::int64_t, health::kOperatingModes> mode_ns{};

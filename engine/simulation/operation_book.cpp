@@ -66,7 +66,8 @@ void OperationBook::open(EngineLoop& loop, Asked asked, HostTime now) {
 
 void OperationBook::collect(EngineLoop& loop, HostTime now) {
   while (const auto finished = loop.take_finished()) on_finished(loop, *finished, now);
-  while (const auto finished = loop.take_finished_cascade()) on_cascade_finished(*finished);
+  while (const auto finished = loop.take_finished_cascade())
+    if (!with_.is_others(*finished)) on_cascade_finished(*finished);
 }
 
 void OperationBook::count(const sched::GatherCounts& counts) {

@@ -41,6 +41,7 @@ class OperationBook {
     SimulationReport& report;
     TraceHash& trace;
     std::function<bool(AgentId agent)> is_routable;
+    std::function<bool(const FinishedCascade& finished)> is_others;  // whose, and taken
   };
   explicit OperationBook(With with) noexcept : with_(std::move(with)) {}
 

@@ -31,16 +31,20 @@ std::uint64_t DrawOf::bits(Purpose purpose) const noexcept {
 }
 
 Population::Population(const Scenario& scenario, std::uint64_t seed)
-    : scenario_(scenario), seed_(seed), agents_(static_cast<std::size_t>(scenario.agents)) {
+    : scenario_(scenario),
+      seed_(seed),
+      agents_(static_cast<std::size_t>(scenario.agents + scenario.scale_agents)) {
   std::array<std::int64_t, sched::kAgentClassCount> credit{};
   std::int64_t parts = 0;
   for (const ClassFigures& its : scenario.classes) parts += its.share;
-  for (std::uint32_t index = 0; index < agents_.size(); ++index) {
+  for (std::uint32_t index = 0; index < size(); ++index) {
     for (std::size_t i = 0; i < credit.size(); ++i) credit[i] += scenario.classes[i].share;
     const auto most = std::max_element(credit.begin(), credit.end());
     *most -= parts;
     draw(index, static_cast<sched::AgentClass>(most - credit.begin()));
   }
+  for (std::uint32_t index = size(); index < agents_.size(); ++index)
+    draw(index, static_cast<sched::AgentClass>(scenario.scale_class));
 }
 
 void Population::draw(std::uint32_t index, sched::AgentClass agent_class) noexcept {

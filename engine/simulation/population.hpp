@@ -38,6 +38,10 @@ enum class Purpose : std::uint64_t {
   conflict_type,
   fault_member,
   fault_moment,
+  asked_agent,
+  has_context,
+  context,
+  context_stuck,
 };
 
 // Of whom a draw is made.
@@ -83,8 +87,12 @@ class Population {
   // Its process has ended, and all that it held with it.
   void forget_queue(std::uint32_t agent) noexcept { agents_[agent].queue = 0; }
 
+  // Those of the beginning; who comes later has the numbers after theirs.
   [[nodiscard]] std::uint32_t size() const noexcept {
-    return static_cast<std::uint32_t>(agents_.size());
+    return static_cast<std::uint32_t>(scenario_.agents);
+  }
+  [[nodiscard]] std::uint32_t newcomers() const noexcept {
+    return static_cast<std::uint32_t>(scenario_.scale_agents);
   }
   [[nodiscard]] const SimulatedAgent& agent(std::uint32_t index) const noexcept {
     return agents_[index];

@@ -16,6 +16,8 @@ namespace mesh::engine::simulation {
 namespace {
 
 constexpr std::size_t kShownBytes = 60;
+constexpr std::int64_t kBucketsMax = 16'383;
+constexpr std::int64_t kScaleProcessesMax = 4'096;  // simulated_mesh.cpp has room for them
 constexpr std::string_view kClassTable = "class_";
 constexpr toml::format_flags kShownFlags =
     toml::default_formatter::default_flags & ~toml::format_flags::allow_literal_strings;
@@ -177,6 +179,32 @@ void check_faults(const Scenario& scenario, std::vector<ScenarioComplaint>& comp
   }
 }
 
+// Of quorums and of who comes later.
+void check_more(const Scenario& scenario, std::vector<ScenarioComplaint>& complaints) {
+  const auto complain = [&](std::string sentence) {
+    complaints.push_back({0, std::move(sentence)});
+  };
+  for (const std::int64_t window : {scenario.quorum_lead_window, scenario.quorum_window})
+    if (scenario.quorum_every != 0 && window > scenario.bucket * kBucketsMax)
+      complain(fmt::format(
+          "quorums: a window of {} ms is more than 16,383 buckets of"
+          " engine.bucket_ms = {}",
+          static_cast<double>(window) / kNsPerMs, static_cast<double>(scenario.bucket) / kNsPerMs));
+  if (scenario.agents + scenario.scale_agents > std::int64_t{kMaxAgents})
+    complain(fmt::format("scale.agents = {}: with mesh.agents = {} more than {}",
+                         scenario.scale_agents, scenario.agents, kMaxAgents));
+  const std::int64_t processes =
+      (scenario.scale_agents + scenario.scale_per_process - 1) / scenario.scale_per_process;
+  if (processes > kScaleProcessesMax)
+    complain(fmt::format("scale.per_process = {}: scale.agents = {} are {} processes, at most {}",
+                         scenario.scale_per_process, scenario.scale_agents, processes,
+                         kScaleProcessesMax));
+  if (scenario.scale_agents != 0 && scenario.scale_at >= scenario.length)
+    complain(fmt::format("scale.at_s = {}: is not before the end, run.hours = {}",
+                         scenario.scale_at / kNsPerSecond,
+                         static_cast<double>(scenario.length) / (3'600.0 * kNsPerSecond)));
+}
+
 template <class Owner>
 std::string rows_of(std::span<const Key<Owner>> keys, std::string_view table, const Owner& owner,
                     bool has_default) {
@@ -255,6 +283,7 @@ std::vector<ScenarioComplaint> check_scenario(const Scenario& scenario) {
           fmt::format("cascades: a window of {} ms is more than 16,383 buckets of"
                       " engine.bucket_ms = {}",
                       as_ms(window), as_ms(scenario.bucket)));
+  check_more(scenario, complaints);
   check_faults(scenario, complaints);
   return complaints;
 }

@@ -112,6 +112,29 @@ struct Scenario {
   std::int64_t agent_window = 2'000 * kNsPerMs;
   std::int64_t cascade_window = 1'000 * kNsPerMs;
   std::int64_t cascade_ready_min = 900'000;
+  // pipelines
+  std::int64_t pipeline_every = 0;  // 0: none
+  std::int64_t pipeline_steps = 4;
+  std::int64_t pipeline_window = 500 * kNsPerMs;
+  // quorums
+  std::int64_t quorum_every = 0;  // 0: none
+  std::int64_t quorum_lead_window = 1'000 * kNsPerMs;
+  std::int64_t quorum_window = 2'000 * kNsPerMs;
+  // scale
+  std::int64_t scale_agents = 0;  // 0: nobody comes
+  std::int64_t scale_at = 0;
+  std::int64_t scale_spawn = 300 * kNsPerMs;
+  std::int64_t scale_class = 0;  // sched::AgentClass
+  std::int64_t scale_per_process = 30;
+  std::int64_t scale_warm_ups = 8;
+  std::int64_t scale_wave_every = 500 * kNsPerMs;
+  std::int64_t scale_wave_percent = 10;
+  // contexts
+  std::int64_t context_share = 0;  // 0: nobody hands one over
+  std::int64_t context_every = 60 * kNsPerSecond;
+  std::int64_t context_load = 20 * kNsPerMs;
+  std::int64_t context_stuck = 0;
+  std::int64_t context_wait = 10 * kNsPerSecond;
   // engine
   std::int64_t bucket = kNsPerMs;
   std::int64_t tolerance = 50 * kNsPerMs;

@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "engine/pipeline.hpp"
 #include "shm/base/limits.hpp"
 
 namespace mesh::engine::simulation {
@@ -24,6 +25,7 @@ constexpr std::array<std::string_view, 5> kFaultTargets = {"all", "sector", "clu
                                                            "agents"};
 constexpr std::array<std::string_view, 2> kAims = {"centre", "by_t"};
 constexpr std::array<std::string_view, 3> kStrategies = {"wave", "parallel", "priority_first"};
+constexpr std::array<std::string_view, 6> kClasses = {"a", "b", "c", "d", "e", "f"};
 constexpr std::array<std::string_view, 2> kModels = {"nominal", "calibrated"};
 
 constexpr Key<Scenario> kScenarioKeys[] = {
@@ -85,6 +87,44 @@ constexpr Key<Scenario> kScenarioKeys[] = {
      16'000, &Scenario::cascade_window},
     {"cascades", "ready_min", "reached with this share of those sent to READY", share, 0, 1,
      &Scenario::cascade_ready_min},
+    {"pipelines", "every_s", "a pipeline so often; 0: none", seconds, 0, kDay,
+     &Scenario::pipeline_every},
+    {"pipelines", "steps", "agents that it goes through, one after another; drawn, none of class F",
+     whole, 1, kPipelineStepsMax, &Scenario::pipeline_steps},
+    {"pipelines", "window_ms", "beyond its target that each step has", milliseconds, 1, 16'000,
+     &Scenario::pipeline_window},
+    {"quorums", "every_s", "a lead asks its own cluster so often, one that is drawn; 0: none",
+     seconds, 0, kDay, &Scenario::quorum_every},
+    {"quorums", "lead_window_ms", "for the lead", milliseconds, 1, 16'000,
+     &Scenario::quorum_lead_window},
+    {"quorums", "window_ms", "for the others, once the lead is READY", milliseconds, 1, 16'000,
+     &Scenario::quorum_window},
+    {"scale", "agents", "so many more come, and are admitted gradually; 0: none", whole, 0,
+     kMaxAgents, &Scenario::scale_agents},
+    {"scale", "at_s", "when they are made, from the beginning", seconds, 0, 3.1536e7,
+     &Scenario::scale_at},
+    {"scale", "spawn_ms", "from then until their processes attach", milliseconds, 0, 3.6e6,
+     &Scenario::scale_spawn},
+    {"scale", "class", "which they are of", word, 0, 0, &Scenario::scale_class, kClasses},
+    {"scale", "per_process", "agents that a process of theirs has", whole, 1, kMaxAgents,
+     &Scenario::scale_per_process},
+    {"scale", "warm_ups", "measured answers that a profile needs", whole, 1, 100,
+     &Scenario::scale_warm_ups},
+    {"scale", "wave_every_ms", "newcomers are looked at, and a wave of them admitted, so often",
+     milliseconds, 1, 3.6e6, &Scenario::scale_wave_every},
+    {"scale", "wave_percent", "of all that came, in one wave", whole, 1, 100,
+     &Scenario::scale_wave_percent},
+    {"contexts", "share", "share of agents that hand over their context; 0: none", share, 0, 1,
+     &Scenario::context_share},
+    {"contexts", "every_s", "they do so again so often, all of them together", seconds, 1, kDay,
+     &Scenario::context_every},
+    {"contexts", "load_ms",
+     "a new process loads the context of one agent in this time, one agent after another",
+     milliseconds, 0, 600'000, &Scenario::context_load},
+    {"contexts", "stuck", "share of processes that never get to load one", share, 0, 1,
+     &Scenario::context_stuck},
+    {"contexts", "wait_ms", "after which an agent gets its messages without its context",
+     milliseconds, 1, 600'000, &Scenario::context_wait},
     {"engine", "bucket_ms", "sends that are so near to each other go out together", milliseconds,
      0.1, 100, &Scenario::bucket},
     {"engine", "tolerance_ms", "confidence is the probability of an arrival so near to T",

@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <string>
 
+#include "engine/loop/context_holds.hpp"
+#include "engine/loop/newcomers.hpp"
+#include "shm/base/assert.hpp"
 #include "shm/base/limits.hpp"
 
 namespace mesh::engine::simulation {
@@ -35,6 +38,10 @@ LoopOptions loop_options(const Scenario& scenario) {
   breakers.half_open = Nanos{scenario.half_open};
   options.watch.modes.enter_after = Nanos{scenario.mode_enter};
   options.watch.modes.leave_after = Nanos{scenario.mode_leave};
+  options.newcomers = {.warm_ups = static_cast<std::uint32_t>(scenario.scale_warm_ups),
+                       .every = Nanos{scenario.scale_wave_every},
+                       .share_percent = static_cast<std::uint32_t>(scenario.scale_wave_percent)};
+  if (scenario.context_share != 0) options.context_wait = Nanos{scenario.context_wait};
   return options;
 }
 
@@ -50,10 +57,11 @@ Result<std::unique_ptr<SimulatedMesh>> SimulatedMesh::create(const Scenario& sce
 }
 
 Status SimulatedMesh::start_loop() {
-  size_ = {.agents = population_.size(),
+  const std::uint64_t agents = std::uint64_t{population_.size()} + population_.newcomers();
+  size_ = {.agents = agents,
            .stations = std::min<std::uint64_t>(
                static_cast<std::uint64_t>(scenario_.stations) + kMoreStations, kMaxStations),
-           .agents_per_station = population_.size()};
+           .agents_per_station = agents};
   MESH_TRY(const shm::Layout table, table_layout(size_));
   MESH_TRY(const shm::Layout payload, payload_layout(size_));
   MESH_TRY(const shm::Layout engine, engine_layout(size_));
@@ -113,7 +121,7 @@ Status SimulatedMesh::start_engine(bool adopts) {
 
 Status SimulatedMesh::start() {
   is_number_taken_.resize(std::size_t{kMaxStations} + 1);
-  ids_.resize(population_.size());
+  ids_.resize(static_cast<std::size_t>(size_.agents));
   general_ = static_cast<std::size_t>(scenario_.stations);
   const std::uint64_t agents = population_.size();
   for (std::uint64_t i = 0; i < general_; ++i) {
@@ -168,6 +176,40 @@ Status SimulatedMesh::move_apart(std::span<const std::vector<std::uint32_t>> gro
     slot.agents = group;
     MESH_CHECK_OK(attach(slot));
   }
+  return {};
+}
+
+Result<std::vector<AgentId>> SimulatedMesh::make_newcomers() {
+  const std::uint32_t begin = population_.size();
+  const std::uint32_t end = begin + population_.newcomers();
+  const auto each = static_cast<std::uint32_t>(scenario_.scale_per_process);
+  std::vector<Making> making;
+  for (std::uint32_t agent = begin; agent < end; ++agent)
+    making.push_back({"agent-" + std::to_string(agent), population_.agent(agent).agent_class});
+  MESH_TRY(std::vector<AgentId> ids,
+           engine::make_newcomers(*loop_, making, kUid, from_ns(clock_.mesh_ns())));
+  for (std::uint32_t agent = begin; agent < end; ++agent) {
+    ids_[agent] = ids[agent - begin];
+    if ((agent - begin) % each == 0) slots_.emplace_back();
+    slots_.back().agents.push_back(agent);
+  }
+  return ids;
+}
+
+Status SimulatedMesh::hand_over(std::size_t slot, std::uint32_t agent, std::uint64_t hash) {
+  SimulatedStation& station = *slots_[slot].station;
+  // Neither side knows yet which of two it is: it does not say.
+  MESH_CHECK_OK(station.say_context(ids_[agent], 0));
+  MESH_CHECK_OK(loop_->expect_context(ids_[agent], hash));
+  return station.say_context(ids_[agent], hash);
+}
+
+Status SimulatedMesh::load_context(std::size_t slot, std::uint32_t agent) {
+  MESH_TRY(const EngineLoop::KnownAgent known, loop_->known(ids_[agent]));
+  MESH_CHECK_OK(slots_[slot].station->say_context(ids_[agent], known.context_hash));
+  MESH_TRY(const bool was_held,
+           release_for_context(*loop_, ids_[agent], from_ns(clock_.mesh_ns())));
+  MESH_ASSERT(was_held);
   return {};
 }
 

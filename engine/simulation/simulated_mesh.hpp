@@ -40,7 +40,16 @@ class SimulatedMesh {
   // Each group to a station of its own. Agents are in one group at most.
   Status move_apart(std::span<const std::vector<std::uint32_t>> groups);
 
+  // Identities of the population's newcomers; each process of theirs gets a slot, in which nobody
+  // is before come_back().
+  Result<std::vector<AgentId>> make_newcomers();
+  // An agent of this slot has another context from now on, as it says itself.
+  Status hand_over(std::size_t slot, std::uint32_t agent, std::uint64_t hash);
+  // Its process has loaded the one that the engine expects.
+  Status load_context(std::size_t slot, std::uint32_t agent);
+
   [[nodiscard]] EngineLoop& loop() noexcept { return *loop_; }
+  [[nodiscard]] const EngineLoop& loop() const noexcept { return *loop_; }
   [[nodiscard]] const health::HealthView& view() const noexcept { return *view_; }
 
   // Dies where it stands, as by SIGKILL.

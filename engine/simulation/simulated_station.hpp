@@ -40,9 +40,13 @@ struct Held {
   std::uint8_t said = kNotSaid;  // step of the reliability diagram
   sched::MessageId message{};
   sched::MessageId correlation{};  // of a cascade's: the cascade's own id
-  // A probe of a breaker: a message of its own, without a T.
+  bool is_small = false;           // of a pipeline or a quorum (small_operations.hpp)
+  // A probe of a breaker, a warm-up: a message of its own, without a T.
   [[nodiscard]] bool is_engines_own() const noexcept {
     return target_ns == 0 && correlation == message;
+  }
+  [[nodiscard]] bool is_of_cascade() const noexcept {
+    return target_ns == 0 && !is_small && !is_engines_own();
   }
 };
 
@@ -66,6 +70,9 @@ class SimulatedStation {
   [[nodiscard]] StationMemory memory() const noexcept;
   // As the engine enrolled them, in the order of agents().
   Status add(std::span<const AgentId> ids) { return core_->add_agents(ids); }
+
+  // What the context of one of its agents is, by its hash; 0: it does not say.
+  Status say_context(AgentId agent, std::uint64_t hash) { return core_->say_context(agent, hash); }
 
   [[nodiscard]] bool has_deliveries() const noexcept { return core_->ready(); }
   // Calls take(Delivery, agent, held) for each delivery that wants an answer; `held` names it to

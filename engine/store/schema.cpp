@@ -17,7 +17,9 @@ CREATE TABLE IF NOT EXISTS records (
 CREATE INDEX IF NOT EXISTS records_by_time ON records (at_ns, position);
 DROP INDEX IF EXISTS records_by_agent;
 DROP INDEX IF EXISTS records_by_agent_and_type;
-CREATE INDEX IF NOT EXISTS records_of_agent ON records (agent, at_ns, position, type);
+DROP INDEX IF EXISTS records_of_agent;
+CREATE INDEX IF NOT EXISTS records_of_agent_and_type
+  ON records (agent, type, at_ns, position);
 CREATE INDEX IF NOT EXISTS records_by_type ON records (type, at_ns, position);
 CREATE TABLE IF NOT EXISTS chain_head (
   only_row {integer} PRIMARY KEY, position {integer} NOT NULL, hash {bytes} NOT NULL);

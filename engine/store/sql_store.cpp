@@ -257,6 +257,24 @@ struct Conditions {
   }
 };
 
+// The index has an agent's records by type: of each type the newest, of those the newest. That one
+// index answers for an agent and for one of its types, however many records it has of the others.
+std::string newest_of_agent(const Conditions& where, std::uint32_t limit) {
+  const std::string most = std::to_string(limit);
+  std::string each;
+  for (int type = 0; type <= static_cast<int>(sched::ConflictType::other); ++type) {
+    const std::string number = std::to_string(type);
+    each += (type == 0 ? "" : " UNION ALL ") +
+            ("SELECT * FROM (SELECT r.at_ns AS a, r.position AS p FROM records r" + where.text) +
+            " AND r.type = " + number + " ORDER BY r.at_ns DESC, r.position DESC LIMIT " + most +
+            ") AS of_type_" + number;
+  }
+  return "SELECT " + record_columns("r.") + " FROM (SELECT a, p FROM (" + each +
+         ") AS of_all ORDER BY a DESC, p DESC LIMIT " + most +
+         ") AS newest CROSS JOIN records r WHERE r.position = newest.p"
+         " ORDER BY newest.a DESC, newest.p DESC";
+}
+
 std::string find_statement(const RecordQuery& query, const IdBytes& subject, Conditions& where) {
   const bool by_state = query.state_now.has_value();
   if (by_state) where.add("s.state = ", number_of(*query.state_now));
@@ -273,6 +291,8 @@ std::string find_statement(const RecordQuery& query, const IdBytes& subject, Con
     where.values.push_back(number(query.before->position));
     where.text += ", $" + std::to_string(where.values.size()) + ")";
   }
+  if (query.agent && !query.type && !by_state && !query.subject)
+    return newest_of_agent(where, query.limit);
   // CROSS JOIN keeps SQLite from walking all records in search of the few that are open.
   const std::string from = by_state ? "conflict_states s CROSS JOIN records r" : "records r";
   const std::string join = by_state ? " AND r.position = s.conflict_position" : "";

@@ -116,6 +116,7 @@ TEST(CounterPage, KeepsWhatWasAnHourAgoByTheMinute) {
     writer.publish(values, second(at + 1));
     const auto read = page.read();
     const auto hour = static_cast<std::int64_t>(read->hour_ago[kStationsEver]);
+    ASSERT_EQ(writer.in_last_hour(kStationsEver), static_cast<std::uint64_t>(at - hour));
     if (at < 3'600) {
       ASSERT_EQ(hour, 0);
     } else {

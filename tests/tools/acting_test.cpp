@@ -70,7 +70,7 @@ TEST(Status, SaysFirstWhatAPersonAsksAndLeavesOutWhatIsNothing) {
   ASSERT_EQ(mesh.run({"route-around", "b"}).exit_code, 0);
   const std::string said = mesh.run({"status"}).out;
   EXPECT_EQ(said.find("2 of 2 agents active on 1 stations, 1 routed around; 0 messages"), 0U);
-  EXPECT_THAT(said, HasSubstr("\nstation"));  // the table of those attached
+  EXPECT_THAT(said, HasSubstr("\nagents  death_known_by"));  // the table of those attached
   EXPECT_THAT(said, HasSubstr("counters.answers "));
   EXPECT_THAT(said, Not(HasSubstr("counters.expired"))) << "it is 0";
   EXPECT_THAT(said, Not(HasSubstr("unknown")));

@@ -21,6 +21,29 @@ TEST(Kpi, CountsTheAnswersToCascades) {
   EXPECT_GE(kpis[4]["hour"]["of"], 38) << "one in two hundred is silent";
   EXPECT_EQ(kpis[6]["hour"]["of"], 1);
 }
+// mesh.md part 13: agents active / total, sectors healthy, mean impedance, conflicts in the last
+// hour, mode, last cascade.
+TEST(Status, SaysWhatTheMeshIsLikeAsAWhole) {
+  Live live;
+  live.enrol("40");
+  const Json before = live.seen({"status"});
+  EXPECT_TRUE(before["last_cascade"].is_null());
+  EXPECT_EQ(before["agents_active"], 40);
+  EXPECT_EQ(before["agents_enrolled"], 40);
+  ASSERT_EQ(live.run({"cascade", "hello", "--strategy", "parallel"}).exit_code, 0);
+  Json status;
+  do status = live.seen({"status"});
+  while (status["last_cascade"].is_null() || status["mode"].is_null());
+  EXPECT_EQ(status["mode"], "FULL");
+  EXPECT_EQ(status["sectors_healthy"], 1);
+  EXPECT_EQ(status["sectors_degraded"], 0);
+  EXPECT_GT(status["mean_impedance_ms"].get<double>(), 0);
+  EXPECT_TRUE(status["conflicts_last_hour"].is_number_unsigned());
+  EXPECT_EQ(status["last_cascade"]["strategy"], "parallel");
+  EXPECT_EQ(status["last_cascade"]["status"], "SUCCESS");
+  EXPECT_EQ(status["last_cascade"]["targeted"], 40);
+  EXPECT_GT(status["last_cascade"]["ended_unix_ms"].get<std::int64_t>(), 1'600'000'000'000);
+}
 TEST(Top, ListsOperationsThatRunAndTheLastThatEndedAlsoOfADeadEngine) {
   Live live;
   live.enrol("40");

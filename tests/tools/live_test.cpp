@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tests/tools/live_mesh.hpp"
+#include "tools/doctor_run.hpp"
 #include "tools/kpi_report.hpp"
 #include "tools/mesh_counters.hpp"
 
@@ -316,6 +317,8 @@ TEST(Doctor, LooksAtAMeshThatIsThereAndFindsAnEngineThatHangs) {
   EXPECT_EQ(finding(well, "it answers its control socket"), "pass");
   EXPECT_EQ(finding(well, "its counters are fresh"), "pass");
   EXPECT_EQ(finding(well, "its breakers"), "pass");
+  EXPECT_EQ(finding(well, "its agents' contexts"), "pass");
+  EXPECT_EQ(live.seen({"status"})["agents_awaiting_context"], 0);
   live.kill_engine();
   const Ran ran = live.run({"doctor", "--json"});
   EXPECT_EQ(ran.exit_code, 1);
@@ -326,6 +329,24 @@ TEST(Doctor, LooksAtAMeshThatIsThereAndFindsAnEngineThatHangs) {
 }
 
 // The pure functions.
+
+TEST(Doctor, WarnsOfAgentsThatWaitForTheirContextsOrWaitedInVain) {
+  const auto look = [](std::uint64_t waiting, std::uint64_t overdue, std::uint64_t an_hour_ago) {
+    MeshCounters counters;
+    counters.rows.push_back({{"contexts_waiting", "agents", CounterKind::now, ""}, waiting, 0, {}});
+    counters.rows.push_back(
+        {{"contexts_overdue", "agents", CounterKind::total, ""}, overdue, an_hour_ago, {}});
+    return tools::look_at_contexts(counters);
+  };
+  const auto [waits, of_whom] = look(3, 0, 0);
+  EXPECT_EQ(waits, tools::Finding::warning);
+  EXPECT_THAT(of_whom, HasSubstr("3 agents wait for their own"));
+  const auto [in_vain, said] = look(0, 7, 5);
+  EXPECT_EQ(in_vain, tools::Finding::warning);
+  EXPECT_THAT(said, HasSubstr("2 got their messages without it in the last hour"));
+  EXPECT_EQ(look(0, 5, 5).first, tools::Finding::pass) << "long ago";
+  EXPECT_EQ(look(0, 0, 0).second, "nobody waits for its own");
+}
 
 engine::CounterDescription total(const char* label) {
   return {label, "things", CounterKind::total, "counted"};

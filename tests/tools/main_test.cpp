@@ -75,6 +75,21 @@ TEST(Mesh, HelpsWithExamplesForEveryVerb) {
   }
 }
 
+// mesh.md part 13. What stays, and so answers nothing at its end, has no answer to print.
+TEST(Mesh, GivesEveryVerbThatAnswersAJsonForm) {
+  for (const char* const verb :
+       {"status",    "broadcast", "ask",    "delegate", "heal",         "freeze",    "thaw",
+        "cascade",   "scatter",   "stat",   "top",      "hz",           "tail",      "errors",
+        "who",       "doctor",    "record", "replay",   "route-around", "conflicts", "resolve",
+        "kpi",       "health",    "chat",   "say",      "incident",     "scale",     "rules",
+        "find-best", "pipeline",  "quorum", "backup",   "restore",      "history",   "context",
+        "inspect",   "config",    "reload", "sim",      "plan",         "size",      "demo"}) {
+    const Ran ran = run_mesh({verb, "--help"});
+    EXPECT_EQ(ran.exit_code, 0) << verb;
+    EXPECT_THAT(ran.out, HasSubstr("--json")) << verb;
+  }
+}
+
 TEST(MeshHelp, RefusesAnUnknownVerbAndAFolderThatIsNone) {
   const Ran verb = run_mesh({"help", "tpo"});
   EXPECT_EQ(verb.exit_code, 2);

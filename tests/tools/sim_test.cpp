@@ -131,6 +131,38 @@ TEST(Sim, PlaysEveryShippedScenario) {
   }
 }
 
+TEST(Sim, PlaysAGrowingMeshWithPipelinesAndQuorums) {
+  const Ran ran =
+      run_mesh({"sim", "--scenario", scenario("growing_mesh"), "--agents", "300", "--json"});
+  ASSERT_EQ(ran.exit_code, 0) << ran.err;
+  const Json report = Json::parse(ran.out);
+  EXPECT_EQ(report["unanswered"], 0);
+  EXPECT_EQ(report["scale"]["made"], 1'000);
+  EXPECT_EQ(report["scale"]["admitted"], 1'000);
+  EXPECT_LE(report["scale"]["wave_max"].get<int>(), 100);
+  EXPECT_TRUE(report["kpi"]["admission_ms"].is_number());
+  EXPECT_EQ(report["pipelines"]["asked"], 179);
+  EXPECT_GE(report["kpi"]["pipeline_rate"].get<double>(), 0.7);
+  EXPECT_TRUE(report["kpi"]["pipeline_error_p90_ms"].is_number());
+  EXPECT_EQ(report["quorums"]["asked"], 179);
+  EXPECT_TRUE(report["quorums"]["decision"].contains("PROCEED"));
+  EXPECT_EQ(report["not_measured"]["context_wait_p95_ms"], "nobody waited for its context");
+}
+
+TEST(Sim, PlaysReplacedAgentsThatGetTheirContextsBeforeTheirMessages) {
+  const Ran ran = run_mesh({"sim", "--scenario", scenario("replaced_agents"), "--agents", "3000",
+                            "--hours", "0.05", "--json"});
+  ASSERT_EQ(ran.exit_code, 0) << ran.err;
+  const Json report = Json::parse(ran.out);
+  const Json& contexts = report["contexts"];
+  EXPECT_GT(contexts["held"].get<int>(), 0);
+  EXPECT_GT(contexts["loaded"].get<int>(), 0);
+  EXPECT_GT(contexts["overdue"].get<int>(), 0);
+  EXPECT_EQ(contexts["early"], 0);
+  EXPECT_TRUE(report["kpi"]["context_wait_p95_ms"].is_number());
+  EXPECT_EQ(report["not_measured"]["pipeline_rate"], "the scenario has no pipelines");
+}
+
 TEST(Sim, PrintsKpisWithTargetsToPeople) {
   const Ran ran =
       run_mesh({"sim", "--scenario", scenario("steady_day"), "--agents", "300", "--hours", "0.05"});

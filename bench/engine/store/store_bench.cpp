@@ -6,7 +6,8 @@
 //   postgresql      the same, when MESH_BENCH_POSTGRES names a server (postgresql://...)
 //   recorder        one thread offers without a pause, the recorder's thread makes durable; the
 //                   same with the store down, into the spill file, and the catch-up afterwards
-//   queries         of the records so appended: the newest 100 of a minute, agent, type, state
+//   queries         of the records so appended: the newest 100 of a minute, agent, type, state; and
+//                   where one agent has all of them: of it, and of each of its types
 //
 //   engine_store_bench [RECORDS]     200'000 unless given; the folder is made where it is started
 #include <algorithm>
@@ -153,6 +154,18 @@ void cases(const std::string& where, std::uint64_t count, std::uint64_t group) {
   print("cases of 3 records, a commit every " + std::to_string(group), appended, took);
 }
 
+void query(engine::Store& store, const char* name, const engine::RecordQuery& its,
+           std::uint64_t records) {
+  std::vector<double> took_ms;
+  std::size_t found = 0;
+  for (int i = 0; i < 21; ++i)
+    took_ms.push_back(1e3 * seconds_of([&] { found = store.find(its).value().size(); }));
+  std::sort(took_ms.begin(), took_ms.end());
+  std::cout << std::left << std::setw(44) << (std::string("query ") + name) << std::right
+            << std::setw(10) << std::setprecision(3) << took_ms[10] << " ms p50, " << took_ms.back()
+            << " max, " << found << " found of " << records << "\n";
+}
+
 void queries(engine::Store& store, std::uint64_t records) {
   const auto minute = static_cast<std::int64_t>(records / 2) * kNsPerMs;
   const struct {
@@ -166,16 +179,33 @@ void queries(engine::Store& store, std::uint64_t records) {
       {"by agent and type", {.agent = AgentId{778}, .type = sched::ConflictType::temporal_paradox}},
       {"by state", {.state_now = engine::ConflictState::open}},
   };
-  for (const auto& [name, query] : asked) {
-    std::vector<double> took_ms;
-    std::size_t found = 0;
-    for (int i = 0; i < 21; ++i)
-      took_ms.push_back(1e3 * seconds_of([&] { found = store.find(query).value().size(); }));
-    std::sort(took_ms.begin(), took_ms.end());
-    std::cout << std::left << std::setw(44) << (std::string("query ") + name) << std::right
-              << std::setw(10) << std::setprecision(3) << took_ms[10] << " ms p50, "
-              << took_ms.back() << " max, " << found << " found of " << records << "\n";
-  }
+  for (const auto& [name, its] : asked) query(store, name, its, records);
+}
+
+// Of one agent that has all of them, but every hundred-thousandth is of another type.
+void one_agents_queries(const std::string& where, std::uint64_t records) {
+  constexpr std::uint64_t kGroup = 4'096;
+  constexpr AgentId kIts{7};
+  auto store = open(where);
+  const double took = seconds_of([&] {
+    for (std::uint64_t done = 0; done < records; done += kGroup) {
+      std::vector<Record> group = conflicts(done + 1, std::min(kGroup, records - done));
+      for (std::size_t i = 0; i < group.size(); ++i) {
+        group[i].agent = kIts;
+        group[i].type = (done + i) % 100'000 == 0 ? sched::ConflictType::hash_mismatch
+                                                  : sched::ConflictType::data_contradiction;
+      }
+      MESH_ASSERT(store->append(group).has_value());
+    }
+  });
+  print("of one agent, a commit every " + std::to_string(kGroup), records, took);
+  query(*store, "one agent's", {.agent = kIts}, records);
+  query(*store, "one agent's, of its usual type",
+        {.agent = kIts, .type = sched::ConflictType::data_contradiction}, records);
+  query(*store, "one agent's, of a rare type",
+        {.agent = kIts, .type = sched::ConflictType::hash_mismatch}, records);
+  query(*store, "one agent's, of a type it has none of",
+        {.agent = kIts, .type = sched::ConflictType::other}, records);
 }
 
 // Time from the first offer until the last record is durable.
@@ -236,6 +266,7 @@ int run(std::uint64_t records) {
     const double took = seconds_of([&] { MESH_ASSERT(store->verify({})->whole); });
     print("verify the chain", store->head()->position, took);
   }
+  one_agents_queries(folder + "/agent.db", records);
   recorders(folder, records / 2);
   std::filesystem::remove_all(folder);
   return 0;

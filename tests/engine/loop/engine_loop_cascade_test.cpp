@@ -77,6 +77,18 @@ TEST(EngineLoopCascade, RefusesWhatCannotBe) {
   EXPECT_TRUE(mesh->loop->verify()) << "nothing is left of them";
 }
 
+// mesh.md part 9, where nobody says otherwise.
+TEST(EngineLoopCascade, IsOfTheWindowsAndThresholdsOfTheSpecification) {
+  const CascadeRequest request;
+  EXPECT_EQ(request.strategy, CascadeStrategy::wave);
+  EXPECT_EQ(request.sector_window, 200 * Nanos{kMs});
+  EXPECT_EQ(request.cluster_window, 1'000 * Nanos{kMs});
+  EXPECT_EQ(request.agent_window, 2'000 * Nanos{kMs});
+  EXPECT_EQ(request.sector_ready_min, 0.98);
+  EXPECT_EQ(request.window, 1'000 * Nanos{kMs}) << "of parallel";
+  EXPECT_EQ(request.ready_min, 0.90);
+}
+
 TEST(EngineLoopCascade, OfNobodyThereIsNone) {
   Sectors mesh;
   const auto opened = mesh.loop->open_cascade({}, from_ns(mesh.now_ns));

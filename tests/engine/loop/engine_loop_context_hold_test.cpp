@@ -95,9 +95,13 @@ TEST(ContextHold, TheContextComesBeforeWhatWaitedAndWhatIsSentMeanwhile) {
   EXPECT_EQ(mesh.heard(), Texts{"to the other"});
   must(mesh.loop->verify());
   EXPECT_EQ(mesh.loop->gauges().frozen, 0U) << "the operator froze nobody";
+  EXPECT_EQ(mesh.loop->gauges().awaiting_context, 1U);
+  EXPECT_EQ(mesh.loop->counters().contexts_awaited, 1U);
   EXPECT_TRUE(must(release_for_context(*mesh.loop, mesh.bob_id(), from_ns(mesh.now_ns))));
   EXPECT_FALSE(must(release_for_context(*mesh.loop, mesh.bob_id(), from_ns(mesh.now_ns))));
   mesh.tick();
+  EXPECT_EQ(mesh.loop->gauges().awaiting_context, 0U);
+  EXPECT_EQ(mesh.loop->counters().contexts_overdue, 0U) << "it was loaded";
   EXPECT_EQ(mesh.heard(), (Texts{"not answered", "while it was away", "while it loads"}));
   mesh.tick();
   must(mesh.loop->verify());
@@ -110,7 +114,10 @@ TEST(ContextHold, ABoundPassesAndWhatWaitedComesWithoutAContext) {
   mesh.come_back();
   mesh.pass(kWait.count() - 2 * kMs);
   EXPECT_EQ(mesh.heard(), Texts{});
+  EXPECT_EQ(mesh.loop->counters().contexts_overdue, 0U);
   mesh.pass(3 * kMs);
+  EXPECT_EQ(mesh.loop->counters().contexts_overdue, 1U);
+  EXPECT_EQ(mesh.loop->gauges().awaiting_context, 0U);
   EXPECT_EQ(mesh.heard(), Texts{"one"});
   EXPECT_FALSE(awaits_context(*mesh.loop, mesh.bob_id()));
 }

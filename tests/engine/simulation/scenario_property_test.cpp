@@ -36,6 +36,28 @@ Fault any_fault() {
   return fault;
 }
 
+// Pipelines, leads' quorums, newcomers and contexts.
+void add_more(Scenario& scenario) {
+  scenario.pipeline_every = *rc::gen::element<std::int64_t>(0, 0, 2, 11) * kNsPerSecond;
+  scenario.pipeline_steps = *rc::gen::inRange(1, 33);
+  scenario.pipeline_window = *rc::gen::element<std::int64_t>(1, 500, 16'000) * kNsPerMs;
+  scenario.quorum_every = *rc::gen::element<std::int64_t>(0, 0, 3) * kNsPerSecond;
+  scenario.quorum_lead_window = *rc::gen::element<std::int64_t>(1, 1'000, 9'000) * kNsPerMs;
+  scenario.quorum_window = *rc::gen::element<std::int64_t>(1, 2'000) * kNsPerMs;
+  scenario.scale_agents = *rc::gen::element<std::int64_t>(0, 0, 1, 70);
+  scenario.scale_at = seconds(0, 100);
+  scenario.scale_spawn = *rc::gen::element<std::int64_t>(0, 300, 40'000) * kNsPerMs;
+  scenario.scale_class = *rc::gen::inRange(0, 6);
+  scenario.scale_per_process = *rc::gen::element<std::int64_t>(1, 30, 1'000);
+  scenario.scale_warm_ups = *rc::gen::element<std::int64_t>(1, 8);
+  scenario.scale_wave_percent = *rc::gen::element<std::int64_t>(1, 10, 100);
+  scenario.context_share = share();
+  scenario.context_every = seconds(1, 60);
+  scenario.context_load = *rc::gen::element<std::int64_t>(0, 20, 3'000) * kNsPerMs;
+  scenario.context_stuck = share();
+  scenario.context_wait = *rc::gen::element<std::int64_t>(1, 500, 10'000) * kNsPerMs;
+}
+
 Scenario any_scenario() {
   Scenario scenario;
   scenario.agents = *rc::gen::inRange(1, 400);
@@ -58,6 +80,7 @@ Scenario any_scenario() {
   scenario.breaker_open = seconds(1, 30);
   scenario.half_open = scenario.probe_retry = seconds(1, 60);
   scenario.person = seconds(1, 300);
+  add_more(scenario);
   for (auto left = *rc::gen::inRange(0, 5); left != 0; --left)
     scenario.faults.push_back(any_fault());
   return scenario;
@@ -76,6 +99,14 @@ TEST(AnyScenario, IsAnsweredAndRecordedAndPlayedTheSameWayAgain) {
     RC_ASSERT(report.answers <= report.deliveries);
     RC_ASSERT(report.inside_window <= report.answers);
     RC_ASSERT(report.returns <= report.deaths);
+    for (const SmallFigures* const its : {&report.pipelines, &report.cluster_quorums}) {
+      RC_ASSERT(its->succeeded + its->refused <= its->asked);
+      RC_ASSERT(its->took_ns.size() == its->succeeded);
+    }
+    RC_ASSERT(report.scale.admitted <= report.scale.made);
+    const ContextFigures& contexts = report.contexts;
+    RC_ASSERT(contexts.early == 0U);
+    RC_ASSERT(contexts.loaded + contexts.overdue + contexts.lost <= contexts.held);
     std::int64_t in_modes = 0;
     for (const std::int64_t ns : report.mode_ns) in_modes += ns;
     RC_ASSERT(in_modes == report.virtual_ns);

@@ -84,6 +84,41 @@ TEST(ScenarioRefuses, WhatNoKeyAloneIsWrongIn) {
               HasSubstr("operations.horizon_ms = 2000: more than 16,383 buckets"));
 }
 
+TEST(ScenarioRefuses, PipelinesQuorumsScaleAndContextsThatCannotBe) {
+  EXPECT_EQ(complaint("[pipelines]\nsteps = 33\n").sentence,
+            "pipelines.steps = 33: must be a whole number from 1 to 32");
+  EXPECT_EQ(complaint("[pipelines]\nwindow_ms = 0\n").sentence,
+            "pipelines.window_ms = 0: must be 1 to 16000 ms");
+  EXPECT_EQ(complaint("[quorums]\nevery_s = -1\n").sentence,
+            "quorums.every_s = -1: must be 0 to 86400 s");
+  EXPECT_EQ(complaint("[scale]\nclass = \"g\"\n").sentence,
+            "scale.class = \"g\": must be a, b, c, d, e or f");
+  EXPECT_EQ(complaint("[scale]\nwave_percent = 0\n").sentence,
+            "scale.wave_percent = 0: must be a whole number from 1 to 100");
+  EXPECT_EQ(complaint("[scale]\nagents = 0.5\n").sentence,
+            "scale.agents = 0.5: must be a whole number from 0 to 1048576");
+  EXPECT_EQ(complaint("[contexts]\nshare = 2\n").sentence, "contexts.share = 2: must be 0 to 1");
+  EXPECT_EQ(complaint("[contexts]\nevery_s = 0\n").sentence,
+            "contexts.every_s = 0: must be 1 to 86400 s");
+  EXPECT_THAT(complaint("[contexts]\nload = 1\n").sentence,
+              HasSubstr("\"load\" in [contexts]: there is no such key; its keys are share, every_s,"
+                        " load_ms, stuck, wait_ms"));
+}
+
+TEST(ScenarioRefuses, NewcomersThatDoNotFit) {
+  EXPECT_EQ(complaint("[mesh]\nagents = 1048576\n[scale]\nagents = 1\n").sentence,
+            "scale.agents = 1: with mesh.agents = 1048576 more than 1048576");
+  EXPECT_EQ(complaint("[scale]\nagents = 5000\nper_process = 1\n").sentence,
+            "scale.per_process = 1: scale.agents = 5000 are 5000 processes, at most 4096");
+  EXPECT_EQ(complaint("[run]\nhours = 0.5\n[scale]\nagents = 10\nat_s = 1800\n").sentence,
+            "scale.at_s = 1800: is not before the end, run.hours = 0.5");
+  const ScenarioComplaint window = complaint(
+      "[operations]\nhorizon_ms = 100\n[quorums]\nevery_s = 1\nwindow_ms = 2000\n"
+      "lead_window_ms = 10\n[engine]\nbucket_ms = 0.1\n");
+  EXPECT_EQ(window.sentence,
+            "quorums: a window of 2000 ms is more than 16,383 buckets of engine.bucket_ms = 0.1");
+}
+
 TEST(ScenarioRefuses, EveryMistakeInTheOrderOfItsLines) {
   const ReadScenario read = read_scenario("[mesh]\nx = 1\nagents = -1\n[run]\ny = 2\n");
   ASSERT_EQ(read.complaints.size(), 3U);

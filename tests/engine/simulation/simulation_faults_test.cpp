@@ -160,6 +160,9 @@ TEST(SimulationFaults, AConflictStormIsRecordedWholeAndResolvedBeforeItIsAskedAg
   EXPECT_GE(report.conflicts_counted, report.conflicts);
   EXPECT_EQ(counts.acknowledged, counts.reported);
   EXPECT_EQ(counts.resolved + report.conflicts_open, counts.reported);
+  ASSERT_TRUE(report.resolution_p99_ns.has_value());
+  EXPECT_LT(*report.resolution_p99_ns, 100 * kNsPerMs)
+      << "mesh.md part 11, where no person is asked";
   EXPECT_GT(counts.records, 2 * counts.reported);
 }
 
