@@ -9,7 +9,7 @@
 //     resource_exhaustion  the callers' slots are taken: nothing is lost (waits)
 //     cluster_lead_loss    every cluster's lead dies at once: no request fails, and 1 % of attempts
 //                          do (breakers)
-//     sector_loss          300 agents die at once: 99 % succeed, 2 % of attempts fail (breakers)
+//     sector_loss          300 agents die at once: 99 % succeed (breakers, retries)
 //     slow_consumer        three agents are a hundred times slower: 2 % of attempts fail (breakers)
 //     hung_agents          three processes are stopped: 2 % of attempts fail (breakers)
 //     clock_skew           the host's clock is set: no request fails, the mesh's clock runs on
