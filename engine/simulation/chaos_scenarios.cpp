@@ -138,8 +138,8 @@ SimulatedExperiment cluster_lead_loss(std::uint64_t seed) {
   return made;
 }
 
-// With half of the agents gone the breaker of the mesh itself opens, and callers ask whoever there
-// is, also with breakers: how many attempts fail says nothing about those.
+// Over the whole of it a third of the attempts fail, with breakers or without: their share says
+// nothing about those.
 SimulatedExperiment sector_loss(std::uint64_t seed) {
   auto made = experiment("sector-loss", seed, {succeed(0.99)});
   made.mesh.agents = 600;
