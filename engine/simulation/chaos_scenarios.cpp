@@ -138,8 +138,8 @@ SimulatedExperiment cluster_lead_loss(std::uint64_t seed) {
   return made;
 }
 
-// Over the whole of it a third of the attempts fail, with breakers or without: their share says
-// nothing about those.
+// Through the harness a third of the attempts fail with breakers too, and it is not known why: so
+// their share is not bounded here.
 SimulatedExperiment sector_loss(std::uint64_t seed) {
   auto made = experiment("sector-loss", seed, {succeed(0.99)});
   made.mesh.agents = 600;
