@@ -254,6 +254,7 @@ def unpaired_sync(tree: Tree) -> Found:
 
 
 ORDERED = re.compile(r"\b(?:load|store)_(?:relaxed|acquire|release|seq_cst)\s*\(|\bmemory_order_\w+")
+ORDERS_DEFINED = ("shm/base/word.hpp", "queues/local/thread_word.hpp")
 LINES_ABOVE = 5  # how far above its line an explanation may start
 
 
@@ -261,8 +262,8 @@ LINES_ABOVE = 5  # how far above its line an explanation may start
 def unexplained_order(tree: Tree) -> Found:
     """Each order on shared or atomic words carries a SYNC tag; each relaxed says why it suffices."""
     for file, number, text in each_match(tree.cpp(*BOXES), ORDERED):
-        if file.path.startswith("shm/base/") and file.name == "word.hpp":
-            continue  # where the orders are defined
+        if file.path in ORDERS_DEFINED:
+            continue
         near = "\n".join(file.lines[max(0, number - 1 - LINES_ABOVE) : number + 1])
         word = "relaxed" if "relaxed" in text else "SYNC"
         if not re.search(rf"(?://|\*).*\b{word}\b", near):

@@ -1,11 +1,15 @@
-// WorkCrew: two threads do a tree of small tasks, each of which makes two more: a queue each with
-// steals, beside one queue for both (moodycamel's, by HandOver) and a deque behind a mutex.
+// WorkCrew: two threads do a tree of small tasks, each of which makes two more: a deque each with
+// steals, beside a moodycamel queue each (by HandOver) with steals, one queue for both and a deque
+// behind a mutex.
+#include <algorithm>
+#include <array>
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <deque>
 #include <iostream>
 #include <mutex>
+#include <span>
 #include <thread>
 
 #include "bench/interleave.hpp"
@@ -59,6 +63,41 @@ void run_crew(std::uint64_t tasks, std::uint32_t rounds) {
       bench::keep(work(node, rounds));
       push_children(node, tasks,
                     [&](std::uint64_t child) { return worker.try_push(child) == Errc::ok; });
+      ++done;
+    }
+  });
+}
+
+// A moodycamel queue each; who finds its own empty takes half of the other's, 16 at most.
+void run_queues(std::uint64_t tasks, std::uint32_t rounds) {
+  constexpr std::size_t kBurst = 16;
+  HandOver<std::uint64_t> first(kRoom, 1, 1);
+  HandOver<std::uint64_t> second(kRoom, 1, 1);
+  if (!first.try_push(1)) std::abort();
+  on_both(tasks, [&](std::uint32_t at, std::atomic<std::uint64_t>& left) {
+    HandOver<std::uint64_t>& own = at == 0 ? first : second;
+    HandOver<std::uint64_t>& other = at == 0 ? second : first;
+    auto lane = own.lane();
+    std::array<std::uint64_t, kBurst> loot{};
+    std::size_t next = 0;
+    std::size_t count = 0;
+    std::uint64_t done = 0;
+    for (std::uint32_t looks = 0;; ++looks) {
+      std::uint64_t node = 0;
+      if (next == count && own.pop({&node, 1}) == 0) {
+        next = 0;
+        count = other.pop(std::span(loot).first(std::min((other.size_hint() + 1) / 2, kBurst)));
+      }
+      if (node == 0 && next != count) node = loot[next++];
+      if (node == 0) {
+        if (done != 0) left.fetch_sub(std::exchange(done, 0), std::memory_order_acq_rel);
+        if (left.load(std::memory_order_acquire) == 0) return;
+        if (looks > 64) ::sched_yield();
+        continue;
+      }
+      looks = 0;
+      bench::keep(work(node, rounds));
+      push_children(node, tasks, [&](std::uint64_t child) { return lane.try_push(child); });
       ++done;
     }
   });
@@ -121,13 +160,16 @@ void run_mutex(std::uint64_t tasks, std::uint32_t rounds) {
 void measure(std::uint64_t tasks, std::uint32_t rounds, unsigned times) {
   const bench::Interleaved result =
       bench::interleave({{"crew", [=] { run_crew(tasks, rounds); }},
+                         {"queues", [=] { run_queues(tasks, rounds); }},
                          {"one queue", [=] { run_shared(tasks, rounds); }},
                          {"mutex and deque", [=] { run_mutex(tasks, rounds); }}},
                         {.rounds = times});
   const auto each = [&](std::size_t i) { return result.ns(i).median / static_cast<double>(tasks); };
   std::printf(
-      "%6u rounds a task: crew %6.1f ns a task, one queue %6.1f (%.2f times), mutex %6.1f (%.2f)\n",
-      rounds, each(0), each(1), result.ratio(1, 0).median, each(2), result.ratio(2, 0).median);
+      "%6u rounds a task: crew %6.1f ns a task, a queue each %6.1f (%.2f times), "
+      "one queue %6.1f (%.2f), mutex %6.1f (%.2f)\n",
+      rounds, each(0), each(1), result.ratio(1, 0).median, each(2), result.ratio(2, 0).median,
+      each(3), result.ratio(3, 0).median);
 }
 
 }  // namespace

@@ -81,6 +81,13 @@ struct Request {
   Nanos deadline{0};                   // 0: waits for ever
   Nanos timestamp{0};                  // of its first try
   std::uint32_t station = 0;
+
+  // Below which it is worthless: quantity (1 - flexibility), rounded up. No quantity overflows it.
+  [[nodiscard]] constexpr std::uint64_t minimum() const noexcept {
+    constexpr std::uint64_t kWhole = 1'000'000;
+    const std::uint64_t kept = kWhole - flexibility_ppm;
+    return quantity / kWhole * kept + (quantity % kWhole * kept + kWhole - 1) / kWhole;
+  }
 };
 struct Release {
   std::uint64_t allocation = 0;
@@ -184,6 +191,8 @@ struct DemandForecast {
   double predicted = 0;
   double contention_probability = 0;
 };
+inline constexpr std::uint32_t kNobody = 0xFFFF'FFFF;
+
 struct Explanation {
   ArbiterReason reason = ArbiterReason::unknown;
   std::uint64_t asked = 0;
@@ -191,6 +200,14 @@ struct Explanation {
   std::uint64_t granted = 0;
   std::uint64_t free = 0;  // when it was decided
   std::uint32_t effective_priority = 0;
+};
+
+// A request that got neither units nor a ticket.
+struct RefusedRequest {
+  Explanation why;  // budget, wait_die or too_much; unknown: none is remembered
+  std::uint32_t resource = 0;
+  std::uint32_t in_its_way = kNobody;  // wait_die: the first who is older
+  Nanos at{0};
 };
 
 struct ContentionActions {

@@ -124,11 +124,12 @@ Errc ResourceContentionArbiter::check(const contention::Request& order,
   return allocation_slots_.left() == 0 ? Errc::capacity : Errc::ok;
 }
 
-// Wait-die: older than every holder and every earlier waiter that is in its way, or not at all.
-bool ResourceContentionArbiter::must_die(const Demand& demand) const noexcept {
-  if (config_.wait_die == WaitDie::off) return false;
+// Wait-die: one may wait that is older than every holder and every earlier waiter in its way. The
+// first that is not younger; kNobody: it may wait.
+std::uint32_t ResourceContentionArbiter::older_in_the_way(const Demand& demand) const noexcept {
+  if (config_.wait_die == WaitDie::off) return kNobody;
   const bool holds = standings_[demand.agent].allocations != 0;
-  if (config_.wait_die == WaitDie::holders_only && !holds) return false;
+  if (config_.wait_die == WaitDie::holders_only && !holds) return kNobody;
   const auto is_older = [&](std::int64_t timestamp_ns, std::uint32_t agent) {
     return std::pair{demand.timestamp_ns, demand.agent} < std::pair{timestamp_ns, agent};
   };
@@ -136,20 +137,21 @@ bool ResourceContentionArbiter::must_die(const Demand& demand) const noexcept {
     const Allocation& one = allocations_[at];
     const bool conflicts = allocation_slots_.is_used(at) && one.resource == demand.resource &&
                            one.agent != demand.agent;
-    if (conflicts && !is_older(one.timestamp_ns, one.agent)) return true;
+    if (conflicts && !is_older(one.timestamp_ns, one.agent)) return one.agent;
   }
   for (std::uint32_t at = 0; at < config_.demands_max; ++at) {
     const Demand& one = demands_[at];
     const bool conflicts =
         demand_slots_.is_used(at) && one.resource == demand.resource && one.agent != demand.agent;
-    if (conflicts && !is_older(one.timestamp_ns, one.agent)) return true;
+    if (conflicts && !is_older(one.timestamp_ns, one.agent)) return one.agent;
   }
-  return false;
+  return kNobody;
 }
 
 ResourceContentionArbiter::Reply ResourceContentionArbiter::on(const contention::Request& order,
                                                                std::int64_t now_ns) noexcept {
   const Errc bad = check(order, now_ns);
+  if (bad == Errc::insufficient_quantity) return refuse_request(order, ArbiterReason::too_much);
   if (bad != Errc::ok) return refuse(bad);
   Resource& on = resources_[order.resource];
   Demand demand;
@@ -158,8 +160,7 @@ ResourceContentionArbiter::Reply ResourceContentionArbiter::on(const contention:
   demand.station = order.station;
   demand.priority = order.priority;
   demand.quantity = order.quantity;
-  // The quantity is below 2^40: the product fits.
-  demand.floor = (order.quantity * (kPpm - order.flexibility_ppm) + kPpm - 1) / kPpm;
+  demand.floor = order.minimum();
   demand.utility = order.utility_per_unit;
   demand.disagreement = order.disagreement;
   demand.timestamp_ns = order.timestamp.count();
@@ -175,9 +176,8 @@ ResourceContentionArbiter::Reply ResourceContentionArbiter::on(const contention:
     reply.budget_left = budget->left;
     demand.quantity = std::min(demand.quantity, budget->left);
     if (demand.quantity < std::max<std::uint64_t>(1, demand.floor)) {
-      ++counters_.quota_exhausted;
-      reply.refusal = Refusal::quota_exhausted;
-      reply.reason = ArbiterReason::budget;
+      reply = refuse_request(order, ArbiterReason::budget);
+      reply.budget_left = budget->left;
       reply.retry_after = Nanos{budget->refilled_ns + budget->period_ns - now_ns};
       return reply;
     }
@@ -192,9 +192,9 @@ ResourceContentionArbiter::Reply ResourceContentionArbiter::on(const contention:
     if (budget != nullptr) reply.budget_left = budget->left;
     return reply;
   }
-  if (must_die(demand)) {
-    ++counters_.died;
-    return refuse(Errc::deadlock_victim);
+  const std::uint32_t in_its_way = older_in_the_way(demand);
+  if (in_its_way != kNobody) {
+    return refuse_request(order, ArbiterReason::wait_die, in_its_way);
   }
   const std::uint32_t slot = demand_slots_.take();
   if (slot == kNone) return refuse(Errc::capacity);
@@ -367,24 +367,6 @@ ResourceContentionArbiter::Reply ResourceContentionArbiter::on(
 }
 
 // --- what is remembered of each ----------------------------------------------------------------
-
-void ResourceContentionArbiter::decide(std::uint64_t id, const Demand& demand, ArbiterReason reason,
-                                       std::uint64_t granted) noexcept {
-  const Resource& on = resources_[demand.resource];
-  Decision& entry = decisions_[decision_count_++ % decisions_.size()];
-  entry.id = id;
-  entry.why = {reason,  demand.quantity,         demand.floor,
-               granted, on.capacity - on.active, effective_priority(demand, clock_.last_ns())};
-}
-
-Explanation ResourceContentionArbiter::explain(std::uint64_t id) const noexcept {
-  const std::uint64_t count = std::min<std::uint64_t>(decision_count_, decisions_.size());
-  for (std::uint64_t back = 1; id != 0 && back <= count; ++back) {
-    const Decision& entry = decisions_[(decision_count_ - back) % decisions_.size()];
-    if (entry.id == id) return entry.why;
-  }
-  return {};
-}
 
 void ResourceContentionArbiter::note_satisfaction(std::uint32_t agent, double sample,
                                                   std::int64_t now_ns) noexcept {

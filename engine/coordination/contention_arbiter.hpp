@@ -84,6 +84,9 @@ class ResourceContentionArbiter final
   [[nodiscard]] std::uint64_t held(std::uint32_t agent, std::uint32_t resource) const noexcept;
   // Of a ticket or an allocation, among the last 256 decisions; unknown: older, or never.
   [[nodiscard]] Explanation explain(std::uint64_t id) const noexcept;
+  // Of an agent's last request that got neither units nor a ticket, among the last 256 of all: no
+  // state of the arbiter's, so a restart forgets them.
+  [[nodiscard]] RefusedRequest last_refusal(std::uint32_t agent) const noexcept;
   // True: of any two, one that waits for another is the older (wait_die always).
   [[nodiscard]] bool waits_only_for_younger() const noexcept;
 
@@ -165,7 +168,9 @@ class ResourceContentionArbiter final
   Reply on(const contention::Validate& order, std::int64_t now_ns) noexcept;
   Reply on(const contention::StationClosed& order, std::int64_t now_ns) noexcept;
   [[nodiscard]] Errc check(const contention::Request& order, std::int64_t now_ns) const noexcept;
-  [[nodiscard]] bool must_die(const Demand& demand) const noexcept;
+  [[nodiscard]] std::uint32_t older_in_the_way(const Demand& demand) const noexcept;
+  Reply refuse_request(const contention::Request& order, ArbiterReason reason,
+                       std::uint32_t in_its_way = kNobody) noexcept;
   [[nodiscard]] Budget* budget_of(std::uint32_t agent, std::uint32_t resource) noexcept;
   [[nodiscard]] const Budget* budget_of(std::uint32_t agent, std::uint32_t resource) const noexcept;
   void refill(Budget& budget, std::int64_t now_ns) noexcept;
@@ -216,6 +221,12 @@ class ResourceContentionArbiter final
   std::array<Decision, 256> decisions_{};
   std::uint64_t decision_count_ = 0;
   std::uint64_t last_id_ = 0;
+  struct Refused {
+    std::uint32_t agent = kNobody;
+    RefusedRequest request;
+  };
+  std::array<Refused, 256> refused_{};
+  std::uint64_t refused_count_ = 0;
   // Of a round, in its order.
   std::vector<std::uint32_t> queue_;
   std::vector<FillItem> items_;

@@ -18,6 +18,9 @@ using coordination::FaultType;
 using coordination::FaultVariant;
 using coordination::TargetMode;
 
+// So many requests that one dead agent of 120 is met eight times in a window of 10 s.
+constexpr Nanos kOften{10 * kNsPerMs};
+
 constexpr Nanos seconds(std::int64_t count) { return Nanos{count * kNsPerSecond}; }
 
 ChaosAssertion succeed(double share) {
@@ -86,9 +89,20 @@ SimulatedExperiment network_partition(std::vector<std::uint32_t> side, std::uint
   return made;
 }
 
-SimulatedExperiment cascading_failure(std::uint32_t leads, std::uint64_t seed) {
-  auto made = experiment("cascading-failure", seed, no_request_fails());
+namespace {
+
+// Who is gone is not asked: without this retries would stand in for breakers.
+SimulatedExperiment left_alone(SimulatedExperiment made) {
   made.mesh.agents = 120;
+  made.mesh.request_every = kOften;
+  made.plan.hypothesis.assertions.push_back(at_most("attempt_failures", 0.01, Aggregation::avg));
+  return made;
+}
+
+}  // namespace
+
+SimulatedExperiment cascading_failure(std::uint32_t leads, std::uint64_t seed) {
+  auto made = left_alone(experiment("cascading-failure", seed, no_request_fails()));
   made.cascade_depth_max = 2;
   for (std::uint32_t i = 0; i < leads; ++i) {
     ChaosPhase phase;
@@ -116,8 +130,7 @@ SimulatedExperiment resource_exhaustion(std::uint32_t fill_ppm, std::uint64_t se
 }
 
 SimulatedExperiment cluster_lead_loss(std::uint64_t seed) {
-  auto made = experiment("cluster-lead-loss", seed, no_request_fails());
-  made.mesh.agents = 120;
+  auto made = left_alone(experiment("cluster-lead-loss", seed, no_request_fails()));
   ChaosFault crash = fault(FaultType::agent_crash, 0, seconds(10));
   crash.targets.mode = TargetMode::role;
   crash.targets.role = ChaosRole::cluster_lead;
@@ -125,6 +138,8 @@ SimulatedExperiment cluster_lead_loss(std::uint64_t seed) {
   return made;
 }
 
+// Through the harness a third of the attempts fail with breakers too, and it is not known why: so
+// their share is not bounded here.
 SimulatedExperiment sector_loss(std::uint64_t seed) {
   auto made = experiment("sector-loss", seed, {succeed(0.99)});
   made.mesh.agents = 600;
@@ -366,16 +381,13 @@ std::span<const Named> all() {
        }},
       {"cascading-failure",
        "three cluster leads die, 5 s apart",
-       {"breakers+retries"},
+       {"breakers"},
        [](std::uint64_t seed) { return cascading_failure(3, seed); }},
       {"resource-exhaustion",
        "95 % of the callers' slots are taken",
        {"waits"},
        [](std::uint64_t seed) { return resource_exhaustion(950'000, seed); }},
-      {"cluster-lead-loss",
-       "every cluster's lead dies at once",
-       {"breakers+retries"},
-       cluster_lead_loss},
+      {"cluster-lead-loss", "every cluster's lead dies at once", {"breakers"}, cluster_lead_loss},
       {"sector-loss", "300 agents die at once", {"breakers+retries"}, sector_loss},
       {"slow-consumer", "three agents are a hundred times slower", {"breakers"}, slow_consumer},
       {"hung-agents", "three processes stand still", {"breakers"}, hung_agents},

@@ -113,7 +113,9 @@ Errc DependencyGraph::look_up(std::span<const std::uint64_t> ids, std::uint64_t 
     tasks_[at].touched = touch_;
     known_.push_back(at);
   }
-  sorted_.assign(ids.begin(), ids.end());  // reserved
+  unknown_ = 0;
+  if (known_.size() == ids.size()) return Errc::ok;  // the usual case
+  sorted_.assign(ids.begin(), ids.end());            // reserved
   std::sort(sorted_.begin(), sorted_.end());
   const auto distinct = std::unique(sorted_.begin(), sorted_.end()) - sorted_.begin();
   unknown_ = static_cast<std::size_t>(distinct) - known_.size();
@@ -195,8 +197,9 @@ DependencyGraph::Reply DependencyGraph::add(const graph::AddTask& order,
   return tell();
 }
 
-// Edges to `task` from each of `ids`, once; who is not known becomes so.
-void DependencyGraph::link_all(std::span<const std::uint64_t> ids, std::uint32_t task) noexcept {
+// Those of `ids` that are not known become so; all of them stand in known_ then, each once and in
+// their order.
+void DependencyGraph::create_unknown(std::span<const std::uint64_t> ids) noexcept {
   known_.clear();
   ++touch_;
   for (const std::uint64_t id : ids) {
@@ -209,6 +212,11 @@ void DependencyGraph::link_all(std::span<const std::uint64_t> ids, std::uint32_t
     tasks_[at].touched = touch_;
     known_.push_back(at);
   }
+}
+
+// Edges to `task` from each of `ids`, once; look_up() has found those that are known.
+void DependencyGraph::link_all(std::span<const std::uint64_t> ids, std::uint32_t task) noexcept {
+  if (unknown_ != 0) create_unknown(ids);
   static_cast<void>(core_.precede(known_, task));  // there is no circle: has_cycle() has looked
   for (const std::uint32_t at : known_) core_.link(at, task);
 }

@@ -228,6 +228,7 @@ class DependencyGraph final
   [[nodiscard]] bool make_room(std::size_t tasks) noexcept;
   [[nodiscard]] bool is_needed(std::uint32_t task) const noexcept;
   std::uint32_t create(std::uint64_t id) noexcept;
+  void create_unknown(std::span<const std::uint64_t> ids) noexcept;
   void link_all(std::span<const std::uint64_t> ids, std::uint32_t task) noexcept;
   [[nodiscard]] bool count_in(std::uint32_t task) noexcept;
   void settle(std::uint32_t task) noexcept;

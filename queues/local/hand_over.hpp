@@ -74,8 +74,6 @@ class HandOver {
   [[nodiscard]] bool try_push_from(T& value) noexcept {
     return has_room(1) && queue_.try_enqueue(std::move(value));
   }
-  // Over the capacity, and may allocate: for what had a place in it before.
-  void put_back(T value) { queue_.enqueue(std::move(value)); }
   // Fills `room` from the front; returns how many.
   [[nodiscard]] std::size_t pop(std::span<T> room) noexcept {
     return queue_.try_dequeue_bulk(room.begin(), room.size());

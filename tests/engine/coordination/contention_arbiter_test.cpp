@@ -294,6 +294,37 @@ TEST(ContentionArbiter, SellsToTheDearestForWhatTheyDisplace) {
   EXPECT_EQ(arbiter.explain(below.ticket).reason, ArbiterReason::outbid);
 }
 
+TEST(ContentionArbiter, EveryRefusalIsExplainedAndKeepsNothingButItsReason) {
+  auto config = small_arbiter("priority-driven");
+  config.wait_die = WaitDie::always;
+  auto arbiter = with_resource(config, 8);
+  EXPECT_EQ(arbiter.last_refusal(0).why.reason, ArbiterReason::unknown);
+  arbiter.apply(contention::SetBudget{1, 0, 2, seconds(60)}, Nanos{0});
+  auto elder = ask(5, 6);
+  elder.timestamp = Nanos{1};
+  arbiter.apply(elder, Nanos{10});
+  auto young = ask(3, 4, 0, 500'000);
+  young.timestamp = Nanos{9};
+  const auto before = arbiter.state_hash();
+  EXPECT_EQ(arbiter.apply(ask(0, 9), Nanos{10}).reason, ArbiterReason::too_much);
+  EXPECT_EQ(arbiter.apply(ask(1, 3), Nanos{10}).reason, ArbiterReason::budget);
+  const auto died = arbiter.apply(young, Nanos{10});
+  EXPECT_EQ(died.code, Errc::deadlock_victim);
+  EXPECT_EQ(died.reason, ArbiterReason::wait_die);
+  EXPECT_EQ(died.minimum, 2U);
+  EXPECT_EQ(arbiter.state_hash(), before);
+  EXPECT_EQ(arbiter.counters().died, 1U);
+  EXPECT_EQ(arbiter.counters().quota_exhausted, 1U);
+  EXPECT_EQ(arbiter.last_refusal(0).why.asked, 9U);
+  EXPECT_EQ(arbiter.last_refusal(1).why.reason, ArbiterReason::budget);
+  const RefusedRequest why = arbiter.last_refusal(3);
+  EXPECT_EQ(why.why.reason, ArbiterReason::wait_die);
+  EXPECT_EQ(why.in_its_way, 5U);
+  EXPECT_EQ(why.why.free, 2U);
+  EXPECT_EQ(why.why.minimum, 2U);
+  EXPECT_EQ(why.at, Nanos{10});
+}
+
 // pitfalls A8: one winner does not cost all incumbents their units.
 TEST(ContentionArbiter, PreemptsOnlyWhoMustYieldAndOnlyIfItSuffices) {
   auto arbiter = with_resource(small_arbiter("priority-driven"), 8);

@@ -62,6 +62,70 @@ TEST(ContentionArbiter, NoOtherDivisionHasALargerNashProduct) {
   }
 }
 
+// One round over some demands for more than there is; what each agent holds after it.
+std::vector<std::uint64_t> shares_of(std::uint64_t capacity,
+                                     const std::vector<contention::Request>& demands) {
+  auto config = small_arbiter();
+  Arbiter arbiter(config);
+  arbiter.apply(contention::RegisterResource{"mem", capacity, true, true, "memory"}, Nanos{0});
+  const auto all = arbiter.apply(ask(7, capacity), Nanos{0});
+  for (const auto& one : demands) arbiter.apply(one, Nanos{0});
+  arbiter.apply(contention::Release{all.allocation, 0}, Nanos{0});
+  ContentionActions actions;
+  arbiter.tick(arbiter_ms(60), actions);
+  std::vector<std::uint64_t> shares;
+  for (std::uint32_t agent = 0; agent < demands.size(); ++agent) {
+    shares.push_back(arbiter.held(agent, 0));
+  }
+  return shares;
+}
+// 2 to 5 agents that want any part of up to so much each.
+std::vector<contention::Request> flexible_demands(Rng& rng, std::uint64_t most) {
+  std::vector<contention::Request> demands;
+  const auto agents = static_cast<std::uint32_t>(2 + rng.below(4));
+  for (std::uint32_t agent = 0; agent < agents; ++agent) {
+    demands.push_back(ask(agent, 1'000 + rng.below(most), 0, 1'000'000));
+    demands.back().priority = static_cast<std::uint32_t>(rng.below(11));
+    demands.back().utility_per_unit = 1 + rng.below(5'000'000);
+  }
+  return demands;
+}
+
+RC_GTEST_PROP(ContentionArbiter, AgentsThatAreAlikeGetTheSameOfADivisibleThing, ()) {
+  Rng rng(*rc::gen::arbitrary<std::uint64_t>());
+  auto demands = flexible_demands(rng, 1'000'000);
+  const std::size_t twin = demands.size() - 1;
+  demands[twin] = demands[0];
+  demands[twin].agent = static_cast<std::uint32_t>(twin);
+  const auto shares = shares_of(100'000 + rng.below(1'000'000), demands);
+  const std::uint64_t more = std::max(shares[0], shares[twin]);
+  RC_ASSERT(more - std::min(shares[0], shares[twin]) <= 1U);  // of what does not divide
+}
+
+RC_GTEST_PROP(ContentionArbiter, WhatAUnitIsWorthToOneChangesNoShare, ()) {
+  Rng rng(*rc::gen::arbitrary<std::uint64_t>());
+  auto demands = flexible_demands(rng, 1'000'000);
+  const std::uint64_t capacity = 100'000 + rng.below(1'000'000);
+  const auto shares = shares_of(capacity, demands);
+  demands[rng.below(demands.size())].utility_per_unit *= 7;
+  RC_ASSERT(shares_of(capacity, demands) == shares);
+}
+
+RC_GTEST_PROP(ContentionArbiter, NothingIsFreeWhileSomebodyWantsMoreOfADivisibleThing, ()) {
+  Rng rng(*rc::gen::arbitrary<std::uint64_t>());
+  const auto demands = flexible_demands(rng, 400'000);
+  const std::uint64_t capacity = 401'000 + rng.below(1'000'000);  // none asks for more than all
+  const auto shares = shares_of(capacity, demands);
+  std::uint64_t given = 0;
+  bool wants_more = false;
+  for (std::size_t i = 0; i < shares.size(); ++i) {
+    given += shares[i];
+    wants_more = wants_more || shares[i] < demands[i].quantity;
+  }
+  RC_ASSERT(given <= capacity);
+  RC_ASSERT(!wants_more || given == capacity);
+}
+
 RC_GTEST_PROP(ContentionArbiter, NeverGivesOutMoreThanThereIsAndEndsEverythingOnce, ()) {
   const auto seed = *rc::gen::arbitrary<std::uint64_t>();
   auto config = small_arbiter();

@@ -32,35 +32,25 @@ TEST(WorkCrew, RefusesOptionsOutsideTheirRangesAndNamesTheValue) {
   EXPECT_EQ(sentence_of({.workers = 0}), "workers is 0");
   EXPECT_EQ(sentence_of({.workers = 1'025}), "workers is 1025");
   EXPECT_EQ(sentence_of({.capacity = 0}), "capacity is 0");
+  EXPECT_EQ(sentence_of({.capacity = kStealCapacityMax + 1}), "capacity is 1073741825");
   EXPECT_EQ(sentence_of({.burst_max = 0}), "burst_max is 0");
   EXPECT_EQ(sentence_of({.burst_max = 65}), "burst_max is 65");
 }
 
-TEST(WorkCrew, AFullQueueAndAnUnknownWorkerLeaveTheValueWithTheCaller) {
-  WorkCrew<std::unique_ptr<int>> crew({.workers = 1, .capacity = 32});
+TEST(WorkCrew, AFullPileAFullInboxAndAnUnknownWorkerRefuse) {
+  Crew crew({.workers = 1, .capacity = 64});
   auto worker = crew.worker(0);
-  auto value = std::make_unique<int>(7);
-  EXPECT_EQ(crew.try_give(1, value), Errc::not_found);
-  ASSERT_NE(value, nullptr);
-  int accepted = 0;
-  for (;; ++accepted) {
-    auto more = std::make_unique<int>(accepted);
-    if (worker.try_push(more) == Errc::ok) continue;
-    EXPECT_NE(more, nullptr);
-    break;
-  }
-  EXPECT_EQ(accepted, 32);
-  EXPECT_EQ(crew.try_give(0, value), Errc::capacity);
-  ASSERT_NE(value, nullptr);
-  EXPECT_EQ(*value, 7);
-  for (int i = 0; i < accepted; ++i) {
-    std::unique_ptr<int> out;
-    ASSERT_TRUE(worker.try_take(out));
-    EXPECT_EQ(*out, i);
-  }
+  EXPECT_EQ(crew.try_give(1, 7), Errc::not_found);
+  EXPECT_EQ(crew.queued(1), 0U);
+  for (std::uint64_t i = 0; i < 64; ++i) ASSERT_EQ(worker.try_push(i), Errc::ok);
+  EXPECT_EQ(worker.try_push(64), Errc::capacity);
+  for (std::uint64_t i = 64; i < 128; ++i) ASSERT_EQ(crew.try_give(0, i), Errc::ok);
+  EXPECT_EQ(crew.try_give(0, 128), Errc::capacity);
+  EXPECT_EQ(crew.queued(0), 128U);
+  EXPECT_EQ(take_all(worker).size(), 128U) << "and nothing was lost";
 }
 
-TEST(WorkCrew, AWorkerTakesItsOwnInTheOrderInWhichItCame) {
+TEST(WorkCrew, AWorkerTakesWhatItIsGivenInTheOrderInWhichItCame) {
   Crew crew({.workers = 1});
   auto worker = crew.worker(0);
   give(crew, 0, 0, 100);
@@ -69,6 +59,30 @@ TEST(WorkCrew, AWorkerTakesItsOwnInTheOrderInWhichItCame) {
   for (std::uint64_t i = 0; i < all.size(); ++i) EXPECT_EQ(all[i], i);
   EXPECT_EQ(worker.counters().steals, 0U);
   EXPECT_EQ(worker.counters().misses, 1U);
+}
+
+TEST(WorkCrew, OfItsOwnItTakesTheNewestAThiefTheOldestAndWhatIsGivenComesLast) {
+  Crew crew({.workers = 2, .burst_max = 1});
+  auto worker = crew.worker(0);
+  auto thief = crew.worker(1);
+  give(crew, 0, 100, 1);
+  for (std::uint64_t i = 0; i < 4; ++i) ASSERT_EQ(worker.try_push(i), Errc::ok);
+  std::uint64_t stolen = 9;
+  ASSERT_TRUE(thief.try_take(stolen));
+  EXPECT_EQ(stolen, 0U);
+  EXPECT_EQ(take_all(worker), (std::vector<std::uint64_t>{3, 2, 1, 100}));
+}
+
+TEST(WorkCrew, WhatIsStolenAndNotBegunCanBeStolenAgain) {
+  Crew crew({.workers = 3, .burst_max = 8});
+  auto first = crew.worker(1);
+  give(crew, 0, 0, 16);
+  std::uint64_t value = 0;
+  ASSERT_TRUE(first.try_take(value));
+  ASSERT_EQ(crew.queued(1), 7U);  // and stands still
+  auto second = crew.worker(2);
+  EXPECT_EQ(take_all(second).size(), 15U);
+  EXPECT_EQ(crew.queued(1), 0U);
 }
 
 // {waiting at the victim, burst_max, stolen}: half of it, rounded up, and no more than the burst.
@@ -122,7 +136,7 @@ TEST(WorkCrew, FindsTheOneValueWhereverItWaits) {
   }
 }
 
-TEST(WorkCrew, AWorkerThatEndsGivesBackWhatItStoleAndDidNotBegin) {
+TEST(WorkCrew, AWorkerThatEndsLeavesWhatItStoleAndDidNotBegin) {
   Crew crew({.workers = 2, .capacity = 32, .burst_max = 8});
   give(crew, 0, 0, 32);
   std::uint64_t value = 0;
@@ -133,6 +147,7 @@ TEST(WorkCrew, AWorkerThatEndsGivesBackWhatItStoleAndDidNotBegin) {
     give(crew, 0, 32, 8);  // full again
     give(crew, 1, 40, 32);
   }
+  EXPECT_EQ(crew.queued(1), 39U);
   auto worker = crew.worker(0);
   auto all = take_all(worker);
   all.push_back(value);
