@@ -1,5 +1,7 @@
 #include "engine/simulation/hand_overs.hpp"
 
+#include <vector>
+
 #include "engine/loop/context_holds.hpp"
 #include "engine/simulation/integer_tables.hpp"
 
@@ -8,6 +10,17 @@ namespace {
 
 // What the trace hash holds begins with what it is of.
 constexpr std::uint64_t kHandedOver = 23, kContextLoaded = 24, kContextOverdue = 25;
+
+// The slot of each agent: the last that has it, for who was moved apart stands in two.
+std::vector<std::size_t> homes_in(const SimulatedMesh& mesh) {
+  std::vector<std::size_t> homes;
+  for (std::size_t slot = 0; slot < mesh.slots(); ++slot)
+    for (const std::uint32_t agent : mesh.agents_of(slot)) {
+      if (agent >= homes.size()) homes.resize(agent + std::size_t{1});
+      homes[agent] = slot;
+    }
+  return homes;
+}
 
 }  // namespace
 
@@ -22,11 +35,13 @@ bool HandOvers::has_context(std::uint32_t agent) const noexcept {
 
 Status HandOvers::hand_over(SimulatedMesh& mesh) {
   ++versions_;
+  const std::vector<std::size_t> homes = homes_in(mesh);
   std::uint64_t count = 0;
   for (std::size_t slot = 0; slot < mesh.slots(); ++slot) {
     if (mesh.station(slot) == nullptr) continue;
     for (const std::uint32_t agent : mesh.agents_of(slot)) {
-      if (!has_context(agent) || is_held(mesh, agent)) continue;  // it has none to hand over yet
+      if (homes[agent] != slot || !has_context(agent)) continue;
+      if (is_held(mesh, agent)) continue;  // it has none to hand over yet
       const DrawOf of{seed_, agent, versions_};
       MESH_CHECK_OK(mesh.hand_over(slot, agent, of.bits(Purpose::context) | 1U));
       ++count;
