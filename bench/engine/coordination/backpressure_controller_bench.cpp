@@ -98,5 +98,5 @@ int main() {
   bench::print_head();
   bench::print_row("BackpressureController/accepting", 4, accept, plain_accept);
   bench::print_row("BackpressureController/throttling", 25, ration, plain_ration);
-  return accepting.verify() && throttling.verify() ? 0 : 1;
+  return accepting.verify() && throttling.verify() ? 0U : 1U;
 }

@@ -51,7 +51,7 @@ struct PlainBreakers {
       ++breaker.rejected;
       return {false, false, breaker.epoch, breaker.open_until - breaker.last};
     }
-    breaker.probes += is_probe ? 1 : 0;
+    breaker.probes += is_probe ? 1U : 0U;
     ++breaker.allowed;
     return {true, is_probe, breaker.epoch, 0};
   }
@@ -61,10 +61,10 @@ struct PlainBreakers {
     breaker.last = std::max(breaker.last, now);
     if (epoch != breaker.epoch) return false;
     ++(ok ? breaker.successes : breaker.failed);
-    breaker.failures += ok ? 0 : 1;
+    breaker.failures += ok ? 0U : 1U;
     breaker.calls.emplace_back(breaker.last, ok);
     while (breaker.calls.front().first <= breaker.last - 10'000'000'000) {
-      breaker.failures -= breaker.calls.front().second ? 0 : 1;
+      breaker.failures -= breaker.calls.front().second ? 0U : 1U;
       breaker.calls.pop_front();
     }
     const bool trips = breaker.calls.size() >= 20 && 2 * breaker.failures >= breaker.calls.size();
@@ -108,5 +108,5 @@ int main() {
   bench::print_row("CircuitBreaker/allow/closed", 3, allow, plain_allow);
   bench::print_row("CircuitBreaker/record/ok", 12, record, plain_record);
   bench::print_row("CircuitBreaker/view", 3, viewed, plain_allow);
-  return breaker.verify() && recorded.verify() ? 0 : 1;
+  return breaker.verify() && recorded.verify() ? 0U : 1U;
 }

@@ -51,7 +51,7 @@ struct PlainLimiter {
     if (!tenants.contains(name) || took < 0 || now < 0) return false;
     last = std::max(last, now);
     ++samples;
-    errors += ok ? 0 : 1;
+    errors += ok ? 0U : 1U;
     sum += took;
     least = std::min(least, took);
     return true;
@@ -97,5 +97,5 @@ int main() {
   bench::print_head();
   bench::print_row("AdaptiveThrottleGovernor/should_allow", 25, allow, plain_allow);
   bench::print_row("AdaptiveThrottleGovernor/record", 15, record, plain_record);
-  return governor.verify() ? 0 : 1;
+  return governor.verify() ? 0U : 1U;
 }
