@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "engine/coordination/blocks/rng.hpp"
 #include "shm/base/assert.hpp"
 #include "shm/base/nanos.hpp"
 #include "tools/portable_math.hpp"
@@ -52,13 +53,7 @@ enum class Purpose : std::uint64_t {
   outcome = 8,
 };
 
-// SplitMix64's finaliser (Steele, Lea, Flood 2014).
-constexpr std::uint64_t mix(std::uint64_t x) noexcept {
-  x += 0x9E37'79B9'7F4A'7C15;
-  x = (x ^ (x >> 30)) * 0xBF58'476D'1CE4'E5B9;
-  x = (x ^ (x >> 27)) * 0x94D0'49BB'1331'11EB;
-  return x ^ (x >> 31);
-}
+constexpr std::uint64_t mix(std::uint64_t x) noexcept { return coordination::SplitMix64(x).next(); }
 
 struct Draw {
   std::uint64_t seed;

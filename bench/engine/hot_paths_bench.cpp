@@ -1,8 +1,10 @@
 // What a sender does before each message in its own process: whether a cluster is routable, a unit
 // of a bucket, a unit of credit that was granted ahead. Beside a map of names behind a mutex.
-#include <map>
+#include <algorithm>
 #include <mutex>
 #include <string>
+#include <unordered_map>
+#include <utility>
 
 #include "bench/engine/coordination/service_bench.hpp"
 #include "engine/coordination/blocks/credit_pool.hpp"
@@ -17,12 +19,13 @@ using namespace mesh::coordination;
 struct PlainStates {
   bool is_routable(const std::string& cluster) {
     const std::lock_guard lock(mutex);
-    return mesh == "closed" && sectors["sector-3"] == "closed" && clusters[cluster] == "closed";
+    return !mesh_is_open && !open_sectors[sector_of[cluster]] && !open_clusters[cluster];
   }
   std::mutex mutex;
-  std::string mesh = "closed";
-  std::map<std::string, std::string> sectors;
-  std::map<std::string, std::string> clusters;
+  bool mesh_is_open = false;
+  std::unordered_map<std::string, std::string> sector_of;  // of a cluster
+  std::unordered_map<std::string, bool> open_sectors;
+  std::unordered_map<std::string, bool> open_clusters;
 };
 struct PlainBucket {
   bool take(const std::string& name, double now_s) {
@@ -35,7 +38,7 @@ struct PlainBucket {
     return true;
   }
   std::mutex mutex;
-  std::map<std::string, std::pair<double, double>> buckets;
+  std::unordered_map<std::string, std::pair<double, double>> buckets;
 };
 
 void bench_tree() {
@@ -46,10 +49,13 @@ void bench_tree() {
   PlainStates plain;
   for (std::uint32_t i = 0; i < kSectors * kClusters; ++i) {
     config.sector_of_cluster.push_back(i / kClusters);
-    plain.clusters["cluster-" + std::to_string(i)] = "closed";
+    const std::string cluster = "cluster-" + std::to_string(i);
+    plain.sector_of[cluster] = "sector-" + std::to_string(i / kClusters);
+    plain.open_clusters[cluster] = false;
   }
-  for (std::uint32_t i = 0; i < kSectors; ++i)
-    plain.sectors["sector-" + std::to_string(i)] = "closed";
+  for (std::uint32_t i = 0; i < kSectors; ++i) {
+    plain.open_sectors["sector-" + std::to_string(i)] = false;
+  }
   engine::health::BreakerTree tree(config);
   for (int i = 0; i < 6; ++i) tree.record_failure(7, Nanos{0});  // one is open
   const auto ours = bench::measure([&](std::uint64_t i) {

@@ -4,6 +4,7 @@
 #include <array>
 #include <utility>
 
+#include "engine/coordination/blocks/mutant.hpp"
 #include "engine/coordination/blocks/ppm.hpp"
 
 namespace mesh::coordination {
@@ -141,22 +142,24 @@ BackpressureController::Reply BackpressureController::decide(std::uint32_t prior
   const std::int64_t now_ns = clock_.at(now);
   look(now);
   ++counters_.offered;
-  if (state_ == PressureState::blocked) {
+  if (state_ == PressureState::blocked && !MESH_MUTANT("pressure.hard_limit")) {
     ++counters_.blocked;
     return reject(Refusal::rejected_pressure, until_depth(config_.limit() - 1));
   }
-  if (priority < kCritical && downstream_.most(now_ns) > config_.shed_start_ppm[priority]) {
+  if (priority < kCritical && downstream_.most(now_ns) > config_.shed_start_ppm[priority] &&
+      !MESH_MUTANT("pressure.downstream")) {
     ++counters_.shed;
     return reject(Refusal::rejected_pressure, config_.downstream_ttl_ns);
   }
   const bool throttled = state_ == PressureState::throttling && priority < kCritical;
-  if (throttled && own_pressure_ppm() > config_.shed_start_ppm[priority]) {
+  if (throttled && own_pressure_ppm() > config_.shed_start_ppm[priority] &&
+      !MESH_MUTANT("pressure.shed")) {
     ++counters_.shed;
     return reject(Refusal::rejected_pressure, until_shed_ends(priority));
   }
   if (throttled) {
     const TakeResult taken = credits_.take(now_ns);
-    if (taken.status != TakeStatus::kTaken) {
+    if (taken.status != TakeStatus::kTaken && !MESH_MUTANT("pressure.bucket")) {
       ++counters_.rate_refused;
       return reject(Refusal::rejected_rate, Nanos{taken.retry_after_ns});
     }
@@ -171,7 +174,8 @@ void BackpressureController::enter(PressureState state, std::int64_t now_ns) noe
   state_ = state;
   ++counters_.transitions;
   if (was_on == is_on) return;
-  if (!is_on) credits_.void_all(now_ns);  // nobody needs them; the bucket starts as it stands
+  if (!is_on && !MESH_MUTANT("pressure.void_credits"))
+    credits_.void_all(now_ns);  // nobody needs them; the bucket starts as it stands
   emit(is_on ? Event::on : Event::off, is_on ? Severity::warning : Severity::info, now_ns,
        {depth_});
 }
@@ -207,7 +211,8 @@ BackpressureController::Reply BackpressureController::observe(std::uint64_t dept
   }
   if (state_ == PressureState::accepting && depth >= config_.watermark_high) {
     enter(PressureState::throttling, now_ns);
-  } else if (state_ == PressureState::throttling && depth <= config_.watermark_low) {
+  } else if (state_ == PressureState::throttling &&
+             (depth <= config_.watermark_low || MESH_MUTANT("pressure.low_mark"))) {
     enter(PressureState::accepting, now_ns);
   }
   return reject(Refusal::none, Nanos{0});
@@ -234,7 +239,7 @@ BackpressureController::Reply BackpressureController::want(const pressure::WantC
   if (downstream_.most(now_ns) > start) {
     return reject(Refusal::rejected_pressure, config_.downstream_ttl_ns);
   }
-  if (own_pressure_ppm() > start) {
+  if (own_pressure_ppm() > start && !MESH_MUTANT("pressure.credit_priority")) {
     return reject(Refusal::rejected_pressure, until_shed_ends(command.priority));
   }
   reply.grant = credits_.want(command.station, command.count, now_ns);

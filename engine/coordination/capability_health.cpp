@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "engine/coordination/blocks/mutant.hpp"
 #include "engine/coordination/blocks/ppm.hpp"
 
 namespace mesh::coordination {
@@ -98,11 +99,12 @@ void CapabilityHealthMonitor::emit(Event kind, const Row& row, std::uint64_t a,
 
 bool CapabilityHealthMonitor::is_countable(Row& row, const health::Probe& probe,
                                            std::int64_t at_ns) noexcept {
-  if (probe.sequence != 0 && row.sequences.accept(probe.sequence) != Errc::ok) {
+  if (probe.sequence != 0 && row.sequences.accept(probe.sequence) != Errc::ok &&
+      !MESH_MUTANT("health.duplicate")) {
     ++counters_.duplicates;
     return false;
   }
-  if (at_ns < row.last_at_ns - config_.window_ns.count()) {
+  if (at_ns < row.last_at_ns - config_.window_ns.count() && !MESH_MUTANT("health.late")) {
     ++counters_.late;
     return false;
   }
@@ -282,7 +284,8 @@ void CapabilityHealthMonitor::judge_alerts(Row& row, std::int64_t now_ns) noexce
     return burn_rate(row.burns.failure_rate(window, now_ns), kinds_[row.capability].slo);
   };
   const auto judge = [&](bool& active, std::size_t window, double limit, std::uint64_t which) {
-    const bool both = burns(window) > limit && burns(window + 1) > limit;
+    const bool both =
+        burns(window) > limit && (burns(window + 1) > limit || MESH_MUTANT("health.both_windows"));
     if (both == active) return;
     active = both;
     counters_.alerts += both ? 1 : 0;
@@ -302,7 +305,8 @@ HealthPrediction CapabilityHealthMonitor::predict(const Row& row) const noexcept
   HealthPrediction prediction;
   Line line;
   if (!fit_trend(row, line)) return prediction;
-  if (!(line.slope < 0) || line.r2 < config_.trend_r2_min) return prediction;
+  const bool is_noise = line.r2 < config_.trend_r2_min && !MESH_MUTANT("health.noise");
+  if (!(line.slope < 0) || is_noise) return prediction;
   prediction.known = true;
   prediction.seconds_to_failed =
       std::max(0.0, time_to_threshold(row.score, line.slope, kStatusBounds[3]));

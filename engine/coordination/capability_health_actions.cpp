@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "engine/coordination/blocks/mutant.hpp"
 #include "engine/coordination/capability_health.hpp"
 
 namespace mesh::coordination {
@@ -51,8 +52,9 @@ HealthCause CapabilityHealthMonitor::cause_of(const Row& row, std::int64_t now_n
 // when the hour's are used up.
 HealthAction CapabilityHealthMonitor::remediate(Row& row, std::int64_t now_ns) noexcept {
   HealthAction action{none, HealthCause::none, row.capability, row.agent};
-  if (now_ns < silent_until_ns_ || now_ns < row.next_remedy_ns) return action;
-  if (kinds_[row.capability].tripped) return action;
+  const bool is_cooling = now_ns < row.next_remedy_ns && !MESH_MUTANT("health.cooldown");
+  if (now_ns < silent_until_ns_ || is_cooling) return action;
+  if (kinds_[row.capability].tripped && !MESH_MUTANT("health.dependency")) return action;
   action.cause = cause_of(row, now_ns);
   const Remediation wanted = remediation_for(row.status, action.cause);
   if (wanted == none) return action;
@@ -60,7 +62,8 @@ HealthAction CapabilityHealthMonitor::remediate(Row& row, std::int64_t now_ns) n
     row.hour_began_ns = now_ns;
     row.remedies = 0;
   }
-  if (row.remedies > config_.remediations_per_hour) return action;  // it was escalated
+  const bool was_escalated = row.remedies > config_.remediations_per_hour;
+  if (was_escalated && !MESH_MUTANT("health.hourly")) return action;
   action.action = row.remedies == config_.remediations_per_hour ? escalate : wanted;
   ++row.remedies;
   row.next_remedy_ns = now_ns + (config_.remediation_cooldown_ns.count() << row.doublings);
@@ -80,11 +83,11 @@ bool CapabilityHealthMonitor::is_panic(std::uint32_t capability) const noexcept 
     all += 1;
     unhealthy += is_unhealthy(row.status) ? 1 : 0;
   });
-  return unhealthy > config_.panic_unhealthy * all;
+  return unhealthy > config_.panic_unhealthy * all && !MESH_MUTANT("health.panic");
 }
 
 bool CapabilityHealthMonitor::is_eligible(const Row& row, bool panic) const noexcept {
-  if (!row.ready) return false;
+  if (!row.ready && !MESH_MUTANT("health.readiness")) return false;
   if (panic) return true;
   return row.status == HealthStatus::healthy || row.status == HealthStatus::degraded;
 }
@@ -128,7 +131,8 @@ void CapabilityHealthMonitor::move_shares(std::uint32_t capability) noexcept {
   double wanted = 0;
   for_rows(capability, [&](Row& row) {
     const double aim = target(row);
-    const double least = is_eligible(row, panic) ? row.share * (1 - config_.share_move_max) : 0;
+    const bool keeps = is_eligible(row, panic) && !MESH_MUTANT("health.share_move");
+    const double least = keeps ? row.share * (1 - config_.share_move_max) : 0;
     row.share = std::max(least, std::min(row.share, aim));
     kept += row.share;
     wanted += std::max(0.0, aim - row.share);
@@ -190,6 +194,7 @@ void CapabilityHealthMonitor::excuse_all(std::int64_t now_ns) noexcept {
   next_sweep_ns_ = silent_until_ns_;
   for (auto& row : rows_) {
     if (row.agent == kNoRow) continue;
+    if (MESH_MUTANT("health.excuse")) continue;
     row.phi.excuse(now_ns);
     row.last_probe_ns = now_ns;
   }

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "engine/coordination/blocks/backoff.hpp"
+#include "engine/coordination/blocks/mutant.hpp"
 #include "engine/coordination/blocks/ppm.hpp"
 
 namespace mesh::coordination {
@@ -87,12 +88,15 @@ CircuitBreaker::Reply CircuitBreaker::allow_otherwise(Nanos now, std::uint32_t s
 
 CircuitBreaker::Reply CircuitBreaker::allow_open(std::int64_t now_ns,
                                                  std::uint32_t station) noexcept {
-  if (now_ns < open_until_ns_) return reject(Nanos{open_until_ns_ - now_ns});
+  if (now_ns < open_until_ns_ && !MESH_MUTANT("breaker.open_until")) {
+    return reject(Nanos{open_until_ns_ - now_ns});
+  }
   if (config_.recovery == BreakerRecovery::permits) {
     half_open(now_ns);
     return allow_half_open(now_ns, station);
   }
-  if (probes_out_ != 0 && is_probe_lost(now_ns)) void_probes();
+  const bool is_lost = probes_out_ != 0 && is_probe_lost(now_ns);
+  if (is_lost && !MESH_MUTANT("breaker.lost_probe")) void_probes();
   if (probes_out_ != 0) return reject(Nanos{0});
   return admit(take_probe(station, now_ns));
 }
@@ -100,7 +104,8 @@ CircuitBreaker::Reply CircuitBreaker::allow_open(std::int64_t now_ns,
 CircuitBreaker::Reply CircuitBreaker::allow_half_open(std::int64_t now_ns,
                                                       std::uint32_t station) noexcept {
   if (config_.recovery == BreakerRecovery::permits) {
-    if (probes_out_ >= config_.half_open_probes_max) return reject(Nanos{0});
+    const bool is_full = probes_out_ >= config_.half_open_probes_max;
+    if (is_full && !MESH_MUTANT("breaker.probe_limit")) return reject(Nanos{0});
     return admit(take_probe(station, now_ns));
   }
   const bool passes = half_open_seen_ % config_.half_open_pass_every == 0;
@@ -136,7 +141,7 @@ CircuitBreaker::Reply CircuitBreaker::record_otherwise(const breaker::Record& re
   const std::int64_t now_ns = clock_.at(now);
   expire(now_ns);
   count_outcome(record.outcome);
-  if (record.permit.epoch != epoch_) {
+  if (record.permit.epoch != epoch_ && !MESH_MUTANT("breaker.epoch")) {
     ++counters_.stale_permits;
     return answer(true);
   }
@@ -144,7 +149,7 @@ CircuitBreaker::Reply CircuitBreaker::record_otherwise(const breaker::Record& re
       record.outcome == CallOutcome::ignored ||
       (record.outcome == CallOutcome::timeout && !config_.count_timeouts_as_failure);
   if (record.permit.serial != 0) {
-    if (!free_probe(record.permit.serial)) {
+    if (!free_probe(record.permit.serial) && !MESH_MUTANT("breaker.used_permit")) {
       ++counters_.unknown_permits;
       return answer(true);
     }

@@ -1,10 +1,13 @@
 // What a queue remembers of its ids, and for how long.
+#include <span>
+
 #include "engine/coordination/exactly_once_queue.hpp"
 
 namespace mesh::coordination {
 
 std::uint32_t ExactlyOnceQueue::find(const IdHash& id, std::int64_t now_ns) const noexcept {
-  const std::uint32_t at = index_.find(id);
+  const auto is_it = [&](std::uint32_t entry) { return entries_[entry].id == id; };
+  const std::uint32_t at = index_.find(id, is_it);
   return at == kNone || is_over(entries_[at], now_ns) ? kNone : at;
 }
 
@@ -23,23 +26,29 @@ TaskState ExactlyOnceQueue::state_of(const Entry& entry) const noexcept {
 }
 
 void ExactlyOnceQueue::to_tail(std::uint32_t entry) noexcept {
-  entries_[entry].last = newest_;
   entries_[entry].next = kNone;
   (newest_ == kNone ? oldest_ : entries_[newest_].next) = entry;
   newest_ = entry;
 }
 
-void ExactlyOnceQueue::take_out(std::uint32_t entry) noexcept {
-  const Entry& gone = entries_[entry];
-  (gone.last == kNone ? oldest_ : entries_[gone.last].next) = gone.next;
-  (gone.next == kNone ? newest_ : entries_[gone.next].last) = gone.last;
+std::uint32_t ExactlyOnceQueue::take_oldest() noexcept {
+  const std::uint32_t entry = oldest_;
+  oldest_ = entries_[entry].next;
+  if (oldest_ == kNone) newest_ = kNone;
+  return entry;
 }
 
-void ExactlyOnceQueue::forget(std::uint32_t entry) noexcept {
-  take_out(entry);
-  index_.erase(entries_[entry].id);
-  store_.free(entries_[entry].name);
-  store_.free(entries_[entry].body);
+void ExactlyOnceQueue::drop_bytes(Entry& entry) noexcept {
+  ChunkStore::Bytes name = entry.name();
+  store_.free(name);
+  entry.set_name(name);
+  store_.free(entry.body);
+}
+
+void ExactlyOnceQueue::forget_oldest() noexcept {
+  const std::uint32_t entry = take_oldest();
+  index_.erase(entries_[entry].id, entry);
+  drop_bytes(entries_[entry]);
   entries_[entry] = {};
   free_entries_.push_back(entry);  // reserved
   ++counters_.forgotten;
@@ -49,16 +58,20 @@ void ExactlyOnceQueue::forget(std::uint32_t entry) noexcept {
 void ExactlyOnceQueue::forget_old(std::int64_t now_ns) noexcept {
   rotate(now_ns);
   while (oldest_ != kNone && entries_[oldest_].expires_ns <= now_ns) {
-    const std::uint32_t entry = oldest_;
-    if (entries_[entry].slot == kNone) {
-      forget(entry);
+    if (entries_[oldest_].slot == kNone) {
+      forget_oldest();
       continue;
     }
-    take_out(entry);
+    const std::uint32_t entry = take_oldest();
     entries_[entry].expires_ns = now_ns + config_.dedup_window_ns.count();
     to_tail(entry);
     remember(entries_[entry].id);
   }
+  // What the next call will forget, and its place in the index: cold, and known by now.
+  if (oldest_ == kNone) return;
+  const Entry& next = entries_[oldest_];
+  index_.prefetch(next.id);
+  if (next.next != kNone) __builtin_prefetch(&entries_[next.next]);
 }
 
 bool ExactlyOnceQueue::has_room(std::int64_t now_ns) const noexcept {
@@ -74,11 +87,10 @@ bool ExactlyOnceQueue::has_room(std::int64_t now_ns) const noexcept {
 // With producer_seq the windows decide; an entry of what is over is a memory of its result alone.
 void ExactlyOnceQueue::make_room() noexcept {
   while (free_entries_.empty()) {
-    const std::uint32_t entry = oldest_;
-    if (entries_[entry].slot == kNone) {
-      forget(entry);
+    if (entries_[oldest_].slot == kNone) {
+      forget_oldest();
     } else {
-      take_out(entry);
+      const std::uint32_t entry = take_oldest();
       // The list stays in the order of expiry.
       if (newest_ != kNone) entries_[entry].expires_ns = entries_[newest_].expires_ns;
       to_tail(entry);
@@ -91,6 +103,7 @@ void ExactlyOnceQueue::remember(const IdHash& id) noexcept {
 }
 
 void ExactlyOnceQueue::rotate(std::int64_t now_ns) noexcept {
+  if (config_.bloom_rate_ppm == 0) return;  // there is nothing in it, and a division is 10 ns
   const std::int64_t window = now_ns / config_.dedup_window_ns.count();
   if (window == bloom_window_) return;
   if (bloom_window_ == kNotKnown) {
@@ -117,6 +130,50 @@ ExactlyOnceQueue::Reply ExactlyOnceQueue::inspect(std::string_view id) const {
   } else {
     reply.result = store_.get(entry.body);
   }
+  return reply;
+}
+
+void ExactlyOnceQueue::copy_task(std::uint32_t slot, ClaimedTask& into) const {
+  const Entry& entry = entries_[entry_of_slot_[slot]];
+  const LeaseSlot& lease = queue_.slot(slot);
+  into.id.resize(entry.name_bytes);
+  store_.copy_head(entry.name(), std::as_writable_bytes(std::span(into.id)));
+  into.fence = lease.fence;
+  into.attempt = lease.attempt;
+  into.expires = Nanos{lease.expires_ns};
+  into.payload = store_.get(entry.body);
+}
+
+// What later claims will read: of the third behind this one its slot, of the second its entry, of
+// the next its bytes; and its place in the index, which its completion will look for. What is read
+// here to find them was fetched a claim ago.
+void ExactlyOnceQueue::prefetch_behind(std::uint32_t claimed) const noexcept {
+  const auto [next, second, third] = queue_.behind(claimed);
+  if (third != kNone) {
+    queue_.prefetch(third);
+    __builtin_prefetch(&entry_of_slot_[third]);
+  }
+  if (second != kNone) __builtin_prefetch(&entries_[entry_of_slot_[second]]);
+  if (next == kNone) return;
+  const Entry& entry = entries_[entry_of_slot_[next]];
+  index_.prefetch(entry.id);
+  store_.prefetch(entry.name());
+  store_.prefetch(entry.body);
+}
+
+ExactlyOnceQueue::Reply ExactlyOnceQueue::peek() const {
+  Reply reply;
+  const std::uint32_t slot = queue_.peek(clock_.last_ns());
+  if (slot == kNone) {
+    reply.refusal = Refusal::would_block;
+    return reply;
+  }
+  ClaimedTask& task = reply.tasks.emplace_back();
+  copy_task(slot, task);
+  task.fence = 0;
+  task.expires = Nanos{0};
+  reply.state = TaskState::ready;
+  reply.count = 1;
   return reply;
 }
 

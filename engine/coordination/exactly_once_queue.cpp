@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "engine/coordination/blocks/backoff.hpp"
+#include "engine/coordination/blocks/mutant.hpp"
 #include "engine/coordination/blocks/names.hpp"
 
 namespace mesh::coordination {
@@ -29,10 +30,6 @@ LeaseQueueConfig queue_config(const ExactlyOnceQueueConfig& config) {
 BloomShape bloom_shape(const ExactlyOnceQueueConfig& config) {
   if (config.bloom_rate_ppm == 0 || config.dedup_mode != DedupMode::ids) return {64, 1, 1};
   return BloomShape::of(config.dedup_capacity, static_cast<double>(config.bloom_rate_ppm) * 1e-6);
-}
-
-std::string text_of(const std::vector<std::byte>& bytes) {
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
 }  // namespace
@@ -103,7 +100,8 @@ void ExactlyOnceQueue::accept_producer(const once::Enqueue& task) noexcept {
 
 ExactlyOnceQueue::Reply ExactlyOnceQueue::known(std::uint32_t entry,
                                                 std::uint64_t payload_hash) noexcept {
-  if (entry != kNone && entries_[entry].payload_hash != payload_hash) {
+  if (entry != kNone && entries_[entry].payload_hash != payload_hash &&
+      !MESH_MUTANT("queue.conflict")) {
     ++counters_.conflicts;
     return refuse(Errc::conflict);
   }
@@ -122,9 +120,10 @@ ExactlyOnceQueue::Reply ExactlyOnceQueue::enqueue(const once::Enqueue& task,
   const Errc bad = check(task);
   if (bad != Errc::ok) return refuse(bad);
   const IdHash id = hash_of(task.id);
+  index_.prefetch(id);  // cold: there while the payload is hashed
   const std::uint64_t payload_hash = checksum(task.payload);
   const Errc verdict = judge_producer(task);
-  if (verdict == Errc::stale_token) return refuse_stale();
+  if (verdict == Errc::stale_token && !MESH_MUTANT("queue.epoch")) return refuse_stale();
   if (verdict == Errc::capacity) return refuse(verdict);
   const bool asks_bloom = config_.bloom_rate_ppm != 0 && config_.dedup_mode == DedupMode::ids;
   const bool is_surely_new = asks_bloom && !bloom_.may_contain(id);
@@ -153,10 +152,10 @@ ExactlyOnceQueue::Reply ExactlyOnceQueue::enqueue(const once::Enqueue& task,
   fresh.payload_hash = payload_hash;
   fresh.expires_ns = now_ns + config_.dedup_window_ns.count();
   fresh.slot = queue_.insert(item, now_ns);
-  fresh.name = store_.put(std::as_bytes(std::span(task.id)));
+  fresh.set_name(store_.put(std::as_bytes(std::span(task.id))));
   fresh.body = store_.put(task.payload);
   entry_of_slot_[fresh.slot] = at;
-  index_.set(id, at);
+  index_.add(id, at);
   to_tail(at);
   remember(id);
   ++counters_.accepted;
@@ -190,14 +189,13 @@ ExactlyOnceQueue::Reply ExactlyOnceQueue::claim(const once::Claim& claim,
   if (worker == kNone) return refuse(Errc::capacity);
   expire(now_ns);
   Reply reply;
+  reply.tasks.reserve(std::min<std::uint64_t>(claim.max, queue_.counts().ready));
   for (; reply.count < claim.max; ++reply.count) {
     const std::uint32_t slot = queue_.claim(worker, config_.visibility_ns.count(), now_ns);
     if (slot == kNone) break;
     if (claim.is_ahead) queue_.mark_ahead(slot);
-    const Entry& entry = entries_[entry_of_slot_[slot]];
-    const LeaseSlot& lease = queue_.slot(slot);
-    reply.tasks.push_back({text_of(store_.get(entry.name)), lease.fence, lease.attempt,
-                           Nanos{lease.expires_ns}, store_.get(entry.body)});
+    copy_task(slot, reply.tasks.emplace_back());
+    prefetch_behind(slot);
   }
   counters_.claims += reply.count;
   if (reply.count == 0) {
@@ -227,14 +225,14 @@ ExactlyOnceQueue::Reply ExactlyOnceQueue::complete(const once::Complete& done,
   }
   // A lease that ran out still counts while nobody else has claimed: the fence alone decides.
   const LeaseSlot& lease = queue_.slot(entry.slot);
-  if (done.fence == 0 || lease.fence != done.fence) return refuse_stale();
+  const bool is_stale = done.fence == 0 || lease.fence != done.fence;
+  if (is_stale && !MESH_MUTANT("queue.fence")) return refuse_stale();
   if (lease.state == LeaseState::dead) return refuse(Errc::wrong_state);
   const std::size_t freed = ChunkStore::chunks_for(entry.body.size_bytes);
   if (ChunkStore::chunks_for(done.result.size()) > store_.free_count() + freed) {
     return refuse(Errc::capacity);
   }
-  store_.free(entry.name);  // the hash is enough for what is over
-  store_.free(entry.body);
+  drop_bytes(entry);  // the hash is enough for what is over
   entry.body = store_.put(done.result);
   entry.fence = done.fence;
   entry.state = TaskState::completed;
@@ -384,8 +382,7 @@ ExactlyOnceQueue::Reply ExactlyOnceQueue::purge(const once::Purge& purge) noexce
   entry_of_slot_[entry.slot] = kNone;
   entry.slot = kNone;
   entry.state = TaskState::dead;
-  store_.free(entry.name);
-  store_.free(entry.body);
+  drop_bytes(entry);
   ++counters_.purged;
   view_changed_ = true;
   Reply reply;

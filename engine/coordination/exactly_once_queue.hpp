@@ -34,6 +34,7 @@
 
 #include "engine/coordination/blocks/bloom_filter.hpp"
 #include "engine/coordination/blocks/chunk_store.hpp"
+#include "engine/coordination/blocks/fingerprint_index.hpp"
 #include "engine/coordination/blocks/gcra_bucket.hpp"
 #include "engine/coordination/blocks/lease_queue.hpp"
 #include "engine/coordination/blocks/refusal.hpp"
@@ -217,6 +218,10 @@ class ExactlyOnceQueue final
 
   // State, fence as `expires` tells, result; not_found for an id that is not remembered.
   [[nodiscard]] Reply inspect(std::string_view id) const;
+  // The most urgent task that is ready, as of the last command: in `tasks` as a claim would give
+  // it, but without a fence, and nothing moves; would_block where none is. A claim may give
+  // another one: where the task's key is another worker's. Copies the payload.
+  [[nodiscard]] Reply peek() const;
   [[nodiscard]] ExactlyOnceQueueView view() const noexcept;
 
   [[nodiscard]] Status verify() const;
@@ -226,20 +231,27 @@ class ExactlyOnceQueue final
   static constexpr SnapshotKind kKind{"exactly_once_queue", 2};
   static constexpr std::string_view kWho = "exactly-once queue";
   static constexpr std::uint32_t kNone = IdTable::kNone;
-  // A remembered id. While its task lives `slot` is its place in the queue, and `name` and
-  // `body` are its id and payload; afterwards `state` says how it ended, and `body` is the result.
-  struct Entry {
+  // A remembered id, in one line. While its task lives `slot` is its place in the queue, and name
+  // and body are its id and payload; afterwards `state` says how it ended, and body is the result.
+  struct alignas(64) Entry {
     IdHash id;
     std::uint64_t payload_hash = 0;
     std::uint64_t fence = 0;  // that completed it
     std::int64_t expires_ns = 0;
     std::uint32_t slot = kNone;
     std::uint32_t next = kNone;  // by age
-    std::uint32_t last = kNone;
-    ChunkStore::Bytes name;
-    ChunkStore::Bytes body;  // the payload, or the result
+    ChunkStore::Bytes body;      // the payload, or the result
+    std::uint32_t name_first = ChunkStore::kNone;
+    std::uint8_t name_bytes = 0;
     TaskState state = TaskState::unknown;
+
+    [[nodiscard]] ChunkStore::Bytes name() const noexcept { return {name_first, name_bytes}; }
+    void set_name(const ChunkStore::Bytes& name) noexcept {
+      name_first = name.first;
+      name_bytes = static_cast<std::uint8_t>(name.size_bytes);  // at most kNameBytesMax
+    }
   };
+  static_assert(sizeof(Entry) == 64);
   struct Producer {
     std::uint64_t id = 0;
     std::uint32_t epoch = 0;
@@ -271,9 +283,12 @@ class ExactlyOnceQueue final
   [[nodiscard]] bool has_room(std::int64_t now_ns) const noexcept;
   void make_room() noexcept;
   void forget_old(std::int64_t now_ns) noexcept;
-  void forget(std::uint32_t entry) noexcept;
+  void forget_oldest() noexcept;
   void to_tail(std::uint32_t entry) noexcept;
-  void take_out(std::uint32_t entry) noexcept;
+  std::uint32_t take_oldest() noexcept;
+  void drop_bytes(Entry& entry) noexcept;
+  void copy_task(std::uint32_t slot, ClaimedTask& into) const;
+  void prefetch_behind(std::uint32_t claimed) const noexcept;
   void remember(const IdHash& id) noexcept;
   void rotate(std::int64_t now_ns) noexcept;
   void note_deaths(std::int64_t now_ns) noexcept;
@@ -285,7 +300,7 @@ class ExactlyOnceQueue final
 
   LeaseQueue queue_;
   ChunkStore store_;
-  IdTable index_;
+  FingerprintIndex index_;
   BloomFilter bloom_;
   static constexpr std::int64_t kNotKnown = -1;  // as after a restore: nothing is rotated out
   std::int64_t bloom_window_ = 0;

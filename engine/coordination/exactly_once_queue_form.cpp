@@ -133,7 +133,7 @@ void ExactlyOnceQueue::save_state(StateWriter& writer) const {
     writer.put(entry.fence);
     writer.put(entry.expires_ns);
     writer.put(entry.state);
-    put_fields(store_.get(entry.name), writer);
+    put_fields(store_.get(entry.name()), writer);
     put_fields(store_.get(entry.body), writer);
     writer.put(entry.slot != kNone);
     if (entry.slot != kNone) queue_.save_slot(entry.slot, writer);
@@ -153,15 +153,17 @@ void ExactlyOnceQueue::load_entry(StateReader& reader) {
   const auto body = reader.get_bytes();
   const std::size_t chunks =
       ChunkStore::chunks_for(name.size()) + ChunkStore::chunks_for(body.size());
-  const bool is_impossible = chunks > store_.free_count() || index_.find(entry.id) != kNone;
+  const auto is_it = [&](std::uint32_t other) { return entries_[other].id == entry.id; };
+  const bool is_impossible = chunks > store_.free_count() || name.size() > kNameBytesMax ||
+                             index_.find(entry.id, is_it) != kNone;
   if (is_impossible) reader.fail();
   if (reader.failed()) return;
   free_entries_.pop_back();
-  entry.name = store_.put(name);
+  entry.set_name(store_.put(name));
   entry.body = store_.put(body);
   if (reader.get<bool>()) entry.slot = queue_.load_slot(reader);
   if (entry.slot != kNone) entry_of_slot_[entry.slot] = at;
-  index_.set(entry.id, at);
+  index_.add(entry.id, at);
   to_tail(at);
   remember(entry.id);
 }
@@ -193,7 +195,7 @@ Status ExactlyOnceQueue::verify() const {
   for (std::uint32_t at = oldest_; at != kNone && listed <= entries_.size();
        at = entries_[at].next, ++listed) {
     const Entry& entry = entries_[at];
-    chunks += ChunkStore::chunks_for(entry.name.size_bytes);
+    chunks += ChunkStore::chunks_for(entry.name_bytes);
     chunks += ChunkStore::chunks_for(entry.body.size_bytes);
     live += entry.slot != kNone && entry_of_slot_[entry.slot] == at ? 1U : 0U;
   }

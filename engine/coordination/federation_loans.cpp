@@ -3,10 +3,32 @@
 #include <algorithm>
 #include <cmath>
 
+#include "engine/coordination/blocks/mutant.hpp"
 #include "engine/coordination/blocks/ppm.hpp"
 #include "engine/coordination/federation_router.hpp"
 
 namespace mesh::coordination {
+
+// A loan takes its part of rate, burst and what is in the bucket along: at the granted quota's rate
+// it could not be spent in its time. What the smaller bucket no longer holds goes to the other;
+// together there is never more in them than before, however often a loan comes and goes.
+void FederationRouter::move_budget(Network& from, Network& to, std::int64_t now_ns) noexcept {
+  const std::uint64_t has_from = from.bucket.available(now_ns);
+  const std::uint64_t has_to = to.bucket.available(now_ns);
+  for (Network* one : {&from, &to}) {
+    const std::uint64_t quota = std::max<std::uint64_t>(1, one->quota + one->borrowed - one->lent);
+    const double seconds = static_cast<double>(one->window.window_ns()) * 1e-9;
+    const std::uint64_t burst = federation::share_of(quota, config_.burst_ppm);
+    // A rate that makes no bucket changes nothing: it goes on as it was.
+    one->bucket.change_rate(static_cast<double>(quota) / seconds, std::max<std::uint64_t>(1, burst),
+                            now_ns);
+  }
+  if (MESH_MUTANT("federation.loan_bucket")) return;
+  const std::uint64_t kept = std::min(has_from, from.bucket.burst());
+  from.bucket.leave(kept, now_ns);
+  to.bucket.leave(std::min(has_to + has_from - kept, to.bucket.burst()), now_ns);
+}
+
 std::uint64_t FederationRouter::effective_quota(std::uint32_t network) const noexcept {
   if (network >= networks_.size()) return 0;
   const Network& one = networks_[network];
@@ -19,6 +41,7 @@ std::uint64_t FederationRouter::surplus(const Network& network,
                                         std::uint64_t forecast) const noexcept {
   const std::uint64_t own = network.quota - network.lent;
   const std::uint64_t reserve = network.quota * config_.reserve_ppm / kPpm;
+  if (MESH_MUTANT("federation.reserve")) return own > forecast ? own - forecast : 0;
   const std::uint64_t above_reserve = own > reserve ? own - reserve : 0;
   return above_reserve > forecast ? above_reserve - forecast : 0;
 }
@@ -33,6 +56,7 @@ bool FederationRouter::lend(std::uint32_t lender, std::uint32_t borrower, std::u
   *free = {lender, borrower, count, networks_[lender].window.end_ns()};
   networks_[lender].lent += count;
   networks_[borrower].borrowed += count;
+  move_budget(networks_[lender], networks_[borrower], now_ns);
   ++counters_.loans;
   emit(Event::loan, Severity::info, now_ns, {lender, borrower, count});
   return true;
@@ -190,6 +214,7 @@ void FederationRouter::return_loan(Loan& loan, std::uint64_t count, std::int64_t
   emit(Event::loan_returned, Severity::info, now_ns, {loan.lender, loan.borrower, count});
   networks_[loan.lender].lent -= count;
   networks_[loan.borrower].borrowed -= count;
+  move_budget(networks_[loan.borrower], networks_[loan.lender], now_ns);
   loan.count -= count;
   if (loan.count == 0) loan = Loan{};
 }
@@ -205,7 +230,8 @@ FederationRouter::Reply FederationRouter::reclaim(std::uint32_t lender,
     const std::uint64_t effective = effective_quota(loan.borrower);
     const std::uint64_t spent = borrower.window.current();
     const std::uint64_t unspent = effective > spent ? effective - spent : 0;
-    const std::uint64_t back = std::min(loan.count, unspent);
+    const std::uint64_t back =
+        MESH_MUTANT("federation.unspent") ? loan.count : std::min(loan.count, unspent);
     reply.granted += back;
     if (back != 0) return_loan(loan, back, now_ns);
   }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "engine/coordination/blocks/mutant.hpp"
 #include "engine/coordination/blocks/ppm.hpp"
 
 namespace mesh::coordination {
@@ -92,8 +93,9 @@ bool FederationRouter::may_send(Network& network, std::int64_t now_ns) noexcept 
   const BreakerState state = network.breaker.state();
   if (state == BreakerState::open && now_ns < network.breaker.open_until().count()) return false;
   if (state == BreakerState::half_open && network.breaker.probes_out() != 0) return false;
-  if (!network.window.ask(1, budget(network), now_ns).fits) return false;
-  return network.bucket.available(now_ns) > 0;
+  const bool fits = network.window.ask(1, budget(network), now_ns).fits;
+  if (!fits && !MESH_MUTANT("federation.window")) return false;
+  return network.bucket.available(now_ns) > 0 || MESH_MUTANT("federation.bucket");
 }
 
 bool FederationRouter::is_possible(const federation::AddNetwork& wanted) const noexcept {
@@ -141,7 +143,8 @@ std::uint32_t FederationRouter::leader_for(const federation::Submit& wanted,
     const Request& one = requests_[slot];
     const bool leads = one.stage == Stage::queued || one.stage == Stage::in_flight;
     if (leads && one.key == wanted.coalesce_key && one.network == wanted.network &&
-        one.capability == wanted.capability && one.followers < config_.coalesce_max &&
+        one.capability == wanted.capability &&
+        (one.followers < config_.coalesce_max || MESH_MUTANT("federation.coalesce_max")) &&
         now_ns - one.since_ns < config_.coalesce_window_ns.count()) {
       return slot;
     }
@@ -185,17 +188,17 @@ FederationRouter::Reply FederationRouter::submit_to(const federation::Submit& wa
   if ((network.capabilities >> wanted.capability & 1U) == 0) {
     return refuse(Errc::no_candidate);
   }
-  if (network.trust_ppm < config_.min_trust_ppm) {
+  if (network.trust_ppm < config_.min_trust_ppm && !MESH_MUTANT("federation.trust")) {
     return reject(Refusal::rejected_policy, Nanos{0}, counters_.rejected);
   }
   if (is_full()) return refuse(Errc::capacity);
   const std::uint32_t leader = leader_for(wanted, now_ns);
   if (leader != kNone) return enqueue(wanted, leader, now_ns);
   const HybridVerdict verdict = network.window.ask(1, budget(network), now_ns);
-  if (!verdict.fits) {
+  if (!verdict.fits && !MESH_MUTANT("federation.window")) {
     return reject(Refusal::quota_exhausted, Nanos{verdict.retry_after_ns}, counters_.exhausted);
   }
-  if (wanted.priority < kCritical &&
+  if (wanted.priority < kCritical && !MESH_MUTANT("federation.shed") &&
       remaining_ppm(network, now_ns) < config_.shed_ppm[wanted.priority]) {
     return reject(Refusal::rejected_pressure, Nanos{network.window.end_ns() - now_ns},
                   counters_.shed);
@@ -248,13 +251,15 @@ std::uint32_t FederationRouter::urgency(const Request& request,
   const bool hurried = late || is_promising(request);
   const std::int64_t aged =
       (now_ns - request.since_ns) / config_.aging_ns.count() + (hurried ? 1 : 0);
-  return static_cast<std::uint32_t>(std::min<std::int64_t>(kHigh, request.priority + aged));
+  const std::uint32_t most = MESH_MUTANT("federation.aging_cap") ? kCritical : kHigh;
+  return static_cast<std::uint32_t>(std::min<std::int64_t>(most, request.priority + aged));
 }
 
 bool FederationRouter::is_over_share(const Request& request) const noexcept {
   const Network& network = networks_[request.network];
   const std::uint64_t most = federation::share_of(budget(network), config_.requester_share_ppm);
-  return network.used[request.requester % network.used.size()] + 1 > most;
+  return network.used[request.requester % network.used.size()] + 1 > most &&
+         !MESH_MUTANT("federation.share");
 }
 
 // The most urgent, then the oldest; who has had its share only when nobody else can use the budget.
@@ -310,7 +315,8 @@ std::size_t FederationRouter::dispatch(Nanos now, std::span<Dispatched> out) noe
     Network& network = networks_[request.network];
     const BreakerReply admitted = network.breaker.allow(now);
     if (admitted.refusal != Refusal::none) break;
-    if (network.bucket.take(now_ns).status != TakeStatus::kTaken) break;
+    const bool is_taken = network.bucket.take(now_ns).status == TakeStatus::kTaken;
+    if (!is_taken && !MESH_MUTANT("federation.bucket")) break;
     request.permit = admitted.permit;
     send(request, now_ns);
     out[count++] = {id_of(slot), request.network, request.capability, request.payload, false};
@@ -392,7 +398,8 @@ void FederationRouter::roll_network(Network& network, std::int64_t now_ns) noexc
 
 void FederationRouter::roll(std::int64_t now_ns) noexcept {
   for (auto& loan : loans_) {
-    if (loan.lender != kNone && now_ns >= loan.expires_ns) return_loan(loan, loan.count, now_ns);
+    const bool is_over = loan.lender != kNone && now_ns >= loan.expires_ns;
+    if (is_over && !MESH_MUTANT("federation.loan_end")) return_loan(loan, loan.count, now_ns);
   }
   for (auto& network : networks_) roll_network(network, now_ns);
   drop_late(now_ns);

@@ -335,6 +335,7 @@ class FederationRouter final
   [[nodiscard]] std::uint64_t surplus(const Network& network,
                                       std::uint64_t forecast) const noexcept;
   [[nodiscard]] bool is_idle(std::uint32_t network, std::int64_t now_ns) const noexcept;
+  void move_budget(Network& from, Network& to, std::int64_t now_ns) noexcept;
   bool lend(std::uint32_t lender, std::uint32_t borrower, std::uint64_t count,
             std::int64_t now_ns) noexcept;
   [[nodiscard]] std::uint32_t cheapest(const Request& request, std::int64_t now_ns,
@@ -384,9 +385,8 @@ class FederationRouter final
   std::vector<Loan> loans_;
   std::uint32_t queued_ = 0;
   std::uint32_t last_serial_ = 0;
-  std::uint64_t hedge_budget_ =
-      0;                         // in millionths of a request; each one dispatched adds hedge_ppm
-  std::vector<FillItem> items_;  // of a negotiation
+  std::uint64_t hedge_budget_ = 0;  // millionths of a request; one dispatched adds hedge_ppm
+  std::vector<FillItem> items_;     // of a negotiation
   std::vector<std::uint64_t> offers_;
   std::vector<double> filled_;
   std::vector<double> scratch_;

@@ -4,6 +4,7 @@
 
 #include "engine/coordination/blocks/backoff.hpp"
 #include "engine/coordination/blocks/jump_hash.hpp"
+#include "engine/coordination/blocks/mutant.hpp"
 #include "engine/coordination/blocks/names.hpp"
 
 namespace mesh::coordination {
@@ -92,7 +93,7 @@ bool Outbox::is_as_expected(const outbox::Commit& command, Reply& reply) const n
     const std::uint32_t at = entity_index_.find(hash_of(put.entity));
     const std::uint64_t version = at == kNone ? 0 : entities_[at].version;
     const bool may = put.version_expected == outbox::kAnyVersion || put.version_expected == version;
-    if (may) continue;
+    if (may || MESH_MUTANT("outbox.version")) continue;
     reply.index = static_cast<std::uint32_t>(i);
     reply.version = version;
     return false;
@@ -245,7 +246,7 @@ Outbox::Reply Outbox::commit(const outbox::Commit& command, std::int64_t now_ns)
   if (bad != Errc::ok) return refuse(bad);
   const auto verdict = command.consumed == 0 ? IdempotencyRegistry::Verdict{}
                                              : inbox_.peek(command.consumed, now_ns);
-  if (verdict.code != Errc::ok) return refuse_consumed(verdict);
+  if (verdict.code != Errc::ok && !MESH_MUTANT("outbox.inbox")) return refuse_consumed(verdict);
   Reply reply;
   if (!is_as_expected(command, reply)) {
     ++counters_.conflicts;
@@ -276,7 +277,8 @@ std::pair<Errc, std::uint32_t> Outbox::dispatched(std::uint64_t event,
   const std::uint32_t at = index_.find(hash_of(event, 0));
   if (at == kNone || records_[at].is_change) return {Errc::not_found, kNone};
   const Record& record = records_[at];
-  const bool holds = record.state == EventState::dispatched && record.fence == fence;
+  const bool holds = record.state == EventState::dispatched &&
+                     (record.fence == fence || MESH_MUTANT("outbox.fence"));
   return {holds ? Errc::ok : Errc::stale_token, at};
 }
 
@@ -319,7 +321,8 @@ void Outbox::note_error(Record& record, std::string_view error) noexcept {
 // After a failure or a timeout: once more at a later time, or dead.
 void Outbox::try_again(std::uint32_t at, std::int64_t now_ns) noexcept {
   Record& record = records_[at];
-  if (config_.attempts_max != 0 && record.attempts >= config_.attempts_max) {
+  if (config_.attempts_max != 0 && record.attempts >= config_.attempts_max &&
+      !MESH_MUTANT("outbox.attempts")) {
     return bury(at, now_ns);
   }
   const BackoffConfig backoff{static_cast<double>(config_.retry_base_ns.count()),

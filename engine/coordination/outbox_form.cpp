@@ -48,6 +48,8 @@ OutboxConfig high_throughput() {
   config.retry_cap_ns = ms(10'000);
   config.head_of_line = HeadOfLine::none;
   config.heartbeat_timeout_ns = ms(15'000);
+  config.inbox_max = 50'000;
+  config.inbox_window_ns = ms(30 * 60'000);
   return config;
 }
 OutboxConfig reliable_delivery() {
@@ -61,6 +63,7 @@ OutboxConfig reliable_delivery() {
   config.retention_ns = ms(7 * 86'400'000LL);
   config.cdc = false;
   config.heartbeat_timeout_ns = ms(60'000);
+  config.inbox_max = 100'000;
   return config;
 }
 

@@ -1,6 +1,7 @@
 // What stands in an outbox's log, who reads it, and when it goes.
 #include <algorithm>
 
+#include "engine/coordination/blocks/mutant.hpp"
 #include "engine/coordination/blocks/names.hpp"
 #include "engine/coordination/outbox.hpp"
 
@@ -68,7 +69,7 @@ void Outbox::compact(std::int64_t now_ns) noexcept {
   if (config_.retention_ns == kForever) return;
   for (std::uint32_t p = 0; p < partitions_.size(); ++p) {
     Partition& partition = partitions_[p];
-    const std::uint64_t held = held_up_at(p);
+    const std::uint64_t held = MESH_MUTANT("outbox.cursor") ? UINT64_MAX : held_up_at(p);
     for (std::uint32_t at = partition.log_first; at != kNone;) {
       const Record& record = records_[at];
       const std::uint32_t next = record.log_next;

@@ -2,6 +2,7 @@
 // and what becomes of an event that nobody takes.
 #include <algorithm>
 
+#include "engine/coordination/blocks/mutant.hpp"
 #include "engine/coordination/blocks/names.hpp"
 #include "engine/coordination/outbox.hpp"
 
@@ -31,7 +32,7 @@ void Outbox::into_chain(std::uint32_t at) noexcept {
 
 bool Outbox::is_first_of_chain(std::uint32_t at) const noexcept {
   const std::uint32_t chain = records_[at].chain;
-  return chain == kNone || chains_[chain].first == at;
+  return chain == kNone || chains_[chain].first == at || MESH_MUTANT("outbox.head_of_line");
 }
 
 // The first one leaves; whoever is next may go.
@@ -124,7 +125,8 @@ void Outbox::tick(Nanos now, Actions& out) noexcept {
     for (std::uint32_t i = 0; i < workers_.size(); ++i) {
       const Worker& worker = workers_[i];
       const bool is_lost = now_ns - worker.heard_ns >= config_.heartbeat_timeout_ns.count();
-      if (!worker.name.empty() && is_lost) lose_worker(i, now_ns);
+      if (worker.name.empty() || !is_lost || MESH_MUTANT("outbox.silent_worker")) continue;
+      lose_worker(i, now_ns);
     }
     expire(now_ns);
     if (config_.push || now_ns >= next_poll_ns_) {
@@ -149,7 +151,7 @@ void Outbox::bury(std::uint32_t at, std::int64_t now_ns) noexcept {
   Record& record = records_[at];
   Partition& partition = partitions_[partition_of(record.id)];
   ++partition.dead;
-  if (dead_ >= config_.dead_max) {
+  if (dead_ >= config_.dead_max && !MESH_MUTANT("outbox.dead_full")) {
     record.state = EventState::stuck;
     ++stuck_;
     emit(Event::dead_full, Severity::error, now_ns, {record.id});

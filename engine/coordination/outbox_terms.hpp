@@ -51,8 +51,10 @@ struct OutboxConfig {
   Nanos cursor_idle_max_ns{86'400'000'000'000};  // then it is stale and holds up nothing
   std::uint32_t workers_max = 64;
   std::uint32_t topics_max = 256;
-  std::uint32_t inbox_max = 4'096;            // events of others whose effect is committed here
-  Nanos inbox_window_ns{86'400'000'000'000};  // for how long each is known
+  // Events of others whose effect is committed here, and for how long each is known: 33 MB of them,
+  // as they come.
+  std::uint32_t inbox_max = 1'000'000;
+  Nanos inbox_window_ns{86'400'000'000'000};
   std::uint32_t payload_bytes_max = 65'536;
   std::uint32_t commit_items_max = 64;
   std::uint64_t store_bytes = 64U << 20;

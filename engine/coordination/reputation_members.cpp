@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "engine/coordination/blocks/eigen_trust.hpp"
+#include "engine/coordination/blocks/mutant.hpp"
 #include "engine/coordination/reputation_router.hpp"
 
 namespace mesh::coordination {
@@ -155,7 +156,7 @@ ReputationWeightedRouter::Reply ReputationWeightedRouter::import(const reputatio
     return refuse(Errc::invalid_argument);
   }
   Imported& known = imports_[(heard.origin - 1) * rows_.size() + row];
-  if (report.observations <= known.observations) {
+  if (report.observations <= known.observations && !MESH_MUTANT("reputation.import_order")) {
     ++counters_.stale_imports;
     return {};
   }

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "engine/coordination/blocks/beta_sample.hpp"
+#include "engine/coordination/blocks/mutant.hpp"
 #include "engine/coordination/blocks/ppm.hpp"
 
 namespace mesh::coordination {
@@ -68,12 +69,15 @@ Errc ReputationWeightedRouter::find_row(std::uint32_t agent, std::uint32_t capab
 const DecayScale& ReputationWeightedRouter::scale(std::int64_t now_ns) noexcept {
   if (now_ns == scale_ns_) return scale_;
   const std::int64_t half_life = config_.half_life_ns.count();
-  scale_ = DecayScale(now_ns, half_life);
+  const std::int64_t span = kEpochHalfLives * half_life;
+  const bool is_same = now_ns >= scale_epoch_ * span && now_ns - scale_epoch_ * span < span;
+  if (!is_same) scale_epoch_ = now_ns / span;
+  scale_ = DecayScale::within(static_cast<std::uint64_t>(scale_epoch_),
+                              now_ns - scale_epoch_ * span, half_life);
   scale_ns_ = now_ns;
-  const std::int64_t epoch = now_ns / (kEpochHalfLives * half_life);
-  if (epoch - swept_epoch_ >= kSweepEpochs) {
-    sweep(scale_, epoch - swept_epoch_ >= 2 * kSweepEpochs);
-    swept_epoch_ = epoch;
+  if (scale_epoch_ - swept_epoch_ >= kSweepEpochs) {
+    sweep(scale_, scale_epoch_ - swept_epoch_ >= 2 * kSweepEpochs);
+    swept_epoch_ = scale_epoch_;
   }
   return scale_;
 }
@@ -275,8 +279,9 @@ void ReputationWeightedRouter::refresh(std::uint32_t row) noexcept {
 void ReputationWeightedRouter::judge(std::uint32_t row, std::int64_t now_ns) noexcept {
   const DecayScale& at = scale(now_ns);
   const Evidence seen = evidence(row, at);
-  if (seen.successes + seen.failures < config_.observations_min - kRounding) return;
-  if (reputation_of(seen) < config_.quarantine_below) {
+  const bool is_little = seen.successes + seen.failures < config_.observations_min - kRounding;
+  if (is_little && !MESH_MUTANT("reputation.evidence")) return;
+  if (reputation_of(seen) < config_.quarantine_below && !MESH_MUTANT("reputation.quarantine")) {
     quarantine(row, now_ns, Event::quarantined);
   }
 }
@@ -299,7 +304,7 @@ void ReputationWeightedRouter::quarantine(std::uint32_t row, std::int64_t now_ns
 }
 
 void ReputationWeightedRouter::release_due(std::int64_t now_ns) noexcept {
-  while (quarantines_.next_ns() <= now_ns) {
+  while (quarantines_.next_ns() <= now_ns && !MESH_MUTANT("reputation.release")) {
     const std::uint32_t row = quarantines_.pop_due(now_ns);
     rows_[row].ramp_from_ns = histories_[row].quarantined_until_ns;
     histories_[row].quarantined_until_ns = 0;
@@ -334,7 +339,8 @@ Errc ReputationWeightedRouter::route(std::uint32_t capability, Nanos now,
     return Errc::no_candidate;
   }
   ++kind.routes;
-  if (config_.explore_every != 0 && kind.routes % config_.explore_every == 0) {
+  if (config_.explore_every != 0 && kind.routes % config_.explore_every == 0 &&
+      !MESH_MUTANT("reputation.explore")) {
     std::uint32_t row = kind.tried.first();
     while (!kind.eligible.test(rows_[row].agent)) row = rows_[row].next;
     agent = rows_[row].agent;
@@ -421,6 +427,7 @@ void ReputationWeightedRouter::eject_outliers(std::uint32_t capability,
   const std::uint32_t allowed =
       std::max<std::uint32_t>(1, kind.offered * config_.outlier_percent_max / 100);
   std::uint32_t left = std::min(kEjectionsMax, allowed > quarantined ? allowed - quarantined : 0);
+  if (MESH_MUTANT("reputation.eject_share")) left = kEjectionsMax;
   for (; left > 0; --left) {
     std::uint32_t worst = kNoRow;
     double lowest = least;

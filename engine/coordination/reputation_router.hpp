@@ -353,6 +353,7 @@ class ReputationWeightedRouter final
   Rng rng_;
   DecayScale scale_;
   std::int64_t scale_ns_ = -1;
+  std::int64_t scale_epoch_ = 0;  // in which scale_ns_ lies, not modulo 256
   std::int64_t swept_epoch_ = 0;  // of the decay counters; none lies further back
   std::vector<Agent> agents_;
   std::vector<Class> classes_;

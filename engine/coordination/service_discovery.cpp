@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "engine/coordination/blocks/mutant.hpp"
+
 namespace mesh::coordination {
 ServiceDiscovery::ServiceDiscovery(const Config& config, std::uint64_t seed)
     : ServiceForm(config),
@@ -65,8 +67,10 @@ Errc ServiceDiscovery::find_own(std::string_view instance, std::uint32_t station
   prefetch(slot);
   const Slot& one = slots_[slot];
   if (!is_own(one)) return one.is_live() ? Errc::not_owner : Errc::not_found;
-  if (!one.is_live() || now_ns >= one.expires_ns) return Errc::expired;
-  return one.station == station ? Errc::ok : Errc::not_owner;
+  const bool is_over = now_ns >= one.expires_ns && !MESH_MUTANT("discovery.lease");
+  if (!one.is_live() || is_over) return Errc::expired;
+  const bool is_its = one.station == station || MESH_MUTANT("discovery.owner");
+  return is_its ? Errc::ok : Errc::not_owner;
 }
 
 // --- registration ------------------------------------------------------------------------------
@@ -117,8 +121,10 @@ ServiceDiscovery::Reply ServiceDiscovery::register_one(const discovery::Register
     ++slots_[slot].order.sequence;
     offer.load_ppm = slots_[slot].load_ppm;
   } else {
-    slots_[slot].order = {std::max(slots_[slot].order.incarnation + 1, config_.incarnation_first),
-                          false, 1, config_.self};
+    const std::uint64_t above = MESH_MUTANT("discovery.incarnation") ? 0 : 1;
+    slots_[slot].order = {
+        std::max(slots_[slot].order.incarnation + above, config_.incarnation_first), false, 1,
+        config_.self};
     ++counters_.registered;
   }
   slots_[slot].station = wanted.station;
@@ -162,7 +168,8 @@ ServiceDiscovery::Reply ServiceDiscovery::set_status(std::string_view instance,
   if (found != Errc::ok) return refuse(found);
   if (status > InstanceStatus::draining) return refuse(Errc::invalid_argument);
   Slot& one = slots_[slot];
-  if (one.declared == InstanceStatus::draining && status != InstanceStatus::draining) {
+  if (one.declared == InstanceStatus::draining && status != InstanceStatus::draining &&
+      !MESH_MUTANT("discovery.draining")) {
     return refuse(Errc::wrong_state);  // it is going; registering again takes it back
   }
   one.declared = status;

@@ -1,6 +1,7 @@
 // What nodes tell each other: records merged, what changed spread, what differs found by digests.
 #include <algorithm>
 
+#include "engine/coordination/blocks/mutant.hpp"
 #include "engine/coordination/service_discovery.hpp"
 
 namespace mesh::coordination {
@@ -100,7 +101,8 @@ void ServiceDiscovery::merge(const ServiceRecord& record, std::int64_t now_ns,
   ++counters_.heard;
   const std::uint32_t slot = find_slot(hash_of(record.content.instance));
   const bool is_over = record.left.count() <= 0;
-  if (slot == kNone ? is_over : !is_news(record, slot)) {
+  const bool is_old = slot == kNone ? is_over : !is_news(record, slot);
+  if (is_old && !MESH_MUTANT("discovery.order")) {
     ++counters_.stale;
     return;
   }
@@ -108,7 +110,8 @@ void ServiceDiscovery::merge(const ServiceRecord& record, std::int64_t now_ns,
   const bool lives_here = slot != kNone && slots_[slot].is_live() && is_own(slots_[slot]) &&
                           now_ns < slots_[slot].expires_ns;
   const bool can_refute = record.order.incarnation < kIncarnationMax;
-  if (lives_here && can_refute && (is_ours || record.order.is_tombstone)) {
+  if (lives_here && can_refute && (is_ours || record.order.is_tombstone) &&
+      !MESH_MUTANT("discovery.refute")) {
     refute(slot, record.order, now_ns);
     ++counters_.merged;
     ++reply.taken;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "engine/coordination/blocks/mutant.hpp"
 #include "engine/coordination/blocks/ppm.hpp"
 
 namespace mesh::coordination {
@@ -35,7 +36,8 @@ CreditConfig credit_of(const ThrottleConfig& config) noexcept {
 double PiController::step(double error, double dt_s) noexcept {
   const double next = integral + ki * error * dt_s;
   const double raw = kp * error + next;
-  if ((raw >= -clamp && raw <= clamp) || raw * error < 0) integral = next;
+  const bool may_move = (raw >= -clamp && raw <= clamp) || raw * error < 0;
+  if (may_move || MESH_MUTANT("throttle.windup")) integral = next;
   return std::clamp(kp * error + integral, -clamp, clamp);
 }
 
@@ -76,7 +78,7 @@ AdaptiveThrottleGovernor::Reply AdaptiveThrottleGovernor::should_allow(
   const TakeResult taken =
       keep_ppm == 0 ? pools_[id].take(now_ns) : pools_[id].take_keeping(now_ns, keep_ppm);
   Reply reply;
-  if (taken.status == TakeStatus::kTaken) {
+  if (taken.status == TakeStatus::kTaken || MESH_MUTANT("throttle.bucket")) {
     ++counters_.allowed;
   } else {
     ++counters_.limited;
@@ -92,7 +94,8 @@ AdaptiveThrottleGovernor::Reply AdaptiveThrottleGovernor::record(const throttle:
   if (tenant_of(sample.tenant) == nullptr) return refuse(Errc::not_found);
   if (!ServiceClock::is_valid(now) || sample.duration.count() < 0 ||
       !ServiceClock::is_valid(sample.finished) ||
-      sample.finished - now > config_.control_interval_ns) {
+      (sample.finished - now > config_.control_interval_ns &&
+       !MESH_MUTANT("throttle.future_sample"))) {
     return refuse(Errc::invalid_argument);
   }
   clock_.at(now);
@@ -245,7 +248,8 @@ void AdaptiveThrottleGovernor::share_out(std::int64_t now_ns) noexcept {
     const double demand = tenant.demand < 0 ? kUnbounded : tenant.demand;
     const bool idle = tenant.demand >= 0 && tenant.idle_intervals > kIdleIntervals;
     const double hi = std::min(tenant.max_burst, demand * kHeadroom + 1);
-    const double lo = idle ? 0 : std::min(tenant.min_guaranteed, demand);
+    const double lo =
+        idle && !MESH_MUTANT("throttle.idle_minimum") ? 0 : std::min(tenant.min_guaranteed, demand);
     items_[count++] = {tenant.weight, std::min(lo, hi), hi, 0};
   }
   const auto items = std::span(items_).first(count);
@@ -284,9 +288,10 @@ void AdaptiveThrottleGovernor::update_base(double least_s, std::int64_t now_ns) 
 
 void AdaptiveThrottleGovernor::cut(double mean_s, std::int64_t now_ns) noexcept {
   const double apart = std::max(interval_s(), mean_s);
-  if (seconds(now_ns - last_cut_ns_) + 1e-9 < apart) return;
+  const bool is_early = seconds(now_ns - last_cut_ns_) + 1e-9 < apart;
+  if (is_early && !MESH_MUTANT("throttle.one_cut")) return;
   rate_ = aimd_step(rate_, true, 0, config_.md_factor);
-  hold_ = kGrowthPause;
+  hold_ = MESH_MUTANT("throttle.growth_pause") ? 0 : kGrowthPause;
   last_cut_ns_ = now_ns;
   ++counters_.cuts;
   pi_.integral = std::min(pi_.integral, 0.0);
@@ -333,14 +338,16 @@ void AdaptiveThrottleGovernor::steer(double mean_s, double least_s, std::int64_t
   } else {
     enter(ThrottleMode::steady, now_ns);
     const double set = seconds(config_.latency_setpoint_ns.count());
-    rate_ *= 1 + std::min(pi_.step((set - mean_s) / set, interval_s()), 0.0);  // it may only trim
+    const double by = pi_.step((set - mean_s) / set, interval_s());
+    rate_ *= 1 + (MESH_MUTANT("throttle.trim_only") ? by : std::min(by, 0.0));
   }
 }
 
 void AdaptiveThrottleGovernor::control(std::int64_t now_ns) noexcept {
   ++counters_.intervals;
   const double before = rate_;
-  if (interval_.count < config_.min_samples) {
+  const bool are_few = interval_.count < config_.min_samples;
+  if (are_few && !MESH_MUTANT("throttle.min_samples")) {
     ++counters_.held;
   } else {
     const double mean = seconds(interval_.sum_ns) / static_cast<double>(interval_.count);

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "engine/coordination/blocks/mutant.hpp"
+
 namespace mesh::coordination {
 
 VectorClockCausality::VectorClockCausality(const Config& config, std::uint64_t /*seed*/)
@@ -72,7 +74,7 @@ bool VectorClockCausality::is_deliverable(std::uint32_t at) const noexcept {
   if (held.dot.counter <= have || held.dot.counter - 1 - held.gap > have) return false;
   const auto clock = row_of(at);
   for (std::uint32_t i = 0; i < members_.size(); ++i) {
-    if (i != origin && clock[i] > members_[i].count) return false;
+    if (i != origin && clock[i] > members_[i].count && !MESH_MUTANT("causal.order")) return false;
   }
   return true;
 }
@@ -87,6 +89,7 @@ bool VectorClockCausality::comes_before(std::uint32_t a, std::uint32_t b) const 
   };
   const Wide left = sum(a);
   const Wide right = sum(b);
+  if (MESH_MUTANT("causal.ties")) return false;
   return left != right ? left < right : held_[a].dot < held_[b].dot;
 }
 
@@ -128,7 +131,7 @@ VectorClockCausality::Reply VectorClockCausality::emit_event(const causal::Emit&
   if (command.payload.size() > config_.payload_bytes_max) return refuse(Errc::invalid_argument);
   if (last_dot_ == UINT64_MAX) return refuse(Errc::overflow);
   Reply reply;
-  if (last_dot_ >= bound_) {
+  if (last_dot_ >= bound_ && !MESH_MUTANT("causal.reserved")) {
     reply.refusal = Refusal::would_block;  // the host has yet to journal more dots
     return reply;
   }
@@ -165,7 +168,9 @@ Errc VectorClockCausality::judge(const causal::Receive& event) const noexcept {
   const bool fits = event.sequence != 0 && event.gap < event.sequence && has_dot && entries == 1 &&
                     event.payload.size() <= config_.payload_bytes_max;
   if (!fits) return Errc::invalid_argument;
-  if (event.sequence <= members_[origin].count) return Errc::duplicate;
+  if (event.sequence <= members_[origin].count && !MESH_MUTANT("causal.duplicate")) {
+    return Errc::duplicate;
+  }
   const Dot dot{event.origin, event.sequence};
   const bool is_here = std::any_of(waiting_.begin(), waiting_.end(),
                                    [&](std::uint32_t at) { return held_[at].dot == dot; });
@@ -175,7 +180,8 @@ Errc VectorClockCausality::judge(const causal::Receive& event) const noexcept {
 VectorClockCausality::Reply VectorClockCausality::receive(const causal::Receive& event,
                                                           std::int64_t now_ns) noexcept {
   for (const auto& entry : event.clock) {
-    const bool is_own = entry.agent == config_.self && entry.count > last_dot_;
+    const bool is_own =
+        entry.agent == config_.self && entry.count > last_dot_ && !MESH_MUTANT("causal.paradox");
     if (is_own) return paradox(event.origin, entry.count - last_dot_, now_ns);
   }
   const Errc bad = judge(event);
@@ -227,8 +233,9 @@ void VectorClockCausality::truncate() noexcept {
   std::size_t gone = 0;
   for (; gone < order_.size(); ++gone) {
     const Held& held = held_[order_[gone]];
-    const bool is_stable = !config_.matrix || held.dot.counter <= stable(member(held.dot.actor));
-    if (!is_stable || held.position > read) break;
+    const bool is_stable = !config_.matrix || MESH_MUTANT("causal.stable") ||
+                           held.dot.counter <= stable(member(held.dot.actor));
+    if (!is_stable || (held.position > read && !MESH_MUTANT("causal.reader"))) break;
     let_go(order_[gone]);
   }
   order_.erase(order_.begin(), order_.begin() + static_cast<std::ptrdiff_t>(gone));

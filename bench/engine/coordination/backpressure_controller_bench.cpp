@@ -1,9 +1,10 @@
 // BackpressureController: should_accept while accepting and while throttling, beside limits by name
 // behind a mutex with a token bucket in doubles.
 #include <algorithm>
-#include <map>
+#include <array>
 #include <mutex>
 #include <string>
+#include <unordered_map>
 
 #include "bench/engine/coordination/service_bench.hpp"
 #include "engine/coordination/backpressure_controller.hpp"
@@ -13,25 +14,59 @@ namespace {
 using mesh::Nanos;
 using namespace mesh::coordination;
 
+// The same answers: two marks and a hard limit, less urgent ones shed by the depth, a unit of the
+// bucket for the rest, how long to wait, and what became of all that was offered.
 struct PlainLimits {
   struct Limit {
     std::size_t depth = 0;
+    bool throttles = false;
     double tokens = 10;
     std::int64_t last = 0;
+    std::uint64_t offered = 0;
+    std::uint64_t accepted = 0;
+    std::uint64_t shed = 0;
+    std::uint64_t rate_refused = 0;
+    std::uint64_t blocked = 0;
   };
-  bool should_accept(const std::string& name, std::int64_t now) {
+  struct Answer {
+    enum class What : std::uint8_t { accepted, invalid, blocked, shed, too_fast };
+    What what = What::accepted;
+    bool throttles = false;
+    std::int64_t retry_after = 0;
+  };
+  Answer should_accept(const std::string& name, std::uint32_t priority, std::int64_t now) {
+    using enum Answer::What;
     const std::lock_guard lock(mutex);
     Limit& limit = limits[name];
-    if (limit.depth < 100) return true;
-    limit.tokens =
-        std::min(10.0, limit.tokens + static_cast<double>(now - limit.last) * 1e-9 * 1e4);
+    if (priority > 3 || now < 0) return {invalid, limit.throttles, 0};
+    now = std::max(now, limit.last);
+    ++limit.offered;
+    if (limit.throttles && limit.depth >= 200) {
+      ++limit.blocked;
+      return {blocked, true, 1'000'000};
+    }
+    if (limit.throttles && priority < 3) {
+      const double pressure = (static_cast<double>(limit.depth) - 20) / 180;
+      if (pressure > shed_start[priority]) {
+        ++limit.shed;
+        return {shed, true, 1'000'000};
+      }
+      const double more = static_cast<double>(now - limit.last) * 1e-9 * 1e4;
+      limit.tokens = std::min(10.0, limit.tokens + more);
+      limit.last = now;
+      if (limit.tokens < 1) {
+        ++limit.rate_refused;
+        return {too_fast, true, static_cast<std::int64_t>((1 - limit.tokens) * 1e5)};
+      }
+      limit.tokens -= 1;
+    }
     limit.last = now;
-    if (limit.tokens < 1) return false;
-    limit.tokens -= 1;
-    return true;
+    ++limit.accepted;
+    return {accepted, limit.throttles, 0};
   }
   std::mutex mutex;
-  std::map<std::string, Limit> limits;
+  std::array<double, 4> shed_start{0, 0.25, 0.5, 1};
+  std::unordered_map<std::string, Limit> limits;
 };
 
 }  // namespace
@@ -49,18 +84,19 @@ int main() {
   const std::string idle = "inbox-500";
   const std::string busy = "inbox-700";
   plain.limits[busy].depth = 100;
+  plain.limits[busy].throttles = true;
 
   const auto accept =
       bench::measure([&](std::uint64_t i) { return accepting.should_accept(2, Nanos{at(i)}); });
   const auto plain_accept =
-      bench::measure([&](std::uint64_t i) { return plain.should_accept(idle, at(i)); });
+      bench::measure([&](std::uint64_t i) { return plain.should_accept(idle, 2, at(i)); });
   const auto ration =
       bench::measure([&](std::uint64_t i) { return throttling.should_accept(2, Nanos{at(i)}); });
   const auto plain_ration =
-      bench::measure([&](std::uint64_t i) { return plain.should_accept(busy, at(i)); });
+      bench::measure([&](std::uint64_t i) { return plain.should_accept(busy, 2, at(i)); });
 
   bench::print_head();
   bench::print_row("BackpressureController/accepting", 4, accept, plain_accept);
   bench::print_row("BackpressureController/throttling", 25, ration, plain_ration);
-  return accepting.verify() && throttling.verify() ? 0 : 1;
+  return accepting.verify() && throttling.verify() ? 0U : 1U;
 }

@@ -1,9 +1,10 @@
 // CircuitBreaker: allow and record while closed, beside a breaker by name behind a mutex that keeps
-// its failures in a deque, as it is usually written.
+// its calls in a deque, as it is usually written.
+#include <algorithm>
 #include <deque>
-#include <map>
 #include <mutex>
 #include <string>
+#include <unordered_map>
 
 #include "bench/engine/coordination/service_bench.hpp"
 #include "engine/coordination/circuit_breaker.hpp"
@@ -13,29 +14,69 @@ namespace {
 using mesh::Nanos;
 using namespace mesh::coordination;
 
+// The same answers: a permit, or for how long not; two probes once it has been open long enough;
+// an outcome of another epoch says nothing; calls counted by how they ended.
 struct PlainBreakers {
+  enum class State : std::uint8_t { closed, open, half_open };
   struct Breaker {
-    std::string state = "closed";
+    State state = State::closed;
+    std::uint32_t epoch = 0;
+    std::uint32_t probes = 0;
+    std::uint64_t failures = 0;  // in the window
     std::deque<std::pair<std::int64_t, bool>> calls;
     std::int64_t open_until = 0;
+    std::int64_t last = 0;
+    std::uint64_t allowed = 0;
+    std::uint64_t rejected = 0;
+    std::uint64_t successes = 0;
+    std::uint64_t failed = 0;
   };
-  bool allow(const std::string& name, std::int64_t now) {
+  struct Answer {
+    bool allowed = false;
+    bool is_probe = false;
+    std::uint32_t epoch = 0;
+    std::int64_t retry_after = 0;
+  };
+  Answer allow(const std::string& name, std::int64_t now) {
     const std::lock_guard lock(mutex);
     Breaker& breaker = breakers[name];
-    return breaker.state == "closed" || now >= breaker.open_until;
+    breaker.last = std::max(breaker.last, now);
+    if (breaker.state == State::open && breaker.last >= breaker.open_until) {
+      breaker.state = State::half_open;
+      ++breaker.epoch;
+      breaker.probes = 0;
+    }
+    const bool is_probe = breaker.state == State::half_open;
+    if (breaker.state == State::open || (is_probe && breaker.probes == 2)) {
+      ++breaker.rejected;
+      return {false, false, breaker.epoch, breaker.open_until - breaker.last};
+    }
+    breaker.probes += is_probe ? 1U : 0U;
+    ++breaker.allowed;
+    return {true, is_probe, breaker.epoch, 0};
   }
-  bool record(const std::string& name, bool ok, std::int64_t now) {
+  bool record(const std::string& name, std::uint32_t epoch, bool ok, std::int64_t now) {
     const std::lock_guard lock(mutex);
     Breaker& breaker = breakers[name];
-    breaker.calls.emplace_back(now, ok);
-    while (breaker.calls.front().first <= now - 10'000'000'000) breaker.calls.pop_front();
-    if (!ok) ++failures;
-    if (failures >= 1'000'000) breaker.state = "open";
-    return breaker.state == "closed";
+    breaker.last = std::max(breaker.last, now);
+    if (epoch != breaker.epoch) return false;
+    ++(ok ? breaker.successes : breaker.failed);
+    breaker.failures += ok ? 0U : 1U;
+    breaker.calls.emplace_back(breaker.last, ok);
+    while (breaker.calls.front().first <= breaker.last - 10'000'000'000) {
+      breaker.failures -= breaker.calls.front().second ? 0U : 1U;
+      breaker.calls.pop_front();
+    }
+    const bool trips = breaker.calls.size() >= 20 && 2 * breaker.failures >= breaker.calls.size();
+    if (trips) {
+      breaker.state = State::open;
+      ++breaker.epoch;
+      breaker.open_until = breaker.last + 30'000'000'000;
+    }
+    return true;
   }
   std::mutex mutex;
-  std::map<std::string, Breaker> breakers;
-  std::uint64_t failures = 0;
+  std::unordered_map<std::string, Breaker> breakers;
 };
 
 }  // namespace
@@ -56,7 +97,7 @@ int main() {
     return recorded.record({{0, 0}, CallOutcome::ok, Nanos{5}, Nanos{0}}, Nanos{at(i)});
   });
   const auto plain_record =
-      bench::measure([&](std::uint64_t i) { return plain.record(name, true, at(i)); });
+      bench::measure([&](std::uint64_t i) { return plain.record(name, 0, true, at(i)); });
   const BreakerView view = breaker.view();
   const auto viewed = bench::measure([&](std::uint64_t) {
     asm volatile("" : : "r"(&view) : "memory");
@@ -67,5 +108,5 @@ int main() {
   bench::print_row("CircuitBreaker/allow/closed", 3, allow, plain_allow);
   bench::print_row("CircuitBreaker/record/ok", 12, record, plain_record);
   bench::print_row("CircuitBreaker/view", 3, viewed, plain_allow);
-  return breaker.verify() && recorded.verify() ? 0 : 1;
+  return breaker.verify() && recorded.verify() ? 0U : 1U;
 }

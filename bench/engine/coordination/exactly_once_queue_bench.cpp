@@ -117,31 +117,35 @@ Phases phases(std::string_view preset) {
   config.dedup_window_ns = Nanos{kNsPerSecond};
   ExactlyOnceQueue queue(config);
   for (std::uint64_t i = 0; i < kStanding; ++i) queue.apply(task(i), Nanos{0});
-  const once::Claim claim{"worker-1", 1, 1, false};
+  const ExactlyOnceQueueCommand claim = once::Claim{"worker-1", 1, 1, false};
   std::vector<double> enqueues;
   std::vector<double> claims;
   std::vector<double> completes;
   double pairs_ns = 0;
   for (std::size_t round = 0; round < rounds + rounds / 10; ++round) {
     const Nanos now{static_cast<std::int64_t>(round) * 4'000'000};
-    std::vector<once::Enqueue> tasks;
-    for (std::size_t i = 0; i < kTasks; ++i) tasks.push_back(task(kStanding + round * kTasks + i));
+    std::vector<ExactlyOnceQueueCommand> commands;
+    for (std::size_t i = 0; i < kTasks; ++i) {
+      commands.emplace_back(task(kStanding + round * kTasks + i));
+    }
     auto begin = std::chrono::steady_clock::now();
-    for (const auto& one : tasks) {
-      if (queue.apply(one, now).code != Errc::ok) std::abort();
+    for (const auto& command : commands) {
+      if (queue.apply(command, now).code != Errc::ok) std::abort();
     }
     const double enqueue_ns = ns_each(begin, kTasks);
-    std::vector<once::Complete> held;
+    std::vector<std::pair<std::string, std::uint64_t>> held;
     held.reserve(kTasks);
     begin = std::chrono::steady_clock::now();
     for (std::size_t i = 0; i < kTasks; ++i) {
       auto got = queue.apply(claim, now);
-      held.push_back({std::move(got.tasks.at(0).id), got.tasks[0].fence, {}});
+      held.emplace_back(std::move(got.tasks.at(0).id), got.tasks[0].fence);
     }
     const double claim_ns = ns_each(begin, kTasks);
+    commands.clear();
+    for (auto& [id, fence] : held) commands.emplace_back(once::Complete{std::move(id), fence, {}});
     begin = std::chrono::steady_clock::now();
-    for (const auto& one : held) {
-      if (queue.apply(one, now).code != Errc::ok) std::abort();
+    for (const auto& command : commands) {
+      if (queue.apply(command, now).code != Errc::ok) std::abort();
     }
     const double complete_ns = ns_each(begin, kTasks);
     if (round < rounds / 10) continue;  // warm by then

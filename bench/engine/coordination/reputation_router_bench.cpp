@@ -21,6 +21,8 @@ struct PlainRouter {
     double bad = 0;
     double latency = 0;
     std::int64_t last = 0;
+    std::uint64_t observations = 0;
+    std::uint32_t in_flight = 0;
   };
   static void decay(Record& record, std::int64_t now) {
     const double factor = std::exp2(-static_cast<double>(now - record.last) / 600e9);
@@ -30,10 +32,16 @@ struct PlainRouter {
   }
   double success(const std::string& name, double latency, std::int64_t now) {
     const std::lock_guard lock(mutex);
-    Record& record = records[name];
+    const auto found = records.find(name);
+    if (found == records.end() || latency < 0 || now < 0) return -1;
+    Record& record = found->second;
+    const bool forgotten = now - record.last > 60'000'000'000;
+    record.in_flight = forgotten || record.in_flight == 0 ? 0 : record.in_flight - 1;
     decay(record, now);
     record.good += 1;
     record.latency += 0.3 * (latency - record.latency);
+    ++record.observations;
+    ++successes;
     return record.good;
   }
   std::size_t route(std::int64_t now) {
@@ -50,6 +58,7 @@ struct PlainRouter {
   }
   std::mutex mutex;
   Rng rng{1};
+  std::uint64_t successes = 0;
   std::vector<std::string> names;
   std::unordered_map<std::string, Record> records;
 };

@@ -1,9 +1,10 @@
 // AdaptiveThrottleGovernor: should_allow and record with 64 tenants, beside buckets in doubles by
 // name behind a mutex.
 #include <algorithm>
-#include <map>
+#include <cstdint>
 #include <mutex>
 #include <string>
+#include <unordered_map>
 
 #include "bench/engine/coordination/service_bench.hpp"
 #include "engine/coordination/throttle_governor.hpp"
@@ -13,32 +14,58 @@ namespace {
 using mesh::Nanos;
 using namespace mesh::coordination;
 
+// The same answers: how long to wait, what was asked and what became of it; of the samples of an
+// interval their number, errors, sum and least.
 struct PlainLimiter {
   struct Tenant {
     double tokens = 15;
     std::int64_t last = 0;
-    double latency_sum = 0;
-    std::uint64_t samples = 0;
+    std::uint64_t offered = 0;
   };
-  bool should_allow(const std::string& name, std::int64_t now) {
+  struct Answer {
+    bool is_known = false;
+    bool allowed = false;
+    std::int64_t retry_after = 0;
+  };
+  Answer should_allow(const std::string& name, std::int64_t now) {
     const std::lock_guard lock(mutex);
-    Tenant& tenant = tenants[name];
+    const auto found = tenants.find(name);
+    if (found == tenants.end()) return {};
+    Tenant& tenant = found->second;
+    now = std::max(now, tenant.last);
+    ++asked;
+    ++tenant.offered;
     const double more = static_cast<double>(now - tenant.last) * 1e-9 * 15;
     tenant.tokens = std::min(15.0, tenant.tokens + more);
     tenant.last = now;
-    if (tenant.tokens < 1) return false;
+    if (tenant.tokens < 1) {
+      ++limited;
+      return {true, false, static_cast<std::int64_t>((1 - tenant.tokens) * (1e9 / 15))};
+    }
     tenant.tokens -= 1;
+    ++allowed;
+    return {true, true, 0};
+  }
+  bool record(const std::string& name, std::int64_t took, bool ok, std::int64_t now) {
+    const std::lock_guard lock(mutex);
+    if (!tenants.contains(name) || took < 0 || now < 0) return false;
+    last = std::max(last, now);
+    ++samples;
+    errors += ok ? 0U : 1U;
+    sum += took;
+    least = std::min(least, took);
     return true;
   }
-  double record(const std::string& name, double latency) {
-    const std::lock_guard lock(mutex);
-    Tenant& tenant = tenants[name];
-    tenant.latency_sum += latency;
-    ++tenant.samples;
-    return tenant.latency_sum;
-  }
   std::mutex mutex;
-  std::map<std::string, Tenant> tenants;
+  std::unordered_map<std::string, Tenant> tenants;
+  std::uint64_t asked = 0;
+  std::uint64_t allowed = 0;
+  std::uint64_t limited = 0;
+  std::uint64_t samples = 0;
+  std::uint64_t errors = 0;
+  std::int64_t sum = 0;
+  std::int64_t least = INT64_MAX;
+  std::int64_t last = 0;
 };
 
 }  // namespace
@@ -63,11 +90,12 @@ int main() {
   const auto record = bench::measure([&](std::uint64_t i) {
     return governor.record({tenant(i), Nanos{1'000'000}, true, Nanos{0}}, later);
   });
-  const auto plain_record =
-      bench::measure([&](std::uint64_t i) { return plain.record(names[tenant(i)], 0.001); });
+  const auto plain_record = bench::measure([&](std::uint64_t i) {
+    return plain.record(names[tenant(i)], 1'000'000, true, later.count());
+  });
 
   bench::print_head();
   bench::print_row("AdaptiveThrottleGovernor/should_allow", 25, allow, plain_allow);
   bench::print_row("AdaptiveThrottleGovernor/record", 15, record, plain_record);
-  return governor.verify() ? 0 : 1;
+  return governor.verify() ? 0U : 1U;
 }

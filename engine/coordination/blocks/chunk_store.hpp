@@ -55,10 +55,10 @@ class ChunkStore {
   }
   // The first chunk that put() will take, and that of what is stored.
   void prefetch_free() const noexcept {
-    if (free_ != kNone) prefetch(free_);
+    if (free_ != kNone) prefetch(free_, kChunkBytes);
   }
   void prefetch(const Bytes& stored) const noexcept {
-    if (stored.first != kNone) prefetch(stored.first);
+    if (stored.first != kNone) prefetch(stored.first, stored.size_bytes);
   }
   void free(Bytes& stored) noexcept {
     for (std::uint32_t index = stored.first; index != kNone;) {
@@ -103,9 +103,10 @@ class ChunkStore {
     std::uint32_t next = kNone;
     std::array<std::byte, kChunkBytes> bytes;
   };
-  void prefetch(std::uint32_t chunk) const noexcept {
+  void prefetch(std::uint32_t chunk, std::size_t size_bytes) const noexcept {
     const auto* const bytes = reinterpret_cast<const std::byte*>(&chunks_[chunk]);
-    for (std::size_t at = 0; at < sizeof(Chunk); at += 64) __builtin_prefetch(bytes + at);
+    const std::size_t end = std::min(sizeof(Chunk), sizeof(Chunk::next) + size_bytes);
+    for (std::size_t at = 0; at < end; at += 64) __builtin_prefetch(bytes + at);
   }
 
   std::vector<Chunk> chunks_;

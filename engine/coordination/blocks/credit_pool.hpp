@@ -86,6 +86,12 @@ class CreditPool {
   void tick(std::int64_t now_ns) noexcept;
   void drain(std::int64_t now_ns) noexcept { bucket_.drain(now_ns); }  // of rate credit: none left
   void change_rate(double rate_per_s, std::uint64_t burst, std::int64_t now_ns) noexcept;
+  // Of rate credit: so many are left now, the burst at the most; what was part of one is gone.
+  void leave(std::uint64_t n, std::int64_t now_ns) noexcept {
+    bucket_.drain(now_ns);
+    bucket_.give(now_ns, n);
+  }
+  [[nodiscard]] std::uint64_t burst() const noexcept { return config_.burst; }
 
   [[nodiscard]] std::uint64_t available(std::int64_t now_ns) const noexcept;
   [[nodiscard]] CreditAudit audit() const noexcept;

@@ -5,8 +5,10 @@
 // Cost        set, clear, pop: O(log n), about 40 ns at 65,536. Not a timing wheel: a wheel's order
 //             within a slot depends on what was inserted before, and a restored service must go on
 //             in the same order; here it is (instant, rank), both the service's own numbers.
+// Source      d-ary heaps (Johnson 1975): four children.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <utility>
@@ -20,10 +22,11 @@ class DeadlineHeap {
 
   // Of two at one instant the one with the lower rank comes first.
   void set(std::uint32_t slot, std::int64_t at_ns, std::uint64_t rank) noexcept {
-    clear(slot);
-    heap_.push_back({at_ns, rank, slot});  // reserved: does not allocate
-    place_[slot] = static_cast<std::uint32_t>(heap_.size() - 1);
-    up(heap_.size() - 1);
+    const Node node{at_ns, rank, slot};
+    const std::uint32_t at = place_[slot];
+    if (at != kNowhere) return settle(at, node);
+    heap_.push_back(node);  // reserved: does not allocate
+    up(heap_.size() - 1, node);
   }
   void clear(std::uint32_t slot) noexcept {
     const std::uint32_t at = place_[slot];
@@ -31,11 +34,7 @@ class DeadlineHeap {
     place_[slot] = kNowhere;
     const Node last = heap_.back();
     heap_.pop_back();
-    if (at == heap_.size()) return;
-    heap_[at] = last;
-    place_[last.slot] = at;
-    up(at);
-    down(place_[last.slot]);
+    if (at != heap_.size()) settle(at, last);
   }
   // The slot whose deadline has come, which is taken out, or kNone.
   [[nodiscard]] std::uint32_t pop_due(std::int64_t now_ns) noexcept {
@@ -66,27 +65,41 @@ class DeadlineHeap {
       return at_ns != other.at_ns ? at_ns < other.at_ns : rank < other.rank;
     }
   };
-  void swap_nodes(std::size_t a, std::size_t b) noexcept {
-    std::swap(heap_[a], heap_[b]);
-    place_[heap_[a].slot] = static_cast<std::uint32_t>(a);
-    place_[heap_[b].slot] = static_cast<std::uint32_t>(b);
+  static constexpr std::size_t kChildren = 4;  // half the levels of a binary one, a line a level
+
+  void put(std::size_t at, const Node& node) noexcept {
+    heap_[at] = node;
+    place_[node.slot] = static_cast<std::uint32_t>(at);
   }
-  void up(std::size_t at) noexcept {
-    while (at != 0 && heap_[at].before(heap_[(at - 1) / 2])) {
-      swap_nodes(at, (at - 1) / 2);
-      at = (at - 1) / 2;
+  // Where `node` belongs that goes into the hole at `at`: up or down from there.
+  void settle(std::size_t at, const Node& node) noexcept {
+    if (at != 0 && node.before(heap_[(at - 1) / kChildren])) return up(at, node);
+    down(at, node);
+  }
+  void up(std::size_t at, const Node& node) noexcept {
+    while (at != 0) {
+      const std::size_t parent = (at - 1) / kChildren;
+      if (!node.before(heap_[parent])) break;
+      put(at, heap_[parent]);
+      at = parent;
     }
+    put(at, node);
   }
-  void down(std::size_t at) noexcept {
+  void down(std::size_t at, const Node& node) noexcept {
+    const std::size_t count = heap_.size();
     for (;;) {
-      std::size_t least = at;
-      for (std::size_t child = 2 * at + 1; child <= 2 * at + 2; ++child) {
-        if (child < heap_.size() && heap_[child].before(heap_[least])) least = child;
+      const std::size_t first = kChildren * at + 1;
+      if (first >= count) break;
+      const std::size_t end = std::min(first + kChildren, count);
+      std::size_t least = first;
+      for (std::size_t child = first + 1; child < end; ++child) {
+        least = heap_[child].before(heap_[least]) ? child : least;
       }
-      if (least == at) return;
-      swap_nodes(at, least);
+      if (!heap_[least].before(node)) break;
+      put(at, heap_[least]);
       at = least;
     }
+    put(at, node);
   }
 
   std::vector<Node> heap_;

@@ -23,12 +23,18 @@ struct DecayScale {
 
   DecayScale() = default;
   DecayScale(std::int64_t now_ns, std::int64_t half_life_ns) noexcept
-      : epoch(static_cast<std::uint64_t>(now_ns / (8 * half_life_ns)) & 0xFFU) {
-    const double into = static_cast<double>(now_ns % (8 * half_life_ns)) /
-                        static_cast<double>(half_life_ns);  // half-lives: 0..8
+      : DecayScale(within(static_cast<std::uint64_t>(now_ns / (8 * half_life_ns)),
+                          now_ns % (8 * half_life_ns), half_life_ns)) {}
+  // The same, of an instant so far into an epoch that is known: without a division of integers.
+  [[nodiscard]] static DecayScale within(std::uint64_t epoch, std::int64_t into_ns,
+                                         std::int64_t half_life_ns) noexcept {
+    const double into = static_cast<double>(into_ns) / static_cast<double>(half_life_ns);  // 0..8
     const double one = std::exp2(into);
-    unit = static_cast<std::uint64_t>(std::llrint(one * (1U << kFractionBits)));
-    per_bit = 1 / (one * (1U << kFractionBits));
+    DecayScale scale;
+    scale.epoch = epoch & 0xFFU;
+    scale.unit = static_cast<std::uint64_t>(std::llrint(one * (1U << kFractionBits)));
+    scale.per_bit = 1 / (one * (1U << kFractionBits));
+    return scale;
   }
 
   std::uint64_t epoch = 0;

@@ -218,14 +218,14 @@ std::uint32_t LeaseQueue::insert(const LeaseItem& item, std::int64_t now_ns) noe
 }
 
 std::uint64_t LeaseQueue::level_of(const LeaseSlot& slot, std::int64_t now_ns) const noexcept {
-  const auto waited = static_cast<std::uint64_t>(std::max<std::int64_t>(0, now_ns - slot.ready_ns));
-  const std::uint64_t raised =
-      slot.priority + waited / static_cast<std::uint64_t>(config_.aging_ns);
+  const std::int64_t waited = now_ns - slot.ready_ns;
+  if (waited < config_.aging_ns) return slot.priority;  // most: a division is 10 ns
+  const std::uint64_t raised = slot.priority + static_cast<std::uint64_t>(waited) /
+                                                   static_cast<std::uint64_t>(config_.aging_ns);
   return std::min<std::uint64_t>(raised, config_.priority_levels - 1);
 }
 
-std::uint32_t LeaseQueue::pick(std::uint32_t worker, std::int64_t now_ns) const noexcept {
-  const std::uint64_t own = own_lanes(worker);
+std::uint32_t LeaseQueue::pick(std::uint64_t own, std::int64_t now_ns) const noexcept {
   std::uint32_t best = kNone;
   std::uint64_t best_level = 0;
   for (std::uint32_t level = config_.priority_levels; level-- != 0;) {
@@ -249,7 +249,7 @@ std::uint32_t LeaseQueue::pick(std::uint32_t worker, std::int64_t now_ns) const 
 
 std::uint32_t LeaseQueue::claim(std::uint32_t worker, std::int64_t visibility_ns,
                                 std::int64_t now_ns) noexcept {
-  const std::uint32_t index = pick(worker, now_ns);
+  const std::uint32_t index = pick(own_lanes(worker), now_ns);
   if (index == kNone) return kNone;
   LeaseSlot& slot = slots_[index];
   leave(index);
@@ -261,6 +261,23 @@ std::uint32_t LeaseQueue::claim(std::uint32_t worker, std::int64_t visibility_ns
   slot.fence = fence_.next();
   renew(index, now_ns + visibility_ns);
   return index;
+}
+
+std::uint32_t LeaseQueue::peek(std::int64_t now_ns) const noexcept {
+  return pick(~std::uint64_t{0}, now_ns);
+}
+
+std::array<std::uint32_t, LeaseQueue::kAhead> LeaseQueue::behind(
+    std::uint32_t claimed) const noexcept {
+  const LeaseSlot& slot = slots_[claimed];
+  std::array<std::uint32_t, kAhead> ahead{kNone, kNone, kNone};
+  std::uint32_t at = lists_[slot.lane * config_.priority_levels + slot.priority].first;
+  for (auto& one : ahead) {
+    if (at == kNone) break;
+    one = at;
+    if (&one != &ahead.back()) at = slots_[at].list_next;
+  }
+  return ahead;
 }
 
 void LeaseQueue::renew(std::uint32_t slot, std::int64_t expires_ns) noexcept {

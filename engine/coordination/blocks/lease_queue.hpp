@@ -58,7 +58,7 @@ struct LeaseItem {
   std::int64_t ttl_ns = 0;  // 0: for ever
 };
 
-struct LeaseSlot {
+struct alignas(64) LeaseSlot {  // two lines: what a list and a fence need, and the rest
   static constexpr std::size_t kStationsMax = 4;
   LeaseState state = LeaseState::free;
   DeathReason reason = DeathReason::none;
@@ -82,6 +82,7 @@ struct LeaseSlot {
   IdHash key;
   std::array<std::uint32_t, kStationsMax> crashed{};
 };
+static_assert(sizeof(LeaseSlot) == 128);
 
 struct LeaseCounts {
   std::uint64_t ready = 0;  // those that wait for their key included
@@ -127,6 +128,17 @@ class LeaseQueue {
   std::uint64_t end_station(std::uint32_t station, std::int64_t now_ns) noexcept;
 
   [[nodiscard]] const LeaseSlot& slot(std::uint32_t index) const noexcept { return slots_[index]; }
+  // The most urgent item that is ready, whoever may have it, or kNone: what a claim takes next
+  // where no key says otherwise. Nothing moves.
+  [[nodiscard]] std::uint32_t peek(std::int64_t now_ns) const noexcept;
+  // The items behind one that was just claimed, in the order of its list: what later claims will
+  // read, to be fetched ahead. kNone where there is none. slot() of the last one is not read.
+  static constexpr std::size_t kAhead = 3;
+  [[nodiscard]] std::array<std::uint32_t, kAhead> behind(std::uint32_t claimed) const noexcept;
+  void prefetch(std::uint32_t index) const noexcept {
+    __builtin_prefetch(&slots_[index]);
+    __builtin_prefetch(&slots_[index].ready_ns);
+  }
   [[nodiscard]] std::uint32_t slot_count() const noexcept {
     return static_cast<std::uint32_t>(slots_.size());
   }
@@ -171,7 +183,8 @@ class LeaseQueue {
   [[nodiscard]] static std::int64_t deadline_of(const LeaseSlot& slot) noexcept;
   void assign_lanes() noexcept;
   [[nodiscard]] std::uint64_t own_lanes(std::uint32_t worker) const noexcept;
-  [[nodiscard]] std::uint32_t pick(std::uint32_t worker, std::int64_t now_ns) const noexcept;
+  // Of the lanes in `own`, a bit each; of others what may be stolen.
+  [[nodiscard]] std::uint32_t pick(std::uint64_t own, std::int64_t now_ns) const noexcept;
   [[nodiscard]] std::uint64_t level_of(const LeaseSlot& slot, std::int64_t now_ns) const noexcept;
   std::uint64_t& count_of(LeaseState state) noexcept;
   void enter(std::uint32_t index, LeaseState state) noexcept;

@@ -1,6 +1,7 @@
 #include "engine/coordination/blocks/names.hpp"
 
 #include <cstdint>
+#include <cstring>
 #include <string>
 
 namespace mesh::coordination {
@@ -34,9 +35,25 @@ std::size_t character_size(std::string_view text) noexcept {
   return point < sequence.least || point > 0x10'FFFF || surrogate ? 0 : sequence.size;
 }
 
+// Eight bytes at a time: nearly every name is nothing else.
+bool is_ascii(std::string_view text) noexcept {
+  constexpr std::uint64_t kNotAscii = 0x8080'8080'8080'8080U;
+  std::uint64_t seen = 0;
+  while (text.size() >= sizeof(seen)) {
+    std::uint64_t word = 0;
+    std::memcpy(&word, text.data(), sizeof(word));
+    seen |= word;
+    text.remove_prefix(sizeof(word));
+  }
+  std::uint64_t rest = 0;
+  for (const char byte : text) rest |= static_cast<unsigned char>(byte);
+  return ((seen | rest) & kNotAscii) == 0;
+}
+
 }  // namespace
 
 bool is_utf8(std::string_view text) noexcept {
+  if (is_ascii(text)) return true;
   while (!text.empty()) {
     const std::size_t size = character_size(text);
     if (size == 0) return false;

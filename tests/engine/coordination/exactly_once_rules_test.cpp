@@ -95,6 +95,47 @@ TEST(QueueOrder, PutsARetryInItsPlaceWhereOrderIsPreserved) {
   EXPECT_EQ(drained(queue, Nanos{3}), "abc");
 }
 
+TEST(QueuePeek, ShowsTheTaskThatAClaimThenGivesAndMovesNothing) {
+  EXPECT_TRUE(rc::check("peek, then claim", [](std::uint64_t seed) {
+    Rng rng(seed);
+    auto config = small_queue();
+    config.aging_ns = seconds(2);
+    ExactlyOnceQueue queue(config);
+    Nanos now{0};
+    for (int i = 0; i < 60; ++i) {
+      now += seconds(static_cast<double>(rng.below(3)));
+      auto one = urgent("t" + std::to_string(i), static_cast<std::uint32_t>(rng.below(4)));
+      one.delay = seconds(static_cast<double>(rng.below(2)));
+      if (rng.below(2) == 0) queue.apply(one, now);
+      ExactlyOnceQueueActions actions;
+      queue.tick(now, actions);  // what is due by now is ready
+      const std::uint64_t hash = queue.state_hash();
+      const auto shown = queue.peek();
+      RC_ASSERT(queue.state_hash() == hash);
+      if (rng.below(2) == 0) continue;
+      const auto got = queue.apply(by("w"), now);
+      RC_ASSERT(got.tasks.size() == shown.tasks.size());
+      RC_ASSERT(got.refusal == shown.refusal);
+      if (got.tasks.empty()) continue;
+      RC_ASSERT(shown.tasks[0].id == got.tasks[0].id);
+      RC_ASSERT(shown.tasks[0].payload == got.tasks[0].payload);
+      RC_ASSERT(shown.tasks[0].attempt + 1 == got.tasks[0].attempt);
+      RC_ASSERT(shown.tasks[0].fence == 0U);
+    }
+  }));
+}
+
+TEST(QueuePeek, OfAnEmptyQueueWouldBlock) {
+  ExactlyOnceQueue queue(small_queue());
+  EXPECT_EQ(queue.peek().refusal, Refusal::would_block);
+  EXPECT_EQ(queue.peek().code, Errc::ok);
+  queue.apply(task("a", "what is in it"), Nanos{0});
+  EXPECT_EQ(queue.peek().tasks.at(0).payload, testing::bytes("what is in it"));
+  EXPECT_EQ(queue.peek().state, TaskState::ready);
+  claim_one(queue, Nanos{1});
+  EXPECT_EQ(queue.peek().refusal, Refusal::would_block) << "leased: it is nobody else's";
+}
+
 // --- retries -----------------------------------------------------------------------------------
 
 TEST(QueueRetry, WaitsLongerWithEachNackUpToItsCap) {

@@ -178,17 +178,66 @@ TEST(FederationLoans, ABusyLenderGetsBackOnlyWhatIsUnspent) {
   router.apply(network("borrower", 10), Nanos{0});
   ASSERT_EQ(router.apply(Borrow{0, 1, 20, 10}, Nanos{0}).granted, 20U);
   ASSERT_EQ(router.effective_quota(1), 30U);
-  spend(router, 1, 10, seconds(1));  // its bucket holds no more, and fills at 10 a minute
-  spend(router, 1, 7, seconds(50));
-  EXPECT_EQ(router.apply(Reclaim{0}, seconds(51)).granted, 13U);
+  spend(router, 1, 17, seconds(1));  // its own 10, and 7 that were lent
+  EXPECT_EQ(router.apply(Reclaim{0}, seconds(2)).granted, 13U);
   EXPECT_EQ(router.effective_quota(1), 17U) << "what it has used";
   EXPECT_EQ(router.effective_quota(0), 93U);
-  EXPECT_EQ(router.apply(Submit{1, 0, 3}, seconds(51)).refusal, Refusal::quota_exhausted);
-  EXPECT_EQ(router.apply(Reclaim{0}, seconds(52)).granted, 0U) << "nothing unspent is left";
+  EXPECT_EQ(router.apply(Submit{1, 0, 3}, seconds(2)).refusal, Refusal::quota_exhausted);
+  EXPECT_EQ(router.apply(Reclaim{0}, seconds(3)).granted, 0U) << "nothing unspent is left";
   FederationActions actions;
   router.tick(seconds(60), actions);
   EXPECT_EQ(router.effective_quota(0), 100U) << "the rest returns with the window";
   EXPECT_EQ(router.effective_quota(1), 10U);
+  EXPECT_TRUE(router.verify());
+}
+
+// How many of one network leave in [begin, end), asked for at every 100 ms.
+int sent_between(FederationRouter& router, std::uint32_t network, Nanos begin, Nanos end) {
+  int sent = 0;
+  for (Nanos now = begin; now < end; now += ms(100)) {
+    Submit one = of(3);
+    one.network = network;
+    router.apply(one, now);
+    for (const auto& out : dispatched(router, now)) {
+      sent += out.network == network ? 1 : 0;
+      router.apply(Complete{out.request}, now);
+    }
+    take_all(router);
+  }
+  return sent;
+}
+
+TEST(FederationLoans, OneBeyondTheBorrowersBurstIsSpentInItsTime) {
+  FederationConfig config = wide();
+  config.burst_ppm = 250'000;
+  config.requester_share_ppm = 1'000'000;
+  FederationRouter router(config);
+  router.apply(network("lender", 100), Nanos{0});
+  router.apply(network("borrower", 10), Nanos{0});
+  ASSERT_EQ(router.apply(Borrow{0, 1, 20, 10}, seconds(1)).granted, 20U);
+  EXPECT_EQ(sent_between(router, 1, seconds(1), seconds(60)), 30) << "its own ten and the twenty";
+  FederationRouter without(config);
+  without.apply(network("borrower", 10), Nanos{0});
+  EXPECT_EQ(sent_between(without, 0, seconds(1), seconds(60)), 10);
+}
+
+TEST(FederationLoans, LendingToAndFroMakesNoRequests) {
+  FederationConfig config = wide();
+  config.burst_ppm = 500'000;
+  FederationRouter router(config);
+  for (const auto* name : {"a", "b"}) router.apply(network(name, 40), Nanos{0});
+  const Nanos now = seconds(1);
+  int sent = 0;
+  for (int i = 0; i < 20; ++i) {
+    for (std::uint32_t to = 0; to < 2; ++to) {
+      sent += sent_between(router, to, now, now + ms(1));
+      router.apply(Borrow{1 - to, to, 10, 0}, now);
+      for (int k = 0; k < 40; ++k) sent += sent_between(router, to, now, now + ms(1));
+      router.apply(Reclaim{1 - to}, now);
+    }
+  }
+  EXPECT_LE(sent, 40) << "what both bursts hold, and at one instant nothing comes in";
+  EXPECT_GE(sent, 38);
   EXPECT_TRUE(router.verify());
 }
 

@@ -66,6 +66,29 @@ TEST(Outbox, RefusesToConsumeMoreThanItCanRemember) {
   EXPECT_EQ(sink.apply(Commit{{}, {}, 2}, ms(100)).code, Errc::duplicate);
 }
 
+TEST(Outbox, KnowsAMillionIdsForADayByDefault) {
+  OutboxConfig config = small_outbox();
+  config.inbox_max = OutboxConfig{}.inbox_max;
+  config.inbox_window_ns = OutboxConfig{}.inbox_window_ns;
+  ASSERT_EQ(config.inbox_max, 1'000'000U);
+  Outbox sink(config);
+  constexpr std::int64_t kStep = 10'000'000;  // 10 ms: the last one comes after less than 3 hours
+  for (std::uint64_t id = 1; id <= config.inbox_max; ++id) {
+    const Nanos now{static_cast<std::int64_t>(id) * kStep};
+    ASSERT_EQ(sink.apply(Commit{{}, {}, id}, now).code, Errc::ok) << id;
+  }
+  const Nanos end{config.inbox_max * kStep};
+  const auto full = sink.apply(Commit{{}, {}, config.inbox_max + 1}, end);
+  EXPECT_EQ(full.code, Errc::capacity);
+  EXPECT_EQ(full.retry_after, Nanos{kStep} + config.inbox_window_ns - end);
+  for (std::uint64_t id = 1; id <= config.inbox_max; id += 997) {
+    ASSERT_EQ(sink.apply(Commit{{}, {}, id}, end).code, Errc::duplicate) << id;
+  }
+  const Nanos day_later = end + config.inbox_window_ns - Nanos{1};
+  EXPECT_EQ(sink.apply(Commit{{}, {}, config.inbox_max}, day_later).code, Errc::duplicate);
+  EXPECT_EQ(sink.apply(Commit{{}, {}, 1}, day_later).code, Errc::ok) << "forgotten by now";
+}
+
 // --- a sink in the same program ----------------------------------------------------------------
 
 TEST(Outbox, ReportsWhatAFunctionSaysAndTakesWhatItThrowsForAFailure) {

@@ -96,7 +96,7 @@ TEST(ServiceBytes, OfAFederationRouterStand) {
                          federation::Submit{1, 0, 2, 4, 0, 1'003, Nanos{0}},
                          federation::DispatchNext{},
                          federation::BridgeDied{}}),
-            370159174337815315U);
+            5430179791267881509U);
 }
 
 TEST(ServiceBytes, OfAThrottleGovernorStand) {

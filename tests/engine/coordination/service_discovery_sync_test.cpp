@@ -323,6 +323,43 @@ TEST(ServiceDiscoverySync, ForgetsTombstonesOnAllNodesAndForEver) {
   }
 }
 
+struct Suspicion {
+  std::uint64_t reachable = 0;
+  std::uint64_t members = 0;
+};
+std::vector<Suspicion> suspicions(const Discovery& one) {
+  std::vector<Suspicion> told;
+  one.events().after(0, [&](const EventRecord& event) {
+    if (event.kind == static_cast<std::uint16_t>(Discovery::Event::partition_suspected)) {
+      told.push_back({event.a, event.b});
+    }
+  });
+  return told;
+}
+
+// The check alone, without messages: peers come and go as the host says.
+TEST(ServiceDiscoverySync, SaysOnceThatItReachesTooFewAndWhoItCounts) {
+  Discovery one = node(1, 1);
+  for (std::uint64_t id = 2; id <= 5; ++id) one.apply(discovery::AddPeer{id}, Nanos{0});
+  Nanos now{0};
+  const auto checks = [&](int count) {
+    DiscoveryActions actions;
+    for (int i = 0; i < count; ++i) one.tick(now += seconds(1), actions);
+  };
+  checks(10);
+  EXPECT_TRUE(suspicions(one).empty());
+  for (std::uint64_t id = 3; id <= 5; ++id) one.apply(discovery::SetReachable{id, false}, now);
+  checks(20);
+  const auto told = suspicions(one);
+  ASSERT_EQ(told.size(), 1U) << "at the edge, not at every check";
+  EXPECT_EQ(told[0].reachable, 2U);
+  EXPECT_EQ(told[0].members, 5U);
+  for (std::uint64_t id = 3; id <= 5; ++id) one.apply(discovery::SetReachable{id, true}, now);
+  checks(30);
+  EXPECT_EQ(suspicions(one).size(), 1U);
+  EXPECT_FALSE(one.is_stale());
+}
+
 TEST(ServiceDiscoverySync, ServesWhileItIsCutOffSaysSoAndHeals) {
   Network network(5, 3);
   for (int i = 0; i < 4; ++i) network.round();
@@ -352,6 +389,8 @@ TEST(ServiceDiscoverySync, ServesWhileItIsCutOffSaysSoAndHeals) {
   EXPECT_EQ(cut_off.instances.size(), 2U) << "its own side, still served";
   EXPECT_TRUE(network.nodes[0].resolve_one("agent.compute", {}, network.now)->is_stale);
   EXPECT_EQ(network.nodes[0].counters().partitions, 1U);
+  EXPECT_EQ(suspicions(network.nodes[0]).size(), 1U);
+  EXPECT_TRUE(suspicions(network.nodes[4]).empty());
   network.cut(0);
   for (int i = 0; i < 13; ++i) {
     network.round();

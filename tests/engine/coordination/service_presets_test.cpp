@@ -220,6 +220,8 @@ TEST(ServicePresets, OfTheOutbox) {
     Nanos retention;
     bool cdc;
     std::int64_t heartbeat_s;
+    std::uint32_t inbox = 1'000'000;
+    Nanos inbox_window = hours(24);
   };
   constexpr auto kKey = HeadOfLine::block_key;
   constexpr auto kNone = HeadOfLine::none;
@@ -229,8 +231,10 @@ TEST(ServicePresets, OfTheOutbox) {
        10},
       {"high-volume-telemetry", 64, 1'000, 100, false, 8, 100, 30'000, kNone, minutes(5), true, 10},
       {"low-latency", 16, 16, 5, true, 8, 100, 30'000, kKey, hours(1), true, 10},
-      {"high-throughput", 16, 200, 50, false, 3, 200, 10'000, kNone, hours(1), true, 15},
-      {"reliable-delivery", 4, 20, 500, false, 10, 1'000, 120'000, kKey, hours(7 * 24), false, 60}};
+      {"high-throughput", 16, 200, 50, false, 3, 200, 10'000, kNone, hours(1), true, 15, 50'000,
+       minutes(30)},
+      {"reliable-delivery", 4, 20, 500, false, 10, 1'000, 120'000, kKey, hours(7 * 24), false, 60,
+       100'000}};
   expect_complete<OutboxConfig>(rows);
   for (const auto& row : rows) {
     SCOPED_TRACE(row.name);
@@ -251,7 +255,8 @@ TEST(ServicePresets, OfTheOutbox) {
     EXPECT_EQ(config.confirm_timeout_ns, seconds(30));
     EXPECT_EQ(config.compaction_interval_ns, seconds(60));
     EXPECT_EQ(config.pending_max, 100'000U);
-    EXPECT_EQ(config.inbox_window_ns, hours(24));
+    EXPECT_EQ(config.inbox_max, row.inbox);
+    EXPECT_EQ(config.inbox_window_ns, row.inbox_window);
   }
 }
 
