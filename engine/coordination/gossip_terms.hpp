@@ -37,7 +37,7 @@ struct GossipConfig {
   std::uint32_t passive = 30;
   std::uint32_t full_overlay_max = 200;  // up to so many members are themselves the passive view
   std::uint32_t piggyback_bytes = 1'200;
-  Nanos summary_ns{500 * kNsPerMs};  // own summaries are said again, so that their age is known
+  Nanos summary_ns{250 * kNsPerMs};  // own summaries are said again, so that their age is known
   std::uint32_t bimodal_fanout = 3;
   std::uint32_t bimodal_rounds = 12;
   std::uint32_t rumor_k = 3;

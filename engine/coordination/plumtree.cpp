@@ -252,13 +252,25 @@ Errc Plumtree::hear(const Envelope& envelope, StateReader& reader, std::int64_t 
   return Errc::ok;
 }
 
+// Where several hosts send at once, one circle shows itself at several of its links, and if each of
+// them is pruned the tree is cut. So it takes a duplicate in four, by a draw that differs at each
+// end of each link, and never that of whom the other way in has just been lost.
+bool Plumtree::is_drawn(const BroadcastId& id, std::uint64_t from) const noexcept {
+  const std::uint64_t message = hash_of(id.origin, id.sequence).low;
+  return (hash_of(message ^ config_.self, from).low & 3U) == 0;
+}
+
 void Plumtree::hear_gossip(std::uint64_t from, const Heard& heard, std::int64_t now_ns,
                            GossipOutbox& out) noexcept {
   Peer* const peer = peer_of(from);
   const std::uint32_t known = find(heard.id);
   if (known != kNone) {
     ++counters_.duplicates;
-    if (messages_[known].parent == from) return;  // the network doubled it
+    if (messages_[known].parent == from) return;           // the network doubled it
+    const std::uint64_t parent = messages_[known].parent;  // 0: it is our own
+    const bool has_other = parent == 0 || is_eager(parent);
+    const bool is_pruned = peer == nullptr || !peer->is_eager;
+    if (!is_pruned && (!has_other || !is_drawn(heard.id, from))) return;
     if (peer != nullptr) peer->is_eager = false;
     ++counters_.prunes;
     send_id(prune, from, {heard.id, heard.round}, out);

@@ -18,7 +18,8 @@
 // or lies     A liar can announce what does not exist: it is asked a few times, then forgotten.
 // Errors      broadcast -> invalid_argument (too long), capacity. hear -> bad_input.
 // Source      Leitao, Pereira & Rodrigues, Epidemic Broadcast Trees, 2007. Not as there: a copy
-//             that the network doubled comes from the parent itself and prunes nothing.
+//             that the network doubled comes from the parent itself and prunes nothing; of others
+//             one in four does (is_drawn), so that senders at the same time do not cut the tree.
 #pragma once
 
 #include <array>
@@ -179,6 +180,7 @@ class Plumtree {
     Announced about;
     bool wants_payload = false;
   };
+  [[nodiscard]] bool is_drawn(const BroadcastId& id, std::uint64_t from) const noexcept;
   void hear_graft(std::uint64_t from, const Graft& one, std::int64_t now_ns,
                   GossipOutbox& out) noexcept;
   void hear_lost(std::uint64_t from, const BroadcastId& id) noexcept;

@@ -15,9 +15,11 @@ inline constexpr std::uint32_t kOwnPart = 0x7F;
 static_assert(kMaxPipelines < kOwnPart - kFirstPipelinePart);
 inline constexpr std::uint64_t kWarmUpPart = word_of(CascadePart{.cascade = kOwnPart, .unit = 0});
 inline constexpr std::uint64_t kProbePart = word_of(CascadePart{.cascade = kOwnPart, .unit = 1});
+// A pipeline's step that found nobody to send to: no step, and nobody asked for its result.
+inline constexpr std::uint64_t kNobodyPart = word_of(CascadePart{.cascade = kOwnPart, .unit = 2});
 
 constexpr bool is_own_operation(std::uint64_t part) noexcept {
-  return part == kWarmUpPart || part == kProbePart;
+  return part == kWarmUpPart || part == kProbePart || part == kNobodyPart;
 }
 
 }  // namespace mesh::engine

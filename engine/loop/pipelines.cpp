@@ -6,6 +6,7 @@
 #include <bit>
 #include <string>
 
+#include "engine/loop/own_operations.hpp"
 #include "engine/loop/pipeline_book.hpp"
 #include "engine/loop/state.hpp"
 
@@ -76,8 +77,8 @@ bool can_be_sent(const EngineLoop::State& loop, std::uint32_t row) noexcept {
 
 // An operation that came to nothing is no step.
 void disown(Operation& operation) noexcept {
-  operation.part_of = 0;
-  operation.words->part_of.store_relaxed(0);  // relaxed: a word that stands alone
+  operation.part_of = kNobodyPart;
+  operation.words->part_of.store_relaxed(kNobodyPart);  // relaxed: a word that stands alone
 }
 
 bool has_target(const Operation& operation) noexcept {

@@ -145,7 +145,7 @@ TEST(Sim, PlaysAGrowingMeshWithPipelinesAndQuorums) {
   EXPECT_GE(report["kpi"]["pipeline_rate"].get<double>(), 0.7);
   EXPECT_TRUE(report["kpi"]["pipeline_error_p90_ms"].is_number());
   EXPECT_EQ(report["quorums"]["asked"], 179);
-  EXPECT_TRUE(report["quorums"]["decision"].contains("PROCEED"));
+  EXPECT_GT(report["quorums"]["decision"]["proceed"].get<int>(), 100);
   EXPECT_EQ(report["not_measured"]["context_wait_p95_ms"], "nobody waited for its context");
 }
 

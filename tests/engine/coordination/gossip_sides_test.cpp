@@ -174,22 +174,29 @@ TEST(GossipEngines, FindEachOtherAndTellEachOtherEverything) {
   expect_verified(net);
 }
 
+// Whoever speaks when: eight hosts that all do, on any network.
 TEST(GossipEngines, KnowEachOthersSummariesNoOlderThanASecond) {
-  EngineNet net(22, {});
-  start_engines(net, 8, small_gossip(), 22);
-  for (std::uint64_t host = 1; host <= 8; ++host) {
-    net[host].engine.apply(gossip::SetSummary{"s/" + std::to_string(host), bytes("x")}, Nanos{0});
-  }
-  net.run_for(15 * kSecond);
-  for (int i = 0; i < 50; ++i) {
-    net.run_for(gossip_ms(170));
+  for (std::uint64_t run = 0; run < 5; ++run) {
+    const std::uint64_t seed = mesh::testing::seed() + run;
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    EngineNet net(seed, {});
+    start_engines(net, 8, small_gossip(), seed);
     for (std::uint64_t host = 1; host <= 8; ++host) {
-      for (std::uint64_t of = 1; of <= 8; ++of) {
-        const auto age = net[host].engine.summary_age(of, Nanos{net.now_ns()});
-        ASSERT_TRUE(age) << host << " of " << of;
-        ASSERT_LE(*age, Nanos{kSecond}) << host << " of " << of;
+      net[host].engine.apply(gossip::SetSummary{"s/" + std::to_string(host), bytes("x")}, Nanos{0});
+    }
+    net.run_for(15 * kSecond);
+    Nanos oldest{0};
+    for (int i = 0; i < 50; ++i) {
+      net.run_for(gossip_ms(170));
+      for (std::uint64_t host = 1; host <= 8; ++host) {
+        for (std::uint64_t of = 1; of <= 8; ++of) {
+          const auto age = net[host].engine.summary_age(of, Nanos{net.now_ns()});
+          ASSERT_TRUE(age) << host << " of " << of;
+          oldest = std::max(oldest, *age);
+        }
       }
     }
+    ASSERT_LE(oldest, Nanos{kSecond});
   }
 }
 

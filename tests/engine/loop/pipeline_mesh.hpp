@@ -55,6 +55,7 @@ struct Line : LoopFixture {
   }
   void turn() {
     tick(kMs);
+    EXPECT_FALSE(loop->take_finished()) << "a step is nobody's operation";
     for (auto& station : stations)
       for (const auto& delivery : station->poll()) take(*station, delivery);
     for (std::size_t at = 0; at < late.size();) {

@@ -24,7 +24,7 @@ Fault any_fault() {
   fault.which = *rc::gen::inRange(0, 6);
   fault.count = *rc::gen::inRange(1, 4);
   fault.share = *rc::gen::element<std::int64_t>(0, 0, 20'000, 500'000);
-  fault.at = seconds(0, 100);
+  fault.at = seconds(0, 50);
   fault.lasts = *rc::gen::element<std::int64_t>(0, 1, 20, 60) * kNsPerSecond;
   fault.returns = *rc::gen::element<std::int64_t>(0, 1, 300, 2'000, 20'000) * kNsPerMs;
   fault.factor = *rc::gen::element<std::int64_t>(10, 500, 3'000, 50'000);
@@ -45,7 +45,7 @@ void add_more(Scenario& scenario) {
   scenario.quorum_lead_window = *rc::gen::element<std::int64_t>(1, 1'000, 9'000) * kNsPerMs;
   scenario.quorum_window = *rc::gen::element<std::int64_t>(1, 2'000) * kNsPerMs;
   scenario.scale_agents = *rc::gen::element<std::int64_t>(0, 0, 1, 70);
-  scenario.scale_at = seconds(0, 100);
+  scenario.scale_at = seconds(0, 50);
   scenario.scale_spawn = *rc::gen::element<std::int64_t>(0, 300, 40'000) * kNsPerMs;
   scenario.scale_class = *rc::gen::inRange(0, 6);
   scenario.scale_per_process = *rc::gen::element<std::int64_t>(1, 30, 1'000);
@@ -62,7 +62,7 @@ Scenario any_scenario() {
   Scenario scenario;
   scenario.agents = *rc::gen::inRange(1, 400);
   scenario.stations = std::min<std::int64_t>(scenario.agents, *rc::gen::inRange(1, 5));
-  scenario.length = 120 * kNsPerSecond;
+  scenario.length = 60 * kNsPerSecond;
   scenario.settle = seconds(0, 10);
   scenario.silent = share();
   scenario.conflict = share();
