@@ -99,7 +99,7 @@ TEST(SimulatedQuorums, DoNotProceedWhereNobodyAnswers) {
 
 TEST(SimulatedQuorums, AreAnsweredWhoeverDiesMeanwhile) {
   Scenario scenario = small_mesh();
-  scenario.length = 600 * kNsPerSecond;
+  scenario.length = 240 * kNsPerSecond;
   scenario.every = 0;
   scenario.quorum_every = kNsPerSecond;
   scenario.pipeline_every = kNsPerSecond;
