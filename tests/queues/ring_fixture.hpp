@@ -96,10 +96,10 @@ class SharedRing {
   void* base_ = nullptr;
 };
 
-// Writes one batch of `count` records, in as many runs as the wrap makes, and reveals it: the odd
-// runs by fill(), the even ones built by hand and staged. False: not enough room.
+// Adds `count` records to the open batch, in as many runs as the wrap makes: the odd runs by
+// fill(), the even ones built by hand and staged. False: not enough room.
 template <class Writer>
-bool write_batch(Writer& writer, std::size_t count) {
+bool stage_batch(Writer& writer, std::size_t count) {
   if (writer.free_slots() < count) return false;
   bool by_hand = false;
   for (std::size_t left = count; left != 0; by_hand = !by_hand) {
@@ -112,7 +112,20 @@ bool write_batch(Writer& writer, std::size_t count) {
     }
     left -= run.slots.size();
   }
+  return true;
+}
+
+// Writes one batch and reveals it, for a reader that spins or for one that parks.
+template <class Writer>
+bool write_batch(Writer& writer, std::size_t count) {
+  if (!stage_batch(writer, count)) return false;
   writer.reveal();
+  return true;
+}
+template <class Writer>
+bool write_batch_checked(Writer& writer, std::size_t count, bool& is_parked) {
+  if (!stage_batch(writer, count)) return false;
+  is_parked = writer.reveal_checked();
   return true;
 }
 

@@ -1,6 +1,6 @@
-// Real deaths: fork, then SIGKILL, exit or SIGSEGV at every access of stage, reveal, poll and
-// take_over, in every geometry, from counters near every wrap. Survivors must find 0 lost, 0 torn,
-// 0 phantom, 0 stuck.
+// Real deaths: fork, then SIGKILL, exit or SIGSEGV at every access of stage, reveal and
+// reveal_checked, poll, park and take_over, in every geometry, from counters near every wrap.
+// Survivors must find 0 lost, 0 torn, 0 phantom, 0 stuck.
 #include <random>
 
 #include "tests/queues/ring_fixture.hpp"
@@ -15,6 +15,7 @@ using testing::Death;
 using testing::Host;
 using testing::SharedRing;
 using testing::write_batch;
+using testing::write_batch_checked;
 
 constexpr std::uint64_t kCapacity = 8;
 
@@ -86,12 +87,20 @@ struct Trial {
   bool drain_first;  // before the take-over, or only after
 };
 
-// The victim: publishes its batch twice, as far as there is room.
+// The victim: publishes its batch twice, as far as there is room: to a reader that spins, and to
+// one that is parked; where the batch is odd, the other way round.
 void publish_twice(SharedRing& ring, const Trial& trial) {
   auto writer = ring.take_over<Crash>().value();
+  Crash::Reader::say_parked(ring.page<Crash>());
   testing::crash_plan = {0, trial.site, trial.death, testing::crash_plan.names};
-  for (int round = 0; round < 2; ++round) {
-    if (!write_batch(writer, trial.geometry.batch)) break;
+  for (std::uint64_t round = trial.geometry.batch % 2; round < 2 + trial.geometry.batch % 2;
+       ++round) {
+    bool is_parked = true;
+    const bool is_written = round % 2 == 0
+                                ? write_batch(writer, trial.geometry.batch)
+                                : write_batch_checked(writer, trial.geometry.batch, is_parked);
+    if (!is_written) break;
+    if (!is_parked) ::_exit(1);  // who sleeps is to be signalled
     ring.report().committed = ring.report().committed + trial.geometry.batch;
   }
   ring.report().sites = testing::crash_plan.sites;
@@ -141,73 +150,79 @@ TEST_P(SpscRingCrash, AWriterKilledAtAnyAccessLosesNothingAndLeavesNothing) {
   }
 }
 
+// A batch that was never revealed, as large as the ring has room for: what a take-over wipes.
+void leave_dead_batch(SharedRing& ring, std::uint64_t start, const Geometry& geometry) {
+  prepare(ring, start, geometry);
+  auto writer = ring.take_over().value();
+  ASSERT_TRUE(
+      testing::stage_batch(writer, std::min<std::uint64_t>(kCapacity - geometry.unread, 5)));
+}
+
 TEST_P(SpscRingCrash, AWriterKilledWhileTakingOverCanBeTakenOverAgain) {
   SharedRing ring(kCapacity);
-  const std::uint64_t start = GetParam();
-  const auto leave_dead_batch = [&] {
-    ring.reset(start);
-    auto writer = ring.take_over().value();
-    ASSERT_TRUE(write_batch(writer, 3));
-    auto run = writer.claim(5);
-    writer.stage(run.slots.size());  // never revealed
-  };
-  leave_dead_batch();
-  testing::status_of_child([&] {
-    testing::crash_plan = {};
-    (void)ring.take_over<Crash>().value();
-    ring.report().sites = testing::crash_plan.sites;
-  });
-  const std::uint64_t sites = ring.report().sites;
-  ASSERT_GT(sites, 4U);
-  for (std::uint64_t site = 1; site <= sites; ++site) {
-    SCOPED_TRACE(site);
-    leave_dead_batch();
-    const int status = testing::status_of_child([&] {
-      testing::crash_plan = {0, site, Death::kKill, nullptr};
-      (void)ring.take_over<Crash>();
+  for (const Geometry& geometry : kGeometries) {
+    leave_dead_batch(ring, GetParam(), geometry);
+    testing::status_of_child([&] {
+      testing::crash_plan = {};
+      (void)ring.take_over<Crash>().value();
+      ring.report().sites = testing::crash_plan.sites;
     });
-    ASSERT_TRUE(testing::died_as(status, Death::kKill));
-    three_laps(ring, start + 3);
-    if (HasFatalFailure()) return;
+    const std::uint64_t sites = ring.report().sites;
+    ASSERT_GT(sites, kCapacity) << geometry.name;
+    for (std::uint64_t site = 1; site <= sites; ++site) {
+      SCOPED_TRACE(::testing::Message() << geometry.name << ", site " << site);
+      leave_dead_batch(ring, GetParam(), geometry);
+      const int status = testing::status_of_child([&] {
+        testing::crash_plan = {0, site, Death::kKill, nullptr};
+        (void)ring.take_over<Crash>();
+      });
+      ASSERT_TRUE(testing::died_as(status, Death::kKill));
+      three_laps(ring, GetParam() + geometry.consumed + geometry.unread);
+      if (HasFatalFailure()) return;
+    }
   }
+}
+
+// The victim: polls all that there is in bursts of three, then goes to sleep and wakes.
+void poll_and_park(SharedRing& ring, std::uint64_t site) {
+  auto reader = ring.attach<Crash>().value();
+  ring.report().seen_end = reader.cursor();
+  testing::crash_plan = {0, site, Death::kKill, nullptr};
+  while (reader.poll(3, [&](auto view) {
+    if (!testing::is_whole(view)) ::_exit(1);
+    ring.report().seen_end = view.position() + 1;
+  }) != 0) {
+  }
+  if (!reader.prepare_to_park()) ::_exit(2);
+  reader.unpark();
+  ring.report().sites = testing::crash_plan.sites;
+  testing::crash_plan.at = 0;
 }
 
 TEST_P(SpscRingCrash, AReaderKilledAtAnyAccessHandsItsBurstToTheNext) {
   SharedRing ring(kCapacity);
-  const std::uint64_t start = GetParam();
-  constexpr std::uint64_t kRecords = 7;
-  const auto victim = [&](std::uint64_t site) {
-    auto reader = ring.attach<Crash>().value();
-    ring.report().seen_end = reader.cursor();
-    testing::crash_plan = {0, site, Death::kKill, nullptr};
-    while (reader.poll(3, [&](auto view) {
-      if (!testing::is_whole(view)) ::_exit(1);
-      ring.report().seen_end = view.position() + 1;
-    }) != 0) {
+  for (const Geometry& geometry : kGeometries) {
+    prepare(ring, GetParam(), geometry);
+    ASSERT_EQ(testing::status_of_child([&] { poll_and_park(ring, 0); }), 0) << geometry.name;
+    const std::uint64_t sites = ring.report().sites;
+    ASSERT_GT(sites, geometry.unread * 8);
+    for (std::uint64_t site = 1; site <= sites; ++site) {
+      SCOPED_TRACE(::testing::Message() << geometry.name << ", site " << site);
+      const std::uint64_t head = prepare(ring, GetParam(), geometry) + geometry.unread;
+      const int status = testing::status_of_child([&] { poll_and_park(ring, site); });
+      ASSERT_TRUE(testing::died_as(status, Death::kKill));
+      // The writer may reuse what was freed, and nothing else.
+      auto writer = ring.take_over().value();
+      const std::uint64_t freed = writer.cursor();
+      EXPECT_FALSE(before(ring.report().seen_end, freed))
+          << "freed without having been handed over";
+      EXPECT_LE(ring.report().seen_end - freed, 3U) << "more than a burst is seen again";
+      ASSERT_EQ(writer.free_slots(), kCapacity - (head - freed));
+      auto reader = ring.attach().value();
+      EXPECT_EQ(drain(reader, freed), head) << "lost or stuck";
+      three_laps(ring, head);
+      if (HasFatalFailure()) return;
     }
-    ring.report().sites = testing::crash_plan.sites;
-  };
-  const auto fill = [&] {
-    prepare(ring, start, {"", 5, 0, 0});
-    auto writer = ring.take_over().value();
-    ASSERT_TRUE(write_batch(writer, kRecords));
-  };
-  fill();
-  testing::status_of_child([&] { victim(0); });
-  const std::uint64_t sites = ring.report().sites;
-  ASSERT_GT(sites, kRecords * 8);
-  for (std::uint64_t site = 1; site <= sites; ++site) {
-    SCOPED_TRACE(site);
-    fill();
-    ASSERT_TRUE(testing::died_as(testing::status_of_child([&] { victim(site); }), Death::kKill));
-    // The writer may reuse what was freed, and nothing else.
-    auto writer = ring.take_over().value();
-    const std::uint64_t freed = writer.cursor();
-    EXPECT_FALSE(before(ring.report().seen_end, freed)) << "freed without having been handed over";
-    EXPECT_LE(ring.report().seen_end - freed, 3U) << "more than a burst is seen again";
-    ASSERT_EQ(writer.free_slots(), kCapacity - (start + 5 + kRecords - freed));
-    auto reader = ring.attach().value();
-    EXPECT_EQ(drain(reader, freed), start + 5 + kRecords) << "lost or stuck";
   }
 }
 
