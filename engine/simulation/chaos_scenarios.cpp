@@ -95,7 +95,7 @@ namespace {
 SimulatedExperiment left_alone(SimulatedExperiment made) {
   made.mesh.agents = 120;
   made.mesh.request_every = kOften;
-  made.plan.hypothesis.assertions.push_back(at_most("attempt_failures", 0.01, Aggregation::avg));
+  made.plan.hypothesis.assertions.push_back(at_most("attempt_failures", 0.005, Aggregation::avg));
   return made;
 }
 

@@ -5,10 +5,10 @@
 //     single_agent_crash   an agent dies, is back after 10 s: no request fails (breakers, retries)
 //     network_partition    `side` is cut off for 30 s: no request fails (retries)
 //     cascading_failure    cluster leads die, 5 s apart: no request fails, no failure goes on more
-//                          than twice, and 1 % of attempts fail (breakers)
+//                          than twice, and half a percent of attempts fails (breakers)
 //     resource_exhaustion  the callers' slots are taken: nothing is lost (waits)
-//     cluster_lead_loss    every cluster's lead dies at once: no request fails, and 1 % of attempts
-//                          do (breakers)
+//     cluster_lead_loss    every cluster's lead dies at once: no request fails, and half a percent
+//                          of attempts does (breakers)
 //     sector_loss          300 agents die at once: 99 % succeed (breakers, retries)
 //     slow_consumer        three agents are a hundred times slower: 2 % of attempts fail (breakers)
 //     hung_agents          three processes are stopped: 2 % of attempts fail (breakers)
