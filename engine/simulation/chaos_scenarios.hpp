@@ -19,7 +19,7 @@
 //     corrupted_messages   bits are flipped: nobody acts on it (checks)
 //     byzantine_minority   some agents answer CONFLICT: no request fails (retries)
 //     thundering_herd      every agent dies, is back in half a second: all is well then (grace)
-//     impedance_liar       six agents say that they cost nothing, and are slow: requests do not
+//     impedance_liar       a fifth of all say that they cost nothing, and are slow: requests do not
 //                          become slower than their share makes them (weights)
 //     rolling_429          one network after another answers 429: 4 % of attempts fail (backoff)
 //     fenced_partition     who holds a lock is cut off or stands still: no write of a former holder
