@@ -13,6 +13,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tools/console_request.hpp"
+#include "tools/gather_report.hpp"
 #include "tools/option_values.hpp"
 #include "tools/quorum_json.hpp"
 #include "tools/status_report.hpp"
@@ -176,7 +177,10 @@ Result<ExitCode> run_scatter(const Options& options, Console& console) {
   MESH_TRY(const Json request, operation_request(options, "scatter"));
   MESH_TRY(Json answer, ask_engine(options.which, request));
   answer["quorum"] = quorum_of(answer);
-  write(options, answer, console);
+  if (options.json)
+    write(options, answer, console);
+  else
+    write_gather(answer, console.out);
   return answer.value("verdict", "") == "success" ? ExitCode::done : ExitCode::failed;
 }
 
