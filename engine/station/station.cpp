@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <limits>
 #include <utility>
 
 #include <poll.h>
@@ -45,6 +46,25 @@ Result<Attached> parse_attached(const std::string& answer) {
   attached.reconnect =
       Nanos{static_cast<std::int64_t>(std::min(reconnect_ms, kReconnectMsMax)) * kNsPerMs};
   return attached;
+}
+
+// Of an answer to `enrol`: one for each agent, in the order in which they were asked for.
+template <class T>
+Result<std::vector<T>> numbers_in(const json& answer, const char* key, std::size_t count) {
+  std::vector<T> numbers;
+  const auto found = answer.find(key);
+  if (found != answer.end() && found->is_array()) {
+    for (const json& number : *found) {
+      if (!number.is_number_unsigned()) break;
+      const auto whole = number.get<std::uint64_t>();
+      if (whole > std::numeric_limits<T>::max()) break;
+      numbers.push_back(static_cast<T>(whole));
+    }
+  }
+  if (numbers.size() == count) return numbers;
+  return fail(Errc::corrupt, std::string("enrol: the engine's answer has ") +
+                                 std::to_string(numbers.size()) + " numbers in '" + key + "' for " +
+                                 std::to_string(count) + " agents");
 }
 
 // A name that is no UTF-8 is refused: replaced, it would be another agent's.
@@ -187,7 +207,6 @@ Result<std::vector<AgentId>> Station::enrol(std::span<const AgentDeclaration> ag
     }
     MESH_TRY(const std::string request, strict_text({{"op", "enrol"}, {"agents", list}}));
     MESH_TRY(const std::vector<AgentId> packet, enrol_packet(request, list.size()));
-    MESH_CHECK_OK(core_->add_agents(packet));
     enrolled.insert(enrolled.end(), packet.begin(), packet.end());
     agents = agents.subspan(packet.size());
   }
@@ -223,18 +242,12 @@ Status Station::require(const std::string& capability, SendOptions& options) {
 Result<std::vector<AgentId>> Station::enrol_packet(const std::string& request, std::size_t count) {
   MESH_TRY(const std::string answer, ask(request));
   const json object = json::parse(answer, nullptr, false);
-  const auto ids = object.find("ids");
+  MESH_TRY(const auto ids, numbers_in<std::uint64_t>(object, "ids", count));
+  MESH_TRY(const auto places, numbers_in<std::uint32_t>(object, "places", count));
   std::vector<AgentId> enrolled;
-  if (ids != object.end() && ids->is_array()) {
-    for (const json& id : *ids) {
-      if (id.is_number_unsigned()) enrolled.push_back(AgentId{id.get<std::uint64_t>()});
-    }
-  }
-  if (enrolled.size() != count) {
-    return fail(Errc::corrupt, "enrol: the engine answered with " +
-                                   std::to_string(enrolled.size()) + " handles for " +
-                                   std::to_string(count) + " agents");
-  }
+  enrolled.reserve(count);
+  for (const std::uint64_t id : ids) enrolled.push_back(AgentId{id});
+  MESH_CHECK_OK(core_->add_agents(enrolled, places));
   return enrolled;
 }
 

@@ -76,7 +76,9 @@ class Station {
   Station(const Station&) = delete;
   Station& operator=(const Station&) = delete;
 
-  // As many as were declared, over all calls. On an error those before the refused one stay.
+  // As many as were declared, over all calls; one that is here already counts once and keeps its
+  // place. On an error those before the refused packet stay. timed_out: perhaps enrolled all the
+  // same; ask again, the same names are the same agents.
   Result<std::vector<AgentId>> enrol(std::span<const AgentDeclaration> agents);
 
   // Adds a capability to what a message asks of its targets. Set-up: it waits for the engine.

@@ -79,8 +79,11 @@ class StationCore {
   StationCore(const StationCore&) = delete;
   StationCore& operator=(const StationCore&) = delete;
 
-  // Agents that the engine has enrolled for us, in that order. capacity: more than were declared.
-  Status add_agents(std::span<const AgentId> agents);
+  // Agents that the engine has enrolled for us, and where it looks for what each of them measures:
+  // one that is enrolled again keeps its place, one that was elsewhere meanwhile has another.
+  // Without places: behind those that there are. capacity: more than were declared; corrupt: such a
+  // place.
+  Status add_agents(std::span<const AgentId> agents, std::span<const std::uint32_t> places = {});
 
   // Takes up to `limit` deliveries and gives each to `handler`, which is
   //     Answer handler(const Delivery&)            the answer is staged at once
