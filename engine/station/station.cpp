@@ -86,8 +86,8 @@ struct Station::Memories {
   shm::Descriptor out_to_return;
   std::shared_ptr<const shm::EventFd> wake;
   shm::EventFd engine_wake;
-  std::optional<ForkGuard> connection_guard;
-  ForkGuard out_guard;
+  std::optional<ForkGuard> connection_guard, engine_wake_guard;
+  ForkGuard out_guard, wake_guard;
   pid_t owner;
 };
 
@@ -139,11 +139,15 @@ Result<std::unique_ptr<Station>> Station::attach_once(const std::string& directo
   MESH_TRY(files[2], shm::identity_of(at(Which::in).get(), "in"));
   MESH_TRY(const TableView view, TableView::over(size, table.bytes()));
   const int out_fd = at(Which::out).get();
-  std::unique_ptr<Memories> memories(new Memories{
-      attached, directory, std::move(table), std::move(payload), std::move(in), std::move(out),
-      files, std::move(at(Which::out)), std::make_shared<const shm::EventFd>(std::move(wake)),
-      std::move(engine_wake), std::nullopt, ForkGuard(out_fd), ::getpid()});
+  const int wake_fd = wake.fd();
+  std::unique_ptr<Memories> memories(
+      new Memories{attached, directory, std::move(table), std::move(payload), std::move(in),
+                   std::move(out), files, std::move(at(Which::out)),
+                   std::make_shared<const shm::EventFd>(std::move(wake)), std::move(engine_wake),
+                   std::nullopt, std::nullopt, ForkGuard(out_fd), ForkGuard(wake_fd), ::getpid()});
   memories->connection_guard.emplace(control.fd());
+  memories->engine_wake_guard.emplace(memories->engine_wake.fd());
+  MESH_POINT("station.attach:before_core");
   std::unique_ptr<Station> made(
       new Station(std::move(control), std::move(memories), {options, view.clock}));
   MESH_CHECK_OK(made->make_core(view));
@@ -179,8 +183,14 @@ Status Station::make_core(const TableView& table) {
 }
 
 Station::~Station() {
-  // A forked child has neither the connection nor the memory.
-  if (core_ == nullptr || ::getpid() != memories_->owner) return;
+  // A forked child has neither the connection nor the memory: its addresses may be other memory of
+  // the child's by now, which is not to be unmapped with this.
+  if (::getpid() != memories_->owner) {
+    static auto& left = *new std::vector<std::unique_ptr<Memories>>;
+    left.push_back(std::move(memories_));
+    return;
+  }
+  if (core_ == nullptr) return;
   reveal();
   control_.say(R"({"op": "leave"})");
 }
@@ -336,9 +346,12 @@ Status Station::resume() {
                                      std::to_string(found.inode) + ", expected " +
                                      std::to_string(memories_->engine_files[i].inode));
   }
-  MESH_TRY(memories_->engine_wake,
+  MESH_TRY(shm::EventFd engine_wake,
            shm::EventFd::adopt(
                std::move(passed[static_cast<std::size_t>(ResumeDescriptor::engine_wake)])));
+  memories_->engine_wake_guard.reset();
+  memories_->engine_wake = std::move(engine_wake);
+  memories_->engine_wake_guard.emplace(memories_->engine_wake.fd());
   control_ = search_->take_client();
   memories_->connection_guard.emplace(control_.fd());
   search_.reset();

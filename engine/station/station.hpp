@@ -13,8 +13,8 @@
 //             that has dropped us: is_lost(), and lost_reason() says why; attach again. Nobody
 //             signals fd() while no engine runs: who waits on it polls once a second besides.
 //             This process dies: the engine marks the agents offline and keeps what waits for them.
-//             It forks: the child closes the connection and has none of the memory; a Station is
-//             not to be used there.
+//             It forks: the child has neither the connection nor any other descriptor of it, and
+//             none of the memory; a Station is not to be used there, but may be destroyed.
 // Errors      attach -> no_mesh, permission_denied, layout_mismatch, version_skew,
 //             page_size_mismatch, capacity, no_space, closed, timed_out. enrol -> name_taken,
 //             capacity, invalid_argument, and lost_reason()'s. lost_reason() -> evicted, not_yours,
