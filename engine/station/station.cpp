@@ -393,7 +393,12 @@ struct Station::Source {
   void unpark() const noexcept { station.core_->unpark(); }
 };
 
-bool Station::arm() noexcept { return Source{*this}.prepare_to_park(); }
+bool Station::arm() noexcept {
+  Source source{*this};
+  if (source.prepare_to_park()) return true;
+  source.unpark();  // else the engine would signal each of its runs to a loop that is awake
+  return false;
+}
 
 queues::WaitResult Station::wait(HostTime deadline) {
   const HostTime due = std::min(deadline, core_->due());

@@ -128,8 +128,10 @@ class Station {
   // Runs in the pump's next poll(). False: as many wait as fit.
   bool post(std::function<void()> work);
 
-  // For an event loop of the caller's: readable when there is something. Between arm() (false: do
-  // not sleep, poll) and disarm() the loop may sleep.
+  // For an event loop of the caller's: readable when there is something. Between arm() and disarm()
+  // the loop may sleep; arm() false: there is something, poll, and nothing is to be disarmed. A
+  // level-triggered loop that disarms when fd() is readable, polls until nothing is left and arms
+  // again sleeps while nothing comes, and misses nothing that comes at whatever moment.
   [[nodiscard]] int fd() const noexcept;
   [[nodiscard]] bool arm() noexcept;
   void disarm() noexcept;
