@@ -14,6 +14,7 @@
 #include "engine/station/fork_guard.hpp"
 #include "engine/station/handed_over.hpp"
 #include "shm/attach.hpp"
+#include "shm/base/point.hpp"
 
 namespace mesh::engine {
 // What the engine answered to `attach`.
@@ -115,7 +116,9 @@ Result<std::unique_ptr<Station>> Station::attach_once(const std::string& directo
   MESH_TRY(ControlClient control, ControlClient::connect(directory, options.connect));
   MESH_TRY(const std::string answer, control.request(request));
   MESH_TRY(const Attached attached, parse_attached(answer));
+  MESH_POINT("station.attach:after_answer");
   MESH_TRY(std::vector<shm::Descriptor> passed, control.receive_descriptors());
+  MESH_POINT("station.attach:after_descriptors");
   const auto at = [&](StationDescriptor which) -> shm::Descriptor& {
     return passed[static_cast<std::size_t>(which)];
   };
@@ -251,6 +254,7 @@ Status Station::require(const std::string& capability, SendOptions& options) {
 // The names are the same when they are asked for again, and so are the rows.
 Result<std::vector<AgentId>> Station::enrol_packet(const std::string& request, std::size_t count) {
   MESH_TRY(const std::string answer, ask(request));
+  MESH_POINT("station.enrol:before_agents");
   const json object = json::parse(answer, nullptr, false);
   MESH_TRY(const auto ids, numbers_in<std::uint64_t>(object, "ids", count));
   MESH_TRY(const auto places, numbers_in<std::uint32_t>(object, "places", count));
@@ -277,7 +281,9 @@ void Station::flush() {
 }
 
 void Station::reveal() {
-  if (core_->flush()) static_cast<void>(memories_->engine_wake.signal());
+  const bool engine_sleeps = core_->flush();
+  MESH_POINT("station.flush:before_wake");
+  if (engine_sleeps) static_cast<void>(memories_->engine_wake.signal());
 }
 
 // The engine.
@@ -429,6 +435,7 @@ void Station::disarm() noexcept {
 
 bool Station::post(std::function<void()> work) {
   if (!posted_.try_push(std::move(work))) return false;
+  MESH_POINT("station.post:before_bell");
   posted_bell_.ring();
   return true;
 }
@@ -438,6 +445,7 @@ void Station::run_posted() {
   std::array<std::function<void()>, 64> work;
   for (std::size_t taken = work.size(); taken == work.size();) {
     taken = posted_.pop(work);
+    MESH_POINT("station.post:before_work");
     for (std::size_t i = 0; i < taken; ++i) std::exchange(work[i], nullptr)();
   }
 }

@@ -34,7 +34,9 @@
 #include "engine/station/delivery.hpp"
 #include "engine/station/fault_gate.hpp"
 #include "engine/station/station_memory.hpp"
+#include "shm/base/point.hpp"
 #include "shm/base/result.hpp"
+#include "shm/base/word.hpp"
 #include "shm/row_seqlock.hpp"
 
 namespace mesh::engine {
@@ -258,6 +260,7 @@ std::size_t StationCore::poll(std::size_t limit, Handler&& handler) {
   const std::uint64_t taken = counters_.taken;
   const std::uint64_t answered = answered_before_;
   take(limit);
+  MESH_POINT("station.poll:before_handlers");
   polling_ = true;
   for (const Delivery& delivery : burst_) {
     ++counters_.handled;
@@ -265,6 +268,7 @@ std::size_t StationCore::poll(std::size_t limit, Handler&& handler) {
     try {
       if constexpr (kAnswers) {
         const Answer given = handler(delivery);
+        MESH_POINT("station.poll:before_answer");
         if (delivery.wants_answer()) answer(ticket, given);
       } else {
         handler(delivery, delivery.wants_answer() ? Reply(outlet_, ticket) : Reply());
@@ -275,6 +279,7 @@ std::size_t StationCore::poll(std::size_t limit, Handler&& handler) {
     }
   }
   polling_ = false;
+  MESH_POINT("station.poll:after_handlers");
   stage_late_answers();
   stage_answers();
   answered_before_ = counters_.answers;
