@@ -231,7 +231,10 @@ Result<std::optional<ControlAnswer>> ControlClient::try_receive() {
 
 Result<std::vector<shm::Descriptor>> ControlClient::receive_descriptors() {
   std::array<std::byte, sizeof(std::uint64_t)> station{};
-  return shm::receive_descriptors(fd(), station, kStationDescriptors);
+  auto passed = shm::receive_descriptors(fd(), station, kStationDescriptors);
+  if (!passed && passed.error().code == Errc::not_ready)
+    return fail(Errc::timed_out, who() + "the engine did not pass its memories in time");
+  return passed;
 }
 
 }  // namespace mesh::engine

@@ -446,7 +446,13 @@ void Station::run_posted() {
   for (std::size_t taken = work.size(); taken == work.size();) {
     taken = posted_.pop(work);
     MESH_POINT("station.post:before_work");
-    for (std::size_t i = 0; i < taken; ++i) std::exchange(work[i], nullptr)();
+    for (std::size_t i = 0; i < taken; ++i) {
+      try {
+        std::exchange(work[i], nullptr)();
+      } catch (...) {  // what went wrong is its own to say; what was posted with it runs
+        ++work_threw_;
+      }
+    }
   }
 }
 

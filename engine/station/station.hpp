@@ -125,7 +125,8 @@ class Station {
 
   // Until there is something to poll, `deadline`, or the station is lost (kFailed).
   queues::WaitResult wait(HostTime deadline);
-  // Runs in the pump's next poll(). False: as many wait as fit.
+  // Runs in the pump's next poll(). What it throws is counted, as a handler's is, and goes no
+  // further. False: as many wait as fit.
   bool post(std::function<void()> work);
 
   // For an event loop of the caller's: readable when there is something. Between arm() and disarm()
@@ -144,6 +145,8 @@ class Station {
   // Whether it looks for its next engine just now, and how many it has found so.
   [[nodiscard]] bool is_seeking() const noexcept { return search_.has_value(); }
   [[nodiscard]] std::uint64_t reattached() const noexcept { return reattached_; }
+  // Pieces of posted work that threw.
+  [[nodiscard]] std::uint64_t work_threw() const noexcept { return work_threw_; }
   [[nodiscard]] StationCore& core() noexcept { return *core_; }
   [[nodiscard]] const MeshSize& mesh() const noexcept;
 
@@ -187,6 +190,7 @@ class Station {
   std::vector<ControlAnswer> questions_;  // of the engine, for the next poll()
   HostTime look_due_{};
   std::uint64_t reattached_ = 0;
+  std::uint64_t work_threw_ = 0;
   bool lost_ = false;
   Error lost_reason_;
 };
