@@ -16,9 +16,15 @@ using queues::WaitResult;
 
 constexpr Nanos kSoon{20 * kNsPerMs};
 
+engine::EngineOptions patient_options(const std::string& directory) {
+  engine::EngineOptions options = engine_options(directory);
+  options.stuck_after = kForEver;  // the station here reads little
+  return options;
+}
+
 class StationDeadlines : public ::testing::Test {
  protected:
-  StationDeadlines() : engine_(engine_options(directory_.path())) {
+  StationDeadlines() : engine_(patient_options(directory_.path())) {
     EXPECT_EQ(engine_.hear(), "up");
     engine::StationOptions options;
     options.agents = 4;

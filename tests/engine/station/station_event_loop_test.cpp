@@ -1,6 +1,7 @@
 // Station::fd(), arm() and disarm(): a station in an event loop of its owner's, in a real process.
 // No wake-up is lost at whatever moment a message comes, and nothing wakes it while none does.
 #include <array>
+#include <sstream>
 #include <thread>
 
 #include <poll.h>
