@@ -178,9 +178,9 @@ TEST(StationEventLoop, SleepsWhileNothingComes) {
 }
 
 // A station that does one step at a time, as it is told.
-class Steps : public ::testing::Test {
+class StationEventLoopSteps : public ::testing::Test {
  protected:
-  Steps() : child_(walk), engine_(start_engine(directory_.path())) {
+  StationEventLoopSteps() : child_(walk), engine_(start_engine(directory_.path())) {
     child_.tell(directory_.path());
     EXPECT_EQ(child_.hear(), "enrolled");
   }
@@ -249,7 +249,7 @@ class Steps : public ::testing::Test {
   }
 };
 
-TEST_F(Steps, AMessageThatComesBetweenPollAndArmKeepsItAwake) {
+TEST_F(StationEventLoopSteps, AMessageThatComesBetweenPollAndArmKeepsItAwake) {
   ASSERT_NE(engine_, nullptr);
   EXPECT_EQ(step("poll"), "0");
   send();
@@ -263,7 +263,7 @@ TEST_F(Steps, AMessageThatComesBetweenPollAndArmKeepsItAwake) {
   EXPECT_EQ(step("arm"), "may sleep");
 }
 
-TEST_F(Steps, AMessageThatComesAfterArmWakesIt) {
+TEST_F(StationEventLoopSteps, AMessageThatComesAfterArmWakesIt) {
   ASSERT_NE(engine_, nullptr);
   EXPECT_EQ(step("arm"), "may sleep");
   EXPECT_EQ(step("is readable"), "no");
@@ -275,7 +275,7 @@ TEST_F(Steps, AMessageThatComesAfterArmWakesIt) {
   EXPECT_EQ(step("arm"), "may sleep");
 }
 
-TEST_F(Steps, AMessageThatComesWithinArmKeepsItAwake) {
+TEST_F(StationEventLoopSteps, AMessageThatComesWithinArmKeepsItAwake) {
   if (!kHasPoints) GTEST_SKIP() << "built without MESH_FAULTS: ./dev asan has it";
   ASSERT_NE(engine_, nullptr);
   EXPECT_EQ(step("arm while it comes"), "about to look");
@@ -287,7 +287,7 @@ TEST_F(Steps, AMessageThatComesWithinArmKeepsItAwake) {
   EXPECT_EQ(step("arm"), "may sleep");
 }
 
-TEST_F(Steps, WorkThatIsPostedKeepsItAwakeOrWakesIt) {
+TEST_F(StationEventLoopSteps, WorkThatIsPostedKeepsItAwakeOrWakesIt) {
   ASSERT_NE(engine_, nullptr);
   EXPECT_EQ(step("post"), "done");
   EXPECT_EQ(step("arm"), "poll");
@@ -303,7 +303,7 @@ TEST_F(Steps, WorkThatIsPostedKeepsItAwakeOrWakesIt) {
   EXPECT_EQ(step("how many ran"), "2");
 }
 
-TEST_F(Steps, AReplyOfAnotherThreadKeepsItAwakeOrWakesIt) {
+TEST_F(StationEventLoopSteps, AReplyOfAnotherThreadKeepsItAwakeOrWakesIt) {
   ASSERT_NE(engine_, nullptr);
   send();
   send();

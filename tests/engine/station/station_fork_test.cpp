@@ -167,7 +167,8 @@ std::string act_as_the_station(const std::map<int, std::string>& before) {
     if (before.count(fd) != 0) continue;
     if (target == "anon_inode:[eventfd]") {
       const std::uint64_t one = 1;
-      for (int i = 0; i < 100; ++i) signals += ::write(fd, &one, sizeof one) == sizeof one ? 1 : 0;
+      for (int i = 0; i < 100; ++i)
+        signals += ::write(fd, &one, sizeof one) == sizeof one ? 1U : 0U;
     }
     if (target.rfind("socket:", 0) != 0) continue;
     ++sockets;
