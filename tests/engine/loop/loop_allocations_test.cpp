@@ -317,6 +317,9 @@ void frozen_and_held(Traffic& mesh) {
   must(mesh.loop->route_around(mesh.one(5), true));
   direct(mesh);
   scatter(mesh);
+  RawStation::Message message = mesh.from_one_to(mesh.one(5));
+  message.source = mesh.two();
+  EXPECT_TRUE(mesh.station(2).send(message));
   mesh.tick(kNsPerMs);
   must(mesh.loop->freeze(all, false, mesh.now()));
   must(mesh.loop->route_around(mesh.one(5), false));
