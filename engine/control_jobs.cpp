@@ -91,6 +91,7 @@ std::optional<OperationId> ControlServer::EnrolJob::run(SchedulerThread& schedul
   auto enrolled = scheduler.loop().enrol(static_cast<StationId>(station_), specs);
   if (enrolled) {
     enrolled_ = std::move(*enrolled);
+    for (const AgentId id : enrolled_) places_.push_back(scheduler.loop().place_in_station(id));
   } else {
     fail_with(enrolled.error());
   }
@@ -100,7 +101,7 @@ std::optional<OperationId> ControlServer::EnrolJob::run(SchedulerThread& schedul
 std::string ControlServer::EnrolJob::result() const {
   nlohmann::json ids = nlohmann::json::array();
   for (const AgentId id : enrolled_) ids.push_back(static_cast<std::uint64_t>(id));
-  return dump({{"ok", true}, {"ids", std::move(ids)}});
+  return dump({{"ok", true}, {"ids", std::move(ids)}, {"places", places_}});
 }
 
 // The console's.

@@ -92,6 +92,7 @@ class ControlServer::EnrolJob final : public RequestJob {
   std::uint16_t station_;
   std::vector<NamedAgent> agents_;
   std::vector<AgentId> enrolled_;
+  std::vector<std::uint32_t> places_;
 };
 
 }  // namespace mesh::engine

@@ -271,16 +271,22 @@ RunVerb declare(CLI::App& command) {
   command.add_option("--name", options->agent, "of the agent: UTF-8, 1 to 63 bytes")
       ->required()
       ->type_name("NAME");
-  command.add_option("--exec", options->command, "run for each message")->type_name("CMD");
+  command
+      .add_option("--exec", options->command,
+                  "run for each message; default: it is printed, and READY")
+      ->type_name("CMD");
   command
       .add_option("--capability", options->capabilities,
-                  "what it can do, a name; may be given again")
+                  "what it can do, a name; may be given again; default: none")
       ->type_name("NAME");
   command
-      .add_option("--waiting-on", options->waiting_on,
-                  "whom its command waits on while it runs: an agent's name, or words")
+      .add_option(
+          "--waiting-on", options->waiting_on,
+          "whom its command waits on while it runs: an agent's name, or words; default: nobody")
       ->type_name("NAME");
-  command.add_option("--context", options->context.file, "its context, a file of at most 1 MiB")
+  command
+      .add_option("--context", options->context.file,
+                  "its context, a file of at most 1 MiB; default: it has none")
       ->type_name("FILE");
   command
       .add_option("--load-context", options->context.load_command,
@@ -289,7 +295,8 @@ RunVerb declare(CLI::App& command) {
   command.add_option("--class", options->agent_class, "A to F")
       ->capture_default_str()
       ->type_name("CLASS");
-  command.add_option("--dir", options->directory, "the mesh's directory")->type_name("DIR");
+  command.add_option("--dir", options->directory, "the mesh's directory; default: that of --mesh")
+      ->type_name("DIR");
   command.add_option("--mesh", options->name, "the mesh's name, where --dir is not given")
       ->capture_default_str()
       ->type_name("MESH");

@@ -88,7 +88,10 @@ Result<ExitCode> run_backup(const BackupOptions& options, Console& console) {
 
 RunVerb declare_backup(CLI::App& command) {
   const auto options = std::make_shared<BackupOptions>();
-  command.add_option("directory", options->directory, "where backups go")->type_name("DIR");
+  command
+      .add_option("directory", options->directory,
+                  "where backups go; default: as the engine is configured")
+      ->type_name("DIR");
   declare_which_mesh(command, options->which);
   command.add_flag("--json", options->json, "one JSON object");
   command.footer(kBackupFooter);
@@ -147,7 +150,8 @@ RunVerb declare_restore(CLI::App& command) {
   command.add_option("backup", options->backup, "a backup's folder, or one with several")
       ->required()
       ->type_name("BACKUP");
-  command.add_option("--store", options->store, "makes the store there")->type_name("WHERE");
+  command.add_option("--store", options->store, "makes the store there; default: no store")
+      ->type_name("WHERE");
   command.add_flag("--tables", options->tables, "leaves the tables for the next engine");
   command.add_flag("--check", options->check, "only reads it, whole");
   declare_which_mesh(command, options->which);

@@ -126,12 +126,12 @@ RunVerb declare(CLI::App& command) {
     const char* what;
     const char* unit;
   } numbers[] = {
-      {"--sector-window-ms", options->sector_window_ms, "wave: time of coordinators", "MS"},
-      {"--cluster-window-ms", options->cluster_window_ms, "wave: time of leads", "MS"},
-      {"--agent-window-ms", options->agent_window_ms, "wave: time of agents", "MS"},
-      {"--window-ms", options->window_ms, "parallel: time of all; or of each class", "MS"},
-      {"--horizon-ms", options->horizon_ms, "priority_first: how far away T is; 0: F has none",
-       "MS"},
+      {"--sector-window-ms", options->sector_window_ms, "wave: time of coordinators, in ms", "MS"},
+      {"--cluster-window-ms", options->cluster_window_ms, "wave: time of leads, in ms", "MS"},
+      {"--agent-window-ms", options->agent_window_ms, "wave: time of agents, in ms", "MS"},
+      {"--window-ms", options->window_ms, "parallel: time of all, in ms; or of each class", "MS"},
+      {"--horizon-ms", options->horizon_ms,
+       "priority_first: how far away T is, in ms; 0: F has none", "MS"},
       {"--sector-ready-min", options->sector_ready_min, "wave: share of coordinators needed",
        "SHARE"},
       {"--ready-min", options->ready_min, "parallel: share of agents needed", "SHARE"},

@@ -193,13 +193,20 @@ RunVerb declare(CLI::App& command) {
   command.add_option("what", options->what, "list, run, replay or cover")
       ->required()
       ->type_name("WHAT");
-  command.add_option("target", options->target, "the name of a scenario, or a file")
+  command
+      .add_option("target", options->target,
+                  "the name of a scenario, or a file; cover: default: all")
       ->type_name("SCENARIO|FILE");
-  command.add_option("--seed", options->seed, "of everything that is drawn; 1")->type_name("N");
-  command.add_option("--without", options->without, "a guard to take away, once or more often")
+  command.add_option("--seed", options->seed, "of everything that is drawn; default: 1")
+      ->type_name("N");
+  command
+      .add_option("--without", options->without,
+                  "a guard to take away, once or more often; default: none")
       ->type_name("GUARD");
   command.add_flag("--shrink", options->shrink, "of what did not hold: the faults that it takes");
-  command.add_option("--write", options->write_to, "the plan that was played, to be replayed")
+  command
+      .add_option("--write", options->write_to,
+                  "the plan that was played, to be replayed; default: nowhere")
       ->type_name("FILE");
   command.add_flag("--json", options->json, "one JSON object");
   command.footer(kFooter);

@@ -94,7 +94,9 @@ Result<ExitCode> run(const Options& options, Console& console) {
 RunVerb declare(CLI::App& command) {
   const auto options = std::make_shared<Options>();
   CLI::Option* const file =
-      command.add_option("file", options->file, "a configuration file")->type_name("FILE");
+      command
+          .add_option("file", options->file, "a configuration file to be checked; default: none")
+          ->type_name("FILE");
   CLI::Option* const example =
       command.add_flag("--example", options->example, "a whole file, every option at its default")
           ->excludes(file);
@@ -105,7 +107,9 @@ RunVerb declare(CLI::App& command) {
   CLI::Option* const json = command.add_flag("--json", options->json, "one JSON object")
                                 ->excludes(example)
                                 ->excludes(markdown);
-  command.add_option("--write", options->document, "replace the generated part of this document")
+  command
+      .add_option("--write", options->document,
+                  "replace the generated part of this document; default: of none")
       ->type_name("DOCUMENT")
       ->excludes(file)
       ->excludes(example)

@@ -206,17 +206,18 @@ RunVerb declare(CLI::App& command) {
   const auto add = [&](const char* name, std::string& value, const char* what, const char* type) {
     return command.add_option(name, value, what)->type_name(type);
   };
-  add("--store", options->store, "a file, or postgresql://...", "WHERE");
-  add("--agent", options->agent, "of this agent, by its handle", "ID");
-  add("--type", options->type, "context_divergence, data_contradiction, ...", "TYPE")
+  add("--store", options->store, "a file, or postgresql://...; default: the running engine's",
+      "WHERE");
+  add("--agent", options->agent, "of this agent, by its handle; default: of all", "ID");
+  add("--type", options->type, "of this type; default: of all", "TYPE")
       ->check(CLI::IsMember({"context_divergence", "data_contradiction", "temporal_paradox",
                              "capability_mismatch", "hash_mismatch", "other"}));
-  add("--state", options->state, "open, resolving, for_person or resolved", "STATE")
+  add("--state", options->state, "of this state; default: of all", "STATE")
       ->check(CLI::IsMember({"open", "resolving", "for_person", "resolved"}));
-  add("--from", options->from, "at or after, in seconds since 1970", "SECONDS");
-  add("--until", options->until, "before", "SECONDS");
+  add("--from", options->from, "at or after, in seconds since 1970; default: the first", "SECONDS");
+  add("--until", options->until, "before, in seconds since 1970; default: now", "SECONDS");
   add("--limit", options->limit, "at most so many", "N")->capture_default_str();
-  add("--head", options->head, "verify: must be on the chain", "POSITION:HASH");
+  add("--head", options->head, "verify: must be on the chain; default: none", "POSITION:HASH");
   command.add_flag("--json", options->json, "one JSON object");
   command.footer(kFooter);
   return [options](Console& console) { return run(*options, console); };

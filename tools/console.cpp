@@ -202,7 +202,7 @@ std::shared_ptr<Options> declare_common(CLI::App& command) {
 void declare_required(CLI::App& command, Options& options) {
   command
       .add_option("--require", options.required,
-                  "a capability that a target must have; may be given again")
+                  "a capability that a target must have; may be given again; default: none")
       ->type_name("CAPABILITY");
 }
 
@@ -210,7 +210,8 @@ void declare_priority(CLI::App& command, Options& options) {
   command.add_option("--priority", options.priority, "0 background to 3 critical")
       ->capture_default_str()
       ->type_name("N");
-  command.add_option("--ttl-ms", options.ttl_ms, "nobody gets it later than this; 0: no limit")
+  command
+      .add_option("--ttl-ms", options.ttl_ms, "nobody gets it later than this, in ms; 0: no limit")
       ->capture_default_str()
       ->type_name("MS");
 }
@@ -221,10 +222,11 @@ void declare_operation(CLI::App& command, Options& options) {
   command.add_option("text", options.text, "what every agent is sent")
       ->required()
       ->type_name("TEXT");
-  command.add_option("--horizon-ms", options.horizon_ms, "how far away T is")
+  command.add_option("--horizon-ms", options.horizon_ms, "how far away T is, in ms")
       ->capture_default_str()
       ->type_name("MS");
-  command.add_option("--window-ms", options.window_ms, "how long after T answers still count")
+  command
+      .add_option("--window-ms", options.window_ms, "how long after T answers still count, in ms")
       ->capture_default_str()
       ->type_name("MS");
   command.add_option("--ready-min", options.ready_min, "share of those sent to that is success")

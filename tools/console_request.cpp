@@ -42,7 +42,8 @@ void collect(const nlohmann::ordered_json& value, const std::string& name,
 
 void declare_which_mesh(CLI::App& command, WhichMesh& which) {
   which.name = kDefaultMeshName;
-  command.add_option("--dir", which.directory, "the mesh's directory")->type_name("DIR");
+  command.add_option("--dir", which.directory, "the mesh's directory; default: that of --name")
+      ->type_name("DIR");
   command.add_option("--name", which.name, "the mesh's name, where --dir is not given")
       ->capture_default_str()
       ->type_name("NAME");

@@ -109,7 +109,8 @@ Result<ExitCode> run(const Options& options, Console& console) {
 RunVerb declare(CLI::App& command) {
   const auto options = std::make_shared<Options>();
   command.add_option("agent", options->agent, "an agent's name")->required()->type_name("AGENT");
-  command.add_option("--output", options->output, "writes one version there")->type_name("FILE");
+  command.add_option("--output", options->output, "writes one version there; default: lists them")
+      ->type_name("FILE");
   command.add_option("--version", options->version, "which one; default: the newest")
       ->type_name("N");
   declare_which_mesh(command, options->which);

@@ -191,7 +191,7 @@ std::shared_ptr<Options> declare_common(CLI::App& command) {
   declare_which_mesh(command, options->which);
   command
       .add_option("--capability", options->capabilities,
-                  "that an agent must have; may be given again")
+                  "that an agent must have; may be given again; default: none")
       ->type_name("NAME")
       ->expected(1)
       ->take_all();
@@ -220,7 +220,7 @@ RunVerb declare_delegate(CLI::App& command) {
   command.add_option("task", options->text, "what the agent is sent")
       ->required()
       ->type_name("TASK");
-  command.add_option("--to", options->to, "best, class A to F, or agent NAME")
+  command.add_option("--to", options->to, "best, class A to F, or agent NAME; default: best")
       ->expected(1, 2)
       ->type_name("WHOM");
   command.add_option("--attempts", options->attempts, "agents that it is given to, at most")
@@ -239,9 +239,12 @@ RunVerb declare_ask(CLI::App& command) {
   command.add_option("--sample", options->sample, "how many are asked")
       ->capture_default_str()
       ->type_name("N");
-  command.add_option("--seed", options->seed, "of the sample")->type_name("SEED");
+  command.add_option("--seed", options->seed, "of the sample; default: another each time")
+      ->type_name("SEED");
   options->command = &command;
-  command.add_option("--cluster", options->cluster, "instead: all of this cluster, by its lead")
+  command
+      .add_option("--cluster", options->cluster,
+                  "instead: all of this cluster, by its lead; default: a sample")
       ->type_name("N");
   command
       .add_option("--lead-timeout", options->lead_timeout_ms, "with --cluster: the lead's, in ms")

@@ -85,7 +85,9 @@ RunVerb declare(CLI::App& command) {
   command.add_option("--operations", options->operations, "scatter-gathers, one after another")
       ->capture_default_str()
       ->type_name("K");
-  command.add_option("--trace", options->trace, "a line for each target of each operation, CSV")
+  command
+      .add_option("--trace", options->trace,
+                  "a line for each target of each operation, CSV; default: none")
       ->type_name("FILE");
   command.add_flag("--json", options->json, "one JSON object");
   command.footer(kFooter);

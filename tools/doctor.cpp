@@ -81,9 +81,13 @@ Result<ExitCode> run(const Options& options, Console& console) {
 
 RunVerb declare(CLI::App& command) {
   const auto options = std::make_shared<Options>();
-  command.add_option("--dir", options->directory, "a mesh's directory: only look")
+  command
+      .add_option("--dir", options->directory,
+                  "a mesh's directory: only look; default: a mesh of its own")
       ->type_name("DIR");
-  command.add_option("--name", options->name, "a mesh's name: only look")->type_name("NAME");
+  command
+      .add_option("--name", options->name, "a mesh's name: only look; default: a mesh of its own")
+      ->type_name("NAME");
   command.add_flag("--json", options->json, "one JSON object");
   // Of the processes that it starts itself.
   command.add_option("--part", options->part)->group("");

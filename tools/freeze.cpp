@@ -76,7 +76,7 @@ Result<ExitCode> run(const Options& options, FreezeWanted wanted, Console& conso
 
 std::shared_ptr<Options> declare_common(CLI::App& command) {
   auto options = std::make_shared<Options>();
-  command.add_option("scope", options->scope, "mesh, sector N or cluster N")
+  command.add_option("scope", options->scope, "mesh, sector N or cluster N; default: mesh")
       ->expected(0, 2)
       ->type_name("SCOPE");
   declare_which_mesh(command, options->which);

@@ -68,7 +68,7 @@ Result<ExitCode> run(const Options& options, Console& console) {
 
 RunVerb declare(CLI::App& command) {
   const auto options = std::make_shared<Options>();
-  command.add_option("scope", options->scope, "mesh, sector N or cluster N")
+  command.add_option("scope", options->scope, "mesh, sector N or cluster N; default: mesh")
       ->expected(0, 2)
       ->type_name("SCOPE");
   command.add_option("--wait", options->wait, "for replacements to attach, in ms")

@@ -240,8 +240,9 @@ Result<ExitCode> run(const Options& options, Console& console) {
 
 RunVerb declare(CLI::App& command) {
   const auto options = std::make_shared<Options>();
-  command.add_option("--sector", options->sector, "its clusters, from 0")->type_name("N");
-  command.add_option("--hours", options->hours, "so many are the night")
+  command.add_option("--sector", options->sector, "its clusters, from 0; default: all sectors")
+      ->type_name("N");
+  command.add_option("--hours", options->hours, "so many hours are the night")
       ->capture_default_str()
       ->type_name("N");
   declare_which_mesh(command, options->which);

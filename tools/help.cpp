@@ -103,8 +103,11 @@ Result<ExitCode> run(const Options& options, const CLI::App& program, Console& c
 RunVerb declare(CLI::App& command) {
   const auto options = std::make_shared<Options>();
   CLI::Option* const verb =
-      command.add_option("verb", options->verb, "what is asked about")->type_name("VERB");
-  command.add_option("--pages", options->folder, "a page for each verb into this folder")
+      command.add_option("verb", options->verb, "what is asked about; default: all verbs")
+          ->type_name("VERB");
+  command
+      .add_option("--pages", options->folder,
+                  "a page for each verb into this folder; default: none")
       ->type_name("FOLDER")
       ->excludes(verb);
   command.footer(kFooter);

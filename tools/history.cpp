@@ -233,14 +233,15 @@ RunVerb declare(CLI::App& command) {
   const auto add = [&](const char* name, std::string& value, const char* what, const char* type) {
     return command.add_option(name, value, what)->type_name(type);
   };
-  add("--store", options->store, "a file, or postgresql://...", "WHERE");
+  add("--store", options->store, "a file, or postgresql://...; default: the running engine's",
+      "WHERE");
   add("--since-min", options->since, "the last so many minutes", "MINUTES")->capture_default_str();
   add("--step-min", options->step, "agents: minutes to a row", "MINUTES")->capture_default_str();
-  add("--sector", options->sector, "agents: of this one", "N");
-  add("--cluster", options->cluster, "agents: of this one", "N");
-  add("--kind", options->kind, "operations: scatter, broadcast, cascade or quorum", "KIND")
+  add("--sector", options->sector, "agents: of this one; default: of all", "N");
+  add("--cluster", options->cluster, "agents: of this one; default: of all", "N");
+  add("--kind", options->kind, "operations: of this kind; default: of all", "KIND")
       ->check(CLI::IsMember({"scatter", "broadcast", "cascade", "quorum"}));
-  add("--verdict", options->verdict, "operations: that came out so", "VERDICT")
+  add("--verdict", options->verdict, "operations: that came out so; default: all", "VERDICT")
       ->check(CLI::IsMember({"success", "partial", "failed_at_sector", "nobody"}));
   add("--limit", options->limit, "operations: at most so many", "N")->capture_default_str();
   command.add_flag("--json", options->json, "one JSON object");

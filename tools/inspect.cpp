@@ -129,9 +129,9 @@ Result<ExitCode> run(const Options& options, Console& console) {
 RunVerb declare(CLI::App& command) {
   const auto options = std::make_shared<Options>();
   command.add_option("what", options->what, "which part")->required()->type_name("WHAT");
-  command.add_option("--row", options->row, "of the table, from 0")->type_name("N");
-  command.add_option("--agent", options->agent, "an agent's name")->type_name("NAME");
-  command.add_option("--class", options->agent_class, "A to F")->type_name("CLASS");
+  command.add_option("--row", options->row, "of the table, from 0; default: all")->type_name("N");
+  command.add_option("--agent", options->agent, "an agent's name; default: all")->type_name("NAME");
+  command.add_option("--class", options->agent_class, "A to F; default: all")->type_name("CLASS");
   declare_which_mesh(command, options->which);
   command.add_flag("--json", options->json, "one JSON object");
   command.footer(kFooter);

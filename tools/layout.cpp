@@ -58,7 +58,9 @@ RunVerb declare(CLI::App& command) {
       command.add_flag("--markdown", options->markdown, "as docs/SHM_LAYOUT.md has it");
   CLI::Option* const json =
       command.add_flag("--json", options->json, "one JSON object")->excludes(markdown);
-  command.add_option("--write", options->document, "replace the generated part of this document")
+  command
+      .add_option("--write", options->document,
+                  "replace the generated part of this document; default: of none")
       ->type_name("FILE")
       ->excludes(markdown)
       ->excludes(json);

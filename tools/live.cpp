@@ -212,17 +212,17 @@ std::shared_ptr<Options> declare_common(CLI::App& command) {
 
 RunVerb declare_stat(CLI::App& command) {
   const auto options = declare_common(command);
-  command.add_option("pattern", options->pattern, "of names")->type_name("PATTERN");
+  command.add_option("pattern", options->pattern, "of names; default: all")->type_name("PATTERN");
   command.footer(kStatFooter);
   return [options](Console& console) { return run_stat(*options, console); };
 }
 
 RunVerb declare_hz(CLI::App& command) {
   const auto options = declare_common(command);
-  command.add_option("pattern", options->pattern, "of names")->type_name("PATTERN");
+  command.add_option("pattern", options->pattern, "of names; default: all")->type_name("PATTERN");
   command.add_option("--interval", options->interval, "between two looks, in seconds")
       ->capture_default_str()
-      ->type_name("S");
+      ->type_name("SECONDS");
   command.add_option("--count", options->count, "rates to print; 0: until Ctrl-C")
       ->capture_default_str()
       ->type_name("N");

@@ -79,15 +79,17 @@ RunVerb declare(CLI::App& command) {
   const auto options = std::make_shared<Options>();
   declare_which_mesh(command, options->which);
   command.add_option("agents", options->agents, "who, in order")->required()->type_name("AGENT");
-  command.add_option("--body", options->body, "what the first is sent")->type_name("TEXT");
+  command.add_option("--body", options->body, "what the first is sent; default: nothing")
+      ->type_name("TEXT");
   const struct {
     const char* option;
     std::string& value;
     const char* what;
     const char* unit;
   } numbers[] = {
-      {"--horizon-ms", options->horizon_ms, "how far away T is; 0: as near as it can be", "MS"},
-      {"--window-ms", options->window_ms, "beyond its target that each step has", "MS"},
+      {"--horizon-ms", options->horizon_ms, "how far away T is, in ms; 0: as near as it can be",
+       "MS"},
+      {"--window-ms", options->window_ms, "beyond its target that each step has, in ms", "MS"},
       {"--weight", options->weight, "payload weight", "W"},
       {"--priority", options->priority, "0 background to 3 critical", "N"}};
   for (const auto& one : numbers)

@@ -83,7 +83,7 @@ RunVerb declare(CLI::App& command) {
   command.add_option("--input", options->input, "table of agents, CSV; - is standard input")
       ->required()
       ->type_name("FILE");
-  command.add_option("--window-ms", options->window_ms, "how far away T is")
+  command.add_option("--window-ms", options->window_ms, "how far away T is, in ms")
       ->required()
       ->type_name("MS");
   command.add_option("--weight", options->weight, "payload weight, 0 or more")

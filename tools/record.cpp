@@ -180,13 +180,14 @@ std::shared_ptr<Options> declare_common(CLI::App& command) {
 
 RunVerb declare_record(CLI::App& command) {
   const auto options = declare_common(command);
-  command.add_option("--agent", options->agent, "only from or to this one")->type_name("NAME");
+  command.add_option("--agent", options->agent, "only from or to this one; default: all")
+      ->type_name("NAME");
   command.add_option("--count", options->count, "messages; 0: until Ctrl-C")
       ->capture_default_str()
       ->type_name("N");
-  command.add_option("--seconds", options->seconds, "for so long; 0: until Ctrl-C")
+  command.add_option("--seconds", options->seconds, "for so many seconds; 0: until Ctrl-C")
       ->capture_default_str()
-      ->type_name("S");
+      ->type_name("SECONDS");
   command.footer(kRecordFooter);
   return [options](Console& console) { return run_record(*options, console); };
 }
@@ -196,7 +197,9 @@ RunVerb declare_replay(CLI::App& command) {
   command.add_option("--speed", options->speed, "times as fast as it was")
       ->capture_default_str()
       ->type_name("N");
-  command.add_option("--timeout-ms", options->timeout_ms, "for answers, behind the last message")
+  command
+      .add_option("--timeout-ms", options->timeout_ms,
+                  "for answers, behind the last message, in ms")
       ->capture_default_str()
       ->type_name("MS");
   command.footer(kReplayFooter);

@@ -84,11 +84,20 @@ Result<ExitCode> run(const Options& options, Console& console) {
 
 RunVerb declare(CLI::App& command) {
   const auto options = std::make_shared<Options>();
-  command.add_option("change", options->rule.change, "allow, deny or drop")->type_name("CHANGE");
-  command.add_option("capability", options->rule.capability, "what work asks for")
+  command
+      .add_option("change", options->rule.change, "allow, deny or drop; default: lists the rules")
+      ->type_name("CHANGE");
+  command
+      .add_option("capability", options->rule.capability,
+                  "what work asks for; default: lists the rules")
       ->type_name("CAPABILITY");
-  command.add_option("--class", options->rule.agent_class, "A to F")->type_name("CLASS");
-  command.add_option("--agent", options->rule.agent, "an agent's name")->type_name("NAME");
+  command
+      .add_option("--class", options->rule.agent_class,
+                  "of this class, A to F; default: of --agent")
+      ->type_name("CLASS");
+  command
+      .add_option("--agent", options->rule.agent, "of this agent, by its name; default: of --class")
+      ->type_name("NAME");
   declare_which_mesh(command, options->which);
   command.add_flag("--json", options->json, "one JSON object");
   command.footer(kFooter);

@@ -129,16 +129,20 @@ Result<ExitCode> run(const Options& options, Console& console) {
 
 RunVerb declare(CLI::App& command) {
   const auto options = std::make_shared<Options>();
-  command.add_option("--scenario", options->scenario, "what is played")->type_name("FILE.toml");
+  command.add_option("--scenario", options->scenario, "what is played; default: nothing")
+      ->type_name("FILE.toml");
   command.add_option("--seed", options->seed, "of everything that is drawn")
       ->capture_default_str()
       ->type_name("N");
-  command.add_option("--agents", options->agents, "instead of the scenario's")->type_name("N");
-  command.add_option("--hours", options->hours, "of virtual time, instead of the scenario's")
-      ->type_name("H");
+  command.add_option("--agents", options->agents, "how many; default: the scenario's")
+      ->type_name("N");
+  command.add_option("--hours", options->hours, "hours of virtual time; default: the scenario's")
+      ->type_name("HOURS");
   command.add_flag("--json", options->json, "one JSON object");
   command.add_flag("--markdown", options->markdown, "every key of a scenario file");
-  command.add_option("--write", options->document, "replace the generated part of this document")
+  command
+      .add_option("--write", options->document,
+                  "replace the generated part of this document; default: of none")
       ->type_name("DOCUMENT");
   command.footer(kFooter);
   return [options](Console& console) { return run(*options, console); };

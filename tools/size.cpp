@@ -142,9 +142,10 @@ RunVerb declare(CLI::App& command) {
       ->type_name("M");
   command
       .add_option("--agents-per-station", options->agents_per_station,
-                  "the most that one station declares; spread evenly unless given")
+                  "the most that one station declares; default: spread evenly")
       ->type_name("K");
-  command.add_option("--dir", options->directory, "the mesh's directory")->type_name("DIR");
+  command.add_option("--dir", options->directory, "the mesh's directory; default: that of --name")
+      ->type_name("DIR");
   command.add_option("--name", options->name, "the mesh's name, where --dir is not given")
       ->capture_default_str()
       ->type_name("NAME");

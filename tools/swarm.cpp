@@ -156,7 +156,8 @@ RunVerb declare(CLI::App& command) {
   options->text.agents = "300";
   options->text.processes = "1";
   declare_swarm_options(command, options->text);
-  command.add_option("--dir", options->directory, "the mesh's directory")->type_name("DIR");
+  command.add_option("--dir", options->directory, "the mesh's directory; default: that of --name")
+      ->type_name("DIR");
   command.add_option("--name", options->name, "the mesh's name, where --dir is not given")
       ->capture_default_str()
       ->type_name("NAME");

@@ -53,7 +53,7 @@ void declare_swarm_options(CLI::App& command, SwarmCommandText& text) {
       ->type_name("PROFILE");
   command.add_option("--seed", text.seed, "what is drawn follows from it")
       ->capture_default_str()
-      ->type_name("S");
+      ->type_name("SEED");
 }
 
 Result<SwarmCommand> read_swarm_command(const SwarmCommandText& text) {

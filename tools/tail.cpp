@@ -152,7 +152,8 @@ Result<ExitCode> run(const Options& options, Console& console) {
 RunVerb declare(CLI::App& command) {
   const auto options = std::make_shared<Options>();
   declare_which_mesh(command, options->which);
-  command.add_option("--agent", options->agent, "only from or to this one")->type_name("NAME");
+  command.add_option("--agent", options->agent, "only from or to this one; default: all")
+      ->type_name("NAME");
   command.add_option("--count", options->count, "deliveries to show; 0: until Ctrl-C")
       ->capture_default_str()
       ->type_name("N");

@@ -219,24 +219,26 @@ RunVerb declare(CLI::App& command) {
                               const char* type) {
     return command.add_option(name, value, what)->type_name(type);
   };
-  add("--config", options->file, "a file that says all of this, and more: mesh config", "FILE");
-  add("--agents", options->agents, "the most there can be", "N");
-  add("--sectors", options->sectors, "groups of clusters", "S")->default_str("100");
+  add("--config", options->file,
+      "a file that says all of this, and more (mesh config); default: none", "FILE");
+  add("--agents", options->agents, "the most there can be; default: sectors x clusters x 30", "N");
+  add("--sectors", options->sectors, "groups of clusters", "N")->default_str("100");
   add("--clusters", options->clusters, "groups of 30 agents in each sector", "C")
       ->default_str("10");
   add("--stations", options->stations, "attached processes, at most", "M")->default_str("128");
-  add("--dir", options->directory, "the mesh's directory", "DIR");
+  add("--dir", options->directory, "the mesh's directory; default: that of --name", "DIR");
   add("--name", options->name, "the mesh's name, where --dir is not given", "NAME")
       ->default_str(kDefaultMeshName);
   add("--wait", options->wait, "spin, adaptive or park", "POLICY")->default_str("adaptive");
-  add("--cpu", options->cpu, "the engine's own", "CPU");
-  add("--reconnect-ms", options->reconnect_ms, "that stations of a killed engine are waited for",
-      "MS")
+  add("--cpu", options->cpu, "the engine's own; default: none", "CPU");
+  add("--reconnect-ms", options->reconnect_ms,
+      "how long stations of a killed engine are waited for, in ms", "MS")
       ->default_str("2000");
-  add("--stuck-ms", options->stuck_ms, "a station that reads nothing for so long is evicted", "MS")
+  add("--stuck-ms", options->stuck_ms,
+      "a station that reads nothing for so long, in ms, is evicted", "MS")
       ->default_str("10000");
-  add("--store", options->store, "records conflicts there: a file (SQLite) or postgresql://...",
-      "WHERE");
+  add("--store", options->store,
+      "records conflicts there: a file (SQLite) or postgresql://...; default: nowhere", "WHERE");
   add("--spill", options->spill, "keeps them while the store is away; default: FILE.spill", "FILE");
   command.add_flag("--fresh", options->fresh, "begins anew, and says what it drops");
   command.add_flag("--allow-live-chaos", options->allow_live_chaos,

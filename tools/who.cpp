@@ -97,10 +97,14 @@ Result<ExitCode> run(const Options& options, Console& console) {
 
 RunVerb declare(CLI::App& command) {
   const auto options = std::make_shared<Options>();
-  command.add_option("agent", options->agents, "an agent's name; may be given again")
+  command
+      .add_option("agent", options->agents,
+                  "an agent's name; may be given again; default: all that wait")
       ->type_name("AGENT");
-  command.add_option("--sector", options->sector, "only its agents, from 0")->type_name("N");
-  command.add_option("--cluster", options->cluster, "only its agents, from 0")->type_name("N");
+  command.add_option("--sector", options->sector, "only its agents, from 0; default: of all")
+      ->type_name("N");
+  command.add_option("--cluster", options->cluster, "only its agents, from 0; default: of all")
+      ->type_name("N");
   declare_which_mesh(command, options->which);
   command.add_flag("--json", options->json, "one JSON object");
   command.footer(kFooter);

@@ -442,6 +442,9 @@ std::size_t EngineLoop::agents_enrolled() const noexcept { return state_->regist
 std::size_t EngineLoop::agents_active() const noexcept {
   return state_->registry->taken() - state_->registry->offline();
 }
+std::uint32_t EngineLoop::place_in_station(AgentId agent) const noexcept {
+  return state_->self_place[static_cast<std::size_t>(index_of(agent))];
+}
 std::optional<AgentId> EngineLoop::find(std::string_view name) const noexcept {
   return state_->registry->find(name);
 }

@@ -250,6 +250,8 @@ class EngineLoop {
   // All or, at the first refusal, none after it: those before stay. name_taken, capacity,
   // invalid_argument; no such station: not_found.
   Result<std::vector<AgentId>> enrol(StationId station, std::span<const AgentSpec> agents);
+  // Of one that is attached: its row in the columns that its station writes.
+  [[nodiscard]] std::uint32_t place_in_station(AgentId agent) const noexcept;
   // The bit of a capability's name, given to it if it has none: invalid_argument, capacity.
   Result<CapabilityBit> capability(std::string_view name);
   // The same for who asks: not_found where no agent ever had it.

@@ -89,6 +89,11 @@ Status check_answer(const std::string& who, const std::string& answer) {
               has_detail ? detail->get<std::int64_t>() : 0);
 }
 
+// What is said with them is no answer, whatever was asked.
+bool ends_connection(Errc code) noexcept {
+  return code == Errc::closed || code == Errc::evicted || code == Errc::no_mesh;
+}
+
 // Of the engine's own, and no answer.
 bool is_question(const std::string& json) {
   const auto parsed = nlohmann::json::parse(json, nullptr, false);
@@ -167,16 +172,36 @@ Result<ControlAnswer> ControlClient::receive(shm::Waiting waiting) {
 
 Result<ControlAnswer> ControlClient::request_descriptors(const std::string& json,
                                                          std::span<const int> descriptors) {
+  MESH_CHECK_OK(await_overdue());
   // Who is not admitted is told so and let go, perhaps before it has asked: the reason is read all
   // the same.
   if (const Status sent = put(json, descriptors); !sent && sent.error().code != Errc::closed) {
     return tl::unexpected<Error>(sent.error());
   }
   for (;;) {
-    MESH_TRY(ControlAnswer answer, receive(shm::Waiting::kWait));
-    if (!is_question(answer.json)) return answer;
-    aside_.push_back(std::move(answer));
+    auto answer = receive(shm::Waiting::kWait);
+    is_overdue_ = !answer && answer.error().code == Errc::timed_out;
+    if (!answer || !is_question(answer->json)) return answer;
+    aside_.push_back(std::move(*answer));
   }
+}
+
+// The engine answers one request of a connection at a time, and refuses what comes meanwhile: which
+// of two answers is whose nobody could say.
+Status ControlClient::await_overdue() {
+  while (is_overdue_) {
+    auto answer = receive(shm::Waiting::kWait);
+    if (!answer && answer.error().code == Errc::timed_out)
+      return fail(Errc::timed_out, who() + "the engine has not answered the last request yet");
+    if (answer && is_question(answer->json)) {
+      aside_.push_back(std::move(*answer));
+      continue;
+    }
+    is_overdue_ = false;
+    if (!answer && ends_connection(answer.error().code))
+      return tl::unexpected<Error>(answer.error());
+  }
+  return {};
 }
 
 Result<std::string> ControlClient::request(const std::string& json) {
@@ -195,13 +220,21 @@ Result<std::optional<ControlAnswer>> ControlClient::try_receive() {
   if (peeked < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) {
     return std::optional<ControlAnswer>();
   }
-  MESH_TRY(ControlAnswer answer, receive(shm::Waiting::kDoNotWait));
-  return std::optional(std::move(answer));
+  auto answer = receive(shm::Waiting::kDoNotWait);
+  if (is_overdue_ && !(answer && is_question(answer->json))) {
+    is_overdue_ = false;
+    if (answer || !ends_connection(answer.error().code)) return std::optional<ControlAnswer>();
+  }
+  if (!answer) return tl::unexpected<Error>(std::move(answer).error());
+  return std::optional(std::move(*answer));
 }
 
 Result<std::vector<shm::Descriptor>> ControlClient::receive_descriptors() {
   std::array<std::byte, sizeof(std::uint64_t)> station{};
-  return shm::receive_descriptors(fd(), station, kStationDescriptors);
+  auto passed = shm::receive_descriptors(fd(), station, kStationDescriptors);
+  if (!passed && passed.error().code == Errc::not_ready)
+    return fail(Errc::timed_out, who() + "the engine did not pass its memories in time");
+  return passed;
 }
 
 }  // namespace mesh::engine

@@ -5,10 +5,10 @@
 // Callers     one thread. Set-up, console, tests; every call is system calls.
 // Progress    request() waits for the answer, at most `timeout`. connect_at_once, try_receive never
 //             wait.
-// If the      dies: closed. It never answers: timed_out. It lies: an answer that is no JSON object
-// other side  is corrupt.
-// dies,
-// stalls,
+// If the      dies: closed. It does not answer in time: timed_out, and its answer, whenever it
+// other side  comes, is nobody else's: the next request waits for it first, drops it, and is itself
+// dies,       timed_out, and not sent, where it does not come. It lies: an answer that is no JSON
+// stalls,     object is corrupt.
 // or lies
 // Errors      no_mesh (no socket there, or nobody listens), closed, timed_out, truncated (over
 //             kControlPacketBytes), and whatever the engine refuses with.
@@ -70,11 +70,13 @@ class ControlClient {
       : socket_(std::move(socket)), directory_(std::move(directory)) {}
   Status put(const std::string& json, std::span<const int> descriptors);
   Result<ControlAnswer> receive(shm::Waiting waiting);
+  Status await_overdue();
   [[nodiscard]] std::string who() const { return "control socket of " + directory_ + ": "; }
 
   shm::Descriptor socket_;
   std::string directory_;
   std::deque<ControlAnswer> aside_;
+  bool is_overdue_ = false;  // a request timed out, and its answer has not come yet
 };
 
 }  // namespace mesh::engine

@@ -10,7 +10,8 @@
 //     answer    {"ok": true, "station": 3}, carrying kResumeDescriptors
 //     request   {"op": "enrol", "agents": [{"name": "...", "class": "A",
 //                "capabilities": ["..."]}, ...]}   at most 500; capabilities may be absent
-//     answer    {"ok": true, "ids": [1048576, ...]}
+//     answer    {"ok": true, "ids": [1048576, ...], "places": [0, ...]}: where in the station's own
+//               columns the engine looks for what each agent measures
 //     request   {"op": "capability", "name": "..."}
 //     answer    {"ok": true, "bit": 7}
 //     request   {"op": "observe", "version", "layout_hash", "page_bytes"}

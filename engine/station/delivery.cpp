@@ -3,6 +3,8 @@
 #include <utility>
 
 #include "engine/station/answer_outlet.hpp"
+#include "shm/base/point.hpp"
+#include "shm/base/word.hpp"
 
 namespace mesh::engine {
 
@@ -34,11 +36,13 @@ void AnswerOutlet::push(LateAnswer answer, bool dropped) {
   // relaxed: as at close().
   if (closed_.load(std::memory_order_relaxed)) return;
   if (dropped) dropped_.fetch_add(1, std::memory_order_relaxed);  // relaxed: a count
+  MESH_POINT("station.reply:before_push");
   if (!waiting_.try_push(answer)) {
     const std::lock_guard lock(overflow_mutex_);
     overflow_.push_back(std::move(answer));
     overflowed_.store(true, std::memory_order_relaxed);  // relaxed: the lock orders the vector
   }
+  MESH_POINT("station.reply:before_bell");
   bell_.ring();
 }
 

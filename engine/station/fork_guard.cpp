@@ -4,6 +4,7 @@
 #include <mutex>
 #include <vector>
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <unistd.h>
 
@@ -23,8 +24,14 @@ Guarded& guarded() {
 
 void before_fork() { guarded().mutex.lock(); }
 void in_parent() { guarded().mutex.unlock(); }
+// Whoever owns a descriptor here closes its number in the end, in the child as well: by then it
+// must not be another file's.
 void in_child() {
-  for (const int fd : guarded().descriptors) ::close(fd);
+  const int nothing = ::open("/dev/null", O_RDWR | O_CLOEXEC);
+  for (const int fd : guarded().descriptors) {
+    if (nothing < 0 || ::dup3(nothing, fd, O_CLOEXEC) < 0) ::close(fd);
+  }
+  if (nothing >= 0) ::close(nothing);
   guarded().descriptors.clear();
   guarded().mutex.unlock();
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <limits>
 #include <utility>
 
 #include <poll.h>
@@ -13,6 +14,7 @@
 #include "engine/station/fork_guard.hpp"
 #include "engine/station/handed_over.hpp"
 #include "shm/attach.hpp"
+#include "shm/base/point.hpp"
 
 namespace mesh::engine {
 // What the engine answered to `attach`.
@@ -47,6 +49,25 @@ Result<Attached> parse_attached(const std::string& answer) {
   return attached;
 }
 
+// Of an answer to `enrol`: one for each agent, in the order in which they were asked for.
+template <class T>
+Result<std::vector<T>> numbers_in(const json& answer, const char* key, std::size_t count) {
+  std::vector<T> numbers;
+  const auto found = answer.find(key);
+  if (found != answer.end() && found->is_array()) {
+    for (const json& number : *found) {
+      if (!number.is_number_unsigned()) break;
+      const auto whole = number.get<std::uint64_t>();
+      if (whole > std::numeric_limits<T>::max()) break;
+      numbers.push_back(static_cast<T>(whole));
+    }
+  }
+  if (numbers.size() == count) return numbers;
+  return fail(Errc::corrupt, std::string("enrol: the engine's answer has ") +
+                                 std::to_string(numbers.size()) + " numbers in '" + key + "' for " +
+                                 std::to_string(count) + " agents");
+}
+
 // A name that is no UTF-8 is refused: replaced, it would be another agent's.
 Result<std::string> strict_text(const json& object) {
   try {
@@ -66,8 +87,8 @@ struct Station::Memories {
   shm::Descriptor out_to_return;
   std::shared_ptr<const shm::EventFd> wake;
   shm::EventFd engine_wake;
-  std::optional<ForkGuard> connection_guard;
-  ForkGuard out_guard;
+  std::optional<ForkGuard> connection_guard, engine_wake_guard;
+  ForkGuard out_guard, wake_guard;
   pid_t owner;
 };
 
@@ -95,7 +116,9 @@ Result<std::unique_ptr<Station>> Station::attach_once(const std::string& directo
   MESH_TRY(ControlClient control, ControlClient::connect(directory, options.connect));
   MESH_TRY(const std::string answer, control.request(request));
   MESH_TRY(const Attached attached, parse_attached(answer));
+  MESH_POINT("station.attach:after_answer");
   MESH_TRY(std::vector<shm::Descriptor> passed, control.receive_descriptors());
+  MESH_POINT("station.attach:after_descriptors");
   const auto at = [&](StationDescriptor which) -> shm::Descriptor& {
     return passed[static_cast<std::size_t>(which)];
   };
@@ -119,11 +142,15 @@ Result<std::unique_ptr<Station>> Station::attach_once(const std::string& directo
   MESH_TRY(files[2], shm::identity_of(at(Which::in).get(), "in"));
   MESH_TRY(const TableView view, TableView::over(size, table.bytes()));
   const int out_fd = at(Which::out).get();
-  std::unique_ptr<Memories> memories(new Memories{
-      attached, directory, std::move(table), std::move(payload), std::move(in), std::move(out),
-      files, std::move(at(Which::out)), std::make_shared<const shm::EventFd>(std::move(wake)),
-      std::move(engine_wake), std::nullopt, ForkGuard(out_fd), ::getpid()});
+  const int wake_fd = wake.fd();
+  std::unique_ptr<Memories> memories(
+      new Memories{attached, directory, std::move(table), std::move(payload), std::move(in),
+                   std::move(out), files, std::move(at(Which::out)),
+                   std::make_shared<const shm::EventFd>(std::move(wake)), std::move(engine_wake),
+                   std::nullopt, std::nullopt, ForkGuard(out_fd), ForkGuard(wake_fd), ::getpid()});
   memories->connection_guard.emplace(control.fd());
+  memories->engine_wake_guard.emplace(memories->engine_wake.fd());
+  MESH_POINT("station.attach:before_core");
   std::unique_ptr<Station> made(
       new Station(std::move(control), std::move(memories), {options, view.clock}));
   MESH_CHECK_OK(made->make_core(view));
@@ -159,8 +186,14 @@ Status Station::make_core(const TableView& table) {
 }
 
 Station::~Station() {
-  // A forked child has neither the connection nor the memory.
-  if (core_ == nullptr || ::getpid() != memories_->owner) return;
+  // A forked child has neither the connection nor the memory: its addresses may be other memory of
+  // the child's by now, which is not to be unmapped with this.
+  if (::getpid() != memories_->owner) {
+    static auto& left = *new std::vector<std::unique_ptr<Memories>>;
+    left.push_back(std::move(memories_));
+    return;
+  }
+  if (core_ == nullptr) return;
   reveal();
   control_.say(R"({"op": "leave"})");
 }
@@ -187,7 +220,6 @@ Result<std::vector<AgentId>> Station::enrol(std::span<const AgentDeclaration> ag
     }
     MESH_TRY(const std::string request, strict_text({{"op", "enrol"}, {"agents", list}}));
     MESH_TRY(const std::vector<AgentId> packet, enrol_packet(request, list.size()));
-    MESH_CHECK_OK(core_->add_agents(packet));
     enrolled.insert(enrolled.end(), packet.begin(), packet.end());
     agents = agents.subspan(packet.size());
   }
@@ -222,19 +254,14 @@ Status Station::require(const std::string& capability, SendOptions& options) {
 // The names are the same when they are asked for again, and so are the rows.
 Result<std::vector<AgentId>> Station::enrol_packet(const std::string& request, std::size_t count) {
   MESH_TRY(const std::string answer, ask(request));
+  MESH_POINT("station.enrol:before_agents");
   const json object = json::parse(answer, nullptr, false);
-  const auto ids = object.find("ids");
+  MESH_TRY(const auto ids, numbers_in<std::uint64_t>(object, "ids", count));
+  MESH_TRY(const auto places, numbers_in<std::uint32_t>(object, "places", count));
   std::vector<AgentId> enrolled;
-  if (ids != object.end() && ids->is_array()) {
-    for (const json& id : *ids) {
-      if (id.is_number_unsigned()) enrolled.push_back(AgentId{id.get<std::uint64_t>()});
-    }
-  }
-  if (enrolled.size() != count) {
-    return fail(Errc::corrupt, "enrol: the engine answered with " +
-                                   std::to_string(enrolled.size()) + " handles for " +
-                                   std::to_string(count) + " agents");
-  }
+  enrolled.reserve(count);
+  for (const std::uint64_t id : ids) enrolled.push_back(AgentId{id});
+  MESH_CHECK_OK(core_->add_agents(enrolled, places));
   return enrolled;
 }
 
@@ -254,7 +281,9 @@ void Station::flush() {
 }
 
 void Station::reveal() {
-  if (core_->flush()) static_cast<void>(memories_->engine_wake.signal());
+  const bool engine_sleeps = core_->flush();
+  MESH_POINT("station.flush:before_wake");
+  if (engine_sleeps) static_cast<void>(memories_->engine_wake.signal());
 }
 
 // The engine.
@@ -323,9 +352,12 @@ Status Station::resume() {
                                      std::to_string(found.inode) + ", expected " +
                                      std::to_string(memories_->engine_files[i].inode));
   }
-  MESH_TRY(memories_->engine_wake,
+  MESH_TRY(shm::EventFd engine_wake,
            shm::EventFd::adopt(
                std::move(passed[static_cast<std::size_t>(ResumeDescriptor::engine_wake)])));
+  memories_->engine_wake_guard.reset();
+  memories_->engine_wake = std::move(engine_wake);
+  memories_->engine_wake_guard.emplace(memories_->engine_wake.fd());
   control_ = search_->take_client();
   memories_->connection_guard.emplace(control_.fd());
   search_.reset();
@@ -367,7 +399,12 @@ struct Station::Source {
   void unpark() const noexcept { station.core_->unpark(); }
 };
 
-bool Station::arm() noexcept { return Source{*this}.prepare_to_park(); }
+bool Station::arm() noexcept {
+  Source source{*this};
+  if (source.prepare_to_park()) return true;
+  source.unpark();  // else the engine would signal each of its runs to a loop that is awake
+  return false;
+}
 
 queues::WaitResult Station::wait(HostTime deadline) {
   const HostTime due = std::min(deadline, core_->due());
@@ -398,6 +435,7 @@ void Station::disarm() noexcept {
 
 bool Station::post(std::function<void()> work) {
   if (!posted_.try_push(std::move(work))) return false;
+  MESH_POINT("station.post:before_bell");
   posted_bell_.ring();
   return true;
 }
@@ -407,7 +445,14 @@ void Station::run_posted() {
   std::array<std::function<void()>, 64> work;
   for (std::size_t taken = work.size(); taken == work.size();) {
     taken = posted_.pop(work);
-    for (std::size_t i = 0; i < taken; ++i) std::exchange(work[i], nullptr)();
+    MESH_POINT("station.post:before_work");
+    for (std::size_t i = 0; i < taken; ++i) {
+      try {
+        std::exchange(work[i], nullptr)();
+      } catch (...) {  // what went wrong is its own to say; what was posted with it runs
+        ++work_threw_;
+      }
+    }
   }
 }
 

@@ -13,8 +13,8 @@
 //             that has dropped us: is_lost(), and lost_reason() says why; attach again. Nobody
 //             signals fd() while no engine runs: who waits on it polls once a second besides.
 //             This process dies: the engine marks the agents offline and keeps what waits for them.
-//             It forks: the child closes the connection and has none of the memory; a Station is
-//             not to be used there.
+//             It forks: the child has neither the connection nor any other descriptor of it, and
+//             none of the memory; a Station is not to be used there, but may be destroyed.
 // Errors      attach -> no_mesh, permission_denied, layout_mismatch, version_skew,
 //             page_size_mismatch, capacity, no_space, closed, timed_out. enrol -> name_taken,
 //             capacity, invalid_argument, and lost_reason()'s. lost_reason() -> evicted, not_yours,
@@ -76,7 +76,9 @@ class Station {
   Station(const Station&) = delete;
   Station& operator=(const Station&) = delete;
 
-  // As many as were declared, over all calls. On an error those before the refused one stay.
+  // As many as were declared, over all calls; one that is here already counts once and keeps its
+  // place. On an error those before the refused packet stay. timed_out: perhaps enrolled all the
+  // same; ask again, the same names are the same agents.
   Result<std::vector<AgentId>> enrol(std::span<const AgentDeclaration> agents);
 
   // Adds a capability to what a message asks of its targets. Set-up: it waits for the engine.
@@ -123,11 +125,14 @@ class Station {
 
   // Until there is something to poll, `deadline`, or the station is lost (kFailed).
   queues::WaitResult wait(HostTime deadline);
-  // Runs in the pump's next poll(). False: as many wait as fit.
+  // Runs in the pump's next poll(). What it throws is counted, as a handler's is, and goes no
+  // further. False: as many wait as fit.
   bool post(std::function<void()> work);
 
-  // For an event loop of the caller's: readable when there is something. Between arm() (false: do
-  // not sleep, poll) and disarm() the loop may sleep.
+  // For an event loop of the caller's: readable when there is something. Between arm() and disarm()
+  // the loop may sleep; arm() false: there is something, poll, and nothing is to be disarmed. A
+  // level-triggered loop that disarms when fd() is readable, polls until nothing is left and arms
+  // again sleeps while nothing comes, and misses nothing that comes at whatever moment.
   [[nodiscard]] int fd() const noexcept;
   [[nodiscard]] bool arm() noexcept;
   void disarm() noexcept;
@@ -140,6 +145,8 @@ class Station {
   // Whether it looks for its next engine just now, and how many it has found so.
   [[nodiscard]] bool is_seeking() const noexcept { return search_.has_value(); }
   [[nodiscard]] std::uint64_t reattached() const noexcept { return reattached_; }
+  // Pieces of posted work that threw.
+  [[nodiscard]] std::uint64_t work_threw() const noexcept { return work_threw_; }
   [[nodiscard]] StationCore& core() noexcept { return *core_; }
   [[nodiscard]] const MeshSize& mesh() const noexcept;
 
@@ -183,6 +190,7 @@ class Station {
   std::vector<ControlAnswer> questions_;  // of the engine, for the next poll()
   HostTime look_due_{};
   std::uint64_t reattached_ = 0;
+  std::uint64_t work_threw_ = 0;
   bool lost_ = false;
   Error lost_reason_;
 };

@@ -77,14 +77,17 @@ Status StationCore::bind() {
   return {};
 }
 
-Status StationCore::add_agents(std::span<const AgentId> agents) {
-  if (agents.size() > options_.agents - agents_.size()) {
+Status StationCore::add_agents(std::span<const AgentId> agents,
+                               std::span<const std::uint32_t> places) {
+  if (places.empty() && agents.size() > options_.agents - agents_.size()) {
     return fail(Errc::capacity,
                 "station: " + std::to_string(agents_.size() + agents.size()) +
                     " agents, declared at attach were " + std::to_string(options_.agents),
                 options_.agents);
   }
-  for (const AgentId agent : agents) {
+  MESH_ASSERT(places.empty() || places.size() == agents.size());
+  for (std::size_t i = 0; i < agents.size(); ++i) {
+    const AgentId agent = agents[i];
     const auto row = static_cast<std::size_t>(index_of(agent));
     if (row >= place_of_row_.size()) {
       return fail(Errc::corrupt,
@@ -92,8 +95,16 @@ Status StationCore::add_agents(std::span<const AgentId> agents) {
                       ", its table has " + std::to_string(place_of_row_.size()),
                   static_cast<std::int64_t>(row));
     }
-    place_of_row_[row] = static_cast<std::uint32_t>(agents_.size());
-    agents_.push_back(agent);
+    const std::size_t place = places.empty() ? agents_.size() : places[i];
+    if (place >= options_.agents) {
+      return fail(Errc::corrupt, "station: the engine gave an agent place " +
+                                     std::to_string(place) + " of " +
+                                     std::to_string(options_.agents));
+    }
+    if (place >= agents_.size()) agents_.resize(place + 1);  // reserved; who is between never came
+    if (agents_[place] != agent) samples_[place] = {};
+    agents_[place] = agent;
+    place_of_row_[row] = static_cast<std::uint32_t>(place);
   }
   return {};
 }

@@ -34,7 +34,9 @@
 #include "engine/station/delivery.hpp"
 #include "engine/station/fault_gate.hpp"
 #include "engine/station/station_memory.hpp"
+#include "shm/base/point.hpp"
 #include "shm/base/result.hpp"
+#include "shm/base/word.hpp"
 #include "shm/row_seqlock.hpp"
 
 namespace mesh::engine {
@@ -79,8 +81,11 @@ class StationCore {
   StationCore(const StationCore&) = delete;
   StationCore& operator=(const StationCore&) = delete;
 
-  // Agents that the engine has enrolled for us, in that order. capacity: more than were declared.
-  Status add_agents(std::span<const AgentId> agents);
+  // Agents that the engine has enrolled for us, and where it looks for what each of them measures:
+  // one that is enrolled again keeps its place, one that was elsewhere meanwhile has another.
+  // Without places: behind those that there are. capacity: more than were declared; corrupt: such a
+  // place.
+  Status add_agents(std::span<const AgentId> agents, std::span<const std::uint32_t> places = {});
 
   // Takes up to `limit` deliveries and gives each to `handler`, which is
   //     Answer handler(const Delivery&)            the answer is staged at once
@@ -255,6 +260,7 @@ std::size_t StationCore::poll(std::size_t limit, Handler&& handler) {
   const std::uint64_t taken = counters_.taken;
   const std::uint64_t answered = answered_before_;
   take(limit);
+  MESH_POINT("station.poll:before_handlers");
   polling_ = true;
   for (const Delivery& delivery : burst_) {
     ++counters_.handled;
@@ -262,6 +268,7 @@ std::size_t StationCore::poll(std::size_t limit, Handler&& handler) {
     try {
       if constexpr (kAnswers) {
         const Answer given = handler(delivery);
+        MESH_POINT("station.poll:before_answer");
         if (delivery.wants_answer()) answer(ticket, given);
       } else {
         handler(delivery, delivery.wants_answer() ? Reply(outlet_, ticket) : Reply());
@@ -272,6 +279,7 @@ std::size_t StationCore::poll(std::size_t limit, Handler&& handler) {
     }
   }
   polling_ = false;
+  MESH_POINT("station.poll:after_handlers");
   stage_late_answers();
   stage_answers();
   answered_before_ = counters_.answers;

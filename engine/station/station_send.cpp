@@ -6,6 +6,7 @@
 
 #include "engine/station/station_core.hpp"
 #include "shm/base/assert.hpp"
+#include "shm/base/point.hpp"
 #include "shm/hash.hpp"
 
 namespace mesh::engine {
@@ -121,6 +122,7 @@ bool StationCore::stage_late_answers() {
   if (!outlet_->bell().take()) return true;
   for (std::size_t taken = late_.size(); taken == late_.size();) {
     taken = outlet_->take(late_);
+    MESH_POINT("station.reply:before_staging");
     for (LateAnswer& late : std::span(late_).first(taken)) {
       late.answer.body = late.body;
       answer(late.ticket, late.answer);
@@ -185,6 +187,7 @@ SendStatus StationCore::send(const SendOptions& options, std::span<const std::by
     case queues::AppendStatus::kOk:
       break;
   }
+  MESH_POINT("station.send:before_record");
   return stage_send(record, true);
 }
 
@@ -263,6 +266,7 @@ bool StationCore::is_full(AgentId target) const noexcept {
 bool StationCore::flush() {
   stage_late_answers();
   stage_answers();
+  MESH_POINT("station.flush:before_reveal");
   return writer_.reveal_checked();
 }
 

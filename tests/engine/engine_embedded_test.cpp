@@ -161,6 +161,23 @@ TEST(EmbeddedEngine, RunsWhatIsPostedOnThePumpsThread) {
   other.join();
 }
 
+TEST(EmbeddedEngine, RunsWhatWasPostedWithWorkThatThrows) {
+  const ScratchDirectory directory;
+  const auto engine = start_engine(directory.path());
+  ASSERT_NE(engine, nullptr);
+  const auto station = station_of(*engine, "posted-");
+  int ran = 0;
+  for (int i = 0; i < 10; ++i) {
+    ASSERT_TRUE(station->post([&ran, i] {
+      if (i % 2 == 0) throw std::runtime_error("of the work's own");
+      ++ran;
+    }));
+  }
+  EXPECT_NO_THROW(station->poll(16, [](const Delivery&) { return Answer::ready(); }));
+  EXPECT_EQ(ran, 5);
+  EXPECT_EQ(station->work_threw(), 5U);
+}
+
 TEST(EmbeddedEngine, AStationsMessageReachesOnlyWhoHasWhatItRequires) {
   const ScratchDirectory directory;
   const auto engine = start_engine(directory.path());

@@ -1,7 +1,10 @@
 // The `mesh` program itself: version, help, unknown verbs, exit codes.
 #include <filesystem>
 #include <fstream>
+#include <map>
+#include <regex>
 #include <set>
+#include <sstream>
 
 #include "tests/tools/run_mesh.hpp"
 #include "tools/exit_code.hpp"
@@ -64,15 +67,85 @@ TEST(Mesh, SaysItsVersionLayoutTargetAndCompiler) {
                            "allocator (mimalloc [0-9]+[.][0-9]+[.][0-9]+|the C library's)\n"
                            "compiler [A-Za-z]+ [0-9.]+\n"));
 }
-TEST(Mesh, HelpsWithExamplesForEveryVerb) {
-  EXPECT_THAT(run_mesh({"--help"}).out, HasSubstr("Exit codes: 0 done, 1"));
-  for (const char* const verb : {"demo", "up", "down", "status", "send", "broadcast", "scatter",
-                                 "swarm", "agent", "plan", "size", "layout"}) {
+// The verbs, as the program itself lists them, each with what its --help says.
+std::map<std::string, std::string> helps() {
+  const Folder folder;
+  EXPECT_EQ(run_mesh({"help", "--pages", folder.file("")}).exit_code, 0);
+  std::map<std::string, std::string> all;
+  for (const auto& entry : std::filesystem::directory_iterator(folder.file(""))) {
+    const std::string verb = entry.path().stem();
+    if (verb == "README") continue;
     const Ran ran = run_mesh({verb, "--help"});
-    EXPECT_EQ(ran.exit_code, 0);
-    EXPECT_THAT(ran.out, HasSubstr("Examples:\n  mesh " + std::string(verb)));
-    EXPECT_THAT(ran.err, IsEmpty());
+    EXPECT_EQ(ran.exit_code, 0) << verb;
+    EXPECT_THAT(ran.err, IsEmpty()) << verb;
+    all[verb] = ran.out;
   }
+  EXPECT_GE(all.size(), 50U);
+  return all;
+}
+
+TEST(Mesh, HelpsWithExamplesForEveryVerb) {
+  const std::string all = run_mesh({"--help"}).out;
+  EXPECT_THAT(all, HasSubstr("Exit codes: 0 done, 1"));
+  for (const auto& [verb, help] : helps()) {
+    EXPECT_THAT(all, HasSubstr("\n  " + verb + " ")) << "it is not listed";
+    EXPECT_THAT(help, HasSubstr("Examples:\n  mesh " + verb));
+  }
+}
+
+// An entry of a help: what is typed, and what is said of it, on its line or, where that is too
+// long, on those below.
+struct Entry {
+  std::string typed, meaning;
+};
+std::vector<Entry> entries_of(const std::string& help) {
+  constexpr std::size_t kMeaningAt = 30;
+  std::vector<Entry> entries;
+  std::istringstream lines(help);
+  bool is_listing = false;
+  for (std::string line; std::getline(lines, line);) {
+    if (line == "Positionals:" || line == "Options:") {
+      is_listing = true;
+    } else if (line.empty()) {
+      is_listing = false;
+    } else if (is_listing && line.rfind("   ", 0) == 0) {
+      entries.back().meaning += line.substr(line.find_first_not_of(' '));
+    } else if (is_listing) {
+      const bool has_both = line.size() > kMeaningAt && line[kMeaningAt - 1] == ' ';
+      entries.push_back({line.substr(0, has_both ? kMeaningAt - 1 : line.npos),
+                         has_both ? line.substr(kMeaningAt) : ""});
+    }
+  }
+  return entries;
+}
+
+// What every option means, what it is where it is not given, and in which unit a time is.
+TEST(Mesh, SaysOfEveryOptionWhatItMeansItsDefaultAndItsUnit) {
+  const std::regex of_time("(^| )(MS|SECONDS|MINUTES|HOURS)(=| |$)");
+  const std::regex says_unit("\\b(ms|seconds|minutes|hours)\\b");
+  const std::regex takes_value(" [A-Z+][A-Z|:.a-z]*");
+  std::size_t seen = 0;
+  for (const auto& [verb, help] : helps()) {
+    bool is_positional = help.find("Positionals:") != help.npos;
+    for (const auto& [typed, meaning] : entries_of(help)) {
+      SCOPED_TRACE("mesh " + verb + ": " + typed);
+      if (typed.find("--help") != typed.npos) continue;
+      ++seen;
+      is_positional = is_positional && typed.find("  -") != 0;
+      EXPECT_GE(meaning.size(), 5U) << "nothing is said of it";
+      // What excludes others stands behind, in capitals and with them.
+      const std::string itself = typed.substr(0, typed.find(" Excludes:"));
+      const bool is_flag = !is_positional && !std::regex_search(itself, takes_value);
+      const bool is_needed = itself.find("REQUIRED") != itself.npos;
+      const bool has_default = itself.find('=') != itself.npos;
+      EXPECT_TRUE(is_flag || is_needed || has_default || meaning.find("default: ") != meaning.npos)
+          << "what if it is not given? " << meaning;
+      if (std::regex_search(itself, of_time)) {
+        EXPECT_TRUE(std::regex_search(meaning, says_unit)) << meaning;
+      }
+    }
+  }
+  EXPECT_GT(seen, 200U);
 }
 
 // mesh.md part 13. What stays, and so answers nothing at its end, has no answer to print.

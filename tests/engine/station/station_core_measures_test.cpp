@@ -32,6 +32,35 @@ TEST_F(StationCoreMeasures, StoresMediansOfItsAgentsUnderTheRowsSequence) {
   EXPECT_EQ(core_->upkeep_due(), HostTime::max());
 }
 
+// Enrolled again an agent keeps the place in which the engine looks for what it measures; one that
+// was another station's meanwhile has a new one.
+TEST_F(StationCoreMeasures, StoresThemWhereTheEngineLooksForThem) {
+  const std::vector<std::uint32_t> same_place = {1};
+  ASSERT_TRUE(core_->add_agents(std::span(mine_).subspan(1, 1), same_place).has_value());
+  EXPECT_EQ(core_->agents().size(), kAgents) << "it was there already";
+  const auto answer_one = [&](std::uint64_t message) {
+    deliver({.target = agent(1), .message = message}, "");
+    std::uint32_t place = 77;
+    core_->poll(1, [&](const Delivery& delivery) {
+      place = delivery.agent;
+      return Answer::ready();
+    });
+    core_->upkeep(100);
+    return place;
+  };
+  EXPECT_EQ(answer_one(1), 1U);
+  EXPECT_EQ(side_.self.samples.load_relaxed(1), 1U);
+  const std::vector<std::uint32_t> another_place = {3};
+  ASSERT_TRUE(core_->add_agents(std::span(mine_).subspan(1, 1), another_place).has_value());
+  EXPECT_EQ(answer_one(2), 3U);
+  EXPECT_EQ(side_.self.samples.load_relaxed(3), 1U);
+  EXPECT_EQ(side_.self.samples.load_relaxed(1), 1U) << "nobody writes there any more";
+  const std::vector<std::uint32_t> nowhere = {kAgents};
+  const auto refused = core_->add_agents(std::span(mine_).subspan(1, 1), nowhere);
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_EQ(refused.error().code, Errc::corrupt);
+}
+
 // Answers that are due together come together: medians wait for a poll that has none.
 TEST_F(StationCoreMeasures, LeavesUpkeepToAPollThatHasNothingElseToDo) {
   const auto ready = [](const Delivery&) { return Answer::ready(); };
