@@ -83,7 +83,8 @@ enum class LoopStep : std::uint32_t {
   collected,     // its sender has the answer; the outbox is not freed everywhere yet
 };
 inline constexpr std::uint32_t kLoopSteps = 5;
-static_assert(kLoopSteps == kHostSteps);  // one number says both
+static_assert(kLoopSteps == kHostSteps);    // one number says both
+static_assert(kLoopSteps == kEngineSteps);  // also where it is a real engine
 
 struct ChaosMeshOptions {
   std::uint32_t agents = 30;
