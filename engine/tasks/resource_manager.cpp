@@ -54,6 +54,16 @@ std::uint64_t ResourceManager::waits(std::uint32_t agent) const noexcept {
   return agent < config_.agents_max ? waits_[agent].ticket : 0;
 }
 
+LockWaitView ResourceManager::explain(std::uint64_t ticket) const {
+  for (const Wait& wait : waits_) {
+    if (ticket == 0 || wait.ticket != ticket) continue;
+    LockWaitView view = locks_.poll(wait.lock_ticket);
+    view.ticket = ticket;
+    return view;
+  }
+  return {};
+}
+
 // --- with the lock -----------------------------------------------------------------------------
 
 LockReply ResourceManager::ask(const LockCommand& command, std::int64_t now_ns) noexcept {

@@ -154,6 +154,8 @@ class ResourceManager final
   }
   [[nodiscard]] bool holds(std::uint32_t agent, std::string_view resource) const noexcept;
   [[nodiscard]] std::uint64_t waits(std::uint32_t agent) const noexcept;  // its ticket, or 0
+  // Why it waits: for what, until when, behind whom. Of a group for the one that it is at.
+  [[nodiscard]] LockWaitView explain(std::uint64_t ticket) const;
   // ok: somebody holds it under this fence now.
   [[nodiscard]] Errc judge(std::string_view resource, std::uint64_t fence) const noexcept {
     return locks_.judge(resource, fence);

@@ -104,6 +104,24 @@ TEST(ResourcePaths, AreFreeWhenAllIsGivenUpInWhateverOrderTheyWereTaken) {
   } while (std::next_permutation(names.begin(), names.end()));
 }
 
+// --- who waits ---------------------------------------------------------------------------------
+
+TEST(ResourceWaits, AreExplainedAsLongAsTheyLast) {
+  ResourceManager manager(small_manager());
+  manager.apply(want(0, "b"), ms(0));
+  const auto waits = manager.apply(resource::AcquireAll{1, {"b", "a"}, 0, ms(500), 2}, ms(1));
+  ASSERT_NE(waits.ticket, 0U);
+  const LockWaitView view = manager.explain(waits.ticket);
+  EXPECT_EQ(view.ticket, waits.ticket);
+  EXPECT_EQ(view.agent, 1U);
+  EXPECT_EQ(view.resource, "b") << "it has a";
+  EXPECT_EQ(view.until, ms(501));
+  EXPECT_EQ(view.in_its_way, std::vector<std::uint32_t>{0});
+  manager.apply(resource::Release{0, "b"}, ms(2));
+  EXPECT_EQ(manager.explain(waits.ticket).ticket, 0U);
+  EXPECT_EQ(manager.explain(0).ticket, 0U);
+}
+
 // --- whatever happens --------------------------------------------------------------------------
 
 // Who holds what since when, by looking at it after each step.
