@@ -316,6 +316,8 @@ ResourceManager::Reply ResourceManager::on(const resource::AcquireAll& order,
   sorted_.erase(std::unique(sorted_.begin(), sorted_.end()), sorted_.end());
   for (const auto one : sorted_) {
     if (holds(order.agent, one)) return refuse(Errc::already_exists);
+    // It could not be given back if the group failed: what stands on it comes first.
+    if (locks_.mode_of(order.agent, one) != LockMode::none) return refuse(Errc::wrong_state);
   }
   Wait& wait = waits_[order.agent];
   const Nanos timeout = order.timeout.count() < 0 ? config_.timeout_ns : order.timeout;

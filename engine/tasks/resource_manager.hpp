@@ -17,9 +17,10 @@
 // If the      holder stalls: its lease ends, it is told, and its fence is stale. Its station dies:
 // other side  at once. The owner dies: snapshot and journal.
 // dies
-// Errors      those of the lock: invalid_id, invalid_argument, wrong_state (it waits; of a release:
-//             something under it is held still, or waited for), capacity, expired; not_owner: it
-//             holds no such. Taken: would_block, with a ticket unless the timeout is 0.
+// Errors      those of the lock: invalid_id, invalid_argument, wrong_state (it waits; of a release,
+//             and of a group's: something under it is held still, or waited for), capacity,
+//             expired; not_owner: it holds no such. Taken: would_block, with a ticket unless the
+//             timeout is 0.
 // Source      lock_manager.hpp; ordered acquisition: Havender 1968.
 #pragma once
 

@@ -89,6 +89,15 @@ TEST(ResourcePaths, WhatStandsOnAnotherIsGivenUpFirst) {
   EXPECT_EQ(manager.apply(want(1, "a"), ms(2)).refusal, Refusal::none);
 }
 
+TEST(ResourcePaths, AGroupHasNothingUnderWhichItsAgentHoldsSomething) {
+  ResourceManager manager(small_manager());
+  manager.apply(want(0, "a/b"), ms(0));
+  const resource::AcquireAll group{0, {"a", "g"}, 0, ms(100), 1};
+  EXPECT_EQ(manager.apply(group, ms(0)).code, Errc::wrong_state) << "it could not be given back";
+  manager.apply(resource::Release{0, "a/b"}, ms(1));
+  EXPECT_EQ(manager.apply(group, ms(1)).refusal, Refusal::none);
+}
+
 TEST(ResourcePaths, AreFreeWhenAllIsGivenUpInWhateverOrderTheyWereTaken) {
   std::vector<std::string> names{"a", "a/b", "a/b/c", "a/d"};
   do {
