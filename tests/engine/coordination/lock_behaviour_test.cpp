@@ -415,7 +415,7 @@ TEST(LockManager, SaysOfATicketWhoIsInItsWay) {
 // A deadlock is a circle of those.
 TEST(LockManager, SaysOfTicketsWhatItGoesByItself) {
   std::uint64_t deadlocks = 0;
-  for (std::uint64_t i = 0; i < 8; ++i) {
+  for (std::uint64_t i = 0; i < 32; ++i) {
     const std::uint64_t seed = mesh::testing::seed() + i;
     const auto config = small_locks();
     LockManager locks(config, seed);
