@@ -85,16 +85,16 @@ namespace mesh::engine {
 // What is done to an agent on purpose (engine/chaos/live_driver.hpp), kFaultRows of them: its
 // station looks there while `chaos.armed` is set.
 inline constexpr std::uint32_t kFaultRows = 1'024;
-#define MESH_FAULT_COLUMNS(X)                                                             \
-  X(sequence, std::uint32_t, 1, "even: the row stands; odd: it is being written")         \
-  X(agent, AgentId, 1, "whom it strikes; 0: the row is free")                             \
-  X(injection, std::uint64_t, 1, "the order that it belongs to")                          \
-  X(expires_ns, std::int64_t, 1, "HostTime: from then on it does not act")                \
-  X(kind, std::uint8_t, 1,                                                                \
-    "delay 1, reorder 2, lose 3, duplicate 4, corrupt 5, cut 6, unheard 7, contradict 8") \
-  X(rate_ppm, std::uint32_t, 1, "of the messages; lose, duplicate, corrupt")              \
-  X(bits, std::uint32_t, 1, "flipped in a body; corrupt")                                 \
-  X(add_ns, std::int64_t, 1, "longer on its way; delay")                                  \
+#define MESH_FAULT_COLUMNS(X)                                                                    \
+  X(sequence, std::uint32_t, 1, "even: the row stands; odd: it is being written")                \
+  X(agent, AgentId, 1, "whom it strikes; 0: the row is free")                                    \
+  X(injection, std::uint64_t, 1, "the order that it belongs to")                                 \
+  X(expires_ns, std::int64_t, 1, "HostTime: from then on it does not act")                       \
+  X(kind, std::uint8_t, 1,                                                                       \
+    "delay 1, reorder 2, lose 3, duplicate 4, corrupt 5, cut 6, unheard 7, contradict 8, end 9") \
+  X(rate_ppm, std::uint32_t, 1, "of the messages; lose, duplicate, corrupt")                     \
+  X(bits, std::uint32_t, 1, "flipped in a body, or the step; corrupt, end")                      \
+  X(add_ns, std::int64_t, 1, "longer on its way, or HostTime of the order; delay, end")          \
   X(jitter_ns, std::int64_t, 1, "up to so much more; delay, reorder")
 
 struct ColumnDescription {

@@ -3,10 +3,14 @@
 //     {"op": "chaos", "do": "inject", "injection": 7, "kind": 3, "agents": [1048576],
 //      "expires_ns": 99, "rate_ppm": 0, "bits": 0, "add_ns": 0, "jitter_ns": 0}
 //     {"op": "chaos", "do": "change", "injection": 7, "kind": 3, "rate_ppm": 0, ...}: other figures
+//     {"op": "chaos", "do": "end", "injection": 7, "step": 2, "expires_ns": 99}: the engine itself,
+//     at that step of its next message (loop/step_death.hpp)
 //     {"op": "chaos", "do": "undo", "injection": 7}
 //     {"op": "chaos", "do": "look", "injection": 7}
-//     answer {"ok": true, "acting": 1, "allowed": true}: agents on which it acts now, and whether
-//     this mesh allows faults on purpose
+//     answer {"ok": true, "acting": 1, "allowed": true}: agents on which it acts now, or 1 for the
+//     engine, and whether this mesh allows faults on purpose
+#include <algorithm>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -22,11 +26,12 @@ using nlohmann::json;
 
 class ControlServer::ActingJobs::Chaos final : public RequestJob {
  public:
-  enum class What : std::uint8_t { kInject, kChange, kUndo, kLook };
+  enum class What : std::uint8_t { kInject, kChange, kEnd, kUndo, kLook };
   struct Order {
     What what = What::kLook;
     std::uint64_t injection = 0;
     std::vector<AgentFault> faults;
+    StepDeath::Order end;
     bool is_allowed = false;
   };
   Chaos(ControlServer& server, std::uint64_t connection, Order order)
@@ -34,18 +39,33 @@ class ControlServer::ActingJobs::Chaos final : public RequestJob {
   std::optional<OperationId> run(SchedulerThread& scheduler, HostTime now) override {
     FaultBoard& board = scheduler.faults();
     board.sweep(now);
-    if (order_.what == What::kUndo) board.undo(order_.injection);
+    StepDeath& death = scheduler.death();
+    if (order_.what == What::kUndo) {
+      board.undo(order_.injection);
+      death.spare(order_.injection);
+    }
     if (order_.what == What::kChange) board.change(order_.faults.front());
+    if (order_.what == What::kEnd) end_at_step(scheduler);
     if (order_.what == What::kInject) {
+      // Of a process: of whoever is attached now, not of whom its command starts afterwards.
+      for (AgentFault& fault : order_.faults)
+        if (fault.kind == AgentFaultKind::end) fault.add_ns = to_ns(now);
       if (const Status done = board.inject(order_.faults); !done) fail_with(done.error());
     }
-    acting_ = board.in_force(order_.injection, now);
+    acting_ = board.in_force(order_.injection, now) +
+              (death.is_awaited(order_.injection, to_ns(now)) ? 1U : 0U);
     return std::nullopt;
   }
 
  private:
   [[nodiscard]] std::string result() const override {
     return dump({{"ok", true}, {"acting", acting_}, {"allowed", order_.is_allowed}});
+  }
+  void end_at_step(SchedulerThread& scheduler) {
+    if (scheduler.death().arm(order_.end, scheduler.loop().counters())) return;
+    fail_with({Errc::invalid_argument, static_cast<std::int64_t>(order_.end.step),
+               "chaos: there is no step " + std::to_string(order_.end.step) +
+                   " to die at (2 to 5), or the engine is to die otherwise already"});
   }
   Order order_;
   std::size_t acting_ = 0;
@@ -154,10 +174,18 @@ Status ControlServer::ActingJobs::begin_chaos(ControlServer& server, const Conso
       MESH_TRY(const AgentFault figures, fault_of(object));
       order.faults.push_back(figures);
     }
+  } else if (what == "end") {
+    order.what = Chaos::What::kEnd;
+    if (!order.is_allowed)
+      return fail(Errc::not_authorized, "chaos: " + std::string(kChaosForbidden));
+    MESH_TRY(const std::uint64_t step, count_field(object, "step"));
+    order.end.injection = order.injection;
+    order.end.step = static_cast<std::uint32_t>(std::min<std::uint64_t>(step, UINT32_MAX));
+    MESH_TRY(order.end.expires_ns, span_field(object, "expires_ns"));
   } else if (what == "undo") {
     order.what = Chaos::What::kUndo;
   } else if (what != "look") {
-    return fail(Errc::bad_input, "field 'do': inject, change, undo or look is expected");
+    return fail(Errc::bad_input, "field 'do': inject, change, end, undo or look is expected");
   }
   server.post(std::make_unique<Chaos>(server, request.connection, std::move(order)));
   return {};

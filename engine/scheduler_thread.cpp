@@ -60,7 +60,7 @@ Result<std::unique_ptr<SchedulerThread>> SchedulerThread::create(const Options& 
   std::unique_ptr<SchedulerThread> made(new SchedulerThread(options, clock));
   MESH_TRY(made->loop_, EngineLoop::create(options.memory, options.loop,
                                            {made.get(), &read_clock, &made->clock_,
-                                            options.conflicts, options.results}));
+                                            options.conflicts, options.results, &made->death_}));
   MESH_TRY(const shm::Layout table, table_layout(options.memory.size));
   MESH_TRY(auto page, CounterPage::over(table, options.memory.table, "scheduler"));
   made->counter_page_.emplace(std::move(page));

@@ -121,6 +121,7 @@ class SchedulerThread final : public Wakes {
   Status retune(const LoopTuning& tuning, Nanos stuck_after);
   [[nodiscard]] EngineLoop& loop() noexcept { return *loop_; }
   [[nodiscard]] FaultBoard& faults() noexcept { return *faults_; }
+  [[nodiscard]] StepDeath& death() noexcept { return death_; }
   // What makes HostTime wall time.
   [[nodiscard]] std::int64_t unix_offset_ns() const noexcept {
     return options_.loop.unix_offset_ns;
@@ -183,6 +184,7 @@ class SchedulerThread final : public Wakes {
   Options options_;
   sched::ClockPublisher<> publisher_;
   sched::ClockReader<> clock_;
+  StepDeath death_;  // before the loop, which has its address
   std::unique_ptr<EngineLoop> loop_;
   std::optional<CounterPage> counter_page_;
   std::optional<FaultBoard> faults_;

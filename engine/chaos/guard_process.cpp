@@ -20,6 +20,8 @@ namespace {
 constexpr std::int64_t kRunNs = 5 * kNsPerMs;  // of a slowed process, at a time
 constexpr std::int64_t kLookNs = kNsPerMs;     // whether what was killed has ended
 constexpr std::int64_t kEndNs = 10 * kNsPerSecond;
+// What is not to end any more may be ending just now.
+constexpr std::int64_t kLastMomentNs = kNsPerSecond;
 constexpr std::size_t kWordsMax = 64;
 constexpr int kSocket = 3;  // the descriptors that it keeps
 constexpr int kHarness = 4;
@@ -87,13 +89,27 @@ void restart(Process& process) noexcept {
   process.is_stopped = false;
 }
 
+// Whether one that is to end by itself has, or will not any more: it is dead then as if it had been
+// killed, or lives on.
+std::int64_t await_end(Process& process, std::int64_t now) noexcept {
+  const bool is_over = process.start_ns <= now;
+  if (has_ended(process)) {
+    if (process.away_ns != 0) process.start_ns = std::min(process.start_ns, now + process.away_ns);
+    process.is_expected = false;
+  } else if (is_over) {
+    process.crash = 0;  // first, as above: without it nothing else is looked at
+    process.is_expected = false;
+  }
+  return process.is_expected ? std::min(process.start_ns, now + kLookNs) : INT64_MAX;
+}
+
 // Brings a process to where it is to be; when it is to be looked at next.
 std::int64_t keep(Process& process, std::int64_t now) noexcept {
-  std::int64_t next_ns = INT64_MAX;
+  std::int64_t next_ns = process.is_expected ? await_end(process, now) : INT64_MAX;
   for (Hold& hold : process.holds) {
     if (hold.is_used && hold.until_ns <= now) hold = {};
   }
-  if (process.crash != 0) {
+  if (process.crash != 0 && !process.is_expected) {
     if (process.start_ns > now) return process.start_ns;
     if (!has_ended(process)) return now + kLookNs;  // its memory is being torn down
     process.is_stopped = false;
@@ -115,7 +131,9 @@ void release(Process& process, std::uint64_t injection, bool all) noexcept {
     if (hold.is_used && (all || hold.injection == injection)) hold = {};
   }
   const bool is_its = process.crash != 0 && (all || process.crash == injection);
-  if (is_its) process.start_ns = 0;
+  if (!is_its) return;
+  process.away_ns = 1;  // if it ends after all it is started at once
+  process.start_ns = process.is_expected ? std::min(process.start_ns, now_ns() + kLastMomentNs) : 0;
 }
 
 Errc add(Processes& processes, const Request& request, int pidfd, std::uint32_t& key) noexcept {
@@ -140,7 +158,8 @@ Errc add(Processes& processes, const Request& request, int pidfd, std::uint32_t&
 }
 
 Errc hold(Process& process, const Request& request) noexcept {
-  if (process.crash != 0 || has_ended(process)) return Errc::not_found;
+  const bool is_dead = process.crash != 0 && !process.is_expected;
+  if (is_dead || has_ended(process)) return Errc::not_found;
   for (Hold& hold : process.holds) {
     const bool is_this = hold.is_used && hold.injection == request.injection;
     if (!is_this) continue;
@@ -165,6 +184,19 @@ Errc crash(Process& process, const Request& request) noexcept {
   process.crash = request.injection;
   process.start_ns = request.at_ns;
   process.stays_dead = is_for_good;
+  return Errc::ok;
+}
+
+Errc expect(Process& process, const Request& request) noexcept {
+  const bool is_for_good = request.is_for_good != 0;
+  if (process.command_bytes == 0 && !is_for_good) return Errc::unsupported;
+  if (process.crash == request.injection) return Errc::ok;
+  if (process.crash != 0 || has_ended(process)) return Errc::not_found;
+  process.start_ns = request.at_ns;
+  process.away_ns = request.away_ns;
+  process.stays_dead = is_for_good;
+  process.is_expected = true;
+  process.crash = request.injection;
   return Errc::ok;
 }
 
@@ -194,6 +226,9 @@ Reply answer(Processes& processes, const Request& request, int pidfd) noexcept {
     case Verb::crash:
       code = is_key ? crash(process, request) : Errc::not_found;
       break;
+    case Verb::expect:
+      code = is_key ? expect(process, request) : Errc::not_found;
+      break;
     case Verb::release:
       for (Process& one : processes) release(one, request.injection, false);
       break;
@@ -206,7 +241,7 @@ Reply answer(Processes& processes, const Request& request, int pidfd) noexcept {
     case Verb::state:
       if (!is_key) code = Errc::not_found;
       reply.process = process.process;
-      reply.is_running = process.crash == 0 && !has_ended(process) ? 1 : 0;
+      reply.is_running = (process.crash == 0 || process.is_expected) && !has_ended(process) ? 1 : 0;
       reply.is_stopped = process.is_stopped ? 1 : 0;
       break;
   }
@@ -246,10 +281,18 @@ std::int64_t keep_all(Processes& processes) noexcept {
   return next_ns;
 }
 
-// What was stopped goes on, what was killed is started once it has ended.
-void let_go_of_all(Processes& processes) noexcept {
-  for (Process& process : processes) release(process, 0, true);
-  const std::int64_t until_ns = now_ns() + kEndNs;
+// What was stopped goes on, what was killed is started once it has ended. What is to end by itself
+// may do so as long as nobody takes its fault away: nobody is left who could, where `waits`.
+void let_go_of_all(Processes& processes, bool waits) noexcept {
+  std::int64_t until_ns = now_ns();
+  for (Process& process : processes) {
+    const std::int64_t expected_ns = process.is_used && process.is_expected ? process.start_ns : 0;
+    release(process, 0, true);
+    if (!waits || expected_ns == 0) continue;
+    process.start_ns = expected_ns;
+    until_ns = std::max(until_ns, expected_ns);
+  }
+  until_ns += kEndNs;
   for (;;) {
     keep_all(processes);
     const bool is_done = std::none_of(processes.begin(), processes.end(), [](const Process& one) {
@@ -282,7 +325,7 @@ void prepare(int socket, int harness) noexcept {
   while (::poll(&guard, 1, -1) <= 0) {
   }
   ::shutdown(kSocket, SHUT_RDWR);  // whoever asks learns now that nobody answers
-  let_go_of_all(processes);
+  let_go_of_all(processes, true);
   ::_exit(0);  // tidy: allow(abort) the end of a child that runs no destructors
 }
 
@@ -305,6 +348,7 @@ void run_guard(int socket, int harness, Processes& processes) noexcept {
   Witness witness;
   start_witness(witness, processes);
   bool goes_on = true;
+  bool has_gone = false;
   while (goes_on) {
     const std::int64_t next_ns = keep_all(processes);
     const std::int64_t wait_ns =
@@ -317,14 +361,15 @@ void run_guard(int socket, int harness, Processes& processes) noexcept {
     if (look[0].revents == 0 && look[1].revents == 0) continue;
     Request request;
     int pidfd = -1;
-    if (look[1].revents != 0 || !read(kSocket, request, pidfd)) break;
+    has_gone = look[1].revents != 0 || !read(kSocket, request, pidfd);
+    if (has_gone) break;
     Reply reply = answer(processes, request, pidfd);
     if (request.verb == Verb::witness) reply.process = witness.process;
     keep_all(processes);  // done before it is said to be
     goes_on = request.verb != Verb::end && ::send(kSocket, &reply, sizeof reply, MSG_NOSIGNAL) ==
                                                static_cast<ssize_t>(sizeof reply);
   }
-  let_go_of_all(processes);
+  let_go_of_all(processes, has_gone);
   ::_exit(0);  // tidy: allow(abort) the end of the guard, a fork that runs no destructors
 }
 

@@ -11,7 +11,7 @@
 
 namespace mesh::engine::guard {
 
-enum class Verb : std::uint32_t { add, hold, crash, release, held, state, witness, end };
+enum class Verb : std::uint32_t { add, hold, crash, expect, release, held, state, witness, end };
 
 // One packet each way, SOCK_SEQPACKET; `add` carries the pidfd.
 struct Request {
@@ -19,8 +19,9 @@ struct Request {
   std::uint32_t key = 0;
   std::uint64_t injection = 0;
   std::int64_t at_ns = 0;
+  std::int64_t away_ns = 0;  // of `expect`
   std::uint32_t factor_milli = 0;
-  std::uint32_t is_for_good = 0;    // of `crash`
+  std::uint32_t is_for_good = 0;    // of `crash`, `expect`
   std::int32_t process = 0;         // of `add`
   std::uint32_t command_bytes = 0;  // words, a zero after each
   std::array<char, ProcessGuard::kCommandBytes> command{};
@@ -48,6 +49,9 @@ struct Process {
   std::uint64_t crash = 0;  // the injection that it is dead for; 0: none
   std::int64_t start_ns = 0;
   bool stays_dead = false;
+  // It is to end by itself, and lives still: `crash` is set, and start_ns says until when.
+  bool is_expected = false;
+  std::int64_t away_ns = 0;  // and so long after its end it is started; 0: at start_ns
   std::uint32_t command_bytes = 0;
   std::array<char, ProcessGuard::kCommandBytes> command{};
 };

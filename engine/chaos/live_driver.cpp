@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/console_view.hpp"
+#include "engine/loop/step_death.hpp"
 #include "engine/station/agent_fault.hpp"
 #include "engine/station/control_protocol.hpp"
 #include "shm/system_error.hpp"
@@ -52,6 +53,8 @@ AgentFaultKind kind_of(FaultType type, const FaultParams& params) noexcept {
     case FaultType::byzantine_behavior:
       return params.variant == FaultVariant::flip_vote ? AgentFaultKind::contradict
                                                        : AgentFaultKind::none;
+    case FaultType::station_death:
+      return params.count > 1 ? AgentFaultKind::end : AgentFaultKind::none;
     default:
       return AgentFaultKind::none;
   }
@@ -211,8 +214,11 @@ Status LiveDriver::describe(coordination::ChaosHarness& harness, Nanos now) {
 Errc LiveDriver::check(FaultType type, const FaultParams& params) noexcept {
   const bool is_plain = params.variant == FaultVariant::none;
   const bool is_for_good = params.variant == FaultVariant::for_good;
-  const bool is_by_step = type == FaultType::engine_death || type == FaultType::station_death;
-  if (is_by_step && params.count != 1) return Errc::unsupported;
+  const auto is_step = [&](std::uint32_t last) {
+    return params.count >= 1 && params.count <= last;
+  };
+  if (type == FaultType::engine_death && !is_step(kEngineSteps)) return Errc::unsupported;
+  if (type == FaultType::station_death && !is_step(kStationSteps)) return Errc::unsupported;
   if (type == FaultType::station_death && is_for_good) return Errc::ok;
   if (is_of_processes(type)) return is_plain ? Errc::ok : Errc::unsupported;
   const AgentFaultKind kind = kind_of(type, params);
@@ -269,7 +275,9 @@ Errc LiveDriver::inject(const ChaosOrder& order, std::span<const std::uint32_t> 
   fault.step = order.ramp_up.count() > 0 ? 1 : kRampSteps;
   const ChaosOrder first = in_part(order, fault.step);
   Errc done = Errc::ok;
-  if (order.type == FaultType::engine_death) {
+  if (is_at_step(order)) {
+    done = strike_at_step(order, rows, fault.keys);
+  } else if (order.type == FaultType::engine_death) {
     done = kill_engine(order);
   } else if (is_of_processes(order.type)) {
     done = inject_processes(first, rows, fault.keys);
@@ -314,14 +322,9 @@ void LiveDriver::advance(Nanos now) {
   }
 }
 
-// The one that was registered, or the one that its command has started since.
 Errc LiveDriver::kill_engine(const ChaosOrder& order) {
-  if (!engine_key_) return Errc::not_authorized;
-  const auto known = guard_.state(*engine_key_);
-  if (!known) return known.error().code;
-  const auto there = engine_process();
-  if (!there) return there.error().code;
-  if (!known->is_running || known->process != *there) return Errc::not_yours;
+  const Errc other = find_engine();
+  if (other != Errc::ok) return other;
   const Status done = guard_.crash({order.injection, *engine_key_, back_at(order, now())});
   return done ? Errc::ok : done.error().code;
 }
@@ -343,6 +346,15 @@ std::optional<LiveDriver::Sight> LiveDriver::look() const {
   return Sight{status->value("agents_active", std::uint64_t{0}),
                status->value("agents_enrolled", std::uint64_t{0}),
                in_use.value("messages", std::uint64_t{0})};
+}
+
+Errc LiveDriver::find_engine() const {
+  if (!engine_key_) return Errc::not_authorized;
+  const auto known = guard_.state(*engine_key_);
+  if (!known) return known.error().code;
+  const auto there = engine_process();
+  if (!there) return there.error().code;
+  return known->is_running && known->process == *there ? Errc::ok : Errc::not_yours;
 }
 
 // The engine knows which process each station is.
@@ -415,11 +427,14 @@ void LiveDriver::undo(std::uint64_t injection) {
 void LiveDriver::remove(std::uint64_t injection) {
   const auto known = faults_.find(injection);
   const bool by_process = known == faults_.end() || is_of_processes(known->second.type);
-  const bool by_word = known == faults_.end() || !is_of_processes(known->second.type);
+  const bool is_known = known != faults_.end();
+  const bool by_word =
+      !is_known || !is_of_processes(known->second.type) || is_at_step(known->second.order);
+  // The word first: who does not end by it any more needs nobody who waits for that.
+  const bool has_engine =
+      !is_known || known->second.type != FaultType::engine_death || engine_is_running();
+  if (by_word && has_engine) spare(injection);
   if (by_process) static_cast<void>(guard_.release(injection));
-  if (by_word) {
-    static_cast<void>(ask({{"op", "chaos"}, {"do", "undo"}, {"injection", injection}}, "acting"));
-  }
 }
 
 bool LiveDriver::is_gone(std::uint64_t injection) const {

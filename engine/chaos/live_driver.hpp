@@ -9,9 +9,11 @@
 //     partition           nothing is handed over, nothing gets out; one way: nothing gets out
 //     byzantine-behavior  of variant flip_vote: READY becomes CONFLICT
 //     agent-crash         SIGKILL; its command starts it after `restart_after`, or at the end
-//     station-death       the same; of variant for_good nobody starts it again
+//     station-death       the same; of variant for_good nobody starts it again. At step `count`, 2
+//                         or 3, of its next message it ends itself (StationStep)
 //     engine-death        SIGKILL of the engine; its command starts the successor over the same
-//                         directory after `restart_after`, or at the end
+//                         directory after `restart_after`, or at the end. At step `count`, 2 to 5,
+//                         of its next message it ends itself (StepDeath::Step)
 //     agent-hang          SIGSTOP
 //     agent-slowdown      SIGSTOP and SIGCONT in turn: it runs for one `factor`th of the time
 // All else is refused: unsupported. So is what is between hosts: there is no bridge that could be
@@ -25,8 +27,9 @@
 // they end by themselves: stations look at them (station/fault_gate.hpp). Processes are the guard's
 // (process_guard.hpp), which lets go of them at that instant, or at once when we are gone. A
 // process has all its agents: a fault of processes that does not name all of them is refused. The
-// engine has every agent of its mesh: its death is refused unless all of them have agreed. Deaths
-// come at once: a live process has no steps to wait for, `count` is 1.
+// engine has every agent of its mesh: its death is refused unless all of them have agreed. A death
+// at step 1 comes at once. One at a later step waits for a message: where none comes, nobody dies.
+// A process that was started anew does not die again.
 //
 // Callers     one thread. open() has a child: while this process has few other threads.
 // Progress    inject, undo, is_gone: a request to the engine or the guard each.
@@ -73,6 +76,8 @@ class LiveDriver final : public coordination::FaultDriver {
   static constexpr std::uint32_t kRampSteps = 16;
 
   static Result<std::unique_ptr<LiveDriver>> open(const LiveChaosOptions& options);
+  // Nobody is left to die at a step for whom nobody would be there.
+  ~LiveDriver() override;
 
   // Tells the harness which agents there are, where they stand, and who may be struck. Its
   // agents_max is at least rows().
@@ -129,6 +134,16 @@ class LiveDriver final : public coordination::FaultDriver {
                                       const std::vector<AgentRow>& rows,
                                       std::set<std::uint32_t>& struck);
   [[nodiscard]] Errc kill_engine(const coordination::ChaosOrder& order);
+  // The one that was registered, or the one that its command has started since, answers.
+  [[nodiscard]] Errc find_engine() const;
+  // live_steps.cpp
+  [[nodiscard]] static bool is_at_step(const coordination::ChaosOrder& order) noexcept;
+  [[nodiscard]] Errc strike_at_step(const coordination::ChaosOrder& order,
+                                    const std::vector<AgentRow>& rows,
+                                    std::set<std::uint32_t>& struck);
+  [[nodiscard]] Errc end_engine_at(const coordination::ChaosOrder& order);
+  void spare(std::uint64_t injection);
+  [[nodiscard]] bool engine_is_running() const;
   [[nodiscard]] bool is_attached(std::uint32_t agent) const;
   // Keys of the processes that host these agents and nobody else.
   Result<std::set<std::uint32_t>> processes_of(const std::vector<AgentRow>& rows);

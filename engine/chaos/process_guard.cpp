@@ -1,5 +1,6 @@
 #include "engine/chaos/process_guard.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <charconv>
@@ -170,6 +171,18 @@ Status ProcessGuard::crash(const Crash& crash) {
   asked.injection = crash.injection;
   asked.at_ns = crash.started_at.count();
   asked.is_for_good = crash.is_for_good ? 1 : 0;
+  MESH_TRY([[maybe_unused]] const Answer answer, ask(asked));
+  return {};
+}
+
+Status ProcessGuard::expect(const End& end) {
+  Asked asked;
+  asked.verb = guard::Verb::expect;
+  asked.key = end.key;
+  asked.injection = end.injection;
+  asked.at_ns = end.until.count();
+  asked.away_ns = std::max<std::int64_t>(end.away.count(), 0);
+  asked.is_for_good = end.is_for_good ? 1 : 0;
   MESH_TRY([[maybe_unused]] const Answer answer, ask(asked));
   return {};
 }

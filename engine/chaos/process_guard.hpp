@@ -8,7 +8,8 @@
 // The guard has a witness, a third process, which waits for the guard's end and does nothing else.
 //
 //     ours gone (its pidfd says so):  all that is held goes on at once, what was killed is started,
-//                                     and the guard ends
+//                                     and so is what ends by itself until its time; then the guard
+//                                     ends
 //     the guard gone, ours or not:    its witness does the same, and ends
 //     the witness gone:               the guard starts another one
 //     guard and witness gone:         ours lets go of what it had stopped at the next call
@@ -20,8 +21,8 @@
 // Units       Nanos of CLOCK_MONOTONIC.
 // Limits      kProcessesMax processes; kHoldsMax holds of one at a time; commands of kCommandBytes.
 // Errors      add -> not_found (it has ended), not_yours (another one has its number now),
-//             capacity, invalid_argument. hold, crash -> not_found, capacity, unsupported (no
-//             command to start it anew). All: closed, where the guard has gone.
+//             capacity, invalid_argument. hold, crash, expect -> not_found, capacity, unsupported
+//             (no command to start it anew). All: closed, where the guard has gone.
 #pragma once
 
 #include <cstdint>
@@ -76,6 +77,16 @@ class ProcessGuard {
   };
   // Kills. Its command is run once it is really gone, so that what it had locked is free.
   Status crash(const Crash& crash);
+  struct End {
+    std::uint64_t injection = 0;
+    std::uint32_t key = 0;
+    Nanos until{0};            // it ends by then, or not at all
+    Nanos away{0};             // so long after its end its command is run; 0: at `until`
+    bool is_for_good = false;  // as of a Crash
+  };
+  // It will end by itself, at a step of its own. Released, it is watched for a second more: it may
+  // be ending just then.
+  Status expect(const End& end);
   // All of an injection; of one that is not there: nothing.
   Status release(std::uint64_t injection);
   // How many processes it holds still, or has not started anew.

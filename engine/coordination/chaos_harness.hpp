@@ -86,6 +86,10 @@ class ChaosHarness final : public ServiceForm<ChaosHarness, ChaosConfig, ChaosCo
   [[nodiscard]] std::uint32_t in_force() const noexcept;  // injections that are not settled
   [[nodiscard]] ChaosReport report(std::uint32_t experiment) const;
   [[nodiscard]] GameDayReport game_day(std::uint32_t number) const;
+  // The same as Markdown, for those who were not there. `plan`: as it was given, for what its steps
+  // and people are called is not kept. not_found; invalid_argument: it is another day's.
+  [[nodiscard]] Result<std::string> game_day_text(std::uint32_t number,
+                                                  const chaos::PlanGameDay& plan) const;
   // Within three cooldowns, precheck and every verify point passed, no switch, every fault acted.
   [[nodiscard]] bool has_held(std::uint32_t experiment) const noexcept;
 

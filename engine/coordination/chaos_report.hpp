@@ -180,6 +180,7 @@ struct ChaosReport {
 
 enum class GameDayState : std::uint8_t { none, planning, active, debriefing, completed };
 constexpr GameDayState last_of(GameDayState) noexcept { return GameDayState::completed; }
+[[nodiscard]] std::string_view to_string(GameDayState state) noexcept;
 struct GameDayStepNote {
   bool is_done = false;
   std::uint32_t by = 0;       // participant

@@ -66,6 +66,8 @@ class LockManager final : public ServiceForm<LockManager, LockManagerConfig, Loc
   [[nodiscard]] LockView view(std::string_view resource) const noexcept;
   // The agent's ticket, or 0: it does not wait.
   [[nodiscard]] std::uint64_t waits(std::uint32_t agent) const noexcept;
+  // What became of a ticket its agent is told; this is for who asks why it waits. O(agents).
+  [[nodiscard]] LockWaitView poll(std::uint64_t ticket) const;
   [[nodiscard]] std::uint32_t locks_of(std::uint32_t agent) const noexcept;  // intentions too
   [[nodiscard]] LockMode mode_of(std::uint32_t agent, std::string_view resource) const noexcept;
   // ok: somebody holds it under this token now. stale_token: older, or never given out.

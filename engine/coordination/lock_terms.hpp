@@ -165,6 +165,17 @@ struct LockView {
   std::uint64_t fence = 0;
   Nanos expires{0};  // of the first holder
 };
+// A wait as it stands.
+struct LockWaitView {
+  std::uint64_t ticket = 0;  // 0: nobody waits by that one, any more
+  std::uint32_t agent = 0;
+  LockMode wanted = LockMode::none;
+  std::string resource;     // where it is queued: of a path the first level that it did not get
+  std::uint32_t ahead = 0;  // waiters before it there
+  Nanos until{0};           // its timeout
+  // Agents that do not stand with what it wants: holders, then earlier waiters, each once.
+  std::vector<std::uint32_t> in_its_way;
+};
 struct ContendedResource {
   std::string name;
   std::uint64_t waits = 0;

@@ -281,6 +281,31 @@ std::uint32_t LockManager::next_blocker(std::uint32_t agent, std::uint32_t& curs
   return kNone;
 }
 
+LockWaitView LockManager::poll(std::uint64_t ticket) const {
+  LockWaitView view;
+  for (std::uint32_t agent = 0; ticket != 0 && agent < config_.agents_max; ++agent) {
+    const Wait& wait = agents_[agent].wait;
+    if (wait.ticket != ticket) continue;
+    view.ticket = ticket;
+    view.agent = agent;
+    view.wanted = wait.wanted;
+    view.resource = std::string(names_[wait.at].data(), name_sizes_[wait.at]);
+    view.until = Nanos{wait.deadline_ns};
+    const Resource& at = resources_[wait.at];
+    for (std::uint32_t w = at.first_waiter; w != agent; w = agents_[w].wait.queue.next)
+      ++view.ahead;
+    std::uint32_t cursor = at.first_holder;
+    bool in_queue = false;
+    for (std::uint32_t other = 0; (other = next_blocker(agent, cursor, in_queue)) != kNone;) {
+      const auto& known = view.in_its_way;
+      if (std::find(known.begin(), known.end(), other) == known.end())
+        view.in_its_way.push_back(other);
+    }
+    break;
+  }
+  return view;
+}
+
 // Depth first from one agent; true: there is a cycle, in cycle_.
 bool LockManager::follow(std::uint32_t agent) const noexcept {
   enum : std::uint8_t { white, grey, black };

@@ -188,6 +188,8 @@ TickResult EngineLoop::tick(HostTime now) noexcept {
   ++state.counters.ticks;
   bool worked = state.intake();
   MESH_POINT("loop.tick:after_intake");
+  StepDeath* const death = state.outside.death;
+  if (death != nullptr) death->after_intake(state.counters, state.now_ns);
   worked |= state.empty_pending();
   worked |= state.fire_wheel();
   MESH_POINT("loop.tick:after_dispatch");
@@ -197,6 +199,7 @@ TickResult EngineLoop::tick(HostTime now) noexcept {
   MESH_POINT("loop.tick:before_reveal");
   state.reveal_staged();
   MESH_POINT("loop.tick:after_reveal");
+  if (death != nullptr) death->after_reveal(state.counters, state.now_ns);
   state.settle();
   MESH_POINT("loop.tick:after_settle");
   std::int64_t due = state.wheel->next_due_ns();

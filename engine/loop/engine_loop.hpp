@@ -38,6 +38,7 @@
 #include "engine/console/routing_rules.hpp"
 #include "engine/health/watch_options.hpp"
 #include "engine/loop/loop_counters.hpp"
+#include "engine/loop/step_death.hpp"
 #include "engine/memory_map.hpp"
 #include "engine/newcomer_options.hpp"
 #include "engine/result_note.hpp"
@@ -214,6 +215,7 @@ class EngineLoop {
     void* context = nullptr;
     ConflictSink* conflicts = nullptr;  // outlives the loop; null: conflicts are only counted
     ResultSink* results = nullptr;      // the same of operations that have ended
+    StepDeath* death = nullptr;         // outlives the loop; null: it dies nowhere on purpose
   };
   static Result<std::unique_ptr<EngineLoop>> create(const LoopMemory& memory,
                                                     const LoopOptions& options,

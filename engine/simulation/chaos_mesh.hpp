@@ -61,13 +61,14 @@ namespace mesh::engine::simulation {
 
 // What callers and agents do against faults; a test takes one away to see what it is worth.
 struct ChaosGuards {
-  bool retries = true;   // another agent is asked
-  bool breakers = true;  // who is gone, or failed three times in a minute, is left alone
-  bool dedup = true;     // an agent does once what it is told twice
-  bool checks = true;    // an agent answers CONFLICT where a body is not what was sent
-  bool waits = true;     // a request for which there is no slot waits
-  bool backoff = true;   // who answers 429 is left alone until it may be asked again
-  bool weights = true;   // costs that change together are not believed (weight_lock.hpp)
+  bool retries = true;  // another agent is asked
+  bool breakers =
+      true;             // who is gone, failed three times in a minute, or is refused is passed over
+  bool dedup = true;    // an agent does once what it is told twice
+  bool checks = true;   // an agent answers CONFLICT where a body is not what was sent
+  bool waits = true;    // a request for which there is no slot waits
+  bool backoff = true;  // who answers 429 is left alone until it may be asked again
+  bool weights = true;  // costs that change together are not believed (weight_lock.hpp)
   bool adoption = true;  // an engine goes on with what a dead one left
   bool grace = true;     // a cluster that is whole again within a second has had no crash
   bool slews = true;     // the mesh's clock follows the host's slowly
@@ -82,7 +83,8 @@ enum class LoopStep : std::uint32_t {
   collected,     // its sender has the answer; the outbox is not freed everywhere yet
 };
 inline constexpr std::uint32_t kLoopSteps = 5;
-static_assert(kLoopSteps == kHostSteps);  // one number says both
+static_assert(kLoopSteps == kHostSteps);    // one number says both
+static_assert(kLoopSteps == kEngineSteps);  // also where it is a real engine
 
 struct ChaosMeshOptions {
   std::uint32_t agents = 30;
@@ -105,6 +107,7 @@ struct ChaosPeriod {
   std::int64_t latency_ns_max = 0;
   std::uint64_t attempts = 0;
   std::uint64_t attempts_failed = 0;
+  std::uint64_t refused = 0;     // agents passed over: a breaker of the mesh let nobody pass
   std::uint64_t duplicates = 0;  // effects of one message beyond the first
   std::uint64_t corrupt = 0;     // effects of a body that nobody sent
   std::uint64_t reordered = 0;   // messages that an agent did after a later one
@@ -211,7 +214,8 @@ class ChaosMesh {
     std::uint64_t number = 0;
     std::int64_t since_ns = 0;
     std::vector<std::uint32_t> tried;
-    std::uint64_t failure = 0;  // its last one, for what follows from it
+    std::vector<std::uint32_t> refused;  // passed over by the attempt that is being made
+    std::uint64_t failure = 0;           // its last one, for what follows from it
   };
   struct Attempt {
     Request request;
@@ -219,6 +223,7 @@ class ChaosMesh {
     coordination::Permit permit{};
     std::int64_t since_ns = 0;
     sched::MessageId message{};
+    bool is_refused = false;  // by a breaker of the mesh: its agent knows nothing of it
   };
 
   // Both halves: the engine after this one counts its own messages from the beginning.
@@ -260,6 +265,9 @@ class ChaosMesh {
   void begin_waiting();
   [[nodiscard]] std::uint32_t free_slots() const;
   void attempt(Request request);
+  [[nodiscard]] Result<sched::MessageId> ask(Request& request, Attempt& attempt);
+  [[nodiscard]] Result<sched::MessageId> post(const Request& request, std::uint32_t agent);
+  void tell_breaker(const Attempt& attempt, coordination::CallOutcome outcome);
   [[nodiscard]] bool choose(const Request& request, Attempt& attempt);
   [[nodiscard]] bool choose(const Request& request, Attempt& attempt, bool only_routable);
   void collect();

@@ -91,7 +91,9 @@ SimulatedExperiment network_partition(std::vector<std::uint32_t> side, std::uint
 
 namespace {
 
-// Who is gone is not asked: without this retries would stand in for breakers.
+// Who is gone is not asked: without this retries would stand in for breakers. In 5 s 500 are asked:
+// where three of 120 are gone 12 attempts fail in the mean, and two or fewer once in 2,000 times;
+// with breakers it is what was under way at a death.
 SimulatedExperiment left_alone(SimulatedExperiment made) {
   made.mesh.agents = 120;
   made.mesh.request_every = kOften;
@@ -138,10 +140,12 @@ SimulatedExperiment cluster_lead_loss(std::uint64_t seed) {
   return made;
 }
 
-// Through the harness a third of the attempts fail with breakers too, and it is not known why: so
-// their share is not bounded here.
+// Half of the mesh is gone: of what is asked of whoever there is half fails. With breakers it is
+// what was under way at that moment, of 200 attempts in a window; also later, while the sector's
+// breakers are half-open, for who is refused by one asks somebody else.
 SimulatedExperiment sector_loss(std::uint64_t seed) {
-  auto made = experiment("sector-loss", seed, {succeed(0.99)});
+  auto made = experiment("sector-loss", seed,
+                         {succeed(0.99), at_most("attempt_failures", 0.05, Aggregation::avg)});
   made.mesh.agents = 600;
   ChaosFault crash = fault(FaultType::agent_crash, 0, seconds(10));
   crash.targets.mode = TargetMode::sector;
@@ -392,7 +396,7 @@ std::span<const Named> all() {
        {"waits"},
        [](std::uint64_t seed) { return resource_exhaustion(950'000, seed); }},
       {"cluster-lead-loss", "every cluster's lead dies at once", {"breakers"}, cluster_lead_loss},
-      {"sector-loss", "300 agents die at once", {"breakers+retries"}, sector_loss},
+      {"sector-loss", "300 agents die at once", {"breakers"}, sector_loss},
       {"slow-consumer", "three agents are a hundred times slower", {"breakers"}, slow_consumer},
       {"hung-agents", "three processes stand still", {"breakers"}, hung_agents},
       {"clock-skew",

@@ -13,6 +13,7 @@ using coordination::FaultVariant;
 
 constexpr std::int64_t kRetryAfterNs = 5 * kNsPerSecond;  // as an answer of 429 says
 constexpr std::int64_t kWeightsEveryNs = 500 * kNsPerMs;
+constexpr std::size_t kRefusedMax = 64;  // that a caller passes over before its attempt has failed
 
 // A number, and what it must come with.
 std::array<std::byte, 16> body_of(std::uint64_t number) {
@@ -66,8 +67,10 @@ bool ChaosMesh::choose(const Request& request, Attempt& attempt) {
 }
 
 bool ChaosMesh::may_ask(const Request& request, std::uint32_t agent, bool only_routable) const {
-  const auto& tried = request.tried;
-  if (std::find(tried.begin(), tried.end(), agent) != tried.end()) return false;
+  const auto is_among = [agent](const std::vector<std::uint32_t>& agents) {
+    return std::find(agents.begin(), agents.end(), agent) != agents.end();
+  };
+  if (is_among(request.tried) || is_among(request.refused)) return false;
   if (only_routable && !mesh_->is_routable(agent)) return false;  // gone, or behind a breaker
   if (!options_.guards.backoff) return true;
   const auto quiet = quiet_until_ns_.find(mesh_->cluster(agent));
@@ -98,6 +101,37 @@ bool ChaosMesh::choose(const Request& request, Attempt& attempt, bool only_routa
   return false;
 }
 
+Result<sched::MessageId> ChaosMesh::post(const Request& request, std::uint32_t agent) {
+  const std::array<std::byte, 16> body = body_of(request.number);
+  EngineLoop::MessageRequest message;
+  message.target = mesh_->id(agent);
+  message.priority = sched::Priority::critical;
+  message.ttl = options_.attempt_timeout;
+  message.body = body;
+  return mesh_->loop().post(message, from_ns(clock_.mesh_ns()));
+}
+
+// Who is told at once that a breaker of the mesh lets nobody pass, or not this one, has asked
+// nobody, and knows nothing of that agent: another one is asked. Half-open a breaker is routable
+// and refuses nine of ten.
+Result<sched::MessageId> ChaosMesh::ask(Request& request, Attempt& attempt) {
+  auto posted = post(request, attempt.agent);
+  const auto is_refused = [&] { return !posted && posted.error().code == Errc::open; };
+  while (options_.guards.breakers && is_refused() && request.refused.size() < kRefusedMax) {
+    request.refused.push_back(attempt.agent);
+    Attempt next;
+    if (!choose(request, next)) break;
+    ++period_.refused;
+    tell_breaker(attempt, coordination::CallOutcome::ignored);
+    attempt.agent = next.agent;
+    attempt.permit = next.permit;
+    posted = post(request, attempt.agent);
+  }
+  request.refused.clear();
+  attempt.is_refused = is_refused();
+  return posted;
+}
+
 void ChaosMesh::attempt(Request request) {
   if (!mesh_->has_engine()) {  // it goes on when there is one
     waiting_.push_front(std::move(request));
@@ -107,16 +141,10 @@ void ChaosMesh::attempt(Request request) {
   Attempt fresh;
   if (!choose(request, fresh)) return end_request(request, false);
   ++period_.attempts;
-  request.tried.push_back(fresh.agent);
   fresh.since_ns = clock_.true_ns();
-  const std::array<std::byte, 16> body = body_of(request.number);
+  const auto posted = ask(request, fresh);
+  request.tried.push_back(fresh.agent);
   fresh.request = std::move(request);
-  EngineLoop::MessageRequest message;
-  message.target = mesh_->id(fresh.agent);
-  message.priority = sched::Priority::critical;
-  message.ttl = options_.attempt_timeout;
-  message.body = body;
-  const auto posted = mesh_->loop().post(message, from_ns(clock_.mesh_ns()));
   look_at_ns_ = std::min(look_at_ns_, clock_.true_ns() + 1);
   if (posted) {
     fresh.message = *posted;
@@ -128,6 +156,14 @@ void ChaosMesh::attempt(Request request) {
   }
   attempts_.emplace(id, std::move(fresh));
   reach(LoopStep::accepted);
+}
+
+void ChaosMesh::tell_breaker(const Attempt& attempt, coordination::CallOutcome outcome) {
+  if (!options_.guards.breakers) return;
+  breakers_[attempt.agent].apply(
+      coordination::breaker::Record{attempt.permit, outcome,
+                                    Nanos{clock_.true_ns() - attempt.since_ns}, Nanos{0}},
+      Nanos{clock_.true_ns()});
 }
 
 void ChaosMesh::collect() {
@@ -154,12 +190,7 @@ void ChaosMesh::collect() {
     const Attempt done = std::move(its->second);
     attempts_.erase(its);
     note_cost(done);
-    if (options_.guards.breakers) {
-      const Nanos took{clock_.true_ns() - done.since_ns};
-      breakers_[done.agent].apply(
-          coordination::breaker::Record{done.permit, coordination::CallOutcome::ok, took, Nanos{0}},
-          Nanos{clock_.true_ns()});
-    }
+    tell_breaker(done, coordination::CallOutcome::ok);
     end_request(done.request, true);
   }
   if (has_heard) reach(LoopStep::collected);
@@ -202,12 +233,7 @@ void ChaosMesh::fail_attempt(std::uint64_t id, coordination::CallOutcome outcome
   log(ChaosLogKind::attempt_failed, failed.request.number, failed.agent);
   effects_.push_back({++last_effect_, failed.request.failure, failed.agent});
   failed.request.failure = last_effect_;
-  if (options_.guards.breakers) {
-    breakers_[failed.agent].apply(
-        coordination::breaker::Record{failed.permit, outcome,
-                                      Nanos{clock_.true_ns() - failed.since_ns}, Nanos{0}},
-        Nanos{clock_.true_ns()});
-  }
+  tell_breaker(failed, failed.is_refused ? coordination::CallOutcome::ignored : outcome);
   const bool goes_on =
       options_.guards.retries && failed.request.tried.size() < options_.attempts_max;
   if (goes_on) return attempt(std::move(failed.request));

@@ -16,12 +16,13 @@ using coordination::ExperimentState;
 constexpr Nanos kStep{100 * kNsPerMs};
 constexpr Nanos kSettle{2 * kNsPerSecond};  // until the engine has given its roles
 
-constexpr std::array<std::string_view, 20> kMetrics{
+constexpr std::array<std::string_view, 21> kMetrics{
     "success_rate",   "error_rate",       "latency_ms",     "latency_max_ms",
     "throughput",     "attempt_failures", "availability",   "duplicates",
     "corrupt",        "reordered",        "lost",           "conflicts",
     "clock_error_ms", "tasks_done",       "double_effects", "lost_tasks",
-    "writes",         "stale_writes",     "answered_twice", "unheard"};
+    "writes",         "stale_writes",     "answered_twice", "unheard",
+    "refused"};
 enum Metric : std::size_t {
   success_rate,
   error_rate,
@@ -43,6 +44,7 @@ enum Metric : std::size_t {
   stale_writes,
   answered_twice,
   unheard,
+  refused,
 };
 
 ChaosConfig config_for(const ChaosMeshOptions& options) {
@@ -59,6 +61,7 @@ void add(ChaosPeriod& sum, const ChaosPeriod& more) {
   sum.latency_ns_max = std::max(sum.latency_ns_max, more.latency_ns_max);
   sum.attempts += more.attempts;
   sum.attempts_failed += more.attempts_failed;
+  sum.refused += more.refused;
   sum.duplicates += more.duplicates;
   sum.corrupt += more.corrupt;
   sum.reordered += more.reordered;
@@ -136,6 +139,7 @@ void SimDriver::sample() {
   say(conflicts, static_cast<double>(period.conflicts));
   say(answered_twice, static_cast<double>(period.twice));
   say(unheard, static_cast<double>(period.unheard));
+  say(refused, static_cast<double>(period.refused));
   say(clock_error_ms, ms_of(mesh_->clock_error_ns()));
   if (mesh_->tasks() == nullptr) return;
   say(tasks_done, static_cast<double>(period.tasks.tasks_done));

@@ -8,6 +8,7 @@
 //     attempt_failures             share of what agents were asked that failed or took too long
 //     availability                 share of the agents that are up and routable
 //     duplicates, corrupt, reordered, lost, conflicts    how many
+//     refused                      agents passed over: the mesh's breakers let nobody pass to them
 //     answered_twice               messages that were answered again
 //     unheard                      messages of which nothing was heard for three seconds, now
 //     clock_error_ms               mesh time against true time

@@ -37,6 +37,7 @@ enum class AgentFaultKind : std::uint8_t {
   cut,         // nothing is for it, nothing of it gets out
   unheard,     // nothing of it gets out
   contradict,  // what it answers READY to is answered CONFLICT
+  end,         // its process ends at a step of its next message (StationStep, in `bits`)
 };
 // The capability without which nobody is struck.
 inline constexpr std::string_view kChaosAllowed = "chaos=allowed";
@@ -44,7 +45,14 @@ inline constexpr std::string_view kChaosAllowed = "chaos=allowed";
 inline constexpr std::string_view kChaosForbidden =
     "this mesh does not allow faults on purpose; to allow them: mesh up --allow-live-chaos, or"
     " allow_live = true under [chaos] in its configuration";
-inline constexpr AgentFaultKind kLastFaultKind = AgentFaultKind::contradict;
+inline constexpr AgentFaultKind kLastFaultKind = AgentFaultKind::end;
+
+// Where a process ends that is to end on purpose; at step 1, at once, it is killed from outside.
+enum class StationStep : std::uint32_t {
+  done = 2,  // its handler has returned; its answer is nowhere yet
+  answered,  // its answer stands in the outbox
+};
+inline constexpr std::uint32_t kStationSteps = 3;
 
 struct AgentFault {
   AgentId agent{};
@@ -53,7 +61,7 @@ struct AgentFault {
   AgentFaultKind kind = AgentFaultKind::none;
   std::uint32_t rate_ppm = 0;
   std::uint32_t bits = 0;
-  std::int64_t add_ns = 0;
+  std::int64_t add_ns = 0;  // end: HostTime; who has attached since then goes on
   std::int64_t jitter_ns = 0;
   friend bool operator==(const AgentFault&, const AgentFault&) = default;
 };

@@ -113,6 +113,14 @@ bool FaultGate::lets_answer(const AnswerTicket& ticket, Answer& answer, std::int
   return true;
 }
 
+bool FaultGate::ends_at(StationStep step, std::uint32_t place, std::int64_t now_ns) const noexcept {
+  const AgentFault* const end = acting(place, AgentFaultKind::end, now_ns);
+  const bool is_there = end != nullptr && end->bits == static_cast<std::uint32_t>(step) &&
+                        born_ns_ < end->add_ns;  // who was started anew goes on
+  // SYNC chaos.rows acquire: pairs with FaultBoard::publish().
+  return is_there && is_armed() && view_.generation->load_acquire() == seen_;
+}
+
 bool FaultGate::swallows_from(std::uint32_t place, std::int64_t now_ns) const noexcept {
   return acting(place, AgentFaultKind::cut, now_ns) != nullptr ||
          acting(place, AgentFaultKind::unheard, now_ns) != nullptr;

@@ -34,7 +34,8 @@ class FaultGate {
   static constexpr std::uint32_t kNoPlace = ~std::uint32_t{0};
 
   FaultGate() = default;
-  explicit FaultGate(const FaultView& view) : view_(view) {}
+  // `born_ns`: since when this process is attached.
+  FaultGate(const FaultView& view, std::int64_t born_ns) : view_(view), born_ns_(born_ns) {}
 
   // The one load of a path that nobody disturbs.
   [[nodiscard]] bool is_armed() const noexcept { return view_.is_armed(); }
@@ -51,6 +52,10 @@ class FaultGate {
                              std::int64_t now_ns);
   // False: the answer goes nowhere.
   [[nodiscard]] bool lets_answer(const AnswerTicket& ticket, Answer& answer, std::int64_t now_ns);
+  // Whether this process is to end at that step of a message of the agent's. Once it is, it is by
+  // the table as it stands at that instant: whoever takes a fault away is not late by a handler.
+  [[nodiscard]] bool ends_at(StationStep step, std::uint32_t place,
+                             std::int64_t now_ns) const noexcept;
   // Whether what an agent sends is lost.
   [[nodiscard]] bool swallows_from(std::uint32_t place, std::int64_t now_ns) const noexcept;
 
@@ -94,6 +99,7 @@ class FaultGate {
   [[nodiscard]] bool strikes(const AgentFault* fault) noexcept;
 
   FaultView view_;
+  std::int64_t born_ns_ = 0;
   std::uint64_t seen_ = 0;  // generation
   std::vector<Struck> faults_;
   std::map<std::pair<std::int64_t, std::uint64_t>, Kept> kept_;  // by due, and order of coming

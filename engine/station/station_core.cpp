@@ -62,7 +62,7 @@ Status StationCore::bind() {
   const std::uint32_t waiting =
       std::clamp(2 * options_.agents, kAgentsPerOutletMin, kAgentsPerOutletMax);
   outlet_ = std::make_shared<AnswerOutlet>(waiting, options_.wake);
-  gate_ = FaultGate(options_.table.faults);
+  gate_ = FaultGate(options_.table.faults, now_ns());
   place_of_row_.assign(options_.mesh_agents, kNoPlace);
   agents_.reserve(options_.agents);
   samples_.resize(options_.agents);

@@ -224,6 +224,7 @@ class StationCore {
   BodyLog::Writer outbound_;
   bool broken_ = false;
   bool polling_ = false;
+  bool ends_with_flush_ = false;  // by a fault: this process, once its answers can be seen
 
   std::vector<AgentId> agents_;
   std::vector<std::uint32_t> place_of_row_;  // by the row of an AgentId

@@ -1,6 +1,7 @@
 // StationCore: deliveries while faults are armed, or while some are kept that one has delayed.
 #include <algorithm>
 
+#include "engine/station/process_end.hpp"
 #include "engine/station/station_core.hpp"
 
 namespace mesh::engine {
@@ -54,8 +55,11 @@ bool StationCore::accept_under_faults(const sched::DeliveryRecord& record, std::
 void StationCore::answer(const AnswerTicket& ticket, const Answer& answer) {
   if (!gate_.is_armed()) [[likely]]
     return answer_freely(ticket, answer);
+  const std::int64_t now_ns = this->now_ns();
+  if (gate_.ends_at(StationStep::done, ticket.place, now_ns)) end_this_process();
+  ends_with_flush_ = ends_with_flush_ || gate_.ends_at(StationStep::answered, ticket.place, now_ns);
   Answer changed = answer;
-  if (gate_.lets_answer(ticket, changed, now_ns())) answer_freely(ticket, changed);
+  if (gate_.lets_answer(ticket, changed, now_ns)) answer_freely(ticket, changed);
 }
 
 bool StationCore::is_swallowed(AgentId source) const noexcept {

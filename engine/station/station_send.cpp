@@ -4,6 +4,7 @@
 #include <string>
 #include <utility>
 
+#include "engine/station/process_end.hpp"
 #include "engine/station/station_core.hpp"
 #include "shm/base/assert.hpp"
 #include "shm/base/point.hpp"
@@ -267,7 +268,10 @@ bool StationCore::flush() {
   stage_late_answers();
   stage_answers();
   MESH_POINT("station.flush:before_reveal");
-  return writer_.reveal_checked();
+  const bool sleeps = writer_.reveal_checked();
+  if (ends_with_flush_) [[unlikely]]
+    end_this_process();
+  return sleeps;
 }
 
 // Bodies. The engine has taken a body in once its cursor has passed the record that names it.

@@ -76,6 +76,9 @@ class MessageRouter final
 
   [[nodiscard]] MailboxView mailbox(std::uint32_t agent) const noexcept;
   [[nodiscard]] MessageView view(std::uint64_t number) const noexcept;
+  // What a Poll of so many would hand over, in its order. It stays where it is.
+  [[nodiscard]] std::vector<MessageDelivery> peek(std::uint32_t agent, std::uint32_t count,
+                                                  Nanos now) const;
   [[nodiscard]] std::uint32_t in_flight() const noexcept { return out_; }  // sent here, not done
   [[nodiscard]] std::uint32_t letters() const noexcept { return letters_.count; }
   [[nodiscard]] std::uint32_t parked() const noexcept { return parked_.count; }

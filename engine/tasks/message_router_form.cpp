@@ -156,6 +156,19 @@ MessageView MessageRouter::view(std::uint64_t number) const noexcept {
   return {one.state, one.from, one.to, one.attempt, one.sequence};
 }
 
+std::vector<MessageDelivery> MessageRouter::peek(std::uint32_t at, std::uint32_t count,
+                                                 Nanos now) const {
+  std::vector<MessageDelivery> seen;
+  if (!is_here(at)) return seen;
+  const auto& waiting = agents_[at].waiting;
+  for (std::size_t priority = waiting.size(); priority-- != 0;) {
+    for (std::uint32_t one = waiting[priority].first; one != kNone && seen.size() < count;
+         one = messages_[one].next)
+      seen.push_back(delivery_of(messages_[one], now.count()));
+  }
+  return seen;
+}
+
 // --- bytes ---------------------------------------------------------------------------------------
 
 void MessageRouter::save_state(StateWriter& writer) const {

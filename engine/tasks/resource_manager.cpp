@@ -54,6 +54,16 @@ std::uint64_t ResourceManager::waits(std::uint32_t agent) const noexcept {
   return agent < config_.agents_max ? waits_[agent].ticket : 0;
 }
 
+LockWaitView ResourceManager::explain(std::uint64_t ticket) const {
+  for (const Wait& wait : waits_) {
+    if (ticket == 0 || wait.ticket != ticket) continue;
+    LockWaitView view = locks_.poll(wait.lock_ticket);
+    view.ticket = ticket;
+    return view;
+  }
+  return {};
+}
+
 // --- with the lock -----------------------------------------------------------------------------
 
 LockReply ResourceManager::ask(const LockCommand& command, std::int64_t now_ns) noexcept {
@@ -92,20 +102,42 @@ void ResourceManager::keep(std::uint32_t agent, const Name& name, const LockRepl
        {agent, grant.fence, hash_of(name.text()).low});
 }
 
-// The lock is told, or has told us.
-void ResourceManager::give_up(std::uint32_t slot, bool tell_lock, std::int64_t now_ns) noexcept {
+// The lock has been told, or has told us.
+void ResourceManager::give_up(std::uint32_t slot, std::int64_t now_ns) noexcept {
   const Holding gone = holdings_[slot];
   index_.erase(hash_of_holding(gone.agent, gone.name.text()));
   by_grant_.erase(hash_of_grant(gone.grant));
   slots_.free(slot);
   ++counters_.given_up;
   counters_.hold_ns += static_cast<std::uint64_t>(now_ns - gone.since_ns);
+  hold_times_.add(static_cast<std::uint64_t>(now_ns - gone.since_ns));
   emit(EventName::resource_released, Severity::debug, now_ns,
        {gone.agent, gone.fence, hash_of(gone.name.text()).low});
-  if (!tell_lock) return;
-  for (std::uint32_t i = 0; i < gone.count; ++i) {
-    ask(lock::Release{gone.grant, gone.station}, now_ns);
+}
+
+// False, and held as before: something that stands on it is held still, or waited for.
+bool ResourceManager::let_go(std::uint32_t slot, std::int64_t now_ns) noexcept {
+  Holding& held = holdings_[slot];
+  for (; held.count > 1; --held.count) ask(lock::Release{held.grant, held.station}, now_ns);
+  if (ask(lock::Release{held.grant, held.station}, now_ns).code == Errc::wrong_state) return false;
+  give_up(slot, now_ns);
+  return true;
+}
+
+// What stands on others goes before them, in whatever order it was taken: so often as it is deep.
+template <class Which>
+std::uint32_t ResourceManager::let_go_where(Which&& which, std::int64_t now_ns) noexcept {
+  std::uint32_t count = 0;
+  for (bool goes_on = true; goes_on;) {
+    const std::uint32_t before = count;
+    std::uint32_t left = 0;
+    for (std::uint32_t slot = 0; slot < config_.holdings_max; ++slot) {
+      if (!slots_.is_used(slot) || !which(holdings_[slot])) continue;
+      ++(let_go(slot, now_ns) ? count : left);
+    }
+    goes_on = left != 0 && count != before;
   }
+  return count;
 }
 
 void ResourceManager::tell(const Wait& wait, std::uint32_t agent, ResourceNotice kind,
@@ -143,11 +175,7 @@ ResourceManager::Reply ResourceManager::go_on(std::uint32_t agent, std::int64_t 
 
 // What a ticket that fails had already got.
 void ResourceManager::drop_group(std::uint32_t agent, std::int64_t now_ns) noexcept {
-  for (std::uint32_t slot = 0; slot < config_.holdings_max; ++slot) {
-    const bool is_its =
-        slots_.is_used(slot) && holdings_[slot].agent == agent && holdings_[slot].in_group;
-    if (is_its) give_up(slot, true, now_ns);
-  }
+  let_go_where([agent](const Holding& one) { return one.agent == agent && one.in_group; }, now_ns);
 }
 
 void ResourceManager::end_wait(std::uint32_t agent, ResourceNotice why,
@@ -206,7 +234,7 @@ void ResourceManager::hear(const LockNews& one, std::int64_t now_ns) noexcept {
   ++counters_.expired;
   news_.push_back(
       {ResourceNotice::expired, gone.agent, 0, gone.fence, std::string(gone.name.text())});
-  give_up(slot, false, now_ns);
+  give_up(slot, now_ns);
   if (!gone.in_group) return;  // else what it waits for would be half of a group
   ask(lock::Cancel{gone.agent, waits_[gone.agent].lock_ticket, waits_[gone.agent].station}, now_ns);
   end_wait(gone.agent, ResourceNotice::cancelled, now_ns);
@@ -288,6 +316,8 @@ ResourceManager::Reply ResourceManager::on(const resource::AcquireAll& order,
   sorted_.erase(std::unique(sorted_.begin(), sorted_.end()), sorted_.end());
   for (const auto one : sorted_) {
     if (holds(order.agent, one)) return refuse(Errc::already_exists);
+    // It could not be given back if the group failed: what stands on it comes first.
+    if (locks_.mode_of(order.agent, one) != LockMode::none) return refuse(Errc::wrong_state);
   }
   Wait& wait = waits_[order.agent];
   const Nanos timeout = order.timeout.count() < 0 ? config_.timeout_ns : order.timeout;
@@ -331,12 +361,9 @@ ResourceManager::Reply ResourceManager::on(const resource::Release& order,
   Holding& held = holdings_[slot];
   Reply reply;
   reply.fence = held.fence;
-  if (--held.count != 0) {
-    ask(lock::Release{held.grant, held.station}, now_ns);
-    return reply;
-  }
-  held.count = 1;
-  give_up(slot, true, now_ns);
+  if (held.count == 1) return let_go(slot, now_ns) ? reply : refuse(Errc::wrong_state);
+  --held.count;
+  ask(lock::Release{held.grant, held.station}, now_ns);
   return reply;
 }
 
@@ -361,12 +388,7 @@ std::uint32_t ResourceManager::give_up_all(std::uint32_t agent, std::int64_t now
     end_wait(agent, ResourceNotice::cancelled, now_ns);
     ++count;
   }
-  for (std::uint32_t slot = 0; slot < config_.holdings_max; ++slot) {
-    if (!slots_.is_used(slot) || holdings_[slot].agent != agent) continue;
-    give_up(slot, true, now_ns);
-    ++count;
-  }
-  return count;
+  return count + let_go_where([agent](const Holding& one) { return one.agent == agent; }, now_ns);
 }
 
 ResourceManager::Reply ResourceManager::on(const resource::ReleaseAll& order,
@@ -387,11 +409,8 @@ ResourceManager::Reply ResourceManager::on(const resource::StationClosed& order,
     end_wait(agent, ResourceNotice::cancelled, now_ns);
     ++reply.count;
   }
-  for (std::uint32_t slot = 0; slot < config_.holdings_max; ++slot) {
-    if (!slots_.is_used(slot) || holdings_[slot].station != order.station) continue;
-    give_up(slot, true, now_ns);
-    ++reply.count;
-  }
+  reply.count +=
+      let_go_where([&](const Holding& one) { return one.station == order.station; }, now_ns);
   return reply;
 }
 

@@ -17,7 +17,8 @@
 // If the      holder stalls: its lease ends, it is told, and its fence is stale. Its station dies:
 // other side  at once. The owner dies: snapshot and journal.
 // dies
-// Errors      those of the lock: invalid_id, invalid_argument, wrong_state (it waits), capacity,
+// Errors      those of the lock: invalid_id, invalid_argument, wrong_state (it waits; of a release,
+//             and of a group's: something under it is held still, or waited for), capacity,
 //             expired; not_owner: it holds no such. Taken: would_block, with a ticket unless the
 //             timeout is 0.
 // Source      lock_manager.hpp; ordered acquisition: Havender 1968.
@@ -33,6 +34,7 @@
 #include <vector>
 
 #include "engine/coordination/blocks/id_table.hpp"
+#include "engine/coordination/blocks/log_histogram.hpp"
 #include "engine/coordination/blocks/names.hpp"
 #include "engine/coordination/blocks/service_form.hpp"
 #include "engine/coordination/blocks/slot_set.hpp"
@@ -153,11 +155,14 @@ class ResourceManager final
   }
   [[nodiscard]] bool holds(std::uint32_t agent, std::string_view resource) const noexcept;
   [[nodiscard]] std::uint64_t waits(std::uint32_t agent) const noexcept;  // its ticket, or 0
+  // Why it waits: for what, until when, behind whom. Of a group for the one that it is at.
+  [[nodiscard]] LockWaitView explain(std::uint64_t ticket) const;
   // ok: somebody holds it under this fence now.
   [[nodiscard]] Errc judge(std::string_view resource, std::uint64_t fence) const noexcept {
     return locks_.judge(resource, fence);
   }
-  [[nodiscard]] const LogHistogram& hold_times() const noexcept { return locks_.hold_times(); }
+  // Of all that was given up since this owner began. Not part of a snapshot.
+  [[nodiscard]] const LogHistogram& hold_times() const noexcept { return hold_times_; }
 
   [[nodiscard]] std::uint64_t state_hash() const;
   [[nodiscard]] Status verify() const;
@@ -212,7 +217,10 @@ class ResourceManager final
   void drop_group(std::uint32_t agent, std::int64_t now_ns) noexcept;
   void keep(std::uint32_t agent, const Name& name, const LockReply& grant,
             std::int64_t now_ns) noexcept;
-  void give_up(std::uint32_t slot, bool tell_lock, std::int64_t now_ns) noexcept;
+  void give_up(std::uint32_t slot, std::int64_t now_ns) noexcept;
+  bool let_go(std::uint32_t slot, std::int64_t now_ns) noexcept;
+  template <class Which>
+  std::uint32_t let_go_where(Which&& which, std::int64_t now_ns) noexcept;
   void tell(const Wait& wait, std::uint32_t agent, ResourceNotice kind,
             std::uint64_t fence) noexcept;
   std::uint32_t give_up_all(std::uint32_t agent, std::int64_t now_ns) noexcept;
@@ -233,6 +241,7 @@ class ResourceManager final
   std::vector<LockNews> heard_;  // of the lock, and not looked at yet
   std::vector<ResourceNews> news_;
   std::vector<std::string_view> sorted_;
+  LogHistogram hold_times_;
   bool view_changed_ = true;
 };
 

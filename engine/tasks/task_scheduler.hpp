@@ -33,6 +33,7 @@
 #include <array>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -95,6 +96,10 @@ class TaskScheduler final
   [[nodiscard]] std::uint32_t open_count() const noexcept { return open_tasks_; }  // not ended
   // Whom the strategy would choose now, or kNoAgent. round_robin and p2c do not move on.
   [[nodiscard]] std::uint32_t would_choose(std::uint64_t id) const;
+  // Why it is where it is, for who asks. Cost: O(agents), of a ready one O(tasks).
+  [[nodiscard]] TaskExplanation explain(std::uint64_t id) const noexcept;
+  // What a Claim of this agent would get first. It is not taken.
+  [[nodiscard]] std::optional<std::uint64_t> peek(std::uint32_t agent) const noexcept;
   // The bound of the k-th retry's delay.
   [[nodiscard]] static Nanos retry_bound(const Config& config, std::uint32_t retry) noexcept;
 
@@ -253,6 +258,11 @@ class TaskScheduler final
   void dispatch(std::vector<TaskAssignment>& out, std::int64_t now_ns) noexcept;
   [[nodiscard]] std::uint32_t next_ready(std::uint32_t agent) const noexcept;
   // task_restraint.cpp: what is kept while the mesh lacks agents.
+  // task_explain.cpp
+  void count_agents(std::uint32_t at, TaskExplanation& said) const noexcept;
+  [[nodiscard]] std::uint32_t count_ahead(std::uint32_t at) const noexcept;
+  [[nodiscard]] TaskReason reason_of_ready(std::uint32_t at,
+                                           const TaskExplanation& said) const noexcept;
   Reply on(const task::Restrain& order, std::int64_t now_ns) noexcept;
   Reply on(const task::HoldAgent& order, std::int64_t now_ns) noexcept;
   void park(std::uint32_t at) noexcept;

@@ -263,6 +263,38 @@ struct TaskView {
   std::uint64_t result = 0;
   bool parked = false;  // ready, and kept until the mesh is better
 };
+// Why a task is where it is.
+enum class TaskReason : std::uint8_t {
+  unknown,       // there is none, or it has been forgotten
+  dependencies,  // it waits for others
+  window,        // its arrival window is not near
+  back_off,      // it failed, and is ready again at `until`
+  restrained,    // it is kept: the mesh lacks agents
+  stopped,       // so much that nothing is assigned by itself
+  nobody_can,    // no agent that is known has what it requires
+  nobody_open,   // those who can are not routable, or held
+  all_full,      // those who can and are open have as much as they may
+  no_room,       // running_max assignments are out
+  its_turn,      // somebody may have it: with the next tick or claim, after those ahead
+  held,          // an agent has it
+  ended,
+};
+constexpr TaskReason last_of(TaskReason) noexcept { return TaskReason::ended; }
+[[nodiscard]] std::string_view to_string(TaskReason reason) noexcept;
+struct TaskExplanation {
+  TaskReason reason = TaskReason::unknown;
+  TaskState state = TaskState::unknown;
+  std::uint32_t agent = kNoAgent;  // who has it
+  Nanos until{0};                  // back_off, window: when it is ready
+  std::uint32_t missing = 0;       // dependencies that are not done
+  std::uint64_t waits_for = 0;     // the lowest of them; of no meaning where none is missing
+  std::uint64_t lacking = 0;       // what it requires and no agent has, agents that have all apart
+  std::uint32_t capable = 0;       // agents that have what it requires
+  std::uint32_t open = 0;          // of them: routable, and not held
+  std::uint32_t free = 0;          // of them: not full
+  std::uint32_t ahead = 0;         // ready ones that require the same, and go first
+  friend bool operator==(const TaskExplanation&, const TaskExplanation&) = default;
+};
 struct AgentLoad {
   bool known = false;
   bool routable = false;

@@ -1,4 +1,6 @@
 // mesh sim, run as a program.
+#include <algorithm>
+#include <filesystem>
 #include <fstream>
 #include <sstream>
 
@@ -7,6 +9,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "tests/seed.hpp"
 #include "tests/tools/run_mesh.hpp"
 #include "tools/generated_part.hpp"
 
@@ -130,6 +133,36 @@ TEST(Sim, PlaysEveryShippedScenario) {
     EXPECT_GE(report["kpi"]["quorum_rate"].get<double>(), 0.999) << name;
   }
 }
+
+// Each that is shipped, whenever it was added: found where it lies.
+std::vector<std::string> shipped() {
+  std::vector<std::string> names;
+  for (const auto& file : std::filesystem::directory_iterator(MESH_SCENARIOS))
+    if (file.path().extension() == ".toml") names.push_back(file.path().stem().string());
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+class SimReplay : public ::testing::TestWithParam<std::string> {};
+
+// Two processes: what of an address, or of an hour, gets into a trace is seen here.
+TEST_P(SimReplay, OfASeedPrintsTheSameAndOfAnotherSomethingElse) {
+  const auto printed = [](std::uint64_t seed) {
+    const Ran ran = run_mesh({"sim", "--scenario", scenario(GetParam()), "--agents", "300",
+                              "--seed", std::to_string(seed), "--json"});
+    EXPECT_EQ(ran.exit_code, 0) << ran.err;
+    Json report = Json::parse(ran.out, nullptr, false);
+    report.erase("wall_s");
+    return report;
+  };
+  const std::uint64_t seed = mesh::testing::seed() % (std::uint64_t{1} << 62);
+  const Json first = printed(seed);
+  EXPECT_TRUE(first["trace_hash"].is_string());
+  EXPECT_EQ(printed(seed), first);
+  EXPECT_NE(printed(seed + 1)["trace_hash"], first["trace_hash"]);
+}
+INSTANTIATE_TEST_SUITE_P(Shipped, SimReplay, ::testing::ValuesIn(shipped()),
+                         [](const auto& its) { return its.param; });
 
 TEST(Sim, PlaysAGrowingMeshWithPipelinesAndQuorums) {
   const Ran ran =

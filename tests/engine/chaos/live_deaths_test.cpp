@@ -5,6 +5,7 @@
 
 #include "engine/chaos/live_meter.hpp"
 #include "engine/coordination/chaos_driver.hpp"
+#include "engine/loop/step_death.hpp"
 #include "tests/engine/chaos/live_books.hpp"
 #include "tests/engine/chaos/live_kit.hpp"
 
@@ -227,17 +228,23 @@ TEST_F(LiveDeaths, RefusesAnEngineThatIsNotTheOneOfItsDirectory) {
 TEST_F(LiveDeaths, RefusesDeathsThatNobodyRegisteredOrThatCannotBe) {
   ASSERT_NO_FATAL_FAILURE(start());
   auto order = live_order(FaultType::engine_death, 1, in_seconds(600));
-  order.params.count = 2;
-  EXPECT_EQ(driver_->inject(order, ascending()), Errc::unsupported)
-      << "there is no step to wait for";
+  for (const std::uint32_t step : {0U, engine::kEngineSteps + 1}) {
+    order.params.count = step;
+    EXPECT_EQ(driver_->inject(order, ascending()), Errc::unsupported) << "no such step: " << step;
+  }
+  auto station = live_order(FaultType::station_death, 1, in_seconds(600));
+  station.params.count = engine::kStationSteps + 1;
+  EXPECT_EQ(driver_->inject(station, std::vector{rows_[0]}), Errc::unsupported);
   order.params = {};
   order.params.variant = FaultVariant::for_good;
   EXPECT_EQ(driver_->inject(order, ascending()), Errc::unsupported) << "no engine is left dead";
   LiveChaosOptions bare{.directory = directory_.path(), .allow_live = true};
   const auto other = LiveDriver::open(bare).value();
   for (const FaultType type : {FaultType::engine_death, FaultType::station_death}) {
-    EXPECT_EQ(other->inject(live_order(type, 1, in_seconds(600)), ascending()),
-              Errc::not_authorized);
+    auto death = live_order(type, 1, in_seconds(600));
+    EXPECT_EQ(other->inject(death, ascending()), Errc::not_authorized);
+    death.params.count = 2;
+    EXPECT_EQ(other->inject(death, ascending()), Errc::not_authorized);
   }
   EXPECT_TRUE(driver_->look());
 }
@@ -300,6 +307,69 @@ TEST_F(LiveDeaths, AStationThatIsKilledIsStartedAnewAndEveryMessageIsAnsweredOnc
   EXPECT_EQ(books_->answered.load_relaxed(), books_->sent.load_relaxed());
   EXPECT_EQ(books_->answered_twice.load_relaxed(), 0U);
   EXPECT_GE(handled_at_least_and_most()[0], 1U) << "at least once, by somebody who says so";
+}
+
+// --- at each step of a message -----------------------------------------------------------------
+
+class LiveDeathAt : public LiveDeaths, public ::testing::WithParamInterface<std::uint32_t> {};
+
+using EngineDeathAt = LiveDeathAt;
+TEST_P(EngineDeathAt, TheSuccessorLosesNothingAndAnswersNothingTwice) {
+  ASSERT_NO_FATAL_FAILURE(start());
+  const pid_t before = engine_now();
+  FaultParams params;
+  params.count = GetParam();
+  params.restart_after = Nanos{100 * kNsPerMs};
+  expect_held(play(FaultType::engine_death, params));
+  EXPECT_NE(engine_now(), before);
+  EXPECT_NE(state_of(before), 'S') << "it is really gone";
+  EXPECT_TRUE(ends_well());
+  EXPECT_EQ(books_->answered.load_relaxed(), books_->sent.load_relaxed());
+  EXPECT_EQ(books_->answered_twice.load_relaxed(), 0U);
+  EXPECT_EQ(handled_at_least_and_most(), (std::array<std::uint64_t, 2>{1, 1}));
+}
+INSTANTIATE_TEST_SUITE_P(Steps, EngineDeathAt, ::testing::Range(2U, engine::kEngineSteps + 1));
+
+using StationDeathAt = LiveDeathAt;
+TEST_P(StationDeathAt, WhoIsStartedAnewDoesWhatWasNotAnsweredAndLivesOn) {
+  ASSERT_NO_FATAL_FAILURE(start());
+  const pid_t before = driver_->guard().state(0)->process;
+  FaultParams params;
+  params.count = GetParam();
+  params.restart_after = Nanos{50 * kNsPerMs};  // while the fault is there still
+  expect_held(play(FaultType::station_death, params));
+  const pid_t after = driver_->guard().state(0)->process;
+  EXPECT_NE(after, before);
+  EXPECT_TRUE(ends_well());
+  EXPECT_EQ(driver_->guard().state(0)->process, after) << "it died once";
+  EXPECT_EQ(books_->answered.load_relaxed(), books_->sent.load_relaxed());
+  EXPECT_EQ(books_->answered_twice.load_relaxed(), 0U);
+  const auto handled = handled_at_least_and_most();
+  EXPECT_EQ(handled[0], 1U);
+  const bool is_done_again = GetParam() == static_cast<std::uint32_t>(engine::StationStep::done);
+  EXPECT_EQ(handled[1], is_done_again ? 2U : 1U) << "done and not answered is done again";
+}
+INSTANTIATE_TEST_SUITE_P(Steps, StationDeathAt, ::testing::Range(2U, engine::kStationSteps + 1));
+
+TEST_F(LiveDeaths, WhereNoMessageComesNobodyDiesAndWhoIsSparedLivesOn) {
+  ASSERT_NO_FATAL_FAILURE(start());
+  EXPECT_TRUE(ends_well());  // nobody asks anything any more
+  const pid_t engine = engine_now();
+  const pid_t worker = driver_->guard().state(0)->process;
+  auto death = live_order(FaultType::engine_death, 1, in_seconds(600));
+  death.params.count = 2;
+  ASSERT_EQ(driver_->inject(death, ascending()), Errc::ok);
+  auto other = live_order(FaultType::station_death, 2, in_seconds(600));
+  other.params.count = 2;
+  ASSERT_EQ(driver_->inject(other, std::vector{rows_[0]}), Errc::ok);
+  for (const std::uint64_t injection : {1U, 2U}) {
+    EXPECT_FALSE(driver_->is_gone(injection));
+    driver_->undo(injection);
+    EXPECT_TRUE(eventually([&] { return driver_->is_gone(injection); }));
+  }
+  EXPECT_EQ(engine_now(), engine);
+  EXPECT_EQ(driver_->guard().state(0)->process, worker);
+  EXPECT_TRUE(driver_->guard().state(0)->is_running);
 }
 
 // --- and that the checks can fail --------------------------------------------------------------

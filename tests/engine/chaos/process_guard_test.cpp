@@ -184,6 +184,68 @@ TEST(ProcessGuard, WhatIsKilledForGoodStaysDeadAndNeedsNoCommand) {
   EXPECT_EQ(guard.crash({2, key, in_seconds(600), true}).error().code, Errc::not_found);
 }
 
+// Ends when it is told to.
+ProcessGuard::End expected(std::uint64_t injection, std::uint32_t key,
+                           std::int64_t for_ms = 600'000) {
+  return {injection, key, Nanos{monotonic_ns() + for_ms * kNsPerMs}, Nanos{20 * kNsPerMs}};
+}
+
+TEST(ProcessGuard, StartsAnewWhoEndsByItselfAsItWasToldToExpect) {
+  const Child mortal(idle);
+  const Child other(idle);
+  auto guard = ProcessGuard::start().value();
+  const std::uint32_t key = guard.add(chosen(mortal, {"/bin/sleep", "600"})).value();
+  const std::uint32_t last = guard.add(chosen(other)).value();
+  EXPECT_EQ(guard.expect(expected(1, last)).error().code, Errc::unsupported) << "no command";
+  ASSERT_TRUE(guard.expect(expected(2, key)));
+  ASSERT_TRUE(guard.expect(expected(2, key))) << "given again";
+  EXPECT_EQ(guard.expect(expected(3, key)).error().code, Errc::not_found) << "it is to die already";
+  EXPECT_TRUE(guard.state(key)->is_running);
+  EXPECT_EQ(guard.held(2).value(), 1U);
+  ASSERT_TRUE(guard.hold(stopped(4, key))) << "alive, it can be stopped";
+  ASSERT_TRUE(guard.release(4));
+  EXPECT_TRUE(eventually([&] { return !is_stopped(mortal.process()); }));
+  ::kill(mortal.process(), SIGKILL);  // as if by itself
+  EXPECT_TRUE(eventually([&] { return guard.held(2).value() == 0; }));
+  const auto after = guard.state(key).value();
+  EXPECT_TRUE(after.is_running);
+  EXPECT_NE(after.process, mortal.process());
+  ::kill(after.process, SIGKILL);
+}
+
+TEST(ProcessGuard, WhoDoesNotEndWithinItsTimeOrIsReleasedIsLeftAlone) {
+  const Child child(idle);
+  auto guard = ProcessGuard::start().value();
+  const std::uint32_t key = guard.add(chosen(child, {"/bin/sleep", "600"})).value();
+  ASSERT_TRUE(guard.expect(expected(1, key, 50)));
+  EXPECT_TRUE(eventually([&] { return guard.held(1).value() == 0; })) << "its time is over";
+  ASSERT_TRUE(guard.expect(expected(2, key)));
+  ASSERT_TRUE(guard.release(2));
+  EXPECT_TRUE(eventually([&] { return guard.held(2).value() == 0; }));
+  EXPECT_EQ(guard.state(key)->process, child.process());
+  EXPECT_TRUE(guard.state(key)->is_running);
+}
+
+TEST(ProcessGuard, WhoIsToEndByItselfIsStartedAnewAlsoWhenItsHarnessIsKilled) {
+  const ScratchDirectory directory;
+  const std::string path = directory.file("again");
+  const Child mortal(idle);
+  {
+    const Child harness([&](const Channel& channel) {
+      auto guard = ProcessGuard::start().value();
+      const auto key = guard.add(chosen(mortal, {"/bin/sh", "-c", "echo again > " + path}));
+      channel.tell(key && guard.expect(expected(1, *key)) ? "expects" : "does not");
+      return idle(channel);
+    });
+    ASSERT_EQ(harness.hear(), "expects");
+    ::kill(harness.process(), SIGKILL);
+  }
+  ::kill(mortal.process(), SIGKILL);
+  std::string said;
+  EXPECT_TRUE(eventually([&] { return static_cast<bool>(std::ifstream(path) >> said); }));
+  EXPECT_EQ(said, "again");
+}
+
 // Its command finds the lock free that it held: it is run once the process has ended.
 TEST(ProcessGuard, StartsAnewOnlyWhatHasEnded) {
   const ScratchDirectory directory;

@@ -309,6 +309,32 @@ TEST(ChaosGameDay, GoesStepByStepAndWaitsForItsExperiment) {
   ASSERT_EQ(report.steps.size(), 2U);
   EXPECT_EQ(report.steps[0].took, chaos_s(3));
   EXPECT_EQ(report.steps[0].checked, 3U);
+  auto plan = a_day(made.id);
+  const auto text = rig.harness.game_day_text(day.id, plan);
+  ASSERT_TRUE(text) << text.error().sentence;
+  EXPECT_EQ(text->find("# Game day: friday\n\ncompleted\n"), 0U) << *text;
+  for (const char* const row :
+       {"| look: look at the console | yes | ann | 5.0 s | 3.0 s | 2 of 2 | - |",
+        "| break | yes | ann | 20.0 s |", "| completed, "})
+    EXPECT_NE(text->find(row), std::string::npos) << row << " in " << *text;
+  EXPECT_EQ(rig.harness.game_day_text(day.id + 1, plan).error().code, Errc::not_found);
+  plan.name = "monday";
+  EXPECT_EQ(rig.harness.game_day_text(day.id, plan).error().code, Errc::invalid_argument);
+}
+
+// What people write is text, and makes no cells.
+TEST(ChaosGameDay, ItsReportIsATableWhateverPeopleCallTheirSteps) {
+  ChaosRig rig;
+  const auto made = rig.apply(small_plan());
+  auto plan = a_day(made.id);
+  plan.steps[0].description = "a|b\nc";
+  const auto day = rig.apply(plan);
+  ASSERT_EQ(day.code, Errc::ok);
+  const std::string text = rig.harness.game_day_text(day.id, plan).value();
+  EXPECT_NE(text.find("| a\\|b c: look at the console | no | - | 5.0 s | - | 0 of 2 | - |"),
+            std::string::npos)
+      << text;
+  EXPECT_NE(text.find("\nplanning\n"), std::string::npos) << text;
 }
 
 TEST(ChaosGameDay, AbortsAllThatRunsInIt) {

@@ -4,6 +4,7 @@
 #include "engine/coordination/lock_manager.hpp"
 #include "tests/allocations.hpp"
 #include "tests/engine/coordination/lock_kit.hpp"
+#include "tests/seed.hpp"
 
 namespace mesh::coordination {
 namespace of_lock_behaviour_test {
@@ -385,6 +386,62 @@ TEST(LockManager, KnowsWhatIsMostWaitedForAndHowLongLocksAreHeld) {
   EXPECT_EQ(top[0].name, "hot");
   EXPECT_EQ(top[0].waits, 1U);
   EXPECT_NEAR(static_cast<double>(locks.hold_times().quantile(1).value()), 5e6, 1e5);
+}
+
+TEST(LockManager, SaysOfATicketWhoIsInItsWay) {
+  LockManager locks(small_locks());
+  EXPECT_EQ(locks.poll(0).ticket, 0U);
+  take(locks, want(0, "a", s));
+  take(locks, want(1, "a", s));
+  const auto first = locks.apply(want(2, "a", x), ms(7));
+  const auto second = locks.apply(want(3, "a", s), ms(7));
+  LockWaitView view = locks.poll(first.ticket);
+  EXPECT_EQ(view.agent, 2U);
+  EXPECT_EQ(view.resource, "a");
+  EXPECT_EQ(view.ahead, 0U);
+  EXPECT_EQ(view.wanted, x);
+  EXPECT_EQ(view.until, ms(7) + small_locks().timeout_ns);
+  EXPECT_EQ(view.in_its_way, (std::vector<std::uint32_t>{0, 1}));
+  view = locks.poll(second.ticket);
+  EXPECT_EQ(view.ahead, 1U);
+  EXPECT_EQ(view.in_its_way, std::vector<std::uint32_t>{2})
+      << "the waiter before it, and no holder";
+  const auto below = locks.apply(want(4, "a/b", x), ms(8));
+  EXPECT_EQ(locks.poll(below.ticket).resource, "a") << "the level that it did not get";
+  locks.apply(lock::Cancel{2, first.ticket, want(2, "a", x).station}, ms(9));
+  EXPECT_EQ(locks.poll(first.ticket).ticket, 0U) << "it waits no more";
+}
+
+// A deadlock is a circle of those.
+TEST(LockManager, SaysOfTicketsWhatItGoesByItself) {
+  std::uint64_t deadlocks = 0;
+  for (std::uint64_t i = 0; i < 32; ++i) {
+    const std::uint64_t seed = mesh::testing::seed() + i;
+    const auto config = small_locks();
+    LockManager locks(config, seed);
+    for (const auto& one : testing::lock_trace(config, 300, seed)) {
+      locks.apply(one.command, one.now);
+      std::vector<std::vector<std::uint32_t>> waits_for(config.agents_max);
+      for (std::uint32_t agent = 0; agent < config.agents_max; ++agent)
+        waits_for[agent] = locks.poll(locks.waits(agent)).in_its_way;
+      // Whoever waits for nobody that waits is none of them: taken away until nobody is left, or a
+      // circle is.
+      bool goes_on = true;
+      while (goes_on) {
+        goes_on = false;
+        for (auto& its : waits_for) {
+          const auto before = its.size();
+          std::erase_if(its, [&](std::uint32_t other) { return waits_for[other].empty(); });
+          goes_on = goes_on || its.size() != before;
+        }
+      }
+      const bool is_circle = std::any_of(waits_for.begin(), waits_for.end(),
+                                         [](const auto& its) { return !its.empty(); });
+      ASSERT_EQ(locks.has_deadlock(), is_circle) << "seed " << seed;
+      deadlocks += is_circle ? 1U : 0U;
+    }
+  }
+  EXPECT_GT(deadlocks, 0U);
 }
 
 TEST(LockManager, AllocatesNothingWhileNobodyIsToldAnything) {

@@ -287,6 +287,10 @@ void ViewWorld::send(std::uint64_t to, const Shared& packet) {
 
 void ViewWorld::arrive(std::uint64_t to, const Shared& packet, std::uint64_t after_ns) {
   events_.push({now_ns_ + static_cast<std::int64_t>(after_ns), ++order_number_, to, packet});
+  const std::uint64_t words[] = {trace_,       static_cast<std::uint64_t>(now_ns_) + after_ns,
+                                 packet->from, to,
+                                 packet->view, static_cast<std::uint64_t>(packet->kind)};
+  trace_ = checksum(std::as_bytes(std::span(words)));
 }
 
 void ViewWorld::deliver(std::uint64_t to, const Shared& packet) {

@@ -117,6 +117,8 @@ class ViewWorld {
   [[nodiscard]] std::uint64_t refused() const { return refused_; }
   [[nodiscard]] std::uint64_t deaths() const;
   [[nodiscard]] std::uint64_t highest_view() const;
+  // The same for the same plan: every message that arrives, when and to whom.
+  [[nodiscard]] std::uint64_t trace() const { return trace_; }
   void verify() const;
 
  private:
@@ -246,6 +248,7 @@ class ViewWorld {
   std::uint64_t sync_sent_ = 0;
   std::uint64_t violations_ = 0;
   std::uint64_t refused_ = 0;
+  std::uint64_t trace_ = 0;
 };
 
 }  // namespace mesh::coordination::testing

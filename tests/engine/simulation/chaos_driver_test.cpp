@@ -4,6 +4,7 @@
 #include "engine/simulation/chaos_mesh.hpp"
 #include "engine/simulation/chaos_scenarios.hpp"
 #include "engine/simulation/sim_driver.hpp"
+#include "tests/seed.hpp"
 
 namespace mesh::engine::simulation {
 namespace of_chaos_driver_test {
@@ -112,6 +113,42 @@ TEST(ChaosMesh, CorruptedMessagesAreRefusedOrDoneByWhoDoesNotLook) {
   const ChaosPeriod unchecked = ten_seconds(options, &order).period;
   EXPECT_GT(unchecked.corrupt, 10U);
   EXPECT_EQ(unchecked.conflicts, 0U);
+}
+
+// Thirty seconds after its agents died a cluster is probed, and lets one message in ten pass.
+ChaosPeriod while_half_open(bool heeds_breakers) {
+  ChaosMeshOptions options;
+  options.agents = 60;
+  options.seed = mesh::testing::seed();
+  options.guards.breakers = heeds_breakers;
+  auto mesh = ChaosMesh::create(options).value();
+  EXPECT_TRUE(mesh->run_until(2 * kSecond));
+  std::vector<std::uint32_t> cluster;
+  for (std::uint32_t agent = 0; agent < mesh->agents(); ++agent) {
+    if (mesh->mesh().cluster(agent) == 1) cluster.push_back(agent);
+  }
+  EXPECT_EQ(cluster.size(), 30U);
+  EXPECT_EQ(mesh->inject(order_of(FaultType::agent_crash), cluster), Errc::ok);
+  EXPECT_TRUE(mesh->run_until(12 * kSecond));
+  EXPECT_TRUE(mesh->undo(1));
+  EXPECT_TRUE(mesh->run_until(40 * kSecond));
+  const auto& view = mesh->mesh().view();
+  EXPECT_EQ(coordination::BreakerView::state_of(view.breaker(view.place_of_cluster(1))->word),
+            coordination::BreakerState::half_open);
+  static_cast<void>(mesh->take_period());
+  EXPECT_TRUE(mesh->run_until(60 * kSecond));
+  return mesh->take_period();
+}
+
+// A breaker that is half-open is routable, and says no to nine of ten: that is no attempt.
+TEST(ChaosMesh, WhoIsRefusedByAHalfOpenBreakerAsksSomebodyElse) {
+  const ChaosPeriod period = while_half_open(true);
+  EXPECT_GT(period.refused, 50U);  // 400 requests, half of them begin there
+  EXPECT_EQ(period.attempts_failed, 0U);
+  EXPECT_EQ(period.succeeded, period.finished);
+  const ChaosPeriod heedless = while_half_open(false);
+  EXPECT_EQ(heedless.refused, 0U);
+  EXPECT_GT(heedless.attempts_failed, 50U);
 }
 
 TEST(ChaosMesh, ACrashedAgentIsReallyGoneAndReallyComesBack) {

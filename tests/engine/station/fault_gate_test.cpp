@@ -95,6 +95,63 @@ TEST_F(FaultGate, WithoutFaultsChangesNothing) {
   EXPECT_EQ(core_->due(), core_->upkeep_due());
 }
 
+// --- a process that is to end ------------------------------------------------------------------
+
+AgentFault end_at(engine::StationStep step, std::int64_t ordered_ns) {
+  AgentFault fault;
+  fault.bits = static_cast<std::uint32_t>(step);
+  fault.add_ns = ordered_ns;
+  return fault;
+}
+
+TEST_F(FaultGate, EndsItsProcessWhenAMessageIsHandledAndNobodyHasTheAnswer) {
+  strike(AgentFaultKind::end, end_at(engine::StationStep::done, now_ns_ + 1));
+  send(0, ++messages_);
+  EXPECT_EXIT(
+      {
+        core_->poll(100, [](const Delivery&) {
+          std::fprintf(stderr, "handled");
+          return Answer::ready();
+        });
+        std::fprintf(stderr, " and more");
+      },
+      ::testing::KilledBySignal(SIGKILL), "handled$");
+}
+
+TEST_F(FaultGate, EndsItsProcessWhenTheAnswerCanBeSeen) {
+  strike(AgentFaultKind::end, end_at(engine::StationStep::answered, now_ns_ + 1));
+  send(0, ++messages_);
+  EXPECT_EXIT(
+      {
+        (void)heard();
+        std::fprintf(stderr, "answered");
+        (void)core_->flush();
+        std::fprintf(stderr, " and more");
+      },
+      ::testing::KilledBySignal(SIGKILL), "answered$");
+}
+
+// Whoever was started anew, is another agent, or was spared, goes on.
+TEST_F(FaultGate, EndsNobodyElse) {
+  strike(AgentFaultKind::end, end_at(engine::StationStep::done, now_ns_ - 1));
+  send(0, ++messages_);
+  EXPECT_EQ(heard().size(), 1U) << "it attached after the order";
+  ASSERT_EQ(board_->undo(1), 1U);
+  AgentFault of_another = end_at(engine::StationStep::done, now_ns_ + 1);
+  of_another.agent = agent(1);
+  strike(AgentFaultKind::end, of_another);
+  send(0, ++messages_);
+  EXPECT_EQ(heard().size(), 1U);
+  ASSERT_EQ(board_->undo(1), 1U);
+  strike(AgentFaultKind::end, end_at(engine::StationStep::done, now_ns_ + 1));
+  send(0, ++messages_);
+  core_->poll(100, [&](const Delivery&) {
+    EXPECT_EQ(board_->undo(1), 1U);  // in the middle of its work
+    return Answer::ready();
+  });
+  EXPECT_EQ(answers().size(), 3U);
+}
+
 TEST_F(FaultGate, LeavesOtherAgentsAlone) {
   strike(AgentFaultKind::cut);
   send(0, 1, "lost");
