@@ -156,6 +156,7 @@ Status Engine::State::make_scheduler(const EngineOptions& options) {
   scheduling.on_stuck = [this](StationId station) {
     control->evict({station, Eviction::Why::kStuck});
   };
+  scheduling.on_mode = [this](const ModeSeen& seen) { control->notice(seen); };
   auto made = SchedulerThread::create(scheduling, *clock);
   if (!made) {
     return adoption.is_adopted ? cannot_adopt(made.error())
