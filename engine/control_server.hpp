@@ -62,6 +62,7 @@ struct ConsoleRequest {  // status, send, broadcast, scatter
 // What the loop's thread knows for status.
 [[nodiscard]] EngineStatus status_of(SchedulerThread& scheduler);
 
+class DelegateReputation;
 class RunningConflicts;
 
 // An answer that another thread has for a connection.
@@ -84,6 +85,7 @@ struct ControlOptions {
   shm::FormatOptions format;  // identity and parameters of every memory
   std::span<const std::byte> table;
   RulesKeeper* rules = nullptr;
+  std::shared_ptr<DelegateReputation> reputation{};
   bool allow_live_chaos = false;
   std::shared_ptr<const shm::EventFd> engine_wake;
   std::shared_ptr<const shm::EventFd> wake;  // of the control thread: jobs done, stop()
