@@ -343,6 +343,20 @@ TEST(EventLog, ShowsALossByAGapInItsSequence) {
   EXPECT_EQ(log.after(6, [](const EventRecord&) { FAIL(); }), 6U);
 }
 
+TEST(ViewRow, AsASlotOfARingIsReadByItsNumberAlone) {
+  ViewRow<> row{};
+  ViewWords words{};
+  EXPECT_FALSE(row.read_as(1, words));
+  row.publish_as(1, {1, 2, 3, 4, 5, 6, 7});
+  ASSERT_TRUE(row.read_as(1, words));
+  EXPECT_EQ(words, (ViewWords{1, 2, 3, 4, 5, 6, 7}));
+  row.publish_as(9, {7, 6, 5, 4, 3, 2, 1});
+  EXPECT_FALSE(row.read_as(1, words)) << "overwritten";
+  EXPECT_TRUE(row.read_as(9, words));
+  row.sequence.raw = 0;  // its writer has died inside
+  EXPECT_FALSE(row.read_as(9, words));
+}
+
 TEST(ViewRow, IsReadWholeOrNotAtAll) {
   ViewRow<> row{};
   ViewWords words{};
