@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <mutex>
 #include <string_view>
+#include <unordered_map>
 #include <utility>
 
 #include "engine/console_view.hpp"
+#include "engine/delegate_reputation.hpp"
 #include "engine/scheduler_thread.hpp"
 #include "engine/station/delivery.hpp"
 
@@ -14,6 +16,8 @@ namespace {
 
 using console::AnswerKind;
 using console::AttemptEnd;
+
+constexpr double kUnknownReputation = 0.5;  // the prior's
 
 struct Outcome {
   AttemptEnd end = AttemptEnd::timed_out;
@@ -103,9 +107,15 @@ class Delegating : public std::enable_shared_from_this<Delegating> {
     ask_one(mesh_, {next->id, task_, patience_, required_},
             [self = shared_from_this()](Outcome outcome) {
               self->delegation_.ended(outcome.end, now_ns(), std::move(outcome.sentence));
+              self->note();
               self->answer_ = std::move(outcome.answer);
               self->give_to_next();  // at most kAttemptsMax deep, where all are refused at once
             });
+  }
+  void note() {
+    const console::Attempt& attempt = delegation_.attempts().back();
+    if (mesh_.reputation != nullptr)
+      mesh_.reputation->record(attempt.agent.id, attempt, Nanos{now_ns()});
   }
   void finish() {
     done_({delegation_.is_done(), delegation_.attempts(), std::move(answer_),
@@ -165,6 +175,21 @@ struct Sampling {
   }
 };
 
+// Of rows whose agent it is still; the others are somebody else's now.
+std::function<double(AgentIndex)> reputation_of(const ActingOn& mesh, const ConsoleView& view) {
+  if (mesh.reputation == nullptr) return {};
+  std::unordered_map<AgentIndex, double> by_row;
+  for (const DelegateReputation::Known& one : mesh.reputation->known(Nanos{now_ns()})) {
+    const auto found = view.agent(index_of(one.agent));
+    if (found && found->id == one.agent) by_row.emplace(found->row, one.reputation);
+  }
+  if (by_row.empty()) return {};
+  return [by_row = std::move(by_row)](AgentIndex row) {
+    const auto found = by_row.find(row);
+    return found == by_row.end() ? kUnknownReputation : found->second;
+  };
+}
+
 Result<Delegating::Work> work_of(const ActingOn& mesh, const DelegateRequest& request) {
   MESH_TRY(const ConsoleView view, ConsoleView::over(mesh.size, mesh.table));
   Delegating::Work work;
@@ -177,7 +202,8 @@ Result<Delegating::Work> work_of(const ActingOn& mesh, const DelegateRequest& re
   const health::HealthView::Wanted wanted{.capabilities = work.required,
                                           .count = request.attempts,
                                           .score_max = health::kScoreMax,
-                                          .agent_class = request.agent_class};
+                                          .agent_class = request.agent_class,
+                                          .reputation = reputation_of(mesh, view)};
   const auto allowed = allowed_by(mesh.rules, request.capabilities);
   const auto may_have_it = [&](const FoundAgent& agent) {
     const bool is_passed_over =

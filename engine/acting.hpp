@@ -32,6 +32,7 @@
 
 namespace mesh::engine {
 
+class DelegateReputation;
 class Job;
 struct FoundAgent;
 
@@ -75,6 +76,7 @@ struct ActingOn {
   std::shared_ptr<const console::RoutingRules> rules;
   // Gives the job back where there is no room for it.
   std::function<std::unique_ptr<Job>(std::unique_ptr<Job>)> post;
+  std::shared_ptr<DelegateReputation> reputation{};  // null: the best is by impedance alone
 };
 
 // Of work that asks for these capabilities; empty where no rule says anything.

@@ -254,7 +254,8 @@ ActingOn ControlServer::ActingJobs::mesh_of(ControlServer& server) {
           [&server](std::unique_ptr<Job> job) -> std::unique_ptr<Job> {
             server.post(std::move(job));
             return nullptr;
-          }};
+          },
+          server.options_.reputation};
 }
 
 void ControlServer::ActingJobs::answer(ControlServer& server, std::uint64_t connection,

@@ -36,7 +36,7 @@ namespace mesh::engine {
   X(state, std::uint8_t, 1, "free 0, ACTIVE 1, DEGRADED 2, OFFLINE 3, QUARANTINED 4")          \
   X(routing, std::uint8_t, 1,                                                                  \
     "bits: 1 operator routes around it, 2 has frozen it, 4 in quarantine, 8 newcomer, 16 its " \
-    "context is awaited")                                                                      \
+    "context is awaited, 32 its score is over twice its own")                                  \
   X(sector, std::uint32_t, 1, "index of its sector")                                           \
   X(cluster, std::uint32_t, 1, "index of its cluster")                                         \
   X(latency_ms, float, 1, "round trip, median of the last 100 samples")                        \

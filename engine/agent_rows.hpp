@@ -30,12 +30,13 @@ namespace mesh::engine {
 enum class AgentState : std::uint8_t { free = 0, active, degraded, offline, quarantined };
 enum class AgentRole : std::uint8_t { agent = 0, lead, coordinator };
 
-// Bits of the column `routing`: who holds an agent back. They outlast its attachments.
+// Bits of the column `routing`: who holds an agent back. All but kSpiking outlast its attachments.
 inline constexpr std::uint8_t kRoutedAround = 1;    // the operator: nothing new is sent to it
 inline constexpr std::uint8_t kFrozen = 2;          // the operator: what is sent to it waits
 inline constexpr std::uint8_t kQuarantined = 4;     // the mesh, while its context is mended: as 1
 inline constexpr std::uint8_t kNewcomer = 8;        // the mesh, until its profile is stable: as 1
 inline constexpr std::uint8_t kAwaitsContext = 16;  // the mesh, until its context is loaded: as 2
+inline constexpr std::uint8_t kSpiking = 32;  // the mesh, while its score is over twice its own
 
 inline constexpr AgentIndex kNoAgent{~std::uint32_t{0}};
 inline constexpr StationId kNoStation{0};  // stations are numbered from 1 to kMaxStations

@@ -124,6 +124,7 @@ class ControlServer::StatusJob final : public RequestJob {
     object["conflicts"] = server().conflicts_json();
     object["history"] = server().history_json();
     object["recovery"] = server().recovery_json();
+    object["emergency"] = server().emergency_json();
     return dump(object);
   }
   EngineStatus status_;
@@ -370,6 +371,8 @@ MeshOverview overview_of(SchedulerThread& scheduler) {
   if (watch.is_whole()) {
     const health::MeshSummary mesh = watch.summaries().mesh();
     overview.mode = watch.mode();
+    overview.active = mesh.active;
+    overview.expected = mesh.agents;
     overview.sectors_healthy = mesh.healthy_sectors;
     overview.sectors_degraded = mesh.degraded_sectors;
     if (mesh.active != 0)

@@ -29,6 +29,7 @@ constexpr std::uint64_t kWakeEvent = 1;
 constexpr std::uint64_t kFirstConnection = 2;
 constexpr std::uint64_t kProcessBit = std::uint64_t{1} << 63;
 constexpr std::size_t kConsolesMax = 64;
+constexpr std::size_t kModesMax = 64;    // changes that are not looked at yet: seconds apart
 constexpr std::size_t kLastPackets = 4;  // that may stand unread in a socket whose process ended
 
 Status watch(int epoll, int fd, std::uint64_t event) {
@@ -62,6 +63,7 @@ ControlServer::ControlServer(const ControlOptions& options, const Uses& uses)
       next_connection_(kFirstConnection),
       last_number_(uses.table.last_number()),
       evictions_(kMaxStations, 0, 1),
+      modes_(kModesMax, 0, 1),
       told_(kJobsMax, 0, 1),
       orders_(std::make_unique<Orders>()),
       packet_(kControlPacketBytes) {}
@@ -142,6 +144,7 @@ void ControlServer::run() {
 void ControlServer::take_done() {
   while (const std::unique_ptr<Job> job = scheduler_.take_done()) job->done();
   for (Eviction eviction; evictions_.pop(std::span(&eviction, 1)) != 0;) evict_now(eviction);
+  for (ModeSeen seen; modes_.pop(std::span(&seen, 1)) != 0;) see_mode(seen);
   for (ToldAnswer told; told_.pop(std::span(&told, 1)) != 0;) {
     Connection* const connection = find(told.connection);
     if (connection == nullptr) continue;

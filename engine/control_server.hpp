@@ -34,6 +34,7 @@
 #include "engine/adoption.hpp"
 #include "engine/attached_station.hpp"
 #include "engine/counter_page.hpp"
+#include "engine/emergency.hpp"
 #include "engine/engine.hpp"
 #include "engine/error_log.hpp"
 #include "engine/mesh_files.hpp"
@@ -61,6 +62,7 @@ struct ConsoleRequest {  // status, send, broadcast, scatter
 // What the loop's thread knows for status.
 [[nodiscard]] EngineStatus status_of(SchedulerThread& scheduler);
 
+class DelegateReputation;
 class RunningConflicts;
 
 // An answer that another thread has for a connection.
@@ -83,6 +85,7 @@ struct ControlOptions {
   shm::FormatOptions format;  // identity and parameters of every memory
   std::span<const std::byte> table;
   RulesKeeper* rules = nullptr;
+  std::shared_ptr<DelegateReputation> reputation{};
   bool allow_live_chaos = false;
   std::shared_ptr<const shm::EventFd> engine_wake;
   std::shared_ptr<const shm::EventFd> wake;  // of the control thread: jobs done, stop()
@@ -119,6 +122,7 @@ class ControlServer {
   void stop();
   // From the scheduler thread.
   void evict(const Eviction& eviction) noexcept;
+  void notice(const ModeSeen& seen) noexcept;
 
   void add_counts(EngineStatus& status) const noexcept;
   // Any thread: the answer to a request that this connection waits for.
@@ -177,6 +181,10 @@ class ControlServer {
   Status begin_heal(const ConsoleRequest& request, const nlohmann::json& object);
   Status begin_incident(const ConsoleRequest& request, const nlohmann::json& object);
   [[nodiscard]] nlohmann::json recovery_json() const;
+  // control_emergency.cpp
+  void see_mode(const ModeSeen& seen);
+  void state_saved(std::uint64_t times, const Result<BackupInfo>& made);
+  [[nodiscard]] nlohmann::json emergency_json() const;
   void note_crash(const StationEntry& entry);
   void tell_crash(std::uint16_t station);
   [[nodiscard]] nlohmann::json conflicts_json() const;
@@ -248,6 +256,8 @@ class ControlServer {
   std::vector<std::string> missing_rights_;
   std::deque<std::unique_ptr<Job>> unposted_;
   queues::local::HandOver<Eviction> evictions_;
+  queues::local::HandOver<ModeSeen> modes_;
+  EmergencyStatus emergency_;
   queues::local::HandOver<ToldAnswer> told_;
   struct Orders;
   std::unique_ptr<Orders> orders_;

@@ -173,6 +173,12 @@ inline constexpr auto kSchedulerCounters = [] {
       total("mode_queued", "messages", &L::mode_queued, "that wait for a better mode"),
       total("agent_crashes", "agents", &L::agent_crashes, "that went without a word"),
       total("impedance_spikes", "agents", &L::impedance_spikes, "far above their own average"),
+      now(
+          "agents_spiking", "agents",
+          [](const S& s) noexcept -> std::uint64_t { return s.gauges.spiking; },
+          "that are so now, and that the mesh routes around"),
+      total("spikes_escalated", "clusters", &L::spikes_escalated,
+            "of which several agents were so at once"),
       total("cascade_failures", "sectors", &L::cascade_failures, "whose failures doubled"),
       total("judgements_withheld", "judgements", &L::judgements_withheld,
             "not made because the engine itself was late"),

@@ -156,6 +156,7 @@ Status Engine::State::make_scheduler(const EngineOptions& options) {
   scheduling.on_stuck = [this](StationId station) {
     control->evict({station, Eviction::Why::kStuck});
   };
+  scheduling.on_mode = [this](const ModeSeen& seen) { control->notice(seen); };
   auto made = SchedulerThread::create(scheduling, *clock);
   if (!made) {
     return adoption.is_adopted ? cannot_adopt(made.error())
@@ -224,6 +225,7 @@ Status Engine::State::make_control(const EngineOptions& options) {
   controlling.table = table->bytes();
   controlling.table_memory = table->writable_bytes();
   controlling.rules = rules.get();
+  controlling.reputation = reputation;
   controlling.allow_live_chaos = options.allow_live_chaos;
   controlling.engine_wake = wake;
   controlling.wake = control_wake;
@@ -251,10 +253,7 @@ Status Engine::State::make_steps(const EngineOptions& options) {
   RunningSteps::Uses uses;
   uses.conflicts = conflicts.get();
   uses.scheduler = scheduler.get();
-  uses.mesh = [this] {
-    return ActingOn{size, table->bytes(), rules->rules(),
-                    [this](std::unique_ptr<Job> job) { return scheduler->post(std::move(job)); }};
-  };
+  uses.mesh = [this] { return acting_on(); };
   uses.load = [this](LoadOrder order) { control->load(std::move(order)); };
   uses.loads_context = [this](StationId station) { return control->loads_context(station); };
   uses.load_patience = options.conflicts.load_patience;
@@ -416,13 +415,17 @@ Result<std::vector<Engine::RoutedAround>> Engine::route_around(std::span<const s
       std::make_unique<RunJob<std::vector<RoutedAround>, decltype(run)>>(run));
 }
 
+ActingOn Engine::State::acting_on() {
+  return {size, table->bytes(), rules->rules(),
+          [this](std::unique_ptr<Job> job) { return scheduler->post(std::move(job)); }, reputation};
+}
+
 // What starts the work tells `done` of its end, or, if the engine stops first, drops it.
 template <class Report, class Start>
 Result<Report> Engine::State::act(Start&& start) {
   auto promise = std::make_shared<std::promise<Report>>();
   auto future = promise->get_future();
-  const ActingOn mesh{size, table->bytes(), rules->rules(),
-                      [this](std::unique_ptr<Job> job) { return scheduler->post(std::move(job)); }};
+  const ActingOn mesh = acting_on();
   MESH_CHECK_OK(start(mesh, [promise](Report made) { promise->set_value(std::move(made)); }));
   promise.reset();
   try {

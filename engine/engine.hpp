@@ -126,6 +126,8 @@ struct LatenessStatus {
 // What the mesh is like as a whole (mesh.md part 13).
 struct MeshOverview {
   std::optional<health::OperatingMode> mode{};  // none: not every cluster was looked at yet
+  std::uint32_t active = 0;                     // agents, by which it is judged
+  std::uint32_t expected = 0;                   // of so many
   std::uint32_t sectors_healthy = 0;
   std::uint32_t sectors_degraded = 0;
   std::optional<double> mean_impedance_ms{};      // none: nobody is active

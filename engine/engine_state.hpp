@@ -15,6 +15,7 @@
 #include "engine/backup/backup_keeper.hpp"
 #include "engine/context_sync.hpp"
 #include "engine/control_server.hpp"
+#include "engine/delegate_reputation.hpp"
 #include "engine/engine.hpp"
 #include "engine/engine_jobs.hpp"
 #include "engine/mesh_files.hpp"
@@ -48,6 +49,7 @@ struct Engine::State {
   [[nodiscard]] std::string sentence_of_locking() const;
   template <class T, class MadeJob>
   Result<T> call(std::unique_ptr<MadeJob> job);
+  [[nodiscard]] ActingOn acting_on();
   template <class Report, class Start>
   Result<Report> act(Start&& start);
 
@@ -61,6 +63,7 @@ struct Engine::State {
   std::vector<std::string> orphans;
   AdoptionStatus adoption;
   std::unique_ptr<RulesKeeper> rules;
+  std::shared_ptr<DelegateReputation> reputation = std::make_shared<DelegateReputation>();
   std::shared_ptr<const shm::EventFd> wake, control_wake;
   sched::ClockWords* clock = nullptr;
   shm::FormatOptions format;

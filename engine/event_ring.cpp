@@ -48,6 +48,8 @@ std::string_view name_of(EventKind kind) noexcept {
       return "routed_around";
     case EventKind::moved:
       return "moved";
+    case EventKind::spikes:
+      return "spikes";
     case EventKind::none:
       break;
   }

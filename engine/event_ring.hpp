@@ -37,6 +37,7 @@ enum class EventKind : std::uint8_t {
   mode,           // before, after: health::OperatingMode
   routed_around,  // by a procedure. agent: whom; place: its cluster
   moved,          // by a procedure. place: cluster; before: its agents, after: those that stay
+  spikes,         // several of a cluster spike. place: cluster; before: active, after: of them
 };
 [[nodiscard]] std::string_view name_of(EventKind kind) noexcept;
 

@@ -205,7 +205,7 @@ std::size_t Registry::expire(HostTime now, std::span<AgentId> freed) noexcept {
     if (row == head) break;
     if (now_ns - rows_.offline_since_ns_of(row) < options_.agent_ttl.count()) break;
     if (rows_.state_of(row) == AgentState::quarantined ||
-        (rows_.routing_of(row) & ~kNewcomer) != 0) {
+        (rows_.routing_of(row) & ~(kNewcomer | kSpiking)) != 0) {
       rows_.detach(row, now_ns);  // offline from now: looked at again after another agent_ttl
       unlink(row);
       link_last(head, row);

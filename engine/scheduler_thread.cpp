@@ -201,7 +201,18 @@ void SchedulerThread::publish(HostTime now) {
   counter_page_->publish(values, now);
   conflicts_last_hour_ = counter_page_->in_last_hour(kConflictsAt);
   faults_->sweep(now);
+  tell_mode(status.overview, now);
   publish_due_ = now + kPublishEvery;
+}
+
+void SchedulerThread::tell_mode(const MeshOverview& mesh, HostTime now) {
+  if (!mesh.mode || *mesh.mode == mode_seen_) return;
+  mode_seen_ = *mesh.mode;
+  if (options_.on_mode)
+    options_.on_mode({.mode = mode_seen_,
+                      .active = mesh.active,
+                      .expected = mesh.expected,
+                      .unix_ns = to_ns(now) + unix_offset_ns()});
 }
 
 void SchedulerThread::run_jobs(HostTime now) {

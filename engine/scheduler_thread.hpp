@@ -27,6 +27,7 @@
 #include <vector>
 
 #include "engine/counter_page.hpp"
+#include "engine/emergency.hpp"
 #include "engine/fault_board.hpp"
 #include "engine/loop/engine_loop.hpp"
 #include "engine/pipeline.hpp"
@@ -73,6 +74,8 @@ class SchedulerThread final : public Wakes {
     // On the scheduler thread: no more than a post.
     std::function<void(StationId)> on_corrupt;
     std::function<void(StationId)> on_stuck;
+    // The same, within a second of a change of the mode; FULL is what it begins with.
+    std::function<void(const ModeSeen&)> on_mode;
     Nanos stuck_after{10 * kNsPerSecond};
     ConflictSink* conflicts = nullptr;  // outlives the thread, as does the next
     ResultSink* results = nullptr;
@@ -176,6 +179,7 @@ class SchedulerThread final : public Wakes {
   [[nodiscard]] bool prepare_to_park() noexcept;
   void unpark() noexcept;
   void publish(HostTime now);
+  void tell_mode(const MeshOverview& mesh, HostTime now);
   void look_for_corrupt();
   void look_for_stuck(HostTime now);
   Status watch(const Attachment& attachment);
@@ -190,6 +194,7 @@ class SchedulerThread final : public Wakes {
   std::optional<FaultBoard> faults_;
   std::optional<LastCascade> last_cascade_;
   std::uint64_t conflicts_last_hour_ = 0;
+  health::OperatingMode mode_seen_ = health::OperatingMode::full;
   std::vector<Outbox> outboxes_;  // in no order
   Bell bell_;
   JobQueue jobs_;

@@ -53,6 +53,9 @@ std::string sentence_of_status(const Json& status) {
 }
 
 void write_status(const Json& status, std::ostream& out) {
+  const Json emergency = status.value("emergency", Json());
+  if (emergency.is_object() && emergency.value("is_on", false))
+    out << "ALERT: " << printable(emergency.value("says", "")) << '\n';
   out << sentence_of_status(status) << '\n';
   Json rest = status;
   for (const char* said : {"agents_active", "agents_enrolled", "stations", "agents_routed_around"})

@@ -190,6 +190,9 @@ std::vector<Line> head(const TopSnapshot& seen, const TopLook& look) {
   lines.push_back({{title, -1, true}, {engine, is_alarm ? 160 : -1, true}});
   const bool is_full = seen.mode == "FULL";
   const std::string mode = seen.mode ? *seen.mode : std::string(kUnknownCell);
+  if (seen.mode == "EMERGENCY")
+    lines.push_back(
+        {{"ALERT: only the operator acts; where the state is saved: mesh status", 160, true}});
   lines.push_back(
       {{"mode "},
        {mode, seen.mode && !is_full ? kDegraded : -1, true},

@@ -3,6 +3,8 @@
 #include <chrono>
 #include <utility>
 
+#include "engine/emergency.hpp"
+
 namespace mesh::engine {
 namespace {
 
@@ -61,7 +63,16 @@ void BackupKeeper::post(std::string directory, Done done) {
   {
     const std::lock_guard lock(mutex_);
     if (directory.empty()) directory = options_.directory;
-    asked_.push_back({std::move(directory), std::move(done)});
+    asked_.push_back({std::move(directory), std::move(done), false});
+  }
+  wake_.notify_all();
+}
+
+void BackupKeeper::save_state(Done done) {
+  if (!options_.directory.empty()) return post({}, std::move(done));
+  {
+    const std::lock_guard lock(mutex_);
+    asked_.push_back({of_.mesh_directory + "/" + kEmergencyFolder, std::move(done), true});
   }
   wake_.notify_all();
 }
@@ -81,7 +92,7 @@ std::optional<BackupKeeper::Asked> BackupKeeper::next() {
       return asked;
     }
     const Nanos now = steady_now();
-    if (schedule_.is_due(now)) return Asked{options_.directory, {}};
+    if (schedule_.is_due(now)) return Asked{options_.directory, {}, false};
     if (schedule_.is_on())
       wake_.wait_for(lock, schedule_.due() - now);
     else
@@ -92,24 +103,24 @@ std::optional<BackupKeeper::Asked> BackupKeeper::next() {
 void BackupKeeper::run() {
   while (auto asked = next()) {
     const Nanos start = steady_now();
-    const Result<BackupInfo> made = make(asked->directory);
+    const Result<BackupInfo> made = make(*asked);
     const bool is_given_up = !made && made.error().code == Errc::cancelled;
     if (is_given_up) return;
-    note(made, steady_now() - start);
+    if (!asked->is_emergency) note(made, steady_now() - start);
     if (asked->done) asked->done(made);
   }
 }
 
-Result<BackupInfo> BackupKeeper::make(const std::string& directory) {
+Result<BackupInfo> BackupKeeper::make(const Asked& asked) {
   const auto rules = of_.rules->rules();
   MESH_TRY(const KeptTables tables, keep_tables(of_.tables, *rules));
-  return take_backup({.directory = directory,
-                      .store = of_.store,
+  return take_backup({.directory = asked.directory,
+                      .store = asked.is_emergency ? std::string() : of_.store,
                       .tables = text_of(tables),
                       .agents = tables.agents.size(),
                       .rules = tables.rules.size(),
                       .now_unix_ns = unix_now_ns(),
-                      .keep = options_.keep,
+                      .keep = asked.is_emergency ? 1 : options_.keep,
                       .keep_going = [this] {
                         const std::lock_guard lock(mutex_);
                         return !stopping_;

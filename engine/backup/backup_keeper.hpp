@@ -47,6 +47,9 @@ class BackupKeeper {
   // Into this directory; empty: the configured one. `done` is called on the keeper's thread.
   using Done = std::function<void(const Result<BackupInfo>&)>;
   void post(std::string directory, Done done);
+  // The same, in an emergency: where none is configured, the tables alone into kEmergencyFolder of
+  // the mesh's directory, of which the last is kept, and which is no backup in status().
+  void save_state(Done done);
   [[nodiscard]] BackupStatus status() const;
 
  private:
@@ -54,12 +57,13 @@ class BackupKeeper {
       : options_(options), of_(std::move(of)), schedule_(options.every, Nanos{0}, std::nullopt) {}
   struct Asked {
     std::string directory;
-    Done done;  // none: the schedule's
+    Done done;                  // none: the schedule's
+    bool is_emergency = false;  // without the store, and no backup of anybody's
   };
   void run();
   // Waits until there is something to do; nothing: to be stopped.
   std::optional<Asked> next();
-  Result<BackupInfo> make(const std::string& directory);
+  Result<BackupInfo> make(const Asked& asked);
   void note(const Result<BackupInfo>& made, Nanos took);
 
   BackupOptions options_;

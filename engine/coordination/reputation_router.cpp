@@ -14,7 +14,6 @@ constexpr double kRampBegin = 0.1;          // of its weight, for one that has j
 constexpr double kRounding = 1e-6;          // of a counter that has not decayed yet
 constexpr std::uint32_t kEjectionsMax = 8;  // of a capability in one interval
 constexpr double kUnknownLatencyTerm = 0.5;
-constexpr std::int64_t kEpochHalfLives = 8;
 constexpr std::int64_t kSweepEpochs = 64;  // counters tell 256 epochs apart
 constexpr std::size_t kPeersMin = 5;       // for an outlier to be one
 
@@ -65,21 +64,13 @@ Errc ReputationWeightedRouter::find_row(std::uint32_t agent, std::uint32_t capab
 
 // --- score -------------------------------------------------------------------------------------
 
-// One exp2 an instant. Counters must not lie 256 epochs back, so all are brought near in time.
-const DecayScale& ReputationWeightedRouter::scale(std::int64_t now_ns) noexcept {
-  if (now_ns == scale_ns_) return scale_;
-  const std::int64_t half_life = config_.half_life_ns.count();
-  const std::int64_t span = kEpochHalfLives * half_life;
-  const bool is_same = now_ns >= scale_epoch_ * span && now_ns - scale_epoch_ * span < span;
-  if (!is_same) scale_epoch_ = now_ns / span;
-  scale_ = DecayScale::within(static_cast<std::uint64_t>(scale_epoch_),
-                              now_ns - scale_epoch_ * span, half_life);
-  scale_ns_ = now_ns;
-  if (scale_epoch_ - swept_epoch_ >= kSweepEpochs) {
-    sweep(scale_, scale_epoch_ - swept_epoch_ >= 2 * kSweepEpochs);
-    swept_epoch_ = scale_epoch_;
-  }
-  return scale_;
+// Counters must not lie 256 epochs back, so all are brought near in time.
+void ReputationWeightedRouter::enter_step(std::int64_t now_ns) noexcept {
+  step_ = DecayStep(now_ns, config_.half_life_ns.count());
+  const std::int64_t passed = step_.epoch_number - swept_epoch_;
+  if (passed < kSweepEpochs) return;
+  sweep(step_.at(now_ns), passed >= 2 * kSweepEpochs);
+  swept_epoch_ = step_.epoch_number;
 }
 
 void ReputationWeightedRouter::sweep(const DecayScale& at, bool forget) noexcept {
@@ -179,14 +170,14 @@ void ReputationWeightedRouter::answered(Row& whole, std::uint32_t count,
   whole.last_event_ns = now_ns;
 }
 
-ReputationWeightedRouter::Reply ReputationWeightedRouter::record(
-    const reputation::RecordSuccess& success, Nanos now) noexcept {
+Errc ReputationWeightedRouter::note_success(const reputation::RecordSuccess& success,
+                                            Nanos now) noexcept {
   ++counters_.commands;
   std::uint32_t row = kNoRow;
   const Errc found = find_row(success.agent, success.capability, row);
-  if (found != Errc::ok) return refuse(found);
+  if (found != Errc::ok) return refuse(found).code;
   if (!ServiceClock::is_valid(now) || success.latency.count() < 0) {
-    return refuse(Errc::invalid_argument);
+    return refuse(Errc::invalid_argument).code;
   }
   const std::int64_t now_ns = clock_.at(now);
   const DecayScale& at = scale(now_ns);
@@ -204,7 +195,7 @@ ReputationWeightedRouter::Reply ReputationWeightedRouter::record(
     ++histories_[success.agent].observations;
   }
   ++counters_.successes;
-  return {};
+  return Errc::ok;
 }
 
 ReputationWeightedRouter::Reply ReputationWeightedRouter::fail_once(

@@ -208,7 +208,11 @@ class ReputationWeightedRouter final
 
   Reply apply(const Command& command, Nanos now) noexcept;
   // What apply() does for the two hot ones; the agent is kNoRow where there is no candidate.
-  Reply record(const reputation::RecordSuccess& success, Nanos now) noexcept;
+  Reply record(const reputation::RecordSuccess& success, Nanos now) noexcept {
+    Reply reply;
+    reply.code = note_success(success, now);
+    return reply;
+  }
   Errc route(std::uint32_t capability, Nanos now, std::uint32_t& agent) noexcept;
   // Ends quarantines that are over, ejects outliers.
   void tick(Nanos now, Actions& out) noexcept;
@@ -310,7 +314,16 @@ class ReputationWeightedRouter final
   // not_found, or the row; kAnyCapability is the agent's own.
   [[nodiscard]] Errc find_row(std::uint32_t agent, std::uint32_t capability,
                               std::uint32_t& row) const noexcept;
-  [[nodiscard]] const DecayScale& scale(std::int64_t now_ns) noexcept;
+  // One for an instant, and a step of the decay for those near it.
+  [[nodiscard]] const DecayScale& scale(std::int64_t now_ns) noexcept {
+    if (now_ns == scale_ns_) return scale_;
+    if (!step_.holds(now_ns)) [[unlikely]]
+      enter_step(now_ns);
+    scale_ = step_.at(now_ns);
+    scale_ns_ = now_ns;
+    return scale_;
+  }
+  void enter_step(std::int64_t now_ns) noexcept;
   void sweep(const DecayScale& at, bool forget) noexcept;
   [[nodiscard]] Evidence evidence(std::uint32_t row, const DecayScale& at) const noexcept;
   [[nodiscard]] Judged judged(std::uint32_t row, const DecayScale& at) const noexcept;
@@ -320,6 +333,7 @@ class ReputationWeightedRouter final
   [[nodiscard]] double standing(const Row& row, std::int64_t now_ns) const noexcept;
   [[nodiscard]] std::uint32_t inflight_at(const Row& whole, std::int64_t now_ns) const noexcept;
 
+  Errc note_success(const reputation::RecordSuccess& success, Nanos now) noexcept;
   Reply join(const reputation::Join& wanted, std::int64_t now_ns) noexcept;
   Reply leave(std::uint32_t agent) noexcept;
   Reply offer(const reputation::Offer& wanted, std::int64_t now_ns) noexcept;
@@ -353,7 +367,7 @@ class ReputationWeightedRouter final
   Rng rng_;
   DecayScale scale_;
   std::int64_t scale_ns_ = -1;
-  std::int64_t scale_epoch_ = 0;  // in which scale_ns_ lies, not modulo 256
+  DecayStep step_;
   std::int64_t swept_epoch_ = 0;  // of the decay counters; none lies further back
   std::vector<Agent> agents_;
   std::vector<Class> classes_;

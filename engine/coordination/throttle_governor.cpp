@@ -60,13 +60,22 @@ double AdaptiveThrottleGovernor::interval_s() const noexcept {
   return seconds(config_.control_interval_ns.count());
 }
 
-AdaptiveThrottleGovernor::Tenant* AdaptiveThrottleGovernor::tenant_of(std::uint32_t id) noexcept {
-  return id < tenants_.size() && tenants_[id].is_taken() ? &tenants_[id] : nullptr;
-}
-
 // --- requests ----------------------------------------------------------------------------------
 
-AdaptiveThrottleGovernor::Reply AdaptiveThrottleGovernor::should_allow(
+// What its bucket does not give.
+AdaptiveThrottleGovernor::Reply AdaptiveThrottleGovernor::limit(const TakeResult& taken) noexcept {
+  Reply reply;
+  if (MESH_MUTANT("throttle.bucket")) {
+    ++counters_.allowed;
+    return reply;
+  }
+  ++counters_.limited;
+  reply.refusal = Refusal::rejected_rate;
+  reply.retry_after = Nanos{taken.retry_after_ns};
+  return reply;
+}
+
+AdaptiveThrottleGovernor::Reply AdaptiveThrottleGovernor::should_allow_otherwise(
     std::uint32_t id, Nanos now, std::uint32_t keep_ppm) noexcept {
   ++counters_.commands;
   Tenant* tenant = tenant_of(id);
@@ -77,19 +86,13 @@ AdaptiveThrottleGovernor::Reply AdaptiveThrottleGovernor::should_allow(
   ++tenant->offered;
   const TakeResult taken =
       keep_ppm == 0 ? pools_[id].take(now_ns) : pools_[id].take_keeping(now_ns, keep_ppm);
-  Reply reply;
-  if (taken.status == TakeStatus::kTaken || MESH_MUTANT("throttle.bucket")) {
-    ++counters_.allowed;
-  } else {
-    ++counters_.limited;
-    reply.refusal = Refusal::rejected_rate;
-    reply.retry_after = Nanos{taken.retry_after_ns};
-  }
-  return reply;
+  if (taken.status != TakeStatus::kTaken) return limit(taken);
+  ++counters_.allowed;
+  return {};
 }
 
-AdaptiveThrottleGovernor::Reply AdaptiveThrottleGovernor::record(const throttle::Record& sample,
-                                                                 Nanos now) noexcept {
+AdaptiveThrottleGovernor::Reply AdaptiveThrottleGovernor::record_otherwise(
+    const throttle::Record& sample, Nanos now) noexcept {
   ++counters_.commands;
   if (tenant_of(sample.tenant) == nullptr) return refuse(Errc::not_found);
   if (!ServiceClock::is_valid(now) || sample.duration.count() < 0 ||
@@ -113,16 +116,6 @@ AdaptiveThrottleGovernor::Reply AdaptiveThrottleGovernor::record_sums(
   clock_.at(now);
   add_samples({sums.count, sums.errors, sums.sum.count(), sums.least.count()});
   return {};
-}
-
-void AdaptiveThrottleGovernor::add_samples(const Interval& more) noexcept {
-  counters_.samples += more.count;
-  counters_.errors += more.errors;
-  interval_.count += more.count;
-  interval_.errors += more.errors;
-  const std::int64_t room = INT64_MAX - interval_.sum_ns;
-  interval_.sum_ns += std::min(more.sum_ns, room);
-  interval_.least_ns = std::min(interval_.least_ns, more.least_ns);
 }
 
 // --- tenants and hosts -------------------------------------------------------------------------

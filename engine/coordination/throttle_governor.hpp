@@ -224,8 +224,27 @@ class AdaptiveThrottleGovernor final
   explicit AdaptiveThrottleGovernor(const Config& config, std::uint64_t seed = 0);
 
   Reply apply(const Command& command, Nanos now) noexcept;
-  Reply should_allow(std::uint32_t tenant, Nanos now, std::uint32_t keep_ppm = 0) noexcept;
-  Reply record(const throttle::Record& sample, Nanos now) noexcept;
+  Reply should_allow(std::uint32_t tenant, Nanos now, std::uint32_t keep_ppm = 0) noexcept {
+    if (keep_ppm == 0 && is_tenant(tenant) && clock_.goes_on(now)) [[likely]] {
+      const TakeResult taken = ask(tenant, now);
+      if (taken.status != TakeStatus::kTaken) return limit(taken);
+      ++counters_.allowed;
+      return {};
+    }
+    return should_allow_otherwise(tenant, now, keep_ppm);
+  }
+  Reply record(const throttle::Record& sample, Nanos now) noexcept {
+    const bool plain =
+        is_tenant(sample.tenant) && sample.duration.count() >= 0 && sample.finished.count() == 0;
+    if (plain && clock_.goes_on(now)) [[likely]] {
+      ++counters_.commands;
+      clock_.at(now);
+      const std::int64_t took = sample.duration.count();
+      add_samples({1, sample.ok ? 0U : 1U, took, took});
+      return {};
+    }
+    return record_otherwise(sample, now);
+  }
   // Does what is due: at most one interval a call.
   void tick(Nanos now, Actions& out) noexcept;
 
@@ -275,13 +294,35 @@ class AdaptiveThrottleGovernor final
     std::int64_t least_ns = INT64_MAX;
   };
 
-  [[nodiscard]] Tenant* tenant_of(std::uint32_t id) noexcept;
+  [[nodiscard]] bool is_tenant(std::uint32_t id) const noexcept {
+    return id < tenants_.size() && tenants_[id].is_taken();
+  }
+  [[nodiscard]] Tenant* tenant_of(std::uint32_t id) noexcept {
+    return is_tenant(id) ? &tenants_[id] : nullptr;
+  }
+  [[nodiscard]] TakeResult ask(std::uint32_t tenant, Nanos now) noexcept {
+    ++counters_.commands;
+    ++counters_.asked;
+    ++tenants_[tenant].offered;
+    return pools_[tenant].take(clock_.at(now));
+  }
+  Reply limit(const TakeResult& taken) noexcept;
+  Reply should_allow_otherwise(std::uint32_t id, Nanos now, std::uint32_t keep_ppm) noexcept;
+  Reply record_otherwise(const throttle::Record& sample, Nanos now) noexcept;
   Reply set_tenant(const throttle::SetTenant& wanted, Nanos now) noexcept;
   Reply record_sums(const throttle::RecordSums& sums, Nanos now) noexcept;
   Reply apply_rest(const Command& command, Nanos now) noexcept;
   Reply of_credit(const Command& command, std::int64_t now_ns) noexcept;
   Reply gossip(const throttle::Gossip& heard) noexcept;
-  void add_samples(const Interval& more) noexcept;
+  void add_samples(const Interval& more) noexcept {
+    counters_.samples += more.count;
+    counters_.errors += more.errors;
+    interval_.count += more.count;
+    interval_.errors += more.errors;
+    const std::int64_t room = INT64_MAX - interval_.sum_ns;
+    interval_.sum_ns += more.sum_ns < room ? more.sum_ns : room;
+    if (more.least_ns < interval_.least_ns) interval_.least_ns = more.least_ns;
+  }
   void control(std::int64_t now_ns) noexcept;
   void steer(double mean_s, double least_s, std::int64_t now_ns) noexcept;
   void update_base(double least_s, std::int64_t now_ns) noexcept;

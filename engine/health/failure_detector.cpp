@@ -27,7 +27,7 @@ std::string_view name_of(FailureClass failure) noexcept {
 }
 
 FailureDetector::FailureDetector(const Size& size, const DetectorConfig& config)
-    : config_(config), agents_(size.rows), spiking_(size.clusters), sectors_(size.sectors) {
+    : config_(config), agents_(size.rows), clusters_(size.clusters), sectors_(size.sectors) {
   cascading_.reserve(size.sectors);
 }
 
@@ -111,6 +111,7 @@ Failure FailureDetector::differs(const Whereabouts& where, const Outcomes& outco
 
 void FailureDetector::forget(std::uint32_t row, HostTime now) noexcept {
   MESH_ASSERT(row < agents_.size());
+  calm(row);
   agents_[row] = {};
   turn_bins(agents_[row], now);
 }
@@ -154,27 +155,56 @@ std::optional<Failure> FailureDetector::look_for_silence(const Sight& sight,
 std::optional<Failure> FailureDetector::look_for_spike(const Sight& sight, HostTime now) noexcept {
   Agent& agent = agents_[sight.where.row];
   turn_bins(agent, now);
-  const std::uint32_t usual = usual_score(sight.where.row);
-  const bool spikes = usual != 0 && sight.score > std::uint64_t{config_.spike_factor} * usual;
+  const bool spikes = is_spike(agent, sight.score);
   const std::size_t bin = agent.bin % kSpikeBins;
   if (agent.count[bin] != 0xFFFF) {
     agent.sum[bin] += sight.score;
     ++agent.count[bin];
   }
-  if (spikes == agent.spikes) return std::nullopt;
-  agent.spikes = spikes;
-  const bool has_cluster = sight.where.cluster < spiking_.size();
-  if (has_cluster) {
-    std::uint32_t& in_cluster = spiking_[sight.where.cluster];
-    if (spikes) ++in_cluster;
-    if (!spikes && in_cluster != 0) --in_cluster;
+  const bool begins = spikes && !agent.spikes;
+  if (spikes != agent.spikes || (spikes && agent.cluster != sight.where.cluster)) {
+    count_spike(agent, false);
+    agent.cluster = sight.where.cluster;
+    count_spike(agent, spikes);
   }
-  if (!spikes) return std::nullopt;
-  return note(
-      {.failure = FailureClass::impedance_spike,
-       .where = sight.where,
-       .at = now,
-       .escalates = has_cluster && spiking_[sight.where.cluster] >= config_.spikes_escalate});
+  if (!begins) return std::nullopt;
+  bool escalates = false;
+  if (agent.cluster < clusters_.size()) {
+    Cluster& its = clusters_[agent.cluster];
+    escalates = its.spiking >= config_.spikes_escalate && !its.is_told;
+    its.is_told |= escalates;
+  }
+  return note({.failure = FailureClass::impedance_spike,
+               .where = sight.where,
+               .at = now,
+               .escalates = escalates});
+}
+
+// Exact: an average of 1.9 is not 1.
+bool FailureDetector::is_spike(const Agent& agent, std::uint16_t score) const noexcept {
+  std::uint64_t sum = 0;
+  std::uint64_t count = 0;
+  for (std::size_t bin = 0; bin < kSpikeBins; ++bin) {
+    sum += agent.sum[bin];
+    count += agent.count[bin];
+  }
+  if (count < config_.spike_samples_min) return false;
+  const std::uint64_t seen = score * count;
+  return seen > config_.spike_factor * sum && seen > sum + config_.spike_margin * count;
+}
+
+void FailureDetector::count_spike(Agent& agent, bool spikes) noexcept {
+  if (agent.spikes == spikes) return;
+  agent.spikes = spikes;
+  if (agent.cluster >= clusters_.size()) return;
+  Cluster& its = clusters_[agent.cluster];
+  its.spiking += spikes ? 1 : UINT32_MAX;
+  its.is_told = its.is_told && its.spiking != 0;
+}
+
+void FailureDetector::calm(std::uint32_t row) noexcept {
+  MESH_ASSERT(row < agents_.size());
+  count_spike(agents_[row], false);
 }
 
 std::uint32_t FailureDetector::usual_score(std::uint32_t row) const noexcept {

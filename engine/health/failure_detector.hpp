@@ -4,6 +4,11 @@
 // context hash, and an agent's third unanswered message in a row. One straggler is TRANSIT and a
 // CONFLICT is information: neither counts.
 //
+// IMPEDANCE_SPIKE: a score over twice the agent's own average of the last hour, and `spike_margin`
+// above it: scores are whole ms, and one of 1 that becomes 3 is no news. It is over when the score
+// has fallen, or the average has come up to it: at most half an hour later. Several in one cluster
+// escalate, once until none of it spikes.
+//
 // Cry-wolf guard: the detector measures its own lag first. When its own tick comes later than
 // `lag_max` it was away itself, and what it did not hear in that time says nothing of others: it
 // judges nothing until it has been punctual for `settle`, and silence counts from then. What is a
@@ -63,6 +68,7 @@ struct DetectorConfig {
   Nanos crashed{30 * kNsPerSecond};
   std::uint32_t spike_factor = 2;
   std::uint32_t spike_samples_min = 60;  // of its own average, before it is judged by it
+  std::uint32_t spike_margin = 5;        // ms above it, besides
   std::uint32_t spikes_escalate = 3;     // agents of one cluster that spike at once
   Nanos spike_bin{600 * kNsPerSecond};   // six of them: the last hour
   Nanos cascade_window{10 * kNsPerSecond};
@@ -105,6 +111,11 @@ class FailureDetector {
   };
   [[nodiscard]] std::optional<Failure> look(const Sight& sight, HostTime now) noexcept;
   [[nodiscard]] bool is_spiking(std::uint32_t row) const noexcept { return agents_[row].spikes; }
+  // It is away: what its score was says nothing of it.
+  void calm(std::uint32_t row) noexcept;
+  [[nodiscard]] std::uint32_t spiking_in(std::uint32_t cluster) const noexcept {
+    return cluster < clusters_.size() ? clusters_[cluster].spiking : 0;
+  }
   // Its own average of the last hour; 0: too few samples.
   [[nodiscard]] std::uint32_t usual_score(std::uint32_t row) const noexcept;
 
@@ -132,6 +143,11 @@ class FailureDetector {
     std::uint8_t missed = 0;  // heartbeats in a row
     Silence silence = Silence::none;
     bool spikes = false;
+    std::uint32_t cluster = 0;  // where it is counted while it spikes
+  };
+  struct Cluster {
+    std::uint32_t spiking = 0;
+    bool is_told = false;  // that several are
   };
   struct Sector {
     std::array<std::uint32_t, 3> windows{};  // that are over, oldest first
@@ -142,12 +158,14 @@ class FailureDetector {
   Failure note(Failure failure) noexcept;
   [[nodiscard]] std::optional<Failure> look_for_silence(const Sight& sight, HostTime now) noexcept;
   [[nodiscard]] std::optional<Failure> look_for_spike(const Sight& sight, HostTime now) noexcept;
+  [[nodiscard]] bool is_spike(const Agent& agent, std::uint16_t score) const noexcept;
+  void count_spike(Agent& agent, bool spikes) noexcept;
   void turn_bins(Agent& agent, HostTime now) const noexcept;
   void end_window() noexcept;
 
   DetectorConfig config_;
   std::vector<Agent> agents_;
-  std::vector<std::uint32_t> spiking_;  // by cluster
+  std::vector<Cluster> clusters_;
   std::vector<Sector> sectors_;
   std::vector<std::uint32_t> cascading_;
   std::array<std::uint64_t, kFailureClasses> counts_{};

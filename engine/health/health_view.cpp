@@ -1,14 +1,19 @@
 #include "engine/health/health_view.hpp"
 
-#include <algorithm>
 #include <string>
 
 namespace mesh::engine::health {
 namespace {
 
-bool is_better(const Candidate& a, const Candidate& b) noexcept {
-  return a.score != b.score ? a.score < b.score : a.agent < b.agent;
-}
+using coordination::PlainScorer;
+
+struct AllRows {
+  std::size_t count = 0;
+  template <class Visit>
+  void for_each(Visit&& visit) const {
+    for (std::size_t row = 0; row < count; ++row) visit(static_cast<std::uint32_t>(row));
+  }
+};
 
 // One state of a row that was ever written.
 template <class Read>
@@ -145,25 +150,26 @@ bool HealthView::is_of(std::size_t row, std::optional<sched::AgentClass> wanted)
   return !wanted || agent_class_.load_relaxed(row) == static_cast<std::uint8_t>(*wanted);
 }
 
+// By impedance alone a score is what was read: whoever changes meanwhile stands in its order.
 std::vector<Candidate> HealthView::find_best(const Wanted& wanted) const {
-  std::vector<Candidate> best;  // a heap: the worst of the best in front
-  if (wanted.count == 0) return best;
-  best.reserve(std::min<std::size_t>(wanted.count, score_.rows()) + 1);
-  for (std::size_t row = 0; row < score_.rows(); ++row) {
-    // relaxed: a value that stands alone.
-    const Candidate candidate{agent_index(row), score_.load_relaxed(row)};
-    if (candidate.score > wanted.score_max) continue;
-    if (best.size() == wanted.count && !is_better(candidate, best.front())) continue;
-    if (!is_routable(candidate.agent) || !has(row, wanted.capabilities)) continue;
-    if (!is_of(row, wanted.agent_class)) continue;
-    if (best.size() == wanted.count) {
-      std::pop_heap(best.begin(), best.end(), is_better);
-      best.pop_back();
-    }
-    best.push_back(candidate);
-    std::push_heap(best.begin(), best.end(), is_better);
-  }
-  std::sort_heap(best.begin(), best.end(), is_better);
+  const auto score = [&](std::uint32_t row) {
+    const double impedance = score_.load_relaxed(row);  // relaxed: a value that stands alone
+    if (!wanted.reputation) return -impedance;
+    return coordination::select_score({.reputation = wanted.reputation(agent_index(row)),
+                                       .impedance = coordination::impedance_term(impedance)},
+                                      kBestWeights);
+  };
+  const auto admits = [&](std::uint32_t row) {
+    return score_.load_relaxed(row) <= wanted.score_max &&  // relaxed: as above
+           is_routable(agent_index(row)) && has(row, wanted.capabilities) &&
+           is_of(row, wanted.agent_class);
+  };
+  std::vector<Candidate> best;
+  for (const coordination::Ranked& one :
+       coordination::pick_top(AllRows{score_.rows()}, PlainScorer{score}, admits, wanted.count))
+    best.push_back({agent_index(one.row), wanted.reputation
+                                              ? score_.load_relaxed(one.row)  // relaxed: as above
+                                              : static_cast<std::uint16_t>(-one.score)});
   return best;
 }
 
@@ -178,15 +184,17 @@ std::vector<AgentIndex> HealthView::find_routable(const CapabilitySet& capabilit
 
 Result<Candidate> HealthView::best_in_cluster(std::uint32_t cluster,
                                               const CapabilitySet& capabilities) const {
-  std::optional<Candidate> best;
-  for (std::size_t row = 0; row < cluster_.rows(); ++row) {
-    if (cluster_.load_relaxed(row) != cluster) continue;  // relaxed: a value that stands alone
-    // relaxed: as above
-    const Candidate candidate{agent_index(row), score_.load_relaxed(row)};
-    if (best && !is_better(candidate, *best)) continue;
-    if (is_routable(candidate.agent) && has(row, capabilities)) best = candidate;
-  }
-  if (best) return *best;
+  const auto score = [&](std::uint32_t row) {
+    return -static_cast<double>(score_.load_relaxed(row));  // relaxed: a value that stands alone
+  };
+  const auto admits = [&](std::uint32_t row) {
+    return cluster_.load_relaxed(row) == cluster &&  // relaxed: a value that stands alone
+           is_routable(agent_index(row)) && has(row, capabilities);
+  };
+  const auto best = coordination::pick_top(AllRows{cluster_.rows()}, PlainScorer{score}, admits, 1);
+  if (!best.empty())
+    return Candidate{agent_index(best.front().row),
+                     static_cast<std::uint16_t>(-best.front().score)};
   return fail(
       Errc::no_capable_agent,
       "cluster " + std::to_string(cluster) + ": no agent that is active, routable and capable",

@@ -14,12 +14,14 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <vector>
 
 #include "engine/agent_rows.hpp"
 #include "engine/capabilities.hpp"
+#include "engine/coordination/blocks/selector.hpp"
 #include "engine/coordination/circuit_breaker.hpp"
 #include "engine/health/health_columns.hpp"
 #include "engine/health/operating_modes.hpp"
@@ -51,6 +53,8 @@ struct Candidate {
 };
 
 inline constexpr std::uint16_t kBestScoreMax = 500;
+// Where reputation counts: one failure, of nothing else known, weighs as much as 167 ms.
+inline constexpr coordination::SelectTerms kBestWeights{.reputation = 0.5, .impedance = 0.5};
 
 class HealthView {
  public:
@@ -79,8 +83,11 @@ class HealthView {
     std::uint32_t count = 1;
     std::uint16_t score_max = kBestScoreMax;
     std::optional<sched::AgentClass> agent_class{};
+    // In 0..1, .5 where nothing is known. None: by impedance alone.
+    std::function<double(AgentIndex)> reputation{};
   };
-  // The routable agents with the lowest scores, lowest first; ties: the lower row.
+  // The routable agents with the lowest scores, lowest first; ties: the lower row. With a
+  // reputation: the highest of the two terms weighed by kBestWeights first.
   [[nodiscard]] std::vector<Candidate> find_best(const Wanted& wanted) const;
   // All that could be taken, in order of their rows.
   [[nodiscard]] std::vector<AgentIndex> find_routable(const CapabilitySet& capabilities) const;

@@ -39,6 +39,8 @@ MeshWatch::MeshWatch(Parts parts)
       members_(summaries_.size().agents_per_cluster),
       sector_is_degraded_(summaries_.size().sectors) {
   probes_due_.reserve(kClustersPerTurn);
+  to_tell_.reserve(kClustersPerTurn);
+  changes_.reserve(std::size_t{kClustersPerTurn} * members_.size());
 }
 
 Result<MeshWatch> MeshWatch::create(const shm::Layout& layout, std::span<std::byte> table,
@@ -133,6 +135,8 @@ void MeshWatch::suspect(std::uint32_t row, bool is_suspect) noexcept {
 
 bool MeshWatch::turn(const Seen& seen) noexcept {
   probes_due_.clear();
+  changes_.clear();
+  to_tell_.clear();
   if (!is_adopted_) adopt_mode(seen.now, seen.mesh_start_ns);
   failures_.tick(looked_ + kLookEvery, seen.now);
   for (const std::uint32_t sector : failures_.cascading()) breakers_.trip_sector(sector, seen.now);
@@ -169,6 +173,8 @@ void MeshWatch::look_at(std::uint32_t cluster, const Seen& seen) noexcept {
     // relaxed, all: our own columns.
     const auto state = static_cast<AgentState>(seen.agents.state.load_relaxed(row));
     const bool has_left = seen.owners.departed.load_relaxed(row) != 0;
+    const bool is_active = state == AgentState::active || state == AgentState::degraded;
+    if (!is_active) failures_.calm(row);
     if (state == AgentState::offline && has_left) continue;  // who has left is not missed
     is_whole &= state != AgentState::offline;
     Member& member = members_[count++];
@@ -176,19 +182,22 @@ void MeshWatch::look_at(std::uint32_t cluster, const Seen& seen) noexcept {
     member = {.row = row,
               .score = seen.agents.score.load_relaxed(row),
               .drift = seen.agents.drift.load_relaxed(row),
-              .is_active = state == AgentState::active || state == AgentState::degraded};
-    if (!member.is_active) continue;
-    may_be_asked |= seen.agents.routing.load_relaxed(row) == 0;  // relaxed: as above
+              .is_active = is_active};
+    if (!is_active) continue;
+    const std::uint8_t routing = seen.agents.routing.load_relaxed(row);  // relaxed: as above
+    may_be_asked |= (routing & ~kSpiking) == 0;
     // Its heartbeat says when it last worked: an agent without work, whose station is parked, is
     // not silent. That its process is gone, or reads nothing, is known by its connection and its
     // cursor.
-    static_cast<void>(
+    const auto failure =
         failures_.look({.where = {.row = row,
                                   .cluster = cluster,
                                   .sector = cluster / summaries_.size().clusters_per_sector},
                         .heartbeat = seen.now,
                         .score = member.score},
-                       seen.now));
+                       seen.now);
+    if (failure && failure->escalates)
+      to_tell_.push_back({.cluster = cluster, .last = row, .spiking = 0, .active = 0});
   }
   const std::uint32_t its_sector = seen.topology.sector_of(cluster);
   seen.topology.fill({.cluster = cluster, .sector = its_sector});
@@ -196,6 +205,7 @@ void MeshWatch::look_at(std::uint32_t cluster, const Seen& seen) noexcept {
   seen.topology.relieve({.cluster = cluster, .sector = is_last ? its_sector : kNoPlace});
   summaries_.update(cluster, summaries_.summarize({members_.data(), count}));
   publish_cluster(cluster, seen);
+  look_for_spikes(cluster, seen);
   breakers_.look({.cluster = cluster,
                   .is_whole = is_whole,
                   .score = score_of(summaries_.cluster(cluster), may_be_asked)},
@@ -204,6 +214,24 @@ void MeshWatch::look_at(std::uint32_t cluster, const Seen& seen) noexcept {
   const std::uint32_t sector = cluster / summaries_.size().clusters_per_sector;
   if (cluster + 1 == (sector + 1) * summaries_.size().clusters_per_sector)
     publish_sector(sector, seen);
+}
+
+// Who is away spikes no more, and is looked at all the same: the table may say that it does.
+void MeshWatch::look_for_spikes(std::uint32_t cluster, const Seen& seen) noexcept {
+  const std::uint32_t spiking = failures_.spiking_in(cluster);
+  const std::uint32_t active = summaries_.cluster(cluster).active;
+  const bool is_everybody = 2 * spiking > active;
+  for (const std::uint32_t row : seen.topology.agents_of(cluster)) {
+    const std::uint8_t routing = seen.agents.routing.load_relaxed(row);  // relaxed: our own column
+    const bool is_to_be = failures_.is_spiking(row) && !is_everybody;
+    if (is_to_be != ((routing & kSpiking) != 0))
+      changes_.push_back({.row = row, .begins = is_to_be});
+  }
+  for (Spikes& spikes : to_tell_) {
+    if (spikes.cluster != cluster) continue;
+    spikes.spiking = spiking;
+    spikes.active = active;
+  }
 }
 
 void MeshWatch::publish_cluster(std::uint32_t cluster, const Seen& seen) const noexcept {

@@ -93,6 +93,23 @@ class MeshWatch {
   // As many clusters as are due. True: a whole round is over.
   bool turn(const Seen& seen) noexcept;
 
+  // Of the clusters that the last turn looked at: who is to be routed around from now on, because
+  // its score is over twice its own, or no longer; and of which several agents spike since then.
+  // Where more than half of a cluster's active agents spike it is not they: nobody of it is routed
+  // around, as capability_health.hpp's panic.
+  struct SpikeChange {
+    std::uint32_t row = 0;
+    bool begins = false;
+  };
+  struct Spikes {
+    std::uint32_t cluster = 0;
+    std::uint32_t last = 0;  // row
+    std::uint32_t spiking = 0;
+    std::uint32_t active = 0;
+  };
+  [[nodiscard]] std::span<const SpikeChange> spike_changes() const noexcept { return changes_; }
+  [[nodiscard]] std::span<const Spikes> spikes_to_tell() const noexcept { return to_tell_; }
+
   // Of the clusters that the last turn looked at, those whose probe is due.
   [[nodiscard]] std::span<const std::uint32_t> probes_due() const noexcept { return probes_due_; }
 
@@ -121,6 +138,7 @@ class MeshWatch {
   explicit MeshWatch(Parts parts);
   void suspect(std::uint32_t row, bool is_suspect) noexcept;
   void look_at(std::uint32_t cluster, const Seen& seen) noexcept;
+  void look_for_spikes(std::uint32_t cluster, const Seen& seen) noexcept;
   void publish_cluster(std::uint32_t cluster, const Seen& seen) const noexcept;
   void publish_sector(std::uint32_t sector, const Seen& seen) noexcept;
   void publish_mesh(const Seen& seen) const noexcept;
@@ -140,6 +158,8 @@ class MeshWatch {
   GlobalRows<Written, WrittenBytes> global_rows_;
   std::vector<Member> members_;            // of the cluster that is looked at
   std::vector<std::uint32_t> probes_due_;  // clusters
+  std::vector<SpikeChange> changes_;
+  std::vector<Spikes> to_tell_;
   std::vector<bool> sector_is_degraded_;
   std::uint32_t next_ = 0;  // cluster
   HostTime turned_{};

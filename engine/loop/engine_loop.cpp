@@ -433,6 +433,7 @@ LoopGauges EngineLoop::gauges() const noexcept {
   gauges.payload_used_bytes = state.log.used_bytes();
   gauges.send_rate = static_cast<std::size_t>(state.throttle->rate());
   gauges.routed_around = state.gate.holds.routed_around_count;
+  gauges.spiking = state.gate.holds.spiking_count;
   gauges.frozen = state.gate.holds.frozen_count - state.gate.holds.awaiting_count;
   gauges.quarantined = state.gate.holds.quarantined_count;
   gauges.newcomers = state.gate.newcomers.all.size();

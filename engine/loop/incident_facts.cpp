@@ -196,6 +196,10 @@ std::string line_of(const State& loop, const Event& event, std::uint32_t sector)
       return is_in ? cluster + ": agents moved elsewhere, from " + numbers() : std::string();
     case EventKind::routed_around:
       return is_in ? name_of_agent(loop, event.agent) + ": routed around" : std::string();
+    case EventKind::spikes:
+      return is_in ? cluster + ": the impedance of " + std::to_string(event.after) + " of " +
+                         std::to_string(event.before) + " agents is over twice their own"
+                   : std::string();
     case EventKind::mode:
       return "mode: from " +
              std::string(health::name_of(static_cast<health::OperatingMode>(event.before))) +

@@ -31,6 +31,7 @@ struct LoopCounters {
   std::uint64_t throttled = 0, throttle_begun = 0;    // sends over their sector's share; times
   std::uint64_t created_ahead = 0;                    // sends of a clock that is ahead
   std::uint64_t agent_crashes = 0, impedance_spikes = 0, cascade_failures = 0;
+  std::uint64_t spikes_escalated = 0;     // clusters of which several agents spiked at once
   std::uint64_t judgements_withheld = 0;  // while the engine itself was late
   std::uint64_t breaker_refused = 0;      // messages and targets of operations
   std::uint64_t breaker_trials = 0;       // of them let through, to see
@@ -62,6 +63,7 @@ struct LoopGauges {
   std::size_t pending = 0;
   std::size_t send_rate = 0;         // messages a second that senders are held to; 0: nobody is
   std::size_t routed_around = 0;     // agents
+  std::size_t spiking = 0;           // agents that the mesh routes around
   std::size_t frozen = 0;            // agents
   std::size_t quarantined = 0;       // agents
   std::size_t newcomers = 0;         // agents that are not admitted yet

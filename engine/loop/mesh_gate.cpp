@@ -4,6 +4,7 @@
 #include <bit>
 
 #include "engine/loop/probes.hpp"
+#include "engine/loop/spikes.hpp"
 #include "engine/loop/state.hpp"
 #include "engine/loop/trials.hpp"
 
@@ -73,6 +74,7 @@ void watch_mesh(EngineLoop::State& loop, std::int64_t due_ns) noexcept {
   counters.breaker_failures = counts.failures;
   counters.crashes_taken_back = counts.taken_back;
   gate.refresh();
+  follow_spikes(loop);
   send_probes(loop);
 }
 

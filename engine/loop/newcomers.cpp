@@ -18,7 +18,7 @@ constexpr std::uint32_t kScoreTenth = 10;  // of the score
 constexpr Nanos kWarmUpTime{5 * kNsPerSecond};
 
 bool is_held_otherwise(const EngineLoop::State& loop, std::uint32_t row) noexcept {
-  return (own(loop.agents.routing, row) & ~kNewcomer) != 0;
+  return (own(loop.agents.routing, row) & ~(kNewcomer | kSpiking)) != 0;
 }
 
 std::uint32_t measured_answers(const EngineLoop::State& loop, std::uint32_t row) noexcept {

@@ -34,6 +34,7 @@ void follow_column(OperatorHolds& holds, std::uint32_t row, std::uint8_t routing
   set_bit(holds.quarantined, row, (routing & kQuarantined) != 0, holds.quarantined_count);
   set_bit(holds.routed_around, row, (routing & kRoutedAround) != 0, holds.routed_around_count);
   set_bit(holds.newcomers, row, (routing & kNewcomer) != 0, holds.newcomer_count);
+  set_bit(holds.spiking, row, (routing & kSpiking) != 0, holds.spiking_count);
 }
 
 // The column is stored first: whoever dies here has held the agent for his successor.
@@ -54,10 +55,11 @@ void replace_leaders(EngineLoop::State& loop, const std::vector<std::uint32_t>& 
 
 void adopt(const EngineLoop::State& loop, OperatorHolds& holds) {
   for (Bits* const bits : {&holds.around, &holds.frozen, &holds.awaiting, &holds.quarantined,
-                           &holds.routed_around, &holds.newcomers})
+                           &holds.routed_around, &holds.newcomers, &holds.spiking})
     bits->assign(loop.active.size(), 0);
   holds.around_count = holds.frozen_count = holds.awaiting_count = 0;
   holds.quarantined_count = holds.routed_around_count = holds.newcomer_count = 0;
+  holds.spiking_count = 0;
   for (std::uint32_t row = 0; row < loop.row_count; ++row)
     follow_column(holds, row, own(loop.agents.routing, row));
 }
@@ -109,6 +111,19 @@ std::uint32_t drop_held(EngineLoop::State& loop, ToNewcomers to) noexcept {
     const std::uint64_t not_meant = to == ToNewcomers::not_meant ? holds.newcomers[word] : 0;
     dropped += static_cast<std::uint32_t>(std::popcount(words[word] & held & ~not_meant));
     words[word] &= ~held;
+  }
+  return dropped;
+}
+
+std::uint32_t drop_spiking(EngineLoop::State& loop) noexcept {
+  const OperatorHolds& holds = loop.gate.holds;
+  if (holds.spiking_count == 0) return 0;
+  std::uint32_t dropped = 0;
+  std::uint64_t* const words = loop.eligible.front().words;
+  const std::size_t end = std::min(loop.eligible_end, holds.spiking.size());
+  for (std::size_t word = loop.eligible_first; word < end; ++word) {
+    dropped += static_cast<std::uint32_t>(std::popcount(words[word] & holds.spiking[word]));
+    words[word] &= ~holds.spiking[word];
   }
   return dropped;
 }
@@ -188,12 +203,12 @@ Status verify_holds(const EngineLoop::State& loop) {
   adopt(loop, counted);
   const OperatorHolds& holds = loop.gate.holds;
   const auto counts = [](const OperatorHolds& of) {
-    return std::array{of.around_count, of.frozen_count, of.awaiting_count, of.quarantined_count,
-                      of.routed_around_count};
+    return std::array{of.around_count,      of.frozen_count,        of.awaiting_count,
+                      of.quarantined_count, of.routed_around_count, of.spiking_count};
   };
   if (counted.around == holds.around && counted.frozen == holds.frozen &&
       counted.quarantined == holds.quarantined && counted.routed_around == holds.routed_around &&
-      counts(counted) == counts(holds))
+      counted.spiking == holds.spiking && counts(counted) == counts(holds))
     return {};
   return fail(Errc::corrupt, "holds: the table holds back " + std::to_string(counted.around_count) +
                                  " agents, " + std::to_string(counted.frozen_count) +

@@ -25,12 +25,14 @@ struct OperatorHolds {
   std::vector<std::uint64_t> quarantined;    // and for each in quarantine
   std::vector<std::uint64_t> routed_around;  // and for each that the operator routes around
   std::vector<std::uint64_t> newcomers;      // and for each that is not admitted yet
+  std::vector<std::uint64_t> spiking;        // and for each whose score is over twice its own
   std::uint32_t around_count = 0;
   std::uint32_t frozen_count = 0;
   std::uint32_t awaiting_count = 0;
   std::uint32_t quarantined_count = 0;
   std::uint32_t routed_around_count = 0;
   std::uint32_t newcomer_count = 0;
+  std::uint32_t spiking_count = 0;
   std::vector<std::uint64_t> wrong_hash;  // by row: the wrong context hash that was told last
   // What the routing rules take away, by row; empty while there are none.
   std::vector<CapabilitySet> denied;
@@ -59,6 +61,9 @@ enum class ToNewcomers : std::uint8_t { theirs, named, not_meant };
 // Of those eligible for an operation: how many are held, either way, and are eligible no longer.
 // For whom it is not meant is not eligible, and not among them.
 [[nodiscard]] std::uint32_t drop_held(EngineLoop::State& loop, ToNewcomers to) noexcept;
+// The same for those that spike: of an operation for a place, a class or all, and of a cascade. Who
+// is named by its sender gets it.
+[[nodiscard]] std::uint32_t drop_spiking(EngineLoop::State& loop) noexcept;
 // Takes one hold away, or adds one. Who leads what is for the caller.
 void take_hold(EngineLoop::State& loop, std::uint32_t row, std::uint8_t hold) noexcept;
 void release_hold(EngineLoop::State& loop, std::uint32_t row, std::uint8_t hold) noexcept;

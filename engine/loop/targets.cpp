@@ -6,6 +6,15 @@
 #include "engine/loop/state.hpp"
 
 namespace mesh::engine {
+namespace {
+
+// Whether its sender leaves it to the engine who gets it: pipelines, probes and lists name them.
+bool may_route_around(const OperationRequest& request) noexcept {
+  if (sched::kind_of(request.targets) != sched::SelectorKind::list) return !request.to_newcomers;
+  return request.part_of != 0 && part_of(request.part_of).cascade < kFirstPipelinePart;
+}
+
+}  // namespace
 
 EngineLoop::State::Meant EngineLoop::State::mark_eligible(
     const OperationRequest& request) noexcept {
@@ -38,6 +47,7 @@ EngineLoop::State::Meant EngineLoop::State::mark_eligible(
   }
   if (!(request.capabilities == CapabilitySet{})) drop_incapable(request.capabilities, meant);
   meant.skipped.not_routable += drop_held(*this, meant.newcomers);
+  if (may_route_around(request)) meant.skipped.not_routable += drop_spiking(*this);
   meant.skipped.not_routable += drop_unroutable(*this, request.part_of == kProbePart);
   for (std::size_t word = eligible_first; word < eligible_end; ++word)
     meant.eligible += static_cast<std::uint32_t>(std::popcount(words[word]));

@@ -3,13 +3,13 @@
 //
 // Callers     publish: the thread that owns the bus. EventReader: any thread of any process.
 // Progress    publish: wait-free. poll: one try a slot; what is being overwritten counts as lost.
-// Ordering    what a reader is given is one event, whole (SYNC eventbus.stable, eventbus.word), in
-//             the order of emission (SYNC eventbus.last).
+// Ordering    what a reader is given is one event, whole (blocks/view_row.hpp), in the order of
+//             emission (SYNC eventbus.last).
 // If the      writer dies inside publish: that slot is passed over, its successor goes on behind
 // other side  `last`. It lies: numbers are numbers, a kind is looked up and may be unknown.
 // dies, lies
-// Layout      a line with the last sequence, then slots of 64 bytes: stamp u64, seven words.
-// Source      the argument of blocks/view_row.hpp, with the sequence of the event as its stamp.
+// Layout      a line with the last sequence, then slots of 64 bytes: view rows, whose number is the
+//             sequence of their event.
 #pragma once
 
 #include <algorithm>
@@ -17,10 +17,9 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <span>
-#include <type_traits>
 
+#include "engine/coordination/blocks/view_row.hpp"
 #include "engine/tasks/event_records.hpp"
 #include "shm/base/limits.hpp"
 #include "shm/base/word.hpp"
@@ -36,13 +35,9 @@ struct alignas(kCacheLine) EventPageHead {
   std::array<std::uint64_t, 7> reserved;
 };
 template <class Policy = HostMemory>
-struct alignas(kCacheLine) EventPageSlot {
-  typename Policy::template Word<std::uint64_t> stamp;  // its sequence; 0: being written
-  std::array<typename Policy::template Word<std::uint64_t>, 7> words;
-};
+using EventPageSlot = coordination::ViewRow<Policy>;
 static_assert(sizeof(EventPageHead<>) == kCacheLine);
 static_assert(sizeof(EventPageSlot<>) == kCacheLine);
-static_assert(std::is_trivially_copyable_v<EventPageSlot<>>);
 
 template <class Policy = HostMemory>
 class EventPageWriter {
@@ -51,15 +46,10 @@ class EventPageWriter {
       : head_(&head), slots_(slots) {}
 
   void publish(const EventRecord& event) noexcept(Policy::kNoThrow) {
-    EventPageSlot<Policy>& slot = slots_[(event.sequence - 1) % slots_.size()];
     const auto words = std::bit_cast<EventWords>(event);
-    slot.stamp.store_relaxed(0);  // relaxed: the release stores of the words publish it
-    for (std::size_t i = 0; i < 7; ++i) {
-      // SYNC eventbus.word release: who reads this value sees the zero, or a later stamp.
-      slot.words[i].store_release(words[i + 1]);
-    }
-    // SYNC eventbus.stable release: who reads this stamp sees the words stored above.
-    slot.stamp.store_release(event.sequence);
+    coordination::ViewWords values;
+    std::copy(words.begin() + 1, words.end(), values.begin());
+    slots_[(event.sequence - 1) % slots_.size()].publish_as(event.sequence, values);
     // SYNC eventbus.last release: who reads this number sees the slots up to it.
     head_->last.store_release(event.sequence);
   }
@@ -114,14 +104,10 @@ class EventReader {
     cursor_ += count;
   }
   [[nodiscard]] bool read(std::uint64_t sequence, EventRecord& event) const {
-    const EventPageSlot<Policy>& slot = slots_[(sequence - 1) % slots_.size()];
-    EventWords words{};
-    words[0] = slot.stamp.load_acquire();  // SYNC eventbus.stable acquire: pairs with publish()
-    for (std::size_t i = 0; i < 7; ++i) {
-      words[i + 1] = slot.words[i].load_acquire();  // SYNC eventbus.word acquire: as above
-    }
-    // relaxed: after acquire loads, which nothing overtakes.
-    if (words[0] != sequence || slot.stamp.load_relaxed() != sequence) return false;
+    coordination::ViewWords values;
+    if (!slots_[(sequence - 1) % slots_.size()].read_as(sequence, values)) return false;
+    EventWords words{sequence};
+    std::copy(values.begin(), values.end(), words.begin() + 1);
     event = std::bit_cast<EventRecord>(words);
     return true;
   }

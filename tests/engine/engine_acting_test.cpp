@@ -150,6 +150,20 @@ TEST_F(ActingEngine, DelegatesAsksAndSaysWhoHoldsWhom) {
   EXPECT_EQ(who->agents[who->holders[0].agent].name, "c");
 }
 
+// "a" has the lower row and the same delays; it declines, and that is remembered.
+TEST_F(ActingEngine, DelegatesByWhatWasMadeOfEarlierTasks) {
+  for (int i = 0; i < 3; ++i) {
+    const auto done = engine_->delegate({.task = "t", .agent_class = sched::AgentClass::edge});
+    ASSERT_TRUE(done.has_value()) << done.error().sentence;
+    ASSERT_TRUE(done->is_done);
+    EXPECT_EQ(done->attempts.size(), i == 0 ? 2U : 1U);
+    EXPECT_EQ(done->attempts.back().agent.name, "b");
+  }
+  const auto best = engine_->find_best({.capabilities = {"see"}, .score_max = 1'000});
+  EXPECT_EQ(best->front().name, "a") << "that is by impedance alone";
+  EXPECT_EQ(engine_->delegate({.task = "t", .agent = "a"})->attempts.front().agent.name, "a");
+}
+
 TEST_F(ActingEngine, PassesOverWhoIsRoutedAroundFrozenOrDenied) {
   const auto best = [&] {
     const auto found =

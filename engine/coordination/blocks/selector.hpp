@@ -4,7 +4,8 @@
 //   filters      in the order of SelectFilter; how many each removed is in the result
 //   score        the caller's: a weighted sum of terms in 0..1 (select_score), or its own
 //   pick         p2c: two distinct ones drawn, the better wins. argmax. weighted: in proportion to
-//                score^gamma. thompson: the best of one draw each.
+//                score^gamma. thompson: the best of one draw each. pick_top: the best n at once,
+//                for who reads the rows elsewhere (find_best: engine/health/health_view.hpp).
 //
 // Callers     one thread. The inputs are columns that anybody may read, so a station selects by
 //             itself, and the engine checks again when it forwards.
@@ -19,6 +20,7 @@
 //             not by an alias table: scores age with every instant, and a table is of the past.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstddef>
@@ -102,6 +104,35 @@ template <class Set, Scorer S>
     best = row;
     most = score;
   });
+  return best;
+}
+
+// The best `count` of those that `admits`, best first, as argmax would pick them one by one: ties
+// end at the lower row. One pass; who would be none of them is not asked whether it is admitted.
+struct Ranked {
+  std::uint32_t row = kNoRow;
+  double score = 0;
+  friend bool operator<(const Ranked& a, const Ranked& b) noexcept {  // a comes before b
+    return a.score != b.score ? a.score > b.score : a.row < b.row;
+  }
+};
+template <class Set, Scorer S, class Admits>
+[[nodiscard]] std::vector<Ranked> pick_top(const Set& set, const S& scorer, Admits&& admits,
+                                           std::size_t count) {
+  std::vector<Ranked> best;  // a heap: the worst of them in front
+  if (count == 0) return best;
+  set.for_each([&](std::uint32_t row) {
+    const Ranked candidate{row, scorer.score(row)};
+    if (best.size() == count && !(candidate < best.front())) return;
+    if (!admits(row)) return;
+    if (best.size() == count) {
+      std::pop_heap(best.begin(), best.end());
+      best.pop_back();
+    }
+    best.push_back(candidate);
+    std::push_heap(best.begin(), best.end());
+  });
+  std::sort_heap(best.begin(), best.end());
   return best;
 }
 

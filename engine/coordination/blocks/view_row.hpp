@@ -1,11 +1,14 @@
 // ViewRow: words that the owner of a service publishes and any process reads, all of one instant or
-// none. A view of one word is a single Memory::Word; this is for two to seven.
+// none. A view of one word is a single Memory::Word; this is for two to seven. A row may also be a
+// slot of a ring, each time for something else: then its number is the caller's (publish_as), as in
+// engine/tasks/event_page.hpp.
 //
-// Callers     publish: the one thread that owns the service. read: any thread of any process.
-// Progress    publish: wait-free. read: kReadAttempts tries, then false.
+// Callers     publish, publish_as: the one thread that owns the service; one of the two for a row.
+//             read, read_as: any thread of any process.
+// Progress    publish: wait-free. read: kReadAttempts tries, then false. read_as: one try.
 // Ordering    the word stores of a publish() happen-before a read() that returns them
-//             (SYNC view.stable); a word of a publish in progress makes its odd number visible
-//             (SYNC view.field).
+//             (SYNC view.stable); a word of a publish in progress makes its odd number, or its 0,
+//             visible (SYNC view.field).
 // Cost        read: words + 2 loads. One line of 64 bytes.
 // If the      writer dies inside publish: readers get false until its successor publishes.
 // other side  A hostile writer can show any values: a view is a hint.
@@ -34,32 +37,49 @@ struct alignas(kCacheLine) ViewRow {
   static constexpr unsigned kReadAttempts = 64;
 
   void publish(const ViewWords& values) noexcept(Memory::kNoThrow) {
-    // relaxed load and store: one thread writes; the release stores of the words publish the odd
-    // number.
-    const std::uint64_t odd = sequence.load_relaxed() | 1U;
-    sequence.store_relaxed(odd);  // relaxed: as above
+    const std::uint64_t odd = sequence.load_relaxed() | 1U;  // relaxed: one thread writes
+    write(values, odd, odd + 1);
+  }
+  // As the row of this number, which is not 0 and in this row never comes back.
+  void publish_as(std::uint64_t number, const ViewWords& values) noexcept(Memory::kNoThrow) {
+    write(values, 0, number);
+  }
+  [[nodiscard]] bool read(ViewWords& values) const noexcept(Memory::kNoThrow) {
+    for (unsigned attempt = 0; attempt < kReadAttempts; ++attempt)
+      if ((read_once(values) & 1U) == 0) return true;
+    return false;
+  }
+  // Whether the row is that one, and whole.
+  [[nodiscard]] bool read_as(std::uint64_t number, ViewWords& values) const
+      noexcept(Memory::kNoThrow) {
+    return read_once(values) == number;
+  }
+
+  typename Memory::template Word<std::uint64_t> sequence;  // even, or the caller's: the row stands
+  std::array<typename Memory::template Word<std::uint64_t>, kViewWords> words;
+
+ private:
+  static constexpr std::uint64_t kTorn = ~std::uint64_t{0};  // odd, and nobody's number
+
+  void write(const ViewWords& values, std::uint64_t open,
+             std::uint64_t closed) noexcept(Memory::kNoThrow) {
+    sequence.store_relaxed(open);  // relaxed: the release stores of the words publish it
     for (std::size_t i = 0; i < kViewWords; ++i) {
-      // SYNC view.field release: whoever reads this value sees the odd number, or a later one.
+      // SYNC view.field release: whoever reads this value sees the open number, or a later one.
       words[i].store_release(values[i]);
     }
     // SYNC view.stable release: a reader that sees this number sees every word stored above.
-    sequence.store_release(odd + 1);
+    sequence.store_release(closed);
   }
-  [[nodiscard]] bool read(ViewWords& values) const noexcept(Memory::kNoThrow) {
-    for (unsigned attempt = 0; attempt < kReadAttempts; ++attempt) {
-      // SYNC view.stable acquire: pairs with the end of publish().
-      const std::uint64_t before = sequence.load_acquire();
-      for (std::size_t i = 0; i < kViewWords; ++i) {
-        values[i] = words[i].load_acquire();  // SYNC view.field acquire: pairs with publish()
-      }
-      // relaxed: after acquire loads, which nothing overtakes.
-      if ((before & 1U) == 0 && sequence.load_relaxed() == before) return true;
+  [[nodiscard]] std::uint64_t read_once(ViewWords& values) const noexcept(Memory::kNoThrow) {
+    // SYNC view.stable acquire: pairs with the end of write().
+    const std::uint64_t before = sequence.load_acquire();
+    for (std::size_t i = 0; i < kViewWords; ++i) {
+      values[i] = words[i].load_acquire();  // SYNC view.field acquire: pairs with write()
     }
-    return false;
+    // relaxed: after acquire loads, which nothing overtakes.
+    return sequence.load_relaxed() == before ? before : kTorn;
   }
-
-  typename Memory::template Word<std::uint64_t> sequence;  // even: the row stands
-  std::array<typename Memory::template Word<std::uint64_t>, kViewWords> words;
 };
 static_assert(sizeof(ViewRow<>) == kCacheLine);
 static_assert(std::is_trivially_copyable_v<ViewRow<>>);

@@ -268,6 +268,62 @@ RC_GTEST_PROP(CapabilityHealth, StatusChangesAtMostOncePerCrossing, ()) {
   RC_ASSERT(changes <= 1);
 }
 
+// Whoever comes, and when: what the others have goes over to it by no more than share_move_max of
+// it in an interval. The first has it all when the second comes.
+RC_GTEST_PROP(CapabilityHealth, NewProvidersGetTheirShareByAndBy, ()) {
+  CapabilityHealthConfig config = preset("real-time-api");
+  config.share_move_max = 0.01 * *rc::gen::inRange(5, 51);
+  Monitor monitor = monitor_of(config);
+  HealthActions actions;
+  Rng rng(*rc::gen::arbitrary<std::uint64_t>());
+  const auto agents = *rc::gen::inRange<std::uint32_t>(2, 6);
+  std::vector<int> comes{0};
+  for (std::uint32_t agent = 1; agent < agents; ++agent)
+    comes.push_back(1 + static_cast<int>(rng.below(20)));
+  std::vector<double> last(agents);
+  for (int i = 0; i < 60; ++i) {
+    for (std::uint32_t agent = 0; agent < agents; ++agent)
+      if (i >= comes[agent]) probe(monitor, agent, seconds(i), 30 + 20 * rng.u01());
+    monitor.tick(seconds(i), actions);
+    RC_ASSERT(std::abs(total_share(monitor, agents) - 1) < 1e-9);
+    for (std::uint32_t agent = 0; agent < agents; ++agent) {
+      const double share = monitor.view(0, agent).share;
+      RC_ASSERT(share >= (1 - config.share_move_max) * last[agent] - 1e-12);
+      last[agent] = share;
+    }
+  }
+  for (std::uint32_t agent = 0; agent < agents; ++agent) RC_ASSERT(last[agent] > 0);
+}
+
+// A prediction is a line through the last scores that falls, and explains at least half of what
+// they do: by a line of our own.
+RC_GTEST_PROP(CapabilityHealth, PredictsByALineThatFitsAndByNoOther, ()) {
+  const CapabilityHealthConfig config = preset("real-time-api");
+  Monitor monitor = monitor_of(config);
+  Rng rng(*rc::gen::arbitrary<std::uint64_t>());
+  const double slope = *rc::gen::element(0.0, 0.1, 0.5, 2.0);  // ms a second
+  std::vector<std::pair<double, double>> scores;
+  for (int i = 0; i < 90; ++i) {
+    const double ms = (60 + slope * i) * (0.7 + 0.6 * rng.u01());
+    const double score = probe(monitor, 0, seconds(i), ms).score;
+    if (i >= 7) scores.emplace_back(i, score);  // of fewer outcomes a score falls by itself
+    if (scores.size() > 32) scores.erase(scores.begin());
+    const double n = static_cast<double>(scores.size());
+    double x = 0, y = 0, xx = 0, xy = 0, yy = 0;
+    for (const auto& [at, value] : scores) x += at / n, y += value / n;
+    for (const auto& [at, value] : scores) {
+      xx += (at - x) * (at - x);
+      xy += (at - x) * (value - y);
+      yy += (value - y) * (value - y);
+    }
+    const double r2 = xx > 0 && yy > 0 ? xy * xy / (xx * yy) : 0;
+    if (std::abs(r2 - config.trend_r2_min) < 1e-6 || std::abs(xy) < 1e-9) continue;
+    const bool is_line =
+        scores.size() >= config.trend_samples_min && xy < 0 && r2 > config.trend_r2_min;
+    RC_ASSERT(monitor.prediction(0, 0).known == is_line);
+  }
+}
+
 RC_GTEST_PROP(SampleWindow, EqualsAListOfItsSamples, ()) {
   SampleWindow window;
   std::vector<std::tuple<std::int64_t, bool, std::uint32_t>> model;

@@ -27,6 +27,40 @@ RC_GTEST_PROP(ReputationRouter, ReputationIsMonotoneAndWithinItsBounds, ()) {
   }
 }
 
+// Whatever the bounds are: nobody is put aside before there is as much evidence as they ask for,
+// and everybody is whose record is bad enough then. By sums of our own.
+RC_GTEST_PROP(ReputationRouter, QuarantinesOnEnoughEvidenceAndOnNoLess, ()) {
+  ReputationConfig config = preset("exploit");
+  config.half_life_ns = seconds(60);
+  config.observations_min = *rc::gen::inRange(2, 13);
+  config.quarantine_below = 0.01 * *rc::gen::inRange(34, 90);
+  Router router = crew(config, 1);
+  Rng rng(*rc::gen::arbitrary<std::uint64_t>());
+  double good = 0;
+  double bad = 0;
+  double now_s = 0;
+  for (int i = 0; i < 60; ++i) {
+    const double passed_s = static_cast<double>(rng.below(10));
+    now_s += passed_s;
+    good *= std::exp2(-passed_s / 60);
+    bad *= std::exp2(-passed_s / 60);
+    const bool ok = i != 0 && rng.below(4) == 0;
+    answer(router, 0, ok, seconds(now_s));
+    (ok ? good : bad) += 1;
+    const double seen = good + bad;
+    const double reputation = (good + 1) / (seen + 2);
+    const bool is_quarantined = router.view(0, 0, seconds(now_s)).quarantined;
+    if (is_quarantined) {
+      RC_ASSERT(seen > config.observations_min - 1e-3);
+      RC_ASSERT(reputation < config.quarantine_below + 1e-3);
+      return;
+    }
+    // It is judged when it fails.
+    RC_ASSERT(ok || seen < config.observations_min + 1e-3 ||
+              reputation > config.quarantine_below - 1e-3);
+  }
+}
+
 RC_GTEST_PROP(ReputationRouter, DecayInOneStepIsDecayInMany, ()) {
   Router one = crew(preset("default"), 1);
   Router many = crew(preset("default"), 1);

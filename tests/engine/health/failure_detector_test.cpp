@@ -154,6 +154,50 @@ TEST(FailureDetector, SeveralSpikesInOneClusterEscalate) {
   EXPECT_TRUE(detector.look(sight(60, 300, 2), at(60)).value().escalates);
 }
 
+TEST(FailureDetector, SeveralSpikesEscalateOnceUntilNoneOfTheClusterSpikes) {
+  FailureDetector detector = begun();
+  for (std::uint32_t row = 0; row < 4; ++row)
+    for (double second = 0; second < 60; ++second)
+      static_cast<void>(detector.look(sight(second, 100, row), at(second)));
+  for (const std::uint32_t row : {0U, 1U, 2U})
+    static_cast<void>(detector.look(sight(60, 300, row), at(60)));
+  EXPECT_EQ(detector.spiking_in(kHere.cluster), 3U);
+  EXPECT_FALSE(detector.look(sight(61, 300, 3), at(61)).value().escalates);
+  detector.calm(3);
+  detector.calm(3);
+  detector.forget(2, at(62));
+  EXPECT_EQ(detector.spiking_in(kHere.cluster), 2U);
+  EXPECT_FALSE(detector.look(sight(62, 300, 3), at(62)).value().escalates) << "it is known";
+  for (const std::uint32_t row : {0U, 1U, 3U})
+    static_cast<void>(detector.look(sight(63, 100, row), at(63)));
+  EXPECT_EQ(detector.spiking_in(kHere.cluster), 0U);
+  for (const std::uint32_t row : {0U, 1U})
+    EXPECT_FALSE(detector.look(sight(64, 300, row), at(64)).value().escalates);
+  EXPECT_TRUE(detector.look(sight(64, 300, 3), at(64)).value().escalates);
+}
+
+TEST(FailureDetector, WhoMovesIsCountedWhereItIs) {
+  FailureDetector detector = begun();
+  for (double second = 0; second < 60; ++second)
+    static_cast<void>(detector.look(sight(second, 100), at(second)));
+  ASSERT_TRUE(detector.look(sight(60, 300), at(60)).has_value());
+  FailureDetector::Sight moved = sight(61, 300);
+  moved.where.cluster = kHere.cluster + 1;
+  EXPECT_FALSE(detector.look(moved, at(61)).has_value()) << "it is no new one";
+  EXPECT_EQ(detector.spiking_in(kHere.cluster), 0U);
+  EXPECT_EQ(detector.spiking_in(kHere.cluster + 1), 1U);
+}
+
+// Scores are whole milliseconds.
+TEST(FailureDetector, OneMillisecondThatBecomesThreeIsNoSpike) {
+  FailureDetector detector = begun();
+  for (double second = 0; second < 60; ++second)
+    static_cast<void>(detector.look(sight(second, 1), at(second)));
+  for (const std::uint16_t score : {std::uint16_t{3}, std::uint16_t{6}})
+    EXPECT_FALSE(detector.look(sight(60, score), at(60)).has_value()) << score;
+  EXPECT_TRUE(detector.look(sight(60, 8), at(60)).has_value());
+}
+
 // One, two, four: doubled over three windows of ten seconds.
 TEST(FailureDetector, FailuresThatDoubleOverThreeWindowsAreACascade) {
   FailureDetector detector = begun();

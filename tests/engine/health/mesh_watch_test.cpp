@@ -244,6 +244,25 @@ TEST(HealthView, FindsTheBestByScoreCapabilityAndRoutability) {
   EXPECT_EQ(capable.front().agent, AgentIndex{10});
 }
 
+TEST(HealthView, AReputationWeighsBesideTheImpedanceAndNothingKnownWeighsNothing) {
+  Watched mesh(1);
+  const AgentRows<HostMemory> rows =
+      AgentRows<HostMemory>::in(must(table_layout(mesh.size)), mesh.table.span()).value();
+  for (std::size_t row = 0; row < 10; ++row)
+    rows.score.store_relaxed(row, static_cast<std::uint16_t>(100 + row * 10));
+  const HealthView view = mesh.view();
+  const auto best = [&](double of_first, double of_last) {
+    return view.find_best(
+        {.count = 10, .reputation = [=](AgentIndex row) {
+           return row == AgentIndex{0} ? of_first : row == AgentIndex{9} ? of_last : 0.5;
+         }});
+  };
+  EXPECT_EQ(best(0.5, 0.5), view.find_best({.count = 10}));
+  EXPECT_EQ(best(0.34, 0.5).front(), (Candidate{AgentIndex{1}, 110}));
+  EXPECT_EQ(best(0.34, 0.5).back().agent, AgentIndex{0}) << "160 ms behind its place";
+  EXPECT_EQ(best(0.5, 0.66).front(), (Candidate{AgentIndex{9}, 190}));
+}
+
 TEST(HealthView, RoutesInAClusterOrSaysThatNobodyIsCapable) {
   Watched mesh(1);
   const AgentRows<HostMemory> rows =

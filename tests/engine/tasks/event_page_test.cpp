@@ -53,7 +53,7 @@ TEST(EventPage, PassesOverASlotWhoseWriterDiedInIt) {
   EventBus bus(small_bus(4));
   for (int i = 0; i < 3; ++i) bus.emit(note(EventName::task_created), Nanos{i});
   writer.publish_new(bus.records());
-  page.slots[1].stamp.raw = 0;  // as a death between two stores leaves it
+  page.slots[1].sequence.raw = 0;  // as a death between two stores leaves it
   EventReader<> reader(page.head, page.slots);
   std::vector<std::uint64_t> seen;
   EXPECT_EQ(reader.poll([&](const EventRecord& e) { seen.push_back(e.sequence); }), 2U);

@@ -343,6 +343,39 @@ TEST(EventLog, ShowsALossByAGapInItsSequence) {
   EXPECT_EQ(log.after(6, [](const EventRecord&) { FAIL(); }), 6U);
 }
 
+// By its formula; and the same whether its step was made for it or for another instant.
+RC_GTEST_PROP(DecayScale, IsOfItsInstantAloneAndRight, ()) {
+  const auto half_life =
+      *rc::gen::inRange<std::int64_t>(1, std::int64_t{30} * 86'400 * kNsPerSecond);
+  const auto now = *rc::gen::inRange<std::int64_t>(0, std::int64_t{1} << 57);
+  const DecayScale scale(now, half_life);
+  const double into = static_cast<double>(now % (8 * half_life)) / static_cast<double>(half_life);
+  const double bits = std::exp2(into) * 0x1p24;
+  RC_ASSERT(scale.epoch == (static_cast<std::uint64_t>(now / (8 * half_life)) & 0xFFU));
+  RC_ASSERT(std::abs(static_cast<double>(scale.unit) - bits) < 0.5 + 1e-12 * bits);
+  RC_ASSERT(std::abs(scale.per_bit * bits - 1) < 1e-12);
+  const DecayStep step(now, half_life);
+  RC_ASSERT(step.holds(now));
+  const DecayStep begun(step.begin_ns, half_life);
+  const DecayScale same = begun.at(now);
+  RC_ASSERT(same.unit == scale.unit && same.per_bit == scale.per_bit && same.epoch == scale.epoch);
+  RC_ASSERT(!step.holds(step.begin_ns + step.length_ns) && !step.holds(step.begin_ns - 1));
+}
+
+TEST(ViewRow, AsASlotOfARingIsReadByItsNumberAlone) {
+  ViewRow<> row{};
+  ViewWords words{};
+  EXPECT_FALSE(row.read_as(1, words));
+  row.publish_as(1, {1, 2, 3, 4, 5, 6, 7});
+  ASSERT_TRUE(row.read_as(1, words));
+  EXPECT_EQ(words, (ViewWords{1, 2, 3, 4, 5, 6, 7}));
+  row.publish_as(9, {7, 6, 5, 4, 3, 2, 1});
+  EXPECT_FALSE(row.read_as(1, words)) << "overwritten";
+  EXPECT_TRUE(row.read_as(9, words));
+  row.sequence.raw = 0;  // its writer has died inside
+  EXPECT_FALSE(row.read_as(9, words));
+}
+
 TEST(ViewRow, IsReadWholeOrNotAtAll) {
   ViewRow<> row{};
   ViewWords words{};

@@ -347,6 +347,27 @@ TEST(Selector, ExploresTheLeastRecentlyTriedEachNthTime) {
   EXPECT_EQ(picked, (std::vector<std::uint32_t>{0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 1}));
 }
 
+// As argmax one by one, and it asks nobody whether he is admitted who would be none of them.
+TEST(Selector, TheTopOfASetIsWhatArgmaxPicksOneByOne) {
+  EXPECT_TRUE(rc::check([](const std::vector<std::uint8_t>& scores, std::uint8_t wanted) {
+    CandidateSet left(scores.size() + 1);
+    for (std::uint32_t row = 0; row < scores.size(); ++row) left.set(row, true);
+    const PlainScorer scorer{[&](std::uint32_t row) { return scores[row] % 16 / 16.0; }};
+    const auto admits = [&](std::uint32_t row) { return scores[row] % 3 != 0; };
+    const std::size_t count = wanted % 20;
+    const auto top = pick_top(left, scorer, admits, count);
+    for (std::uint32_t row = 0; row < scores.size(); ++row)
+      if (!admits(row)) left.set(row, false);
+    Rng rng(1);
+    for (const Ranked& one : top) {
+      RC_ASSERT(one.row == pick_from(left, {PickPolicy::argmax}, scorer, rng));
+      RC_ASSERT(one.score == scorer.score(one.row));
+      left.set(one.row, false);
+    }
+    RC_ASSERT(top.size() == count || left.count() == 0U);
+  }));
+}
+
 TEST(Selector, AnswersWithDistinctRowsUnderEachPolicy) {
   Selector selector(20);
   for (std::uint32_t row = 0; row < 20; ++row) selector.set_active(row, true);
