@@ -47,7 +47,7 @@ void escalate_spikes(EngineLoop::State& loop, const health::MeshWatch::Spikes& s
   const std::string_view says = text_of_spikes(text, loop, spikes);
   const HostTime now = from_ns(loop.now_ns);
   loop.accounts.errors->note(
-      {.code = Errc::not_routable, .about = kSpikesAbout + spikes.cluster, .text = says}, now);
+      {.code = Errc::impedance_spike, .about = kSpikesAbout + spikes.cluster, .text = says}, now);
   loop.accounts.events->note({.at = now,
                               .kind = EventKind::spikes,
                               .place = spikes.cluster,
