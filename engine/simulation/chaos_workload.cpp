@@ -117,8 +117,8 @@ Result<sched::MessageId> ChaosMesh::post(const Request& request, std::uint32_t a
 
 // Who is told at once that a breaker of the mesh lets nobody pass, or not this one, has asked
 // nobody, and knows nothing of that agent: one of another cluster is asked. Half-open a breaker is
-// routable and refuses nine of ten; asked for each of its agents it would let through whom it should
-// hold back.
+// routable and refuses nine of ten; asked for each of its agents it would let through whom it
+// should hold back.
 Result<sched::MessageId> ChaosMesh::ask(Request& request, Attempt& attempt) {
   auto posted = post(request, attempt.agent);
   const auto is_refused = [&] { return !posted && posted.error().code == Errc::open; };
