@@ -214,7 +214,7 @@ class ChaosMesh {
     std::uint64_t number = 0;
     std::int64_t since_ns = 0;
     std::vector<std::uint32_t> tried;
-    std::vector<std::uint32_t> refused;  // passed over by the attempt that is being made
+    std::vector<std::uint32_t> refused;  // clusters, passed over by the attempt being made
     std::uint64_t failure = 0;           // its last one, for what follows from it
   };
   struct Attempt {

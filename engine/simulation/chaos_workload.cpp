@@ -70,7 +70,11 @@ bool ChaosMesh::may_ask(const Request& request, std::uint32_t agent, bool only_r
   const auto is_among = [agent](const std::vector<std::uint32_t>& agents) {
     return std::find(agents.begin(), agents.end(), agent) != agents.end();
   };
-  if (is_among(request.tried) || is_among(request.refused)) return false;
+  if (is_among(request.tried)) return false;
+  const auto& refused = request.refused;
+  const bool is_refused =
+      std::find(refused.begin(), refused.end(), mesh_->cluster(agent)) != refused.end();
+  if (is_refused) return false;
   if (only_routable && !mesh_->is_routable(agent)) return false;  // gone, or behind a breaker
   if (!options_.guards.backoff) return true;
   const auto quiet = quiet_until_ns_.find(mesh_->cluster(agent));
@@ -112,13 +116,14 @@ Result<sched::MessageId> ChaosMesh::post(const Request& request, std::uint32_t a
 }
 
 // Who is told at once that a breaker of the mesh lets nobody pass, or not this one, has asked
-// nobody, and knows nothing of that agent: another one is asked. Half-open a breaker is routable
-// and refuses nine of ten.
+// nobody, and knows nothing of that agent: one of another cluster is asked. Half-open a breaker is
+// routable and refuses nine of ten; asked for each of its agents it would let through whom it
+// should hold back.
 Result<sched::MessageId> ChaosMesh::ask(Request& request, Attempt& attempt) {
   auto posted = post(request, attempt.agent);
   const auto is_refused = [&] { return !posted && posted.error().code == Errc::open; };
   while (options_.guards.breakers && is_refused() && request.refused.size() < kRefusedMax) {
-    request.refused.push_back(attempt.agent);
+    request.refused.push_back(mesh_->cluster(attempt.agent));
     Attempt next;
     if (!choose(request, next)) break;
     ++period_.refused;
