@@ -1,9 +1,11 @@
 """The door itself: ./dev says what it can do, refuses what it cannot, and its package list is whole."""
 
 import json
+import os
 import pathlib
 import re
 import subprocess
+import tempfile
 import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
@@ -34,6 +36,25 @@ class DevTest(unittest.TestCase):
             said = dict(re.findall(r"^  (\w+) +(\S.*)$", ended.stdout, re.MULTILINE))
             self.assertEqual(set(said), set(VERBS))
             self.assertTrue(all(len(sentence.split()) > 2 for sentence in said.values()))
+
+    def test_the_commit_tier_has_one_seed_unless_another_is_wanted_or_drawn(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            for name, text in (("ctest", "echo seed=${MESH_TEST_SEED:-drawn}"), ("cmake", "true")):
+                program = pathlib.Path(folder) / name
+                program.write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
+                program.chmod(0o755)
+            environment = {key: value for key, value in os.environ.items() if key != "MESH_TEST_SEED"}
+            environment["PATH"] = f"{folder}:{os.environ['PATH']}"
+
+            def seed_of(verb: str, **more: str) -> str:
+                return subprocess.run([str(ROOT / "dev"), verb], env=dict(environment, **more), capture_output=True,
+                                      text=True, check=False).stdout.splitlines()[0]
+
+            self.assertRegex(seed_of("test"), r"^seed=\d+$")
+            self.assertEqual(seed_of("test"), seed_of("test"))
+            self.assertEqual(seed_of("test", MESH_TEST_SEED="7"), "seed=7")
+            self.assertEqual(seed_of("test", MESH_TEST_SEED="draw"), "seed=drawn")
+            self.assertEqual(seed_of("stress"), "seed=drawn")
 
     def test_unknown_verb_is_bad_input_and_shows_the_help(self) -> None:
         for verb in ("tset", "verb_test", "need", "-x", "a b", ""):
