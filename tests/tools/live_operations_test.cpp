@@ -33,7 +33,8 @@ TEST(Status, SaysWhatTheMeshIsLikeAsAWhole) {
   ASSERT_EQ(live.run({"cascade", "hello", "--strategy", "parallel"}).exit_code, 0);
   Json status;
   do status = live.seen({"status"});
-  while (status["last_cascade"].is_null() || status["mode"].is_null());
+  while (status["last_cascade"].is_null() || status["mode"].is_null() ||
+         status["mean_impedance_ms"].is_null() || status["sectors_healthy"] == 0);
   EXPECT_EQ(status["mode"], "FULL");
   EXPECT_EQ(status["sectors_healthy"], 1);
   EXPECT_EQ(status["sectors_degraded"], 0);
