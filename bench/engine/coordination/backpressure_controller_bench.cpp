@@ -1,10 +1,12 @@
 // BackpressureController: should_accept while accepting and while throttling, beside limits by name
-// behind a mutex with a token bucket in doubles.
+// behind a mutex with a token bucket in doubles. A thousand of them, each
+// call another's.
 #include <algorithm>
 #include <array>
 #include <mutex>
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 #include "bench/engine/coordination/service_bench.hpp"
 #include "engine/coordination/backpressure_controller.hpp"
@@ -72,31 +74,40 @@ struct PlainLimits {
 }  // namespace
 
 int main() {
+  constexpr std::uint32_t kInboxes = 1'000;
   constexpr std::int64_t kStep = 100'000;
   const auto at = [](std::uint64_t i) { return static_cast<std::int64_t>(i) * kStep; };
+  const auto inbox = [](std::uint64_t i) { return bench::scattered(i, kInboxes); };
   BackpressureConfig config;
   config.throttle_rate_per_s = 10'000;
-  BackpressureController accepting(config);
-  BackpressureController throttling(config);
-  throttling.apply(pressure::Observe{100, 0}, Nanos{0});
+  std::vector<BackpressureController> accepting;
+  std::vector<BackpressureController> throttling;
+  std::vector<std::string> idle;
+  std::vector<std::string> busy;
   PlainLimits plain;
-  for (int i = 0; i < 1'000; ++i) plain.limits["inbox-" + std::to_string(i)];
-  const std::string idle = "inbox-500";
-  const std::string busy = "inbox-700";
-  plain.limits[busy].depth = 100;
-  plain.limits[busy].throttles = true;
+  for (std::uint32_t i = 0; i < kInboxes; ++i) {
+    accepting.emplace_back(config);
+    throttling.emplace_back(config);
+    throttling.back().apply(pressure::Observe{100, 0}, Nanos{0});
+    idle.push_back("idle-" + std::to_string(i));
+    busy.push_back("busy-" + std::to_string(i));
+    plain.limits[idle.back()];
+    plain.limits[busy.back()].depth = 100;
+    plain.limits[busy.back()].throttles = true;
+  }
 
-  const auto accept =
-      bench::measure([&](std::uint64_t i) { return accepting.should_accept(2, Nanos{at(i)}); });
-  const auto plain_accept =
-      bench::measure([&](std::uint64_t i) { return plain.should_accept(idle, 2, at(i)); });
-  const auto ration =
-      bench::measure([&](std::uint64_t i) { return throttling.should_accept(2, Nanos{at(i)}); });
-  const auto plain_ration =
-      bench::measure([&](std::uint64_t i) { return plain.should_accept(busy, 2, at(i)); });
+  const auto accept = bench::measure(
+      [&](std::uint64_t i) { return accepting[inbox(i)].should_accept(2, Nanos{at(i)}); });
+  const auto plain_accept = bench::measure(
+      [&](std::uint64_t i) { return plain.should_accept(idle[inbox(i)], 2, at(i)); });
+  const auto ration = bench::measure(
+      [&](std::uint64_t i) { return throttling[inbox(i)].should_accept(2, Nanos{at(i)}); });
+  const auto plain_ration = bench::measure(
+      [&](std::uint64_t i) { return plain.should_accept(busy[inbox(i)], 2, at(i)); });
 
   bench::print_head();
   bench::print_row("BackpressureController/accepting", 4, accept, plain_accept);
   bench::print_row("BackpressureController/throttling", 25, ration, plain_ration);
-  return accepting.verify() && throttling.verify() ? 0U : 1U;
+  const auto sound = [](const BackpressureController& limit) { return limit.verify().has_value(); };
+  return std::ranges::all_of(accepting, sound) && std::ranges::all_of(throttling, sound) ? 0 : 1;
 }

@@ -1,10 +1,11 @@
 // CircuitBreaker: allow and record while closed, beside a breaker by name behind a mutex that keeps
-// its calls in a deque, as it is usually written.
+// its calls in a deque, as it is usually written. A thousand of them, each call another's.
 #include <algorithm>
 #include <deque>
 #include <mutex>
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 #include "bench/engine/coordination/service_bench.hpp"
 #include "engine/coordination/circuit_breaker.hpp"
@@ -82,31 +83,40 @@ struct PlainBreakers {
 }  // namespace
 
 int main() {
-  CircuitBreaker breaker(CircuitBreakerConfig::preset("external-api").value());
+  constexpr std::uint32_t kAgents = 1'000;
+  const CircuitBreakerConfig config = CircuitBreakerConfig::preset("external-api").value();
+  std::vector<CircuitBreaker> allowing;
+  std::vector<CircuitBreaker> recording;
+  std::vector<BreakerView> views;
+  std::vector<std::string> names;
   PlainBreakers plain;
-  for (int i = 0; i < 1'000; ++i) plain.breakers["agent-" + std::to_string(i)];
-  const std::string name = "agent-500";
+  for (std::uint32_t i = 0; i < kAgents; ++i) {
+    allowing.emplace_back(config);
+    recording.emplace_back(config);
+    views.push_back(allowing.back().view());
+    names.push_back("agent-" + std::to_string(i));
+    plain.breakers[names.back()];
+  }
   constexpr std::int64_t kStep = 100'000;
   const auto at = [](std::uint64_t i) { return static_cast<std::int64_t>(i) * kStep; };
+  const auto agent = [](std::uint64_t i) { return bench::scattered(i, kAgents); };
 
-  const auto allow = bench::measure([&](std::uint64_t i) { return breaker.allow(Nanos{at(i)}); });
+  const auto allow =
+      bench::measure([&](std::uint64_t i) { return allowing[agent(i)].allow(Nanos{at(i)}); });
   const auto plain_allow =
-      bench::measure([&](std::uint64_t i) { return plain.allow(name, at(i)); });
-  CircuitBreaker recorded(CircuitBreakerConfig::preset("external-api").value());
+      bench::measure([&](std::uint64_t i) { return plain.allow(names[agent(i)], at(i)); });
   const auto record = bench::measure([&](std::uint64_t i) {
-    return recorded.record({{0, 0}, CallOutcome::ok, Nanos{5}, Nanos{0}}, Nanos{at(i)});
+    return recording[agent(i)].record({{0, 0}, CallOutcome::ok, Nanos{5}, Nanos{0}}, Nanos{at(i)});
   });
-  const auto plain_record =
-      bench::measure([&](std::uint64_t i) { return plain.record(name, 0, true, at(i)); });
-  const BreakerView view = breaker.view();
-  const auto viewed = bench::measure([&](std::uint64_t) {
-    asm volatile("" : : "r"(&view) : "memory");
-    return view.is_passable();
-  });
+  const auto plain_record = bench::measure(
+      [&](std::uint64_t i) { return plain.record(names[agent(i)], 0, true, at(i)); });
+  const auto viewed =
+      bench::measure([&](std::uint64_t i) { return views[agent(i)].is_passable(); });
 
   bench::print_head();
   bench::print_row("CircuitBreaker/allow/closed", 3, allow, plain_allow);
   bench::print_row("CircuitBreaker/record/ok", 12, record, plain_record);
   bench::print_row("CircuitBreaker/view", 3, viewed, plain_allow);
-  return breaker.verify() && recorded.verify() ? 0U : 1U;
+  const auto sound = [](const CircuitBreaker& breaker) { return breaker.verify().has_value(); };
+  return std::ranges::all_of(allowing, sound) && std::ranges::all_of(recording, sound) ? 0 : 1;
 }

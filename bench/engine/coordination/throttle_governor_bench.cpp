@@ -81,7 +81,7 @@ int main() {
     governor.apply(throttle::SetTenant{names.back(), 1, 1, 1e6}, Nanos{0});
     plain.tenants[names.back()];
   }
-  const auto tenant = [](std::uint64_t i) { return static_cast<std::uint32_t>(i % 64); };
+  const auto tenant = [](std::uint64_t i) { return bench::scattered(i, 64); };
   const auto allow = bench::measure(
       [&](std::uint64_t i) { return governor.should_allow(tenant(i), Nanos{at(i)}); });
   const auto plain_allow =
@@ -97,5 +97,5 @@ int main() {
   bench::print_head();
   bench::print_row("AdaptiveThrottleGovernor/should_allow", 25, allow, plain_allow);
   bench::print_row("AdaptiveThrottleGovernor/record", 15, record, plain_record);
-  return governor.verify() ? 0U : 1U;
+  return governor.verify() ? 0 : 1;
 }
