@@ -34,8 +34,8 @@ class ParkedThread {
   std::jthread thread_{[this] { leave_.acquire(); }};
 };
 
-// One of `count` by call, in an order that nothing foresees: the plain version is a map of many, and
-// one that is always asked for the same name answers from what is already at hand.
+// One of `count` by call, in an order that nothing foresees: the plain version is a map of many,
+// and one that is always asked for the same name answers from what is already at hand.
 constexpr std::uint32_t scattered(std::uint64_t call, std::uint32_t count) {
   return static_cast<std::uint32_t>(((call * 0x9E3779B97F4A7C15U) >> 32U) * count >> 32U);
 }
