@@ -13,6 +13,7 @@
 #include "engine/station/control_protocol.hpp"
 #include "engine/station/fork_guard.hpp"
 #include "engine/station/handed_over.hpp"
+#include "engine/station/station_events.hpp"
 #include "shm/attach.hpp"
 #include "shm/base/point.hpp"
 
@@ -90,6 +91,7 @@ struct Station::Memories {
   std::optional<ForkGuard> connection_guard, engine_wake_guard;
   ForkGuard out_guard, wake_guard;
   pid_t owner;
+  std::unique_ptr<StationEvents> events{};  // once fd() was asked for
 };
 
 Result<std::unique_ptr<Station>> Station::attach(const std::string& directory,
@@ -202,7 +204,33 @@ StationId Station::id() const noexcept {
   return static_cast<StationId>(memories_->attached.station);
 }
 const MeshSize& Station::mesh() const noexcept { return memories_->attached.mesh.size; }
-int Station::fd() const noexcept { return memories_->wake->fd(); }
+
+int Station::fd() const noexcept {
+  if (memories_->events == nullptr) {
+    auto made = StationEvents::create(memories_->wake->fd());
+    if (!made) return memories_->wake->fd();
+    memories_->events = std::move(*made);
+    follow_engine();
+  }
+  return memories_->events->fd();
+}
+
+// What fd() goes by, apart from the eventfd: after each change of it.
+void Station::follow_engine() const noexcept {
+  if (memories_->events == nullptr) return;
+  if (lost_)
+    memories_->events->stay_readable();
+  else if (search_)
+    memories_->events->tick(kSeekEvery);
+  else
+    memories_->events->watch(control_.fd());
+}
+
+void Station::close_connection() {
+  if (memories_->events != nullptr) memories_->events->leave(control_.fd());
+  memories_->connection_guard.reset();
+  control_.close();
+}
 
 Result<std::vector<AgentId>> Station::enrol(std::span<const AgentDeclaration> agents) {
   std::vector<AgentId> enrolled;
@@ -303,6 +331,7 @@ bool Station::look(HostTime now) {
     seek(now);
   }
   look_due_ = now + kSeekEvery;
+  if (memories_->events != nullptr) memories_->events->take_tick();
   switch (search_->step(to_ns(now))) {
     case Reattachment::Step::kSeeking:
       break;
@@ -317,8 +346,7 @@ bool Station::look(HostTime now) {
 
 void Station::seek(HostTime now) {
   const Attached& attached = memories_->attached;
-  memories_->connection_guard.reset();
-  control_.close();
+  close_connection();
   questions_.clear();  // the next engine asks again
   Reattachment::Options options;
   options.directory = memories_->directory;
@@ -334,6 +362,7 @@ void Station::seek(HostTime now) {
     options.request = text_of(*request);
   }
   search_.emplace(std::move(options));
+  follow_engine();
 }
 
 // The engine has taken us back. Its files must be those that are mapped here: it may have been
@@ -361,6 +390,7 @@ Status Station::resume() {
   control_ = search_->take_client();
   memories_->connection_guard.emplace(control_.fd());
   search_.reset();
+  follow_engine();
   ++reattached_;
   static_cast<void>(memories_->engine_wake.signal());  // for what was sent meanwhile
   return {};
@@ -370,6 +400,7 @@ bool Station::lose(Error reason) {
   lost_ = true;
   lost_reason_ = std::move(reason);
   search_.reset();
+  follow_engine();
   return false;
 }
 

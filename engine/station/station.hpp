@@ -10,8 +10,9 @@
 // If the      engine dies: the station looks for the next one in wait(), poll() and flush(), shows
 // other side  it what it has in hand, and goes on with the same rings and agents: sends go into the
 // dies        outbox meanwhile, until it is full. No engine in time, one that began anew, or one
-//             that has dropped us: is_lost(), and lost_reason() says why; attach again. Nobody
-//             signals fd() while no engine runs: who waits on it polls once a second besides.
+//             that has dropped us: is_lost(), and lost_reason() says why; attach again. Who sleeps
+//             on fd() is woken by all of it: the engine's end, each try to find the next one, an
+//             eviction; wait() looks ten times a second.
 //             This process dies: the engine marks the agents offline and keeps what waits for them.
 //             It forks: the child has neither the connection nor any other descriptor of it, and
 //             none of the memory; a Station is not to be used there, but may be destroyed.
@@ -129,7 +130,11 @@ class Station {
   // further. False: as many wait as fit.
   bool post(std::function<void()> work);
 
-  // For an event loop of the caller's: readable when there is something. Between arm() and disarm()
+  // For an event loop of the caller's: readable when there is something to poll, or to learn: the
+  // engine is gone or has evicted us. Of a station that is lost it stays so, like a socket at its
+  // end. It is an epoll descriptor, made when it is first asked for (with a timer: two
+  // descriptors); where none can be made the eventfd alone, and its owner polls once a second
+  // besides. Nothing is to be read from it. Between arm() and disarm()
   // the loop may sleep; arm() false: there is something, poll, and nothing is to be disarmed. A
   // level-triggered loop that disarms when fd() is readable, polls until nothing is left and arms
   // again sleeps while nothing comes, and misses nothing that comes at whatever moment.
@@ -177,6 +182,8 @@ class Station {
   void seek(HostTime now);
   Status resume();
   bool lose(Error reason);
+  void follow_engine() const noexcept;
+  void close_connection();
   Status wait_for_engine();
 
   StationOptions options_;

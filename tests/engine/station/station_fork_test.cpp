@@ -84,6 +84,7 @@ TEST(StationFork, AChildHasNeitherItsDescriptorsNorItsMemory) {
     const auto before = descriptors();
     const auto station = enrolled(channel, path);
     if (station == nullptr) return 1;
+    (void)station->fd();  // which opens more
     if (mesh_mappings(path).size() < 4) channel.tell("the test does not see its own mappings");
     const pid_t forked = ::fork();
     if (forked == 0) {
