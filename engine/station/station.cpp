@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <limits>
 #include <utility>
 
 #include <poll.h>
@@ -36,7 +35,6 @@ constexpr std::uint64_t kReconnectMsMax = 3'600'000;
 // wakes for that.
 constexpr Nanos kLookEvery{20 * kNsPerMs};
 constexpr Nanos kLookAsleep{100 * kNsPerMs};
-constexpr std::size_t kRequestBytes = kControlPacketBytes - 1'024;
 
 Result<Attached> parse_attached(const std::string& answer) {
   const json object = json::parse(answer, nullptr, false);
@@ -48,34 +46,6 @@ Result<Attached> parse_attached(const std::string& answer) {
   attached.reconnect =
       Nanos{static_cast<std::int64_t>(std::min(reconnect_ms, kReconnectMsMax)) * kNsPerMs};
   return attached;
-}
-
-// Of an answer to `enrol`: one for each agent, in the order in which they were asked for.
-template <class T>
-Result<std::vector<T>> numbers_in(const json& answer, const char* key, std::size_t count) {
-  std::vector<T> numbers;
-  const auto found = answer.find(key);
-  if (found != answer.end() && found->is_array()) {
-    for (const json& number : *found) {
-      if (!number.is_number_unsigned()) break;
-      const auto whole = number.get<std::uint64_t>();
-      if (whole > std::numeric_limits<T>::max()) break;
-      numbers.push_back(static_cast<T>(whole));
-    }
-  }
-  if (numbers.size() == count) return numbers;
-  return fail(Errc::corrupt, std::string("enrol: the engine's answer has ") +
-                                 std::to_string(numbers.size()) + " numbers in '" + key + "' for " +
-                                 std::to_string(count) + " agents");
-}
-
-// A name that is no UTF-8 is refused: replaced, it would be another agent's.
-Result<std::string> strict_text(const json& object) {
-  try {
-    return object.dump();
-  } catch (const json::exception& error) {
-    return fail(Errc::invalid_argument, std::string("enrol: a name is not UTF-8: ") + error.what());
-  }
 }
 
 }  // namespace
@@ -232,33 +202,12 @@ void Station::close_connection() {
   control_.close();
 }
 
-Result<std::vector<AgentId>> Station::enrol(std::span<const AgentDeclaration> agents) {
-  std::vector<AgentId> enrolled;
-  while (!agents.empty()) {
-    const std::size_t count = std::min(agents.size(), kEnrolAgentsMax);
-    json list = json::array();
-    std::size_t bytes = 0;
-    for (const AgentDeclaration& agent : agents.first(count)) {
-      json one = {{"name", agent.name}, {"class", static_cast<unsigned>(agent.agent_class)}};
-      if (!agent.capabilities.empty()) one["capabilities"] = agent.capabilities;
-      MESH_TRY(const std::string text, strict_text(one));
-      bytes += text.size() + 1;
-      if (bytes > kRequestBytes) break;  // names full of escapes: fewer a packet
-      list.push_back(std::move(one));
-    }
-    MESH_TRY(const std::string request, strict_text({{"op", "enrol"}, {"agents", list}}));
-    MESH_TRY(const std::vector<AgentId> packet, enrol_packet(request, list.size()));
-    enrolled.insert(enrolled.end(), packet.begin(), packet.end());
-    agents = agents.subspan(packet.size());
-  }
-  return enrolled;
-}
-
 // Of this engine, or of the next: what is asked may be asked again.
 Result<std::string> Station::ask(const std::string& request, std::span<const int> descriptors) {
   for (;;) {
     MESH_CHECK_OK(wait_for_engine());
     auto got = control_.request_descriptors(request, descriptors);
+    adopt_late();
     if (got) return std::move(got->json);
     if (got.error().code != Errc::closed) {
       if (got.error().code == Errc::evicted) lose(got.error());
@@ -266,31 +215,6 @@ Result<std::string> Station::ask(const std::string& request, std::span<const int
     }
     seek(now());
   }
-}
-
-Status Station::require(const std::string& capability, SendOptions& options) {
-  MESH_TRY(const std::string request, strict_text({{"op", "capability"}, {"name", capability}}));
-  MESH_TRY(const std::string answer, ask(request));
-  MESH_TRY(const std::uint64_t bit, number_in(json::parse(answer, nullptr, false), "bit"));
-  if (bit >= kCapabilities)
-    return fail(Errc::corrupt, "require: the engine named bit " + std::to_string(bit) + " of " +
-                                   std::to_string(kCapabilities));
-  options.capabilities[bit / 64] |= std::uint64_t{1} << (bit % 64);
-  return {};
-}
-
-// The names are the same when they are asked for again, and so are the rows.
-Result<std::vector<AgentId>> Station::enrol_packet(const std::string& request, std::size_t count) {
-  MESH_TRY(const std::string answer, ask(request));
-  MESH_POINT("station.enrol:before_agents");
-  const json object = json::parse(answer, nullptr, false);
-  MESH_TRY(const auto ids, numbers_in<std::uint64_t>(object, "ids", count));
-  MESH_TRY(const auto places, numbers_in<std::uint32_t>(object, "places", count));
-  std::vector<AgentId> enrolled;
-  enrolled.reserve(count);
-  for (const std::uint64_t id : ids) enrolled.push_back(AgentId{id});
-  MESH_CHECK_OK(core_->add_agents(enrolled, places));
-  return enrolled;
 }
 
 SendStatus Station::send_until(HostTime deadline, const SendOptions& options,
@@ -323,6 +247,7 @@ bool Station::look(HostTime now) {
     auto heard = control_.try_receive();
     for (; heard && *heard; heard = control_.try_receive())
       questions_.push_back(std::move(**heard));
+    adopt_late();
     if (heard) return true;
     // What ends the connection with a reason was meant for us; else the engine is gone.
     if (heard.error().code == Errc::evicted || heard.error().code == Errc::no_mesh) {
@@ -346,6 +271,7 @@ bool Station::look(HostTime now) {
 
 void Station::seek(HostTime now) {
   const Attached& attached = memories_->attached;
+  keep_unanswered();
   close_connection();
   questions_.clear();  // the next engine asks again
   Reattachment::Options options;
@@ -392,6 +318,7 @@ Status Station::resume() {
   search_.reset();
   follow_engine();
   ++reattached_;
+  ask_unanswered();
   static_cast<void>(memories_->engine_wake.signal());  // for what was sent meanwhile
   return {};
 }

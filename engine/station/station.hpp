@@ -79,7 +79,10 @@ class Station {
 
   // As many as were declared, over all calls; one that is here already counts once and keeps its
   // place. On an error those before the refused packet stay. timed_out: perhaps enrolled all the
-  // same; ask again, the same names are the same agents.
+  // same. Once the engine has answered after all they are this station's, and poll() gives what is
+  // for them to its handler, which knows them by Delivery::target; until then that waits in the
+  // inbox, and what stands behind it. Ask again for their handles: the same names are the same
+  // agents.
   Result<std::vector<AgentId>> enrol(std::span<const AgentDeclaration> agents);
 
   // Adds a capability to what a message asks of its targets. Set-up: it waits for the engine.
@@ -170,6 +173,10 @@ class Station {
   void answer_questions();
   Result<std::uint64_t> load(const ControlAnswer& question);
   Result<std::vector<AgentId>> enrol_packet(const std::string& request, std::size_t count);
+  Result<std::vector<AgentId>> add_enrolled(const std::string& answer, std::size_t count);
+  void adopt_late();
+  void keep_unanswered();
+  void ask_unanswered();
   void run_posted();
   struct Source;  // what wait() looks at: the inbox, late answers, what was posted
   void reveal();
@@ -195,6 +202,7 @@ class Station {
   std::unique_ptr<StationCore> core_;
   std::optional<Reattachment> search_;
   std::vector<ControlAnswer> questions_;  // of the engine, for the next poll()
+  std::string unanswered_;                // an enrolment that the engine left so when it died
   HostTime look_due_{};
   std::uint64_t reattached_ = 0;
   std::uint64_t work_threw_ = 0;
