@@ -19,12 +19,6 @@ using engine::Engine;
 using engine::Reply;
 using engine::Station;
 
-#ifdef MESH_FAULTS
-constexpr bool kHasPoints = true;
-#else
-constexpr bool kHasPoints = false;
-#endif
-
 // Of a test that has failed: nothing else is known by it.
 constexpr int kPatienceMs = 60'000;
 
@@ -79,12 +73,8 @@ class EventLoop {
 };
 
 std::unique_ptr<Station> enrolled(const Channel& channel, const std::vector<std::string>& names) {
-  auto station = attach(channel, channel.hear(), static_cast<std::uint32_t>(names.size()));
-  if (station == nullptr) return nullptr;
-  std::vector<engine::AgentDeclaration> agents;
-  for (const std::string& name : names) agents.push_back({name});
-  if (!station->enrol(agents)) return nullptr;
-  channel.tell("enrolled");
+  auto station = attach_with(channel, channel.hear(), names);
+  if (station != nullptr) channel.tell("enrolled");
   return station;
 }
 
