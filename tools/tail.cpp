@@ -15,6 +15,7 @@
 #include "tools/mesh_directory.hpp"
 #include "tools/option_values.hpp"
 #include "tools/stop_signals.hpp"
+#include "tools/tail_json.hpp"
 #include "tools/text.hpp"
 #include "tools/verb.hpp"
 
@@ -79,24 +80,6 @@ std::string text_of(const PassedDelivery& passed) {
   return text;
 }
 
-Json json_of(const PassedDelivery& passed) {
-  const sched::DeliveryRecord& record = passed.record;
-  const bool is_bare = sched::has(record.flags, sched::RecordFlags::bare);
-  const auto unless_bare = [&](auto value) { return is_bare ? Json(nullptr) : Json(value); };
-  return {{"station", passed.station},
-          {"kind", sched::name_of(record.kind)},
-          {"from", passed.source.empty() ? Json(nullptr) : Json(passed.source)},
-          {"to", passed.target},
-          {"sent_ns", record.sent_ns},
-          {"target_ns", unless_bare(record.arrive_ns)},
-          {"operation", unless_bare(static_cast<std::uint64_t>(record.operation))},
-          {"lead_us", unless_bare(record.lead_us)},
-          {"redelivered", sched::has(record.flags, sched::RecordFlags::redelivered)},
-          {"bare", is_bare},
-          {"body_bytes", record.body_bytes},
-          {"body", passed.body ? Json(*passed.body) : Json(nullptr)}};
-}
-
 // Shows what it was asked for, until it has shown enough.
 class Shower {
  public:
@@ -109,7 +92,7 @@ class Shower {
     if (!agent.empty() && passed.source != agent && passed.target != agent) return;
     ++shown_;
     if (options_.json) {
-      out_ << json_of(passed).dump(-1, ' ', false, Json::error_handler_t::replace) << '\n';
+      out_ << passed_json(passed).dump(-1, ' ', false, Json::error_handler_t::replace) << '\n';
     } else {
       out_ << text_of(passed) << '\n';
     }

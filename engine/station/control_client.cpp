@@ -180,7 +180,7 @@ Result<ControlAnswer> ControlClient::request_descriptors(const std::string& json
   }
   for (;;) {
     auto answer = receive(shm::Waiting::kWait);
-    is_overdue_ = !answer && answer.error().code == Errc::timed_out;
+    if (!answer && answer.error().code == Errc::timed_out) overdue_ = json;
     if (!answer || !is_question(answer->json)) return answer;
     aside_.push_back(std::move(*answer));
   }
@@ -189,7 +189,7 @@ Result<ControlAnswer> ControlClient::request_descriptors(const std::string& json
 // The engine answers one request of a connection at a time, and refuses what comes meanwhile: which
 // of two answers is whose nobody could say.
 Status ControlClient::await_overdue() {
-  while (is_overdue_) {
+  while (!overdue_.empty()) {
     auto answer = receive(shm::Waiting::kWait);
     if (!answer && answer.error().code == Errc::timed_out)
       return fail(Errc::timed_out, who() + "the engine has not answered the last request yet");
@@ -197,11 +197,25 @@ Status ControlClient::await_overdue() {
       aside_.push_back(std::move(*answer));
       continue;
     }
-    is_overdue_ = false;
     if (!answer && ends_connection(answer.error().code))
       return tl::unexpected<Error>(answer.error());
+    settle(std::move(answer));
   }
   return {};
+}
+
+void ControlClient::settle(Result<ControlAnswer> answer) {
+  OverdueAnswer late{std::exchange(overdue_, {}), std::string()};
+  if (answer)
+    late.answer = std::move(answer->json);
+  else
+    late.answer = tl::unexpected<Error>(std::move(answer).error());
+  late_ = std::move(late);
+}
+
+Status ControlClient::ask_again(const std::string& request) {
+  overdue_ = request;
+  return put(request, {});
 }
 
 Result<std::string> ControlClient::request(const std::string& json) {
@@ -221,9 +235,10 @@ Result<std::optional<ControlAnswer>> ControlClient::try_receive() {
     return std::optional<ControlAnswer>();
   }
   auto answer = receive(shm::Waiting::kDoNotWait);
-  if (is_overdue_ && !(answer && is_question(answer->json))) {
-    is_overdue_ = false;
-    if (answer || !ends_connection(answer.error().code)) return std::optional<ControlAnswer>();
+  const bool is_late = !overdue_.empty() && !(answer && is_question(answer->json));
+  if (is_late && (answer || !ends_connection(answer.error().code))) {
+    settle(std::move(answer));
+    return std::optional<ControlAnswer>();
   }
   if (!answer) return tl::unexpected<Error>(std::move(answer).error());
   return std::optional(std::move(*answer));

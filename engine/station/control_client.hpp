@@ -6,9 +6,9 @@
 // Progress    request() waits for the answer, at most `timeout`. connect_at_once, try_receive never
 //             wait.
 // If the      dies: closed. It does not answer in time: timed_out, and its answer, whenever it
-// other side  comes, is nobody else's: the next request waits for it first, drops it, and is itself
-// dies,       timed_out, and not sent, where it does not come. It lies: an answer that is no JSON
-// stalls,     object is corrupt.
+// other side  comes, is nobody else's: the next request waits for it first, and is itself timed_out,
+// dies,       and not sent, where it does not come; take_answered() has it. It lies: an answer that is
+// stalls,     no JSON object is corrupt.
 // or lies
 // Errors      no_mesh (no socket there, or nobody listens), closed, timed_out, truncated (over
 //             kControlPacketBytes), and whatever the engine refuses with.
@@ -18,6 +18,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "shm/base/nanos.hpp"
@@ -42,6 +43,12 @@ struct ControlAnswer {
   std::vector<shm::Descriptor> descriptors;
 };
 
+// What a request that had timed out came to in the end.
+struct OverdueAnswer {
+  std::string request;
+  Result<std::string> answer;
+};
+
 class ControlClient {
  public:
   static Result<ControlClient> connect(const std::string& directory, const ConnectOptions& options);
@@ -57,6 +64,16 @@ class ControlClient {
   // The two halves, for who does not wait. Nothing yet: none. What was set aside comes first.
   Status send(const std::string& json, std::span<const int> descriptors);
   Result<std::optional<ControlAnswer>> try_receive();
+  // The request that timed out and is not answered yet; empty: none. Of a connection that ends it
+  // stands.
+  [[nodiscard]] const std::string& overdue() const noexcept { return overdue_; }
+  // The answer to one, once, whichever call came upon it.
+  [[nodiscard]] std::optional<OverdueAnswer> take_answered() {
+    return std::exchange(late_, std::nullopt);
+  }
+  // Asks on a new connection what another left unanswered, and waits for nothing: its answer is a
+  // late one.
+  Status ask_again(const std::string& request);
   // What has no answer. Does not wait: where there is no room it is not said.
   void say(const std::string& json) noexcept;
   // The packet that follows the answer to `attach`.
@@ -71,12 +88,14 @@ class ControlClient {
   Status put(const std::string& json, std::span<const int> descriptors);
   Result<ControlAnswer> receive(shm::Waiting waiting);
   Status await_overdue();
+  void settle(Result<ControlAnswer> answer);
   [[nodiscard]] std::string who() const { return "control socket of " + directory_ + ": "; }
 
   shm::Descriptor socket_;
   std::string directory_;
   std::deque<ControlAnswer> aside_;
-  bool is_overdue_ = false;  // a request timed out, and its answer has not come yet
+  std::string overdue_;
+  std::optional<OverdueAnswer> late_;
 };
 
 }  // namespace mesh::engine

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <limits>
 #include <utility>
 
 #include <poll.h>
@@ -13,6 +12,7 @@
 #include "engine/station/control_protocol.hpp"
 #include "engine/station/fork_guard.hpp"
 #include "engine/station/handed_over.hpp"
+#include "engine/station/station_events.hpp"
 #include "shm/attach.hpp"
 #include "shm/base/point.hpp"
 
@@ -35,7 +35,6 @@ constexpr std::uint64_t kReconnectMsMax = 3'600'000;
 // wakes for that.
 constexpr Nanos kLookEvery{20 * kNsPerMs};
 constexpr Nanos kLookAsleep{100 * kNsPerMs};
-constexpr std::size_t kRequestBytes = kControlPacketBytes - 1'024;
 
 Result<Attached> parse_attached(const std::string& answer) {
   const json object = json::parse(answer, nullptr, false);
@@ -47,34 +46,6 @@ Result<Attached> parse_attached(const std::string& answer) {
   attached.reconnect =
       Nanos{static_cast<std::int64_t>(std::min(reconnect_ms, kReconnectMsMax)) * kNsPerMs};
   return attached;
-}
-
-// Of an answer to `enrol`: one for each agent, in the order in which they were asked for.
-template <class T>
-Result<std::vector<T>> numbers_in(const json& answer, const char* key, std::size_t count) {
-  std::vector<T> numbers;
-  const auto found = answer.find(key);
-  if (found != answer.end() && found->is_array()) {
-    for (const json& number : *found) {
-      if (!number.is_number_unsigned()) break;
-      const auto whole = number.get<std::uint64_t>();
-      if (whole > std::numeric_limits<T>::max()) break;
-      numbers.push_back(static_cast<T>(whole));
-    }
-  }
-  if (numbers.size() == count) return numbers;
-  return fail(Errc::corrupt, std::string("enrol: the engine's answer has ") +
-                                 std::to_string(numbers.size()) + " numbers in '" + key + "' for " +
-                                 std::to_string(count) + " agents");
-}
-
-// A name that is no UTF-8 is refused: replaced, it would be another agent's.
-Result<std::string> strict_text(const json& object) {
-  try {
-    return object.dump();
-  } catch (const json::exception& error) {
-    return fail(Errc::invalid_argument, std::string("enrol: a name is not UTF-8: ") + error.what());
-  }
 }
 
 }  // namespace
@@ -90,6 +61,7 @@ struct Station::Memories {
   std::optional<ForkGuard> connection_guard, engine_wake_guard;
   ForkGuard out_guard, wake_guard;
   pid_t owner;
+  std::unique_ptr<StationEvents> events{};  // once fd() was asked for
 };
 
 Result<std::unique_ptr<Station>> Station::attach(const std::string& directory,
@@ -202,28 +174,32 @@ StationId Station::id() const noexcept {
   return static_cast<StationId>(memories_->attached.station);
 }
 const MeshSize& Station::mesh() const noexcept { return memories_->attached.mesh.size; }
-int Station::fd() const noexcept { return memories_->wake->fd(); }
 
-Result<std::vector<AgentId>> Station::enrol(std::span<const AgentDeclaration> agents) {
-  std::vector<AgentId> enrolled;
-  while (!agents.empty()) {
-    const std::size_t count = std::min(agents.size(), kEnrolAgentsMax);
-    json list = json::array();
-    std::size_t bytes = 0;
-    for (const AgentDeclaration& agent : agents.first(count)) {
-      json one = {{"name", agent.name}, {"class", static_cast<unsigned>(agent.agent_class)}};
-      if (!agent.capabilities.empty()) one["capabilities"] = agent.capabilities;
-      MESH_TRY(const std::string text, strict_text(one));
-      bytes += text.size() + 1;
-      if (bytes > kRequestBytes) break;  // names full of escapes: fewer a packet
-      list.push_back(std::move(one));
-    }
-    MESH_TRY(const std::string request, strict_text({{"op", "enrol"}, {"agents", list}}));
-    MESH_TRY(const std::vector<AgentId> packet, enrol_packet(request, list.size()));
-    enrolled.insert(enrolled.end(), packet.begin(), packet.end());
-    agents = agents.subspan(packet.size());
+int Station::fd() const noexcept {
+  if (memories_->events == nullptr) {
+    auto made = StationEvents::create(memories_->wake->fd());
+    if (!made) return memories_->wake->fd();
+    memories_->events = std::move(*made);
+    follow_engine();
   }
-  return enrolled;
+  return memories_->events->fd();
+}
+
+// What fd() goes by, apart from the eventfd: after each change of it.
+void Station::follow_engine() const noexcept {
+  if (memories_->events == nullptr) return;
+  if (lost_)
+    memories_->events->stay_readable();
+  else if (search_)
+    memories_->events->tick(kSeekEvery);
+  else
+    memories_->events->watch(control_.fd());
+}
+
+void Station::close_connection() {
+  if (memories_->events != nullptr) memories_->events->leave(control_.fd());
+  memories_->connection_guard.reset();
+  control_.close();
 }
 
 // Of this engine, or of the next: what is asked may be asked again.
@@ -231,6 +207,7 @@ Result<std::string> Station::ask(const std::string& request, std::span<const int
   for (;;) {
     MESH_CHECK_OK(wait_for_engine());
     auto got = control_.request_descriptors(request, descriptors);
+    adopt_late();
     if (got) return std::move(got->json);
     if (got.error().code != Errc::closed) {
       if (got.error().code == Errc::evicted) lose(got.error());
@@ -238,31 +215,6 @@ Result<std::string> Station::ask(const std::string& request, std::span<const int
     }
     seek(now());
   }
-}
-
-Status Station::require(const std::string& capability, SendOptions& options) {
-  MESH_TRY(const std::string request, strict_text({{"op", "capability"}, {"name", capability}}));
-  MESH_TRY(const std::string answer, ask(request));
-  MESH_TRY(const std::uint64_t bit, number_in(json::parse(answer, nullptr, false), "bit"));
-  if (bit >= kCapabilities)
-    return fail(Errc::corrupt, "require: the engine named bit " + std::to_string(bit) + " of " +
-                                   std::to_string(kCapabilities));
-  options.capabilities[bit / 64] |= std::uint64_t{1} << (bit % 64);
-  return {};
-}
-
-// The names are the same when they are asked for again, and so are the rows.
-Result<std::vector<AgentId>> Station::enrol_packet(const std::string& request, std::size_t count) {
-  MESH_TRY(const std::string answer, ask(request));
-  MESH_POINT("station.enrol:before_agents");
-  const json object = json::parse(answer, nullptr, false);
-  MESH_TRY(const auto ids, numbers_in<std::uint64_t>(object, "ids", count));
-  MESH_TRY(const auto places, numbers_in<std::uint32_t>(object, "places", count));
-  std::vector<AgentId> enrolled;
-  enrolled.reserve(count);
-  for (const std::uint64_t id : ids) enrolled.push_back(AgentId{id});
-  MESH_CHECK_OK(core_->add_agents(enrolled, places));
-  return enrolled;
 }
 
 SendStatus Station::send_until(HostTime deadline, const SendOptions& options,
@@ -295,6 +247,7 @@ bool Station::look(HostTime now) {
     auto heard = control_.try_receive();
     for (; heard && *heard; heard = control_.try_receive())
       questions_.push_back(std::move(**heard));
+    adopt_late();
     if (heard) return true;
     // What ends the connection with a reason was meant for us; else the engine is gone.
     if (heard.error().code == Errc::evicted || heard.error().code == Errc::no_mesh) {
@@ -303,6 +256,7 @@ bool Station::look(HostTime now) {
     seek(now);
   }
   look_due_ = now + kSeekEvery;
+  if (memories_->events != nullptr) memories_->events->take_tick();
   switch (search_->step(to_ns(now))) {
     case Reattachment::Step::kSeeking:
       break;
@@ -317,8 +271,8 @@ bool Station::look(HostTime now) {
 
 void Station::seek(HostTime now) {
   const Attached& attached = memories_->attached;
-  memories_->connection_guard.reset();
-  control_.close();
+  keep_unanswered();
+  close_connection();
   questions_.clear();  // the next engine asks again
   Reattachment::Options options;
   options.directory = memories_->directory;
@@ -334,6 +288,7 @@ void Station::seek(HostTime now) {
     options.request = text_of(*request);
   }
   search_.emplace(std::move(options));
+  follow_engine();
 }
 
 // The engine has taken us back. Its files must be those that are mapped here: it may have been
@@ -361,7 +316,9 @@ Status Station::resume() {
   control_ = search_->take_client();
   memories_->connection_guard.emplace(control_.fd());
   search_.reset();
+  follow_engine();
   ++reattached_;
+  ask_unanswered();
   static_cast<void>(memories_->engine_wake.signal());  // for what was sent meanwhile
   return {};
 }
@@ -370,6 +327,7 @@ bool Station::lose(Error reason) {
   lost_ = true;
   lost_reason_ = std::move(reason);
   search_.reset();
+  follow_engine();
   return false;
 }
 

@@ -10,8 +10,9 @@
 // If the      engine dies: the station looks for the next one in wait(), poll() and flush(), shows
 // other side  it what it has in hand, and goes on with the same rings and agents: sends go into the
 // dies        outbox meanwhile, until it is full. No engine in time, one that began anew, or one
-//             that has dropped us: is_lost(), and lost_reason() says why; attach again. Nobody
-//             signals fd() while no engine runs: who waits on it polls once a second besides.
+//             that has dropped us: is_lost(), and lost_reason() says why; attach again. Who sleeps
+//             on fd() is woken by all of it: the engine's end, each try to find the next one, an
+//             eviction; wait() looks ten times a second.
 //             This process dies: the engine marks the agents offline and keeps what waits for them.
 //             It forks: the child has neither the connection nor any other descriptor of it, and
 //             none of the memory; a Station is not to be used there, but may be destroyed.
@@ -78,7 +79,10 @@ class Station {
 
   // As many as were declared, over all calls; one that is here already counts once and keeps its
   // place. On an error those before the refused packet stay. timed_out: perhaps enrolled all the
-  // same; ask again, the same names are the same agents.
+  // same. Once the engine has answered after all they are this station's, and poll() gives what is
+  // for them to its handler, which knows them by Delivery::target; until then that waits in the
+  // inbox, and what stands behind it. Ask again for their handles: the same names are the same
+  // agents.
   Result<std::vector<AgentId>> enrol(std::span<const AgentDeclaration> agents);
 
   // Adds a capability to what a message asks of its targets. Set-up: it waits for the engine.
@@ -129,7 +133,11 @@ class Station {
   // further. False: as many wait as fit.
   bool post(std::function<void()> work);
 
-  // For an event loop of the caller's: readable when there is something. Between arm() and disarm()
+  // For an event loop of the caller's: readable when there is something to poll, or to learn: the
+  // engine is gone or has evicted us. Of a station that is lost it stays so, like a socket at its
+  // end. It is an epoll descriptor, made when it is first asked for (with a timer: two
+  // descriptors); where none can be made the eventfd alone, and its owner polls once a second
+  // besides. Nothing is to be read from it. Between arm() and disarm()
   // the loop may sleep; arm() false: there is something, poll, and nothing is to be disarmed. A
   // level-triggered loop that disarms when fd() is readable, polls until nothing is left and arms
   // again sleeps while nothing comes, and misses nothing that comes at whatever moment.
@@ -165,6 +173,10 @@ class Station {
   void answer_questions();
   Result<std::uint64_t> load(const ControlAnswer& question);
   Result<std::vector<AgentId>> enrol_packet(const std::string& request, std::size_t count);
+  Result<std::vector<AgentId>> add_enrolled(const std::string& answer, std::size_t count);
+  void adopt_late();
+  void keep_unanswered();
+  void ask_unanswered();
   void run_posted();
   struct Source;  // what wait() looks at: the inbox, late answers, what was posted
   void reveal();
@@ -177,6 +189,8 @@ class Station {
   void seek(HostTime now);
   Status resume();
   bool lose(Error reason);
+  void follow_engine() const noexcept;
+  void close_connection();
   Status wait_for_engine();
 
   StationOptions options_;
@@ -188,6 +202,7 @@ class Station {
   std::unique_ptr<StationCore> core_;
   std::optional<Reattachment> search_;
   std::vector<ControlAnswer> questions_;  // of the engine, for the next poll()
+  std::string unanswered_;                // an enrolment that the engine left so when it died
   HostTime look_due_{};
   std::uint64_t reattached_ = 0;
   std::uint64_t work_threw_ = 0;

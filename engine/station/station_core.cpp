@@ -172,6 +172,10 @@ bool StationCore::accept(const sched::DeliveryRecord& record, std::int64_t now_n
   delivery.sent = from_ns(record.sent_ns);
   delivery.redelivered = has(record.flags, sched::RecordFlags::redelivered);
   delivery.agent = place_of(record.target);
+  if (delivery.agent == kNoPlace && expects_agents_) {
+    burst_.pop_back();
+    return false;
+  }
   if (!delivery.bare) delivery.operation = record.operation;
   const Accepted accepted = load(record, delivery);
   if (accepted == Accepted::kWhole) return true;

@@ -87,6 +87,12 @@ class StationCore {
   // place.
   Status add_agents(std::span<const AgentId> agents, std::span<const std::uint32_t> places = {});
 
+  // Whether the engine may have enrolled agents for us of which we do not know yet: as long as it
+  // may, a delivery for one that is not ours stays in the inbox, and those behind it, instead of
+  // being declined.
+  void expect_agents(bool expects) noexcept { expects_agents_ = expects; }
+  [[nodiscard]] bool expects_agents() const noexcept { return expects_agents_; }
+
   // Takes up to `limit` deliveries and gives each to `handler`, which is
   //     Answer handler(const Delivery&)            the answer is staged at once
   //     void   handler(const Delivery&, Reply)     answered by whoever holds the Reply
@@ -223,6 +229,7 @@ class StationCore {
   BodyLog::Reader payload_;
   BodyLog::Writer outbound_;
   bool broken_ = false;
+  bool expects_agents_ = false;
   bool polling_ = false;
   bool ends_with_flush_ = false;  // by a fault: this process, once its answers can be seen
 

@@ -22,12 +22,6 @@ using engine::Engine;
 using engine::EngineOptions;
 using ::testing::HasSubstr;
 
-#ifdef MESH_FAULTS
-constexpr bool kHasPoints = true;
-#else
-constexpr bool kHasPoints = false;
-#endif
-
 const std::vector<std::string> kMemories = {"table", "payload", "engine", "station-1.in"};
 
 std::vector<std::string> files_in(const std::string& directory) {

@@ -15,10 +15,6 @@ using engine::Delivery;
 using engine::Reply;
 using engine::Station;
 
-std::span<const std::byte> bytes_of(std::string_view text) {
-  return std::as_bytes(std::span(text.data(), text.size()));
-}
-
 // Ends when all have answered; the window is the deadline of a test that has failed.
 engine::OperationRequest to_all() {
   engine::OperationRequest request;

@@ -10,10 +10,6 @@
 
 namespace mesh::testing {
 
-inline std::span<const std::byte> bytes_of(std::string_view text) {
-  return std::as_bytes(std::span(text.data(), text.size()));
-}
-
 inline constexpr engine::MeshSize kSmallMesh{.agents = 64, .stations = 8};
 // Far longer than any test waits: nothing is given up unless the test says so.
 inline constexpr Nanos kForEver{600 * kNsPerSecond};

@@ -22,10 +22,6 @@ using engine::Engine;
 using engine::SendOptions;
 using engine::SendStatus;
 
-std::span<const std::byte> bytes_of(std::string_view text) {
-  return std::as_bytes(std::span(text.data(), text.size()));
-}
-
 std::string with_field(const nlohmann::json& patch) {
   nlohmann::json request = {{"op", "attach"},       {"version", engine::kControlVersion},
                             {"name", "raw"},        {"agents", 1},

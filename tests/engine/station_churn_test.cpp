@@ -15,12 +15,6 @@ namespace of_station_churn_test {
 
 namespace fs = std::filesystem;
 
-#ifdef MESH_FAULTS
-constexpr bool kHasPoints = true;
-#else
-constexpr bool kHasPoints = false;
-#endif
-
 // What a process holds, and what a directory takes.
 struct Held {
   std::size_t descriptors = 0;

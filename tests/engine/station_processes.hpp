@@ -9,7 +9,11 @@
 #include <chrono>
 #include <csignal>
 #include <functional>
+#include <memory>
+#include <span>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include <gtest/gtest.h>
 #include <sched.h>
@@ -26,6 +30,17 @@
 namespace mesh::testing {
 
 inline constexpr const char* kGone = "<gone>";
+
+// Named points (shm/base/point.hpp) are compiled in where MESH_FAULTS is on: ./dev asan, ./dev cover.
+#ifdef MESH_FAULTS
+inline constexpr bool kHasPoints = true;
+#else
+inline constexpr bool kHasPoints = false;
+#endif
+
+inline std::span<const std::byte> bytes_of(std::string_view text) {
+  return std::as_bytes(std::span(text.data(), text.size()));
+}
 
 class Channel {
  public:
@@ -128,6 +143,25 @@ inline std::unique_ptr<engine::Station> attach(const Channel& channel, const std
   return nullptr;
 }
 
+// The same with agents of these names; null as well where they are refused.
+inline std::unique_ptr<engine::Station> attach_with(const Channel& channel,
+                                                    const std::string& directory,
+                                                    const std::vector<std::string>& names) {
+  auto station = attach(channel, directory, static_cast<std::uint32_t>(names.size()));
+  if (station == nullptr) return nullptr;
+  std::vector<engine::AgentDeclaration> agents;
+  for (const std::string& name : names) agents.push_back({name});
+  return station->enrol(agents) ? std::move(station) : nullptr;
+}
+
+// Polls and waits until the station is lost.
+template <class Handler>
+void serve_until_lost(engine::Station& station, Handler&& handler) {
+  while (!station.is_lost()) {
+    station.poll(256, handler);
+    (void)station.wait(station.now() + Nanos{kNsPerSecond});
+  }
+}
 // Polls and waits until `handler` has been given `count` deliveries.
 template <class Handler>
 void serve(engine::Station& station, std::size_t count, Handler&& handler) {

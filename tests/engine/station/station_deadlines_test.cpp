@@ -234,5 +234,83 @@ TEST_F(StationDeadlines, AnAnswerThatComesTooLateIsNobodyElses) {
   }
 }
 
+// Whoever gives up waiting may have been enrolled: what then comes for the agent is its own, and
+// nobody needs to ask again for that.
+class StationLateEnrolment : public StationDeadlines {
+ protected:
+  // The engine cannot have answered.
+  void enrol_in_vain() {
+    stop();
+    if (HasFatalFailure()) return;
+    const auto refused = enrol("late");
+    ASSERT_FALSE(refused.has_value());
+    ASSERT_EQ(refused.error().code, Errc::timed_out) << refused.error().sentence;
+  }
+  // Polls until its agent is given what `engine` sends it.
+  void expect_given(const EngineProcess& engine) {
+    AgentId target{};
+    const auto poll = [&] {
+      station_->poll(16, [&](const Delivery& delivery) {
+        if (delivery.text() == "hello") target = delivery.target;
+        return Answer::ready();
+      });
+    };
+    EXPECT_TRUE(eventually([&] {
+      poll();
+      return engine.status()["agents_active"] == 1;
+    }));
+    engine.send("late", "hello");
+    EXPECT_TRUE(eventually([&] {
+      poll();
+      return target != AgentId{};
+    }));
+    EXPECT_EQ(station_->core().counters().not_ours, 0U);
+    EXPECT_EQ(station_->core().agents().size(), 1U);
+    EXPECT_TRUE(station_->core().is_ours(target));
+    EXPECT_EQ(enrolled("late"), target);
+    EXPECT_EQ(engine.status()["agents_enrolled"], 1);
+  }
+};
+
+TEST_F(StationLateEnrolment, ItsAgentIsGivenWhatComesForItOnceTheEngineHasAnswered) {
+  enrol_in_vain();
+  if (HasFatalFailure()) return;
+  go_on();
+  expect_given(engine_);
+}
+
+TEST_F(StationLateEnrolment, TheNextEngineIsAskedWhereItsOwnDiedWithoutAnAnswer) {
+  enrol_in_vain();
+  if (HasFatalFailure()) return;
+  engine_.kill();
+  const EngineProcess next(patient_options(directory_.path()));
+  ASSERT_EQ(next.hear(), "up");
+  expect_given(next);
+  EXPECT_EQ(station_->reattached(), 1U);
+}
+
+TEST_F(StationLateEnrolment, ARefusalThatComesLateLeavesItsAgentsWhereTheyAre) {
+  stop();
+  if (HasFatalFailure()) return;
+  ASSERT_EQ(enrol("").error().code, Errc::timed_out);  // no name
+  go_on();
+  EXPECT_TRUE(eventually([&] {
+    station_->poll(16, [](const Delivery&) { return Answer::ready(); });
+    return !station_->core().expects_agents();
+  }));
+  EXPECT_TRUE(station_->core().agents().empty());
+  const AgentId other = enrolled("other");
+  engine_.send("other", "hello");
+  bool has_come = false;
+  EXPECT_TRUE(eventually([&] {
+    station_->poll(16, [&](const Delivery& delivery) {
+      EXPECT_EQ(delivery.target, other);
+      has_come = true;
+      return Answer::ready();
+    });
+    return has_come;
+  }));
+}
+
 }  // namespace of_station_deadlines_test
 }  // namespace mesh::testing

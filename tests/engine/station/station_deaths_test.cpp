@@ -20,19 +20,9 @@ using engine::Engine;
 using engine::Reply;
 using engine::Station;
 
-#ifdef MESH_FAULTS
-constexpr bool kHasPoints = true;
-#else
-constexpr bool kHasPoints = false;
-#endif
-
 // No timer can be what a death is known by: they are over long after the test's patience is.
 constexpr Nanos kFarOff{600 * kNsPerSecond};
 constexpr std::uint64_t kOwed = 4;  // of one agent: three direct messages, and an operation's
-
-std::span<const std::byte> bytes_of(std::string_view text) {
-  return std::as_bytes(std::span(text.data(), text.size()));
-}
 
 void die() { ::kill(::getpid(), SIGKILL); }
 void die_at(const char* point, unsigned at_count) {
@@ -44,9 +34,8 @@ void die_at(const char* point, unsigned at_count) {
 using Life = std::function<void(Station&)>;
 
 int struck(const Channel& channel, const Life& life) {
-  const auto station = attach(channel, channel.hear());
-  if (station == nullptr || !station->enrol(std::vector<engine::AgentDeclaration>{{"struck"}}))
-    return 1;
+  const auto station = attach_with(channel, channel.hear(), {"struck"});
+  if (station == nullptr) return 1;
   channel.tell("enrolled");
   if (channel.hear() != "go") return 1;
   life(*station);
@@ -56,19 +45,15 @@ int struck(const Channel& channel, const Life& life) {
 // Answers READY, and says with the text "last" what it was given up to it: each text, and behind it
 // a + if it was marked as given before.
 int lister(const Channel& channel, const std::string& name) {
-  const auto station = attach(channel, channel.hear());
-  if (station == nullptr || !station->enrol(std::vector<engine::AgentDeclaration>{{name}}))
-    return 1;
+  const auto station = attach_with(channel, channel.hear(), {name});
+  if (station == nullptr) return 1;
   channel.tell("enrolled");
   std::string given;
-  while (!station->is_lost()) {
-    station->poll(256, [&](const Delivery& delivery) {
-      given += std::string(delivery.text()) + (delivery.redelivered ? "+ " : " ");
-      if (delivery.text() == "last") channel.tell(given);
-      return Answer::ready();
-    });
-    (void)station->wait(station->now() + Nanos{kNsPerSecond});
-  }
+  serve_until_lost(*station, [&](const Delivery& delivery) {
+    given += std::string(delivery.text()) + (delivery.redelivered ? "+ " : " ");
+    if (delivery.text() == "last") channel.tell(given);
+    return Answer::ready();
+  });
   return 0;
 }
 

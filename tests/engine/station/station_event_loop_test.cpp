@@ -8,7 +8,7 @@
 #include <sys/epoll.h>
 
 #include "shm/base/point.hpp"
-#include "tests/engine/station_processes.hpp"
+#include "tests/engine/engine_process.hpp"
 
 namespace mesh::testing {
 namespace of_station_event_loop_test {
@@ -19,18 +19,9 @@ using engine::Engine;
 using engine::Reply;
 using engine::Station;
 
-#ifdef MESH_FAULTS
-constexpr bool kHasPoints = true;
-#else
-constexpr bool kHasPoints = false;
-#endif
-
 // Of a test that has failed: nothing else is known by it.
 constexpr int kPatienceMs = 60'000;
 
-std::span<const std::byte> bytes_of(std::string_view text) {
-  return std::as_bytes(std::span(text.data(), text.size()));
-}
 bool is_readable(const Station& station) {
   pollfd one{station.fd(), POLLIN, 0};
   return ::poll(&one, 1, 0) == 1;
@@ -82,12 +73,8 @@ class EventLoop {
 };
 
 std::unique_ptr<Station> enrolled(const Channel& channel, const std::vector<std::string>& names) {
-  auto station = attach(channel, channel.hear(), static_cast<std::uint32_t>(names.size()));
-  if (station == nullptr) return nullptr;
-  std::vector<engine::AgentDeclaration> agents;
-  for (const std::string& name : names) agents.push_back({name});
-  if (!station->enrol(agents)) return nullptr;
-  channel.tell("enrolled");
+  auto station = attach_with(channel, channel.hear(), names);
+  if (station != nullptr) channel.tell("enrolled");
   return station;
 }
 
@@ -319,6 +306,113 @@ TEST_F(StationEventLoopSteps, AReplyOfAnotherThreadKeepsItAwakeOrWakesIt) {
   EXPECT_EQ(step("disarm"), "awake");
   EXPECT_EQ(step("poll"), "0");
   EXPECT_TRUE(eventually([&] { return answers() == 2; }));
+}
+
+// What becomes of its engine: it sleeps on fd() alone, and nothing but that can end its sleep.
+
+// Sleeps until it is lost, taking nothing from its inbox: told as the reason, the number of times
+// it was woken, and whether whoever waits on it goes on finding that it is lost.
+int sleep_until_lost(const Channel& channel, const std::string& name) {
+  const auto station = enrolled(channel, {name});
+  if (station == nullptr) return 1;
+  EventLoop loop(*station, channel);
+  int wakes = 0;
+  while (!station->is_lost()) {
+    if (!loop.await().by_station) {
+      channel.tell("slept for ever");
+      return 1;
+    }
+    ++wakes;
+    station->disarm();
+    station->flush();
+  }
+  const std::size_t taken = station->poll(256, [](const Delivery&) { return Answer::ready(); });
+  station->disarm();
+  channel.tell(std::string(name_of(station->lost_reason().code)) + ", woken " +
+               std::to_string(wakes) + ", polled " + std::to_string(taken) +
+               (is_readable(*station) ? ", readable" : ", not readable"));
+  return 0;
+}
+
+TEST(StationEventLoop, AnEvictionEndsItsSleep) {
+  const ScratchDirectory directory;
+  const Child deaf([](const Channel& channel) { return sleep_until_lost(channel, "deaf"); });
+  engine::EngineOptions options = engine_options(directory.path());
+  options.stuck_after = Nanos{40 * kNsPerMs};
+  const auto engine = Engine::start(options);
+  ASSERT_TRUE(engine.has_value()) << engine.error().sentence;
+  deaf.tell(directory.path());
+  ASSERT_EQ(deaf.hear(), "enrolled");
+  // It has not said that it sleeps: the message itself wakes nobody.
+  ASSERT_TRUE((*engine)->send((*engine)->find("deaf").value(), bytes_of("!")).has_value());
+  EXPECT_EQ(deaf.hear(), "evicted, woken 1, polled 0, readable");
+}
+
+TEST(StationEventLoop, AnEngineThatIsTakenDownEndsItsSleep) {
+  const ScratchDirectory directory;
+  const Child child([](const Channel& channel) { return sleep_until_lost(channel, "sleeper"); });
+  EngineProcess engine(engine_options(directory.path()));
+  ASSERT_EQ(engine.hear(), "up");
+  child.tell(directory.path());
+  ASSERT_EQ(child.hear(), "enrolled");
+  EXPECT_EQ(engine.end(), 0);
+  EXPECT_EQ(child.hear(), "no_mesh, woken 1, polled 0, readable");
+}
+
+// Nobody can tell it: it finds the next engine because the connection ends, and by no clock of its
+// owner's.
+TEST(StationEventLoop, AfterItsEngineWasKilledItIsWithTheNextOneAndSleepsAgain) {
+  constexpr int kQuestions = 100;
+  const ScratchDirectory directory;
+  const Child child([](const Channel& channel) {
+    const auto station = enrolled(channel, {"sleeper"});
+    if (station == nullptr) return 1;
+    EventLoop loop(*station, channel);
+    std::uint64_t returns = 0;
+    for (int wakes = 0; !station->is_lost();) {
+      const auto woken = loop.turn([&](const Delivery& delivery) {
+        channel.tell(std::string(delivery.text()));
+        return Answer::ready();
+      });
+      if (!woken.by_station && !woken.by_channel) {
+        channel.tell("slept for ever");
+        return 1;
+      }
+      wakes += woken.by_station ? 1 : 0;
+      if (station->reattached() != returns) {
+        returns = station->reattached();
+        channel.tell("back " + std::to_string(returns));
+      }
+      if (!woken.by_channel) continue;
+      if (channel.hear() == kGone) return 0;
+      channel.tell(std::to_string(wakes));
+    }
+    channel.tell("lost: " + station->lost_reason().sentence);
+    return 1;
+  });
+  auto engine = std::make_unique<EngineProcess>(engine_options(directory.path()));
+  ASSERT_EQ(engine->hear(), "up");
+  child.tell(directory.path());
+  ASSERT_EQ(child.hear(), "enrolled");
+  for (int kills = 1; kills <= 3; ++kills) {
+    SCOPED_TRACE(kills);
+    engine->kill();
+    engine = std::make_unique<EngineProcess>(engine_options(directory.path()));
+    ASSERT_EQ(engine->hear(), "up");
+    ASSERT_EQ(child.hear(), "back " + std::to_string(kills));
+    engine->send("sleeper", "again");
+    ASSERT_EQ(child.hear(), "again");
+  }
+  // It tries no longer, and what it was told has been taken.
+  const auto wakes = [&] {
+    child.tell("?");
+    return std::stoi(child.hear());
+  };
+  ASSERT_TRUE(eventually([&] { return engine->status()["counters"]["answers"] == 1; }));
+  for (int i = 0; i < kQuestions; ++i) (void)wakes();
+  const int idle = wakes();
+  for (int i = 0; i < kQuestions; ++i) (void)wakes();
+  EXPECT_LE(wakes() - idle, 2) << "of " << kQuestions << " turns";
 }
 
 }  // namespace of_station_event_loop_test

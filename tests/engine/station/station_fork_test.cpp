@@ -20,10 +20,6 @@ using engine::Answer;
 using engine::Delivery;
 using engine::Station;
 
-std::span<const std::byte> bytes_of(std::string_view text) {
-  return std::as_bytes(std::span(text.data(), text.size()));
-}
-
 // What each descriptor of this process is: "socket:[77]", "anon_inode:[eventfd]", a path.
 std::map<int, std::string> descriptors() {
   std::map<int, std::string> found;
@@ -62,19 +58,13 @@ std::vector<Range> mesh_mappings(const std::string& directory) {
 }
 
 std::unique_ptr<Station> enrolled(const Channel& channel, const std::string& directory) {
-  auto station = attach(channel, directory);
-  if (station == nullptr || !station->enrol(std::vector<engine::AgentDeclaration>{{"parent"}}))
-    return nullptr;
-  return station;
+  return attach_with(channel, directory, {"parent"});
 }
 void answer_until_lost(const Channel& channel, Station& station) {
-  while (!station.is_lost()) {
-    station.poll(256, [&](const Delivery& delivery) {
-      channel.tell(std::string(delivery.text()));
-      return Answer::ready();
-    });
-    (void)station.wait(station.now() + Nanos{kNsPerSecond});
-  }
+  serve_until_lost(station, [&](const Delivery& delivery) {
+    channel.tell(std::string(delivery.text()));
+    return Answer::ready();
+  });
 }
 
 TEST(StationFork, AChildHasNeitherItsDescriptorsNorItsMemory) {
@@ -84,6 +74,7 @@ TEST(StationFork, AChildHasNeitherItsDescriptorsNorItsMemory) {
     const auto before = descriptors();
     const auto station = enrolled(channel, path);
     if (station == nullptr) return 1;
+    (void)station->fd();  // which opens more
     if (mesh_mappings(path).size() < 4) channel.tell("the test does not see its own mappings");
     const pid_t forked = ::fork();
     if (forked == 0) {
