@@ -377,9 +377,11 @@ void ResourceContentionArbiter::note_satisfaction(std::uint32_t agent, double sa
                                                   std::int64_t now_ns) noexcept {
   Standing& one = standings_[agent];
   one.satisfaction += config_.ewma * (sample - one.satisfaction);
+  // Who is served once is starved no more: its time begins anew, and its weight is its own again.
+  const bool is_served = sample >= config_.starved_below && !MESH_MUTANT("arbiter.served_once");
   if (one.satisfaction >= config_.starved_below) {
     one.below_since_ns = -1;
-  } else if (one.below_since_ns < 0) {
+  } else if (one.below_since_ns < 0 || is_served) {
     one.below_since_ns = now_ns;
   }
 }
