@@ -48,7 +48,8 @@ std::vector<Verb> verbs() {
           hz_verb(),           errors_verb(),    kpi_verb(),      history_verb(),   tail_verb(),
           record_verb(),       replay_verb(),    doctor_verb(),   inspect_verb(),   swarm_verb(),
           agent_verb(),        sim_verb(),       chaos_verb(),    plan_verb(),      quorum_verb(),
-          size_verb(),         layout_verb(),    config_verb(),   reload_verb(),    help_verb()};
+          audit_verb(),        size_verb(),      layout_verb(),   config_verb(),    reload_verb(),
+          help_verb()};
 }
 
 // The terminal says what it takes in the first of these that is set, as setlocale() would look.

@@ -43,6 +43,7 @@ Verb scatter_verb();
 Verb cascade_verb();
 Verb conflicts_verb();
 Verb resolve_verb();
+Verb audit_verb();
 Verb backup_verb();
 Verb restore_verb();
 Verb swarm_verb();

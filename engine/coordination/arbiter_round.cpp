@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "engine/coordination/blocks/mutant.hpp"
 #include "engine/coordination/contention_arbiter.hpp"
 
 namespace mesh::coordination {
@@ -84,10 +85,12 @@ void ResourceContentionArbiter::admit(std::uint64_t free, std::int64_t now_ns) n
   for (const std::uint32_t at : queue_) {
     const Demand& one = demands_[at];
     const std::uint64_t floor = std::max<std::uint64_t>(1, one.floor);
-    if (floors + floor > free) continue;
+    if (floors + floor > free && !MESH_MUTANT("arbiter.floors")) continue;
     floors += floor;
     queue_[admitted++] = at;
-    const double boost = is_starved(one.agent, Nanos{now_ns}) ? 2 : 1;
+    const bool is_boosted =
+        is_starved(one.agent, Nanos{now_ns}) && !MESH_MUTANT("arbiter.starved_counts_double");
+    const double boost = is_boosted ? 2 : 1;
     NashClaim claim{boost * (1 + effective_priority(one, now_ns) / 10.0),
                     static_cast<double>(one.disagreement) / static_cast<double>(one.utility), floor,
                     one.quantity};
@@ -149,8 +152,9 @@ void ResourceContentionArbiter::share_by_auction(std::uint64_t free) noexcept {
   std::stable_sort(queue_.begin(), queue_.end(), [&](std::uint32_t a, std::uint32_t b) {
     return demands_[a].utility > demands_[b].utility;
   });
-  std::erase_if(queue_,
-                [&](std::uint32_t at) { return demands_[at].utility < config_.reserve_price; });
+  std::erase_if(queue_, [&](std::uint32_t at) {
+    return demands_[at].utility < config_.reserve_price && !MESH_MUTANT("arbiter.reserve_price");
+  });
   for (bool again = true; again;) {
     again = false;
     bids_.clear();
@@ -215,7 +219,8 @@ bool ResourceContentionArbiter::preempt(const Demand& demand, std::int64_t now_n
   const auto yields = [&](std::uint32_t at) {
     const Allocation& one = allocations_[at];
     return allocation_slots_.is_used(at) && one.resource == demand.resource &&
-           one.agent != demand.agent && one.priority + config_.preempt_margin <= mine;
+           one.agent != demand.agent &&
+           (one.priority + config_.preempt_margin <= mine || MESH_MUTANT("arbiter.margin"));
   };
   std::uint64_t coming = on.capacity - on.active;
   std::uint64_t all = coming;
@@ -225,7 +230,7 @@ bool ResourceContentionArbiter::preempt(const Demand& demand, std::int64_t now_n
     if (allocations_[at].revoke_ns != kNever) coming += allocations_[at].units;
   }
   const std::uint64_t needed = std::max<std::uint64_t>(1, demand.floor);
-  if (all < needed) return false;
+  if (all < needed && !MESH_MUTANT("arbiter.suffices")) return false;
   while (coming < needed) {
     std::uint32_t victim = kNone;
     for (std::uint32_t at = 0; at < config_.allocations_max; ++at) {
@@ -305,7 +310,7 @@ void ResourceContentionArbiter::note_fairness(std::uint32_t resource,
                                                            : Contention::none;
   const std::int64_t limit_ns = config_.starvation_ns.count();
   if (longest_ns > limit_ns) severity = std::max(severity, Contention::moderate);
-  if (longest_ns > 3 * limit_ns) severity = Contention::severe;
+  if (longest_ns > 3 * limit_ns && !MESH_MUTANT("arbiter.severe")) severity = Contention::severe;
   if (severity == on.severity) return;
   if (severity > on.severity) {
     emit(Event::severity, Severity::info, now_ns,

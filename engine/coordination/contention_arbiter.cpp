@@ -4,6 +4,7 @@
 #include <cmath>
 #include <utility>
 
+#include "engine/coordination/blocks/mutant.hpp"
 #include "engine/coordination/blocks/ppm.hpp"
 
 namespace mesh::coordination {
@@ -83,7 +84,8 @@ void ResourceContentionArbiter::refill(Budget& budget, std::int64_t now_ns) noex
   budget.refilled_ns += periods * budget.period_ns;
   const std::uint64_t added =
       budget.units * static_cast<std::uint64_t>(std::min<std::int64_t>(2, periods));
-  budget.left = std::min(2 * budget.units, budget.left + added);
+  budget.left += added;
+  if (!MESH_MUTANT("arbiter.two_periods")) budget.left = std::min(2 * budget.units, budget.left);
 }
 
 ResourceContentionArbiter::Reply ResourceContentionArbiter::on(const contention::SetBudget& order,
@@ -141,8 +143,8 @@ std::uint32_t ResourceContentionArbiter::older_in_the_way(const Demand& demand) 
   }
   for (std::uint32_t at = 0; at < config_.demands_max; ++at) {
     const Demand& one = demands_[at];
-    const bool conflicts =
-        demand_slots_.is_used(at) && one.resource == demand.resource && one.agent != demand.agent;
+    const bool conflicts = demand_slots_.is_used(at) && one.resource == demand.resource &&
+                           one.agent != demand.agent && !MESH_MUTANT("arbiter.waits_for_waiters");
     if (conflicts && !is_older(one.timestamp_ns, one.agent)) return one.agent;
   }
   return kNobody;
@@ -182,7 +184,8 @@ ResourceContentionArbiter::Reply ResourceContentionArbiter::on(const contention:
       return reply;
     }
   }
-  if (demand.quantity <= on.capacity - on.active && on.waiting == 0) {
+  const bool may_pass = on.waiting == 0 || MESH_MUTANT("arbiter.queue");
+  if (demand.quantity <= on.capacity - on.active && may_pass) {
     const std::uint32_t slot = allocate(demand, demand.quantity, now_ns);
     decide(allocations_[slot].id, demand, ArbiterReason::free, demand.quantity);
     reply.granted = demand.quantity;
@@ -235,7 +238,9 @@ std::uint32_t ResourceContentionArbiter::allocate(const Demand& demand, std::uin
   fresh.priority = demand.priority;
   on.active += units;
   Budget* budget = budget_of(demand.agent, demand.resource);
-  if (budget != nullptr) budget->left -= std::min(budget->left, units);
+  if (budget != nullptr && !MESH_MUTANT("arbiter.charge")) {
+    budget->left -= std::min(budget->left, units);
+  }
   ++standings_[demand.agent].allocations;
   note_satisfaction(demand.agent, static_cast<double>(units) / static_cast<double>(demand.quantity),
                     now_ns);
@@ -343,7 +348,7 @@ ResourceContentionArbiter::Reply ResourceContentionArbiter::on(const contention:
   for (std::uint32_t slot = 0; slot < config_.allocations_max; ++slot) {
     const Allocation& one = allocations_[slot];
     const bool holds = allocation_slots_.is_used(slot) && one.resource == order.resource &&
-                       one.fence == order.fence;
+                       (one.fence == order.fence || MESH_MUTANT("arbiter.fence"));
     if (holds) return {};
   }
   return refuse(Errc::stale_token);
@@ -372,9 +377,11 @@ void ResourceContentionArbiter::note_satisfaction(std::uint32_t agent, double sa
                                                   std::int64_t now_ns) noexcept {
   Standing& one = standings_[agent];
   one.satisfaction += config_.ewma * (sample - one.satisfaction);
+  // Who is served once is starved no more: its time begins anew, and its weight is its own again.
+  const bool is_served = sample >= config_.starved_below && !MESH_MUTANT("arbiter.served_once");
   if (one.satisfaction >= config_.starved_below) {
     one.below_since_ns = -1;
-  } else if (one.below_since_ns < 0) {
+  } else if (one.below_since_ns < 0 || is_served) {
     one.below_since_ns = now_ns;
   }
 }
@@ -388,8 +395,9 @@ std::uint32_t ResourceContentionArbiter::effective_priority(const Demand& demand
                                                             std::int64_t now_ns) const noexcept {
   const std::int64_t aged =
       std::max<std::int64_t>(0, now_ns - demand.since_ns) / config_.aging_ns.count();
-  return static_cast<std::uint32_t>(
-      std::min<std::int64_t>(kPriorityMax, demand.priority + std::min<std::int64_t>(10, aged)));
+  return static_cast<std::uint32_t>(std::min<std::int64_t>(
+      kPriorityMax,
+      demand.priority + std::min<std::int64_t>(MESH_MUTANT("arbiter.aging") ? 0 : 10, aged)));
 }
 
 // --- time --------------------------------------------------------------------------------------

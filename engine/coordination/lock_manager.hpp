@@ -52,8 +52,8 @@ namespace mesh::coordination {
 class LockManager final : public ServiceForm<LockManager, LockManagerConfig, LockCommand, LockReply,
                                              LockCounters, LockActions> {
  public:
-  // a: agent; b: its grant, or ticket; c: its token.
-  enum class Event : std::uint16_t { phantom = 1, victim, wounded, revoked };
+  // a: agent; b: its grant, or ticket; c: its token. coarsened: b how many locks it stands for.
+  enum class Event : std::uint16_t { phantom = 1, victim, wounded, revoked, coarsened };
   static constexpr std::size_t kDepthMax = 8;
   static constexpr std::uint32_t kPriorityMax = 100;
 

@@ -4,6 +4,8 @@
 #include <array>
 #include <utility>
 
+#include "engine/coordination/blocks/mutant.hpp"
+
 namespace mesh::coordination {
 namespace {
 
@@ -89,7 +91,8 @@ void VoteArbiter::forget(std::uint32_t member, std::uint64_t timestamp) {
 // The vote to the oldest; where an older one than its holder waits it is asked for, once; and all
 // others know that they are not next.
 void VoteArbiter::settle(std::int64_t now_ns, VoteMessages& out) {
-  if (!locked_ && !queue_.empty() && now_ns >= ready_ns_) {
+  const bool is_ready = now_ns >= ready_ns_ || MESH_MUTANT("vote.old_leases");
+  if (!locked_ && !queue_.empty() && is_ready) {
     vote_ = queue_.front();
     queue_.erase(queue_.begin());
     locked_ = true;
@@ -98,7 +101,8 @@ void VoteArbiter::settle(std::int64_t now_ns, VoteMessages& out) {
   }
   if (!locked_) return;
   const bool is_contested = !queue_.empty() && queue_.front().before(vote_);
-  if (is_contested && !std::exchange(inquired_, true)) send(VoteMessageKind::inquire, vote_, out);
+  const bool asks = is_contested && !MESH_MUTANT("vote.inquire");
+  if (asks && !std::exchange(inquired_, true)) send(VoteMessageKind::inquire, vote_, out);
   for (std::size_t i = is_contested ? 1 : 0; i < queue_.size(); ++i) {
     if (!std::exchange(queue_[i].was_failed, true)) send(VoteMessageKind::failed, queue_[i], out);
   }
@@ -137,7 +141,8 @@ void VoteRequester::send(VoteMessageKind kind, std::uint32_t to, VoteMessages& o
 }
 
 void VoteRequester::look() noexcept {
-  inside_ = waiting_ && votes_.size() == quorum_.size();
+  const std::size_t enough = MESH_MUTANT("vote.all") ? quorum_.size() / 2 + 1 : quorum_.size();
+  inside_ = waiting_ && votes_.size() >= enough;
   if (!inside_) return;
   waiting_ = false;
   inquired_.clear();  // answered by the release
@@ -164,11 +169,12 @@ void VoteRequester::yield_inquired(VoteMessages& out) {
 }
 
 void VoteRequester::receive(const VoteMessage& message, VoteMessages& out) {
-  if (!waiting_ || message.timestamp != timestamp_ || !has(quorum_, message.from)) return;
+  const bool is_of_now = message.timestamp == timestamp_ || MESH_MUTANT("vote.late_message");
+  if (!waiting_ || !is_of_now || !has(quorum_, message.from)) return;
   if (message.kind == VoteMessageKind::grant && !has(votes_, message.from)) {
     votes_.push_back(message.from);
   }
-  if (message.kind == VoteMessageKind::failed) must_yield_ = true;
+  if (message.kind == VoteMessageKind::failed && !MESH_MUTANT("vote.yield")) must_yield_ = true;
   if (message.kind == VoteMessageKind::inquire && !has(inquired_, message.from)) {
     inquired_.push_back(message.from);
   }

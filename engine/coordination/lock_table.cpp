@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "engine/coordination/blocks/mutant.hpp"
 #include "engine/coordination/lock_manager.hpp"
 
 namespace mesh::coordination {
@@ -41,7 +42,7 @@ std::uint32_t LockManager::place_for_resource() noexcept {
   const std::uint32_t place = hand_;
   hand_ = (hand_ + 1) % config_.resources_max;
   const Resource& idle = resources_[place];
-  fence_floor_ = std::max(fence_floor_, idle.fence);
+  if (!MESH_MUTANT("lock.forgotten_token")) fence_floor_ = std::max(fence_floor_, idle.fence);
   version_floor_ = std::max(version_floor_, idle.version);
   resource_index_.erase(idle.id);
   if (idle.parent != kNone) drop_ref(idle.parent);
@@ -357,6 +358,7 @@ void LockManager::consider_coarsening(std::uint32_t lock, std::int64_t now_ns) n
     locks_[at].is_folded = true;
   }
   ++counters_.coarsened;
+  emit(Event::coarsened, Severity::debug, now_ns, {parent.agent, parent.children, parent.fence});
 }
 
 // The children first, then the parent: at no instant is anything less protected.

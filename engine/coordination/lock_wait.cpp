@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <bit>
 
+#include "engine/coordination/blocks/mutant.hpp"
 #include "engine/coordination/lock_manager.hpp"
 
 namespace mesh::coordination {
@@ -22,7 +23,8 @@ bool LockManager::is_older(std::uint32_t a, std::uint32_t b) const noexcept {
 // decide, they decide here too.
 LockManager::Key LockManager::key_at(const Wait& wait, bool is_conversion) const noexcept {
   Key key = wait.key;
-  key.group = is_conversion && config_.prevention == Prevention::none ? 0 : 1;
+  const bool is_first = is_conversion && config_.prevention == Prevention::none;
+  key.group = is_first && !MESH_MUTANT("lock.conversion_first") ? 0 : 1;
   return key;
 }
 
@@ -47,7 +49,8 @@ bool LockManager::is_grantable(std::uint32_t agent, std::uint32_t resource, Lock
   for (std::uint32_t w = resources_[resource].first_waiter; w != kNone;
        w = agents_[w].wait.queue.next) {
     if (!(agents_[w].wait.key < key)) return true;
-    if (!compatible(mode, agents_[w].wait.wanted)) return false;
+    const bool is_ahead = !compatible(mode, agents_[w].wait.wanted);
+    if (is_ahead && !MESH_MUTANT("lock.barging")) return false;
   }
   return true;
 }
@@ -61,7 +64,8 @@ std::uint32_t LockManager::grant_at(std::uint32_t agent, std::uint32_t resource,
   set_mode(lock, mode);
   // Its owner is told of a new token only where it asked for the lock itself.
   const bool is_asked = resource == agents_[agent].wait.leaf || held.fence == 0;
-  if (is_data(mode) && is_asked) held.fence = ++resources_[resource].fence;
+  const bool is_renewed = is_data(mode) && is_asked && !MESH_MUTANT("lock.conversion_token");
+  if (is_renewed) held.fence = ++resources_[resource].fence;
   ++counters_.conversions;
   return lock;
 }
@@ -198,7 +202,8 @@ void LockManager::wound(std::uint32_t agent, std::uint32_t resource, LockMode mo
     const std::uint32_t lock = at;
     at = other.holder.next;
     const bool yields = other.agent != agent && other.is_preemptible && other.revoke_ns == kNever &&
-                        !compatible(mode, other.mode) && is_older(agent, other.agent);
+                        !compatible(mode, other.mode) &&
+                        (is_older(agent, other.agent) || MESH_MUTANT("lock.wounds_the_old"));
     if (!yields) continue;
     ++counters_.wounded;
     emit(Event::wounded, Severity::info, now_ns, {other.agent, other.grant, other.fence});
@@ -237,7 +242,8 @@ void LockManager::pump(std::uint32_t resource, std::int64_t now_ns) noexcept {
     const Wait& wait = agents_[agent].wait;
     const std::uint32_t next = wait.queue.next;
     const LockMode wanted = wait.wanted;
-    if (compatible(wanted, ahead) && is_free(agent, resource, wanted)) {
+    const bool is_next = compatible(wanted, ahead) || MESH_MUTANT("lock.hand_over_order");
+    if (is_next && is_free(agent, resource, wanted)) {
       dequeue(agent);
       const std::uint32_t lock = grant_at(agent, resource, wanted, now_ns);
       if (!wait.is_preemptible) locks_[lock].is_preemptible = false;
@@ -276,7 +282,8 @@ std::uint32_t LockManager::next_blocker(std::uint32_t agent, std::uint32_t& curs
   while (cursor != kNone && cursor != agent) {
     const std::uint32_t at = cursor;
     cursor = agents_[at].wait.queue.next;
-    if (!compatible(wait.wanted, agents_[at].wait.wanted)) return at;
+    const bool is_blocker = !compatible(wait.wanted, agents_[at].wait.wanted);
+    if (is_blocker && !MESH_MUTANT("lock.queue_edges")) return at;
   }
   return kNone;
 }
@@ -357,8 +364,9 @@ bool LockManager::has_deadlock() const noexcept { return find_cycle(); }
 std::uint32_t LockManager::victim() const noexcept {
   const auto gives_way = [&](std::uint32_t agent) {
     const Agent& one = agents_[agent];
-    return std::tuple{one.timestamp_ns, -std::int64_t{one.wait.priority},
-                      -std::int64_t{one.lock_count}, agent};
+    const std::int64_t urgency = MESH_MUTANT("lock.victim_priority") ? 0 : one.wait.priority;
+    const std::int64_t locks = MESH_MUTANT("lock.victim_locks") ? 0 : one.lock_count;
+    return std::tuple{one.timestamp_ns, -urgency, -locks, agent};
   };
   return *std::max_element(cycle_.begin(), cycle_.end(), [&](std::uint32_t a, std::uint32_t b) {
     return gives_way(a) < gives_way(b);

@@ -1,6 +1,7 @@
 // What fits, whose turn it is, and how reservations end.
 #include <algorithm>
 
+#include "engine/coordination/blocks/mutant.hpp"
 #include "engine/coordination/blocks/ppm.hpp"
 #include "engine/coordination/resource_pool.hpp"
 
@@ -67,7 +68,7 @@ ResourcePoolManager::Fit ResourcePoolManager::fits(const Request& request,
     const std::uint32_t account = account_of(request.agent, resource);
     const std::uint64_t has =
         account == kNone ? 0 : accounts_[account].held + accounts_[account].booked;
-    if (has + least > agent_max(on)) return Fit::too_much;
+    if (has + least > agent_max(on) && !MESH_MUTANT("pool.agent_max")) return Fit::too_much;
     if (least > available(request, resource, now_ns)) fit = Fit::not_now;
   }
   return fit;
@@ -83,7 +84,8 @@ bool ResourcePoolManager::asks_for(const Request& request, std::uint32_t resourc
 bool ResourcePoolManager::has_starving(std::uint32_t resource, std::int64_t now_ns) const noexcept {
   for (std::uint32_t at = first_request_; at != kNone; at = requests_[at].link.next) {
     if (asks_for(requests_[at], resource)) {  // the oldest
-      return now_ns - requests_[at].since_ns > config_.starvation_ns.count();
+      return now_ns - requests_[at].since_ns > config_.starvation_ns.count() &&
+             !MESH_MUTANT("pool.starvation");
     }
   }
   return false;
@@ -233,7 +235,7 @@ std::uint64_t ResourcePoolManager::grant(const Request& request, std::int64_t no
 // --- preemption --------------------------------------------------------------------------------
 
 bool ResourcePoolManager::yields(const Reservation& one, std::uint32_t priority) noexcept {
-  return one.priority < priority && one.revoke_ns == kNever;
+  return (one.priority < priority || MESH_MUTANT("pool.victims")) && one.revoke_ns == kNever;
 }
 
 // Lowest priority first, then the most recent; kNone: nobody is left.
@@ -267,7 +269,7 @@ bool ResourcePoolManager::preempt(const Request& request, std::int64_t now_ns) n
   for (std::uint32_t at = on.first; at != kNone; at = reservations_[at].link.next) {
     if (yields(reservations_[at], request.priority)) found += reservations_[at].quantity;
   }
-  if (found < quantity) return false;
+  if (found < quantity && !MESH_MUTANT("pool.suffices")) return false;
   for (std::uint64_t freed = free; freed < quantity;) {
     const std::uint32_t victim = victim_of(resource, request.priority);
     freed += reservations_[victim].quantity;

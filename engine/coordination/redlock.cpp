@@ -2,11 +2,14 @@
 
 #include <algorithm>
 
+#include "engine/coordination/blocks/mutant.hpp"
+
 namespace mesh::coordination {
 
 bool RedlockRegion::receive(const RedlockMessage& message, Nanos now,
                             RedlockMessage& answer) noexcept {
-  const bool is_owner = is_locked(now) && nonce_ == message.nonce;
+  const bool is_its = nonce_ == message.nonce || MESH_MUTANT("redlock.owner");
+  const bool is_owner = is_locked(now) && is_its;
   answer = {RedlockKind::refused, self_, message.nonce, token_, message.lease};
   if (message.kind == RedlockKind::unlock) {
     if (nonce_ == message.nonce) nonce_ = 0;
@@ -18,7 +21,8 @@ bool RedlockRegion::receive(const RedlockMessage& message, Nanos now,
     expires_ = now + message.lease;
     answer.kind = RedlockKind::locked;
   }
-  if (message.kind == RedlockKind::write && is_owner && message.token > token_) {
+  const bool is_higher = message.token > token_ || MESH_MUTANT("redlock.token");
+  if (message.kind == RedlockKind::write && is_owner && is_higher) {
     token_ = message.token;
     answer.kind = RedlockKind::written;
     answer.token = token_;
@@ -60,11 +64,13 @@ void RedlockClient::tick(Nanos now, RedlockMessages& out) { judge(now, out); }
 
 // A phase is over when all have answered, or the silent ones have had their time.
 void RedlockClient::judge(Nanos now, RedlockMessages& out) {
-  const bool is_late = now - phase_ >= lease_ / 50;
-  const bool is_valid = redlock_validity(lease_, now - started_).count() > 0;
+  const bool is_late = now - phase_ >= lease_ / 50 && !MESH_MUTANT("redlock.late");
+  const bool is_valid =
+      redlock_validity(lease_, now - started_).count() > 0 || MESH_MUTANT("redlock.validity");
   if (state_ == RedlockState::locking) {
     if (count(Region::silent) != 0 && !is_late) return;
-    if (count(Region::locked) < majority() || !is_valid) return unlock(out);
+    const bool is_enough = count(Region::locked) >= majority() || MESH_MUTANT("redlock.majority");
+    if (!is_enough || !is_valid) return unlock(out);
     state_ = RedlockState::writing;
     phase_ = now;
     ++token_;

@@ -4,6 +4,8 @@
 #include <cstring>
 #include <utility>
 
+#include "engine/coordination/blocks/mutant.hpp"
+
 namespace mesh::coordination {
 
 ResourcePoolManager::ResourcePoolManager(const Config& config, std::uint64_t)
@@ -171,7 +173,7 @@ ResourcePoolManager::Reply ResourcePoolManager::ask(Request& request, Nanos wait
   bool is_full = request_slots_.left() == 0;
   for (std::size_t i = 0; i < request.count; ++i) {
     const Resource& on = resources_[request.items[i].resource];
-    is_full = is_full || on.waiting >= on.rules.queue_max;
+    is_full = is_full || (on.waiting >= on.rules.queue_max && !MESH_MUTANT("pool.queue_max"));
   }
   const bool may_preempt = fit == Fit::not_now && !is_full && preempt(request, now_ns);
   if (may_preempt && fits(request, now_ns) == Fit::yes) {  // without grace they are gone
@@ -282,12 +284,15 @@ ResourcePoolManager::Reply ResourcePoolManager::on(const pool::Renew& order,
     return refuse(Errc::invalid_argument);
   }
   // It must still fit beside what is booked.
-  if (on.active + peak(one.resource, now_ns, now_ns + lease_ns) > limit_of(on)) {
+  const bool is_booked = on.active + peak(one.resource, now_ns, now_ns + lease_ns) > limit_of(on);
+  if (is_booked && !MESH_MUTANT("pool.renew_into_booking")) {
     return decline(Refusal::would_block, one.resource, Nanos{0});
   }
   one.lease_ns = lease_ns;
   one.expires_ns = now_ns + lease_ns;
-  lease_ends_.set(slot, std::min(one.expires_ns, one.revoke_ns), one.id);
+  if (!MESH_MUTANT("pool.renewed")) {
+    lease_ends_.set(slot, std::min(one.expires_ns, one.revoke_ns), one.id);
+  }
   view_changed_ = true;
   Reply reply;
   reply.resource = one.resource;
@@ -357,7 +362,7 @@ ResourcePoolManager::Reply ResourcePoolManager::on(const pool::Validate& order,
   if (!is_resource(order.resource)) return refuse(Errc::not_found);
   for (std::uint32_t at = resources_[order.resource].first; at != kNone;
        at = reservations_[at].link.next) {
-    if (reservations_[at].fence == order.fence) return {};
+    if (reservations_[at].fence == order.fence || MESH_MUTANT("pool.fence")) return {};
   }
   return refuse(Errc::stale_token);
 }

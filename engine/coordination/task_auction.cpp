@@ -4,12 +4,13 @@
 #include <cstdlib>
 #include <utility>
 
+#include "engine/coordination/blocks/mutant.hpp"
+
 namespace mesh::coordination {
 namespace {
 
 __extension__ using Wide = __int128;
 constexpr std::int64_t kScoreMax = std::int64_t{1} << 60;
-constexpr std::int64_t kWeightMax = 1'000'000'000'000;
 
 IdHash pair_of(std::uint32_t auction, std::uint32_t agent) noexcept {
   return hash_of(std::uint64_t{auction} << 32 | agent, 1);
@@ -60,31 +61,6 @@ TaskAuction::Reply TaskAuction::on(const auction::SetAgent& order, std::int64_t)
   return {};
 }
 
-bool TaskAuction::are_sound(const AuctionRules& rules, const AuctionTerms& terms) noexcept {
-  const bool is_clock = rules.format == AuctionFormat::open_descending;
-  const bool is_sealed = !is_open_format(rules.format);
-  const bool rules_hold =
-      rules.direction <= AuctionDirection::forward &&
-      rules.format <= AuctionFormat::open_descending && rules.timeout_ns.count() >= kNsPerMs &&
-      rules.timeout_ns.count() <= 3'600 * kNsPerSecond && rules.min_bids >= 1 &&
-      rules.max_bids >= rules.min_bids && rules.max_bids <= 4'096 && is_price(rules.reserve) &&
-      rules.increment >= 1 && is_price(rules.increment) && is_duration(rules.extend_window_ns) &&
-      rules.max_extensions <= 1'000;
-  const bool terms_hold = terms.scoring <= AuctionScoring::custom && terms.w_latency >= 0 &&
-                          terms.w_latency <= kWeightMax && terms.w_reputation >= 0 &&
-                          terms.w_reputation <= kWeightMax && terms.quantity >= 1 &&
-                          terms.quantity <= kQuantityMax && terms.items <= kBundleItemsMax &&
-                          terms.deposit_ppm <= 1'000'000 && is_positive_duration(terms.reveal_ns) &&
-                          is_price(terms.start_price) && is_price(terms.rate_per_s);
-  // What does not go together.
-  const bool goes = (is_sealed || (terms.quantity == 1 && !terms.sealed_commit)) &&
-                    (terms.items == 0 || (rules.format == AuctionFormat::sealed_second &&
-                                          rules.direction == AuctionDirection::forward &&
-                                          terms.quantity == 1 && !terms.sealed_commit)) &&
-                    (!is_clock || terms.rate_per_s >= 1);
-  return rules_hold && terms_hold && goes;
-}
-
 TaskAuction::Reply TaskAuction::on(const auction::Open& order, std::int64_t now_ns) noexcept {
   auction::OpenWith with;
   with.id = order.id;
@@ -118,6 +94,7 @@ TaskAuction::Reply TaskAuction::on(const auction::OpenWith& order, std::int64_t 
   arm(slot);
   ++counters_.opened;
   ++running_;
+  emit(Event::opened, Severity::debug, now_ns, {slot, 0, 0});
   view_changed_ = true;
   Reply reply;
   reply.auction = slot;
@@ -132,7 +109,7 @@ void TaskAuction::arm(std::uint32_t auction) noexcept {
 }
 
 bool TaskAuction::meets_requirements(const Auction& on, std::uint32_t agent) const noexcept {
-  return (on.requirements & ~capabilities_[agent]) == 0;
+  return (on.requirements & ~capabilities_[agent]) == 0 || MESH_MUTANT("auction.requirements");
 }
 
 Errc TaskAuction::may_bid(std::uint32_t auction, std::uint32_t agent,
@@ -140,6 +117,7 @@ Errc TaskAuction::may_bid(std::uint32_t auction, std::uint32_t agent,
   if (!is_auction(auction)) return Errc::not_found;
   if (agent >= config_.agents_max) return Errc::no_such_agent;
   const Auction& on = auctions_[auction];
+  if (MESH_MUTANT("auction.one_result")) return Errc::ok;
   return on.phase != AuctionPhase::open || now_ns > on.ends_ns ? Errc::closed : Errc::ok;
 }
 
@@ -151,7 +129,9 @@ Errc TaskAuction::score(const Auction& on, const auction::Bid& bid, ScoredBid& s
   Wide quality = 0;
   if (on.terms.scoring == AuctionScoring::quasilinear) {
     quality -= Wide{on.terms.w_latency} * bid.latency.count() / kNsPerMs;
-    quality += Wide{on.terms.w_reputation} * reputations_[bid.agent] / 1'000'000;
+    if (!MESH_MUTANT("auction.reputation")) {
+      quality += Wide{on.terms.w_reputation} * reputations_[bid.agent] / 1'000'000;
+    }
   }
   if (on.terms.scoring == AuctionScoring::custom) {
     if (scorer_ == nullptr) return Errc::callback_failed;
@@ -174,8 +154,9 @@ Errc TaskAuction::score(const Auction& on, const auction::Bid& bid, ScoredBid& s
 }
 
 PaymentRule TaskAuction::payment_rule(const Auction& on) noexcept {
-  return {on.rules.direction, on.rules.format != AuctionFormat::sealed_second, on.rules.has_reserve,
-          on.rules.reserve};
+  const bool pays_own =
+      on.rules.format != AuctionFormat::sealed_second || MESH_MUTANT("auction.second_price");
+  return {on.rules.direction, pays_own, on.rules.has_reserve, on.rules.reserve};
 }
 
 // What the next bid in an open format must score.
@@ -213,7 +194,8 @@ Errc TaskAuction::room_for_bid(std::uint32_t auction, std::uint32_t agent) const
   return fits ? Errc::ok : Errc::capacity;
 }
 
-std::uint32_t TaskAuction::put_bid(std::uint32_t auction, const ScoredBid& scored) noexcept {
+std::uint32_t TaskAuction::put_bid(std::uint32_t auction, const ScoredBid& scored,
+                                   std::int64_t now_ns) noexcept {
   Auction& on = auctions_[auction];
   const std::uint32_t before = bid_of(auction, scored.agent);
   if (on.terms.one_bid_per_agent && before != kNone) {
@@ -233,6 +215,8 @@ std::uint32_t TaskAuction::put_bid(std::uint32_t auction, const ScoredBid& score
   index_bid(slot);
   ++counters_.bids;
   ++records_[scored.agent].bids;
+  const std::int64_t shown = is_open_format(on.rules.format) ? scored.price : 0;
+  emit(Event::bid, Severity::debug, now_ns, {auction, on.bids, static_cast<std::uint64_t>(shown)});
   view_changed_ = true;
   return slot;
 }
@@ -308,7 +292,7 @@ TaskAuction::Reply TaskAuction::on(const auction::Bid& order, std::int64_t now_n
   if (on.rules.format == AuctionFormat::open_ascending) {
     return raise(order.auction, scored, now_ns);
   }
-  const std::uint32_t slot = put_bid(order.auction, scored);
+  const std::uint32_t slot = put_bid(order.auction, scored, now_ns);
   hold_deposit(slot);
   return accepted(slot);
 }
@@ -318,16 +302,21 @@ TaskAuction::Reply TaskAuction::raise(std::uint32_t auction, const ScoredBid& sc
                                       std::int64_t now_ns) noexcept {
   Auction& on = auctions_[auction];
   const bool is_reverse = on.rules.direction == AuctionDirection::reverse;
-  if (!meets_reserve(payment_rule(on), scored.price)) return decline(auction, on.rules.reserve);
-  if (on.leader != kNone && scored.score < least_score(on)) {
+  const bool is_enough =
+      meets_reserve(payment_rule(on), scored.price) || MESH_MUTANT("auction.open_reserve");
+  if (!is_enough) return decline(auction, on.rules.reserve);
+  const bool is_too_low = on.leader != kNone && scored.score < least_score(on);
+  if (is_too_low && !MESH_MUTANT("auction.increment")) {
     const std::int64_t least = least_score(on);
     return decline(auction, is_reverse ? scored.quality - least : least - scored.quality);
   }
-  const std::uint32_t slot = put_bid(auction, scored);
+  const std::uint32_t slot = put_bid(auction, scored, now_ns);
   hold_deposit(slot);
   on.leader = slot;
   const bool is_late = on.ends_ns - now_ns < on.rules.extend_window_ns.count();
-  if (is_late && on.extensions < on.rules.max_extensions) {
+  const bool may_extend =
+      on.extensions < on.rules.max_extensions || MESH_MUTANT("auction.extensions");
+  if (is_late && may_extend) {
     on.ends_ns = now_ns + on.rules.extend_window_ns.count();
     ++on.extensions;
     ++counters_.extensions;
@@ -345,7 +334,7 @@ TaskAuction::Reply TaskAuction::accept_clock(std::uint32_t auction, const Scored
   ScoredBid taken = scored;
   taken.price = clock;
   taken.score = is_reverse ? scored.quality - clock : scored.quality + clock;
-  const std::uint32_t slot = put_bid(auction, taken);
+  const std::uint32_t slot = put_bid(auction, taken, now_ns);
   hold_deposit(slot);
   on.leader = slot;
   if (on.bids >= on.rules.min_bids) resolve(auction, now_ns);
@@ -373,7 +362,7 @@ TaskAuction::Reply TaskAuction::on(const auction::BidUnits& order, std::int64_t 
   ScoredBid scored;
   scored.agent = order.agent;
   scored.price = scored.score = order.marginals.front();
-  const std::uint32_t slot = put_bid(order.auction, scored);
+  const std::uint32_t slot = put_bid(order.auction, scored, now_ns);
   bids_[slot].unit_count = static_cast<std::uint32_t>(count);
   std::copy(order.marginals.begin(), order.marginals.end(), marginals_[slot].begin());
   on.has_units = true;
@@ -395,7 +384,7 @@ TaskAuction::Reply TaskAuction::on(const auction::BidBundle& order, std::int64_t
   ScoredBid scored;
   scored.agent = order.agent;
   scored.price = scored.score = order.price;
-  const std::uint32_t slot = put_bid(order.auction, scored);
+  const std::uint32_t slot = put_bid(order.auction, scored, now_ns);
   bids_[slot].items = order.items;
   hold_deposit(slot);
   return accepted(slot);
@@ -423,7 +412,7 @@ TaskAuction::Reply TaskAuction::on(const auction::Commit& order, std::int64_t no
   if (!meets_requirements(on, order.agent)) return decline(order.auction, 0);
   ScoredBid scored;
   scored.agent = order.agent;
-  Bid& one = bids_[put_bid(order.auction, scored)];
+  Bid& one = bids_[put_bid(order.auction, scored, now_ns)];
   one.commitment = order.commitment;
   one.is_void = true;  // until it is revealed
   one.deposit = order.deposit;
@@ -446,9 +435,11 @@ TaskAuction::Reply TaskAuction::on(const auction::Reveal& order, std::int64_t) n
   Bid& one = bids_[slot];
   if (!one.is_void) return refuse(Errc::duplicate);
   if (!is_price(order.price) || !is_duration(order.latency)) return refuse(Errc::invalid_argument);
-  if (commitment_of(order) != one.commitment) return refuse(Errc::verification_failed);
+  const bool is_kept = commitment_of(order) == one.commitment || MESH_MUTANT("auction.hash");
+  if (!is_kept) return refuse(Errc::verification_failed);
   const Wide least = Wide{on.terms.deposit_ppm} * order.price / 1'000'000;
-  if (Wide{one.deposit} < least) return refuse(Errc::insufficient_balance);
+  const bool is_covered = Wide{one.deposit} >= least || MESH_MUTANT("auction.reveal_deposit");
+  if (!is_covered) return refuse(Errc::insufficient_balance);
   ScoredBid scored;
   const Errc unscored = score(on, {order.auction, order.agent, order.price, order.latency}, scored);
   if (unscored != Errc::ok) return refuse(unscored);

@@ -48,8 +48,9 @@ class TaskAuction final
     : public ServiceForm<TaskAuction, TaskAuctionConfig, TaskAuctionCommand, TaskAuctionReply,
                          TaskAuctionCounters, TaskAuctionActions> {
  public:
-  // a: auction; b: outcome, or agent; c: the first winner's amount.
-  enum class Event : std::uint16_t { resolved = 1, unrevealed };
+  // a: auction. resolved: b outcome, c the first winner's amount. unrevealed: b the agent. bid: b
+  // how many there are, c the price where it shows (open formats), else 0.
+  enum class Event : std::uint16_t { resolved = 1, unrevealed, opened, bid };
   static constexpr std::size_t kUnitsMax = 8;  // of one bid
   static constexpr std::uint32_t kQuantityMax = 64;
   static constexpr std::uint32_t kCapabilitiesMax = 64;
@@ -138,7 +139,8 @@ class TaskAuction final
   [[nodiscard]] std::int64_t least_score(const Auction& on) const noexcept;
   [[nodiscard]] std::uint32_t bid_of(std::uint32_t auction, std::uint32_t agent) const noexcept;
   [[nodiscard]] Errc room_for_bid(std::uint32_t auction, std::uint32_t agent) const noexcept;
-  std::uint32_t put_bid(std::uint32_t auction, const ScoredBid& scored) noexcept;
+  std::uint32_t put_bid(std::uint32_t auction, const ScoredBid& scored,
+                        std::int64_t now_ns) noexcept;
   void take_out(std::uint32_t bid) noexcept;
   void hold_deposit(std::uint32_t bid) noexcept;
   Reply accepted(std::uint32_t bid) const noexcept;

@@ -10,6 +10,11 @@ namespace {
 
 constexpr std::array<std::string_view, 4> kPresets{"task-assignment", "fast-dispatch",
                                                    "resource-sale", "open-market"};
+constexpr std::int64_t kWeightMax = 1'000'000'000'000;
+
+bool is_possible_price(std::int64_t price) noexcept {
+  return price >= 0 && price <= TaskAuction::kPriceMax;
+}
 
 }  // namespace
 
@@ -31,6 +36,33 @@ Result<TaskAuctionConfig> TaskAuctionConfig::preset(std::string_view name) {
     return config;
   }
   return unknown_preset("task auction", name, kPresets);
+}
+
+bool TaskAuction::are_sound(const AuctionRules& rules, const AuctionTerms& terms) noexcept {
+  const bool is_clock = rules.format == AuctionFormat::open_descending;
+  const bool is_sealed = rules.format < AuctionFormat::open_ascending;
+  const bool rules_hold = rules.direction <= AuctionDirection::forward &&
+                          rules.format <= AuctionFormat::open_descending &&
+                          rules.timeout_ns.count() >= kNsPerMs &&
+                          rules.timeout_ns.count() <= 3'600 * kNsPerSecond && rules.min_bids >= 1 &&
+                          rules.max_bids >= rules.min_bids && rules.max_bids <= 4'096 &&
+                          is_possible_price(rules.reserve) && rules.increment >= 1 &&
+                          is_possible_price(rules.increment) &&
+                          is_duration(rules.extend_window_ns) && rules.max_extensions <= 1'000;
+  const bool terms_hold = terms.scoring <= AuctionScoring::custom && terms.w_latency >= 0 &&
+                          terms.w_latency <= kWeightMax && terms.w_reputation >= 0 &&
+                          terms.w_reputation <= kWeightMax && terms.quantity >= 1 &&
+                          terms.quantity <= kQuantityMax && terms.items <= kBundleItemsMax &&
+                          terms.deposit_ppm <= 1'000'000 && is_positive_duration(terms.reveal_ns) &&
+                          is_possible_price(terms.start_price) &&
+                          is_possible_price(terms.rate_per_s);
+  // What does not go together.
+  const bool goes = (is_sealed || (terms.quantity == 1 && !terms.sealed_commit)) &&
+                    (terms.items == 0 || (rules.format == AuctionFormat::sealed_second &&
+                                          rules.direction == AuctionDirection::forward &&
+                                          terms.quantity == 1 && !terms.sealed_commit)) &&
+                    (!is_clock || terms.rate_per_s >= 1);
+  return rules_hold && terms_hold && goes;
 }
 
 Status TaskAuction::validate(const Config& config) {

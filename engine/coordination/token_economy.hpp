@@ -61,6 +61,8 @@ class TokenEconomy final
 
   [[nodiscard]] BalanceView balance(std::uint32_t account) const noexcept;
   [[nodiscard]] EconomyView view() const noexcept;
+  // O(accounts + channels + escrows).
+  [[nodiscard]] TokenBooks books() const noexcept;
   [[nodiscard]] Amount pending_reward(std::uint32_t account) const noexcept;
   // Price times ns since the pool began, Q32.32; two of them make a time-weighted mean.
   [[nodiscard]] Amount price_cumulative(Nanos now) const noexcept;

@@ -256,27 +256,55 @@ void TokenEconomy::load_state(StateReader& reader) {
 
 // --- what must hold ----------------------------------------------------------------------------
 
-bool TokenEconomy::is_conserved() const noexcept {
-  U128 sum = sums_.treasury + sums_.rewards + sums_.pool_tokens;
+TokenBooks TokenEconomy::books() const noexcept {
+  U128 free = 0;
   U128 staked = 0;
+  U128 unbonding = 0;
+  U128 reserve = 0;
+  U128 channels = 0;
+  U128 escrow = 0;
   for (const Account& account : accounts_) {
-    sum += account.free + account.staked + account.unbonding;
+    free += account.free;
     staked += account.staked;
+    unbonding += account.unbonding;
+    reserve += account.reserve;
   }
   for (std::uint32_t slot = 0; slot < config_.channels_max; ++slot) {
-    if (channel_slots_.is_used(slot)) sum += channels_[slot].deposit_a + channels_[slot].deposit_b;
+    if (!channel_slots_.is_used(slot)) continue;
+    channels += channels_[slot].deposit_a + channels_[slot].deposit_b;
   }
   for (std::uint32_t slot = 0; slot < config_.escrows_max; ++slot) {
-    if (escrow_slots_.is_used(slot)) sum += escrows_[slot].amount;
+    if (escrow_slots_.is_used(slot)) escrow += escrows_[slot].amount;
   }
-  return sum == sums_.supply && sums_.supply == sums_.minted - sums_.burned &&
-         staked == sums_.staked;
+  return {.free = amount_of(free),
+          .staked = amount_of(staked),
+          .unbonding = amount_of(unbonding),
+          .channels = amount_of(channels),
+          .pool = amount_of(sums_.pool_tokens),
+          .escrow = amount_of(escrow),
+          .rewards = amount_of(sums_.rewards),
+          .treasury = amount_of(sums_.treasury),
+          .supply = amount_of(sums_.supply),
+          .minted = amount_of(sums_.minted),
+          .burned = amount_of(sums_.burned),
+          .reserve_accounts = amount_of(reserve),
+          .reserve_curve = amount_of(sums_.curve),
+          .reserve_pool = amount_of(sums_.pool_reserve),
+          .reserve = amount_of(sums_.reserve)};
+}
+
+bool TokenEconomy::is_conserved() const noexcept {
+  const TokenBooks now = books();
+  const U128 held = wide(now.free) + wide(now.staked) + wide(now.unbonding) + wide(now.channels) +
+                    wide(now.pool) + wide(now.escrow) + wide(now.rewards) + wide(now.treasury);
+  return held == sums_.supply && sums_.supply == sums_.minted - sums_.burned &&
+         wide(now.staked) == sums_.staked;
 }
 
 bool TokenEconomy::is_reserve_conserved() const noexcept {
-  U128 sum = sums_.curve + sums_.pool_reserve;
-  for (const Account& account : accounts_) sum += account.reserve;
-  return sum == sums_.reserve;
+  const TokenBooks now = books();
+  return wide(now.reserve_accounts) + wide(now.reserve_curve) + wide(now.reserve_pool) ==
+         sums_.reserve;
 }
 
 Status TokenEconomy::verify() const {

@@ -219,6 +219,27 @@ struct EconomyView {
   std::uint64_t sequence = 0;  // of the ledger
 };
 
+// Where every unit is. free to treasury is the supply, which is minted less burned; accounts to
+// pool_reserve is what was deposited of the reserve currency.
+struct TokenBooks {
+  Amount free{};
+  Amount staked{};
+  Amount unbonding{};
+  Amount channels{};
+  Amount pool{};
+  Amount escrow{};
+  Amount rewards{};  // set aside for those that stake
+  Amount treasury{};
+  Amount supply{};
+  Amount minted{};
+  Amount burned{};
+  Amount reserve_accounts{};
+  Amount reserve_curve{};
+  Amount reserve_pool{};
+  Amount reserve{};
+  friend bool operator==(const TokenBooks&, const TokenBooks&) = default;
+};
+
 // One movement. hash covers it and the hash before: what is changed or missing shows.
 struct LedgerEntry {
   std::uint64_t sequence = 0;

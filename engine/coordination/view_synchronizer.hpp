@@ -55,13 +55,16 @@ class ViewSynchronizer final : public ServiceForm<ViewSynchronizer, ViewSyncConf
  public:
   // epoch_started: a epoch, b members, c their weight. safety_violation: a view, b and c the first
   // words of both blocks. divergence: a lowest view, b highest. timeout_below_4delta: a the timeout
-  // and b four delays in ns. epoch_ahead: a its epoch.
+  // and b four delays in ns. epoch_ahead: a its epoch. entered: a view, b the one before, c epoch.
+  // timed_out: a view, given up here; c epoch.
   enum class Event : std::uint16_t {
     epoch_started = 1,
     safety_violation,
     divergence,
     timeout_below_4delta,
     epoch_ahead,
+    entered,
+    timed_out,
   };
   static constexpr std::uint32_t kMembersMax = 100;
   static constexpr std::uint64_t kWeightMax = std::uint64_t{1} << 20;

@@ -93,13 +93,34 @@ Result<std::unique_ptr<SqliteJournal>> SqliteJournal::open(const SqliteJournalOp
   return self;
 }
 
+// The read transaction is open until the connection is: all that is read is of one moment.
+Result<std::unique_ptr<SqliteJournal>> SqliteJournal::open_to_read(
+    const SqliteJournalOptions& options) {
+  MESH_TRY(auto reader, connect_sqlite_to_read(options.where));
+  std::unique_ptr<SqliteJournal> self(new SqliteJournal(std::move(reader.sql), options));
+  self->is_reader_ = true;
+  MESH_CHECK_OK(self->connection_->run("PRAGMA busy_timeout = " + std::to_string(options.busy_ms)));
+  MESH_CHECK_OK(self->connection_->run("BEGIN"));
+  MESH_TRY(const auto tables,
+           self->query("SELECT name FROM sqlite_master WHERE name = 'journal_head'"));
+  if (tables.empty()) return fail(Errc::invalid_argument, "journal: the file is none");
+  MESH_CHECK_OK(self->look_at(options.service));
+  return self;
+}
+
 // Makes what is not there, and becomes the owner.
 Status SqliteJournal::take_over(const std::string& service) {
   MESH_CHECK_OK(connection_->run(kTables));
   const std::array<SqlValue, 2> fresh{kVersion, std::string_view(service)};
   MESH_CHECK_OK(done(query(kFreshHead, fresh)));
-  MESH_TRY(const auto rows, query("UPDATE journal_head SET owner = owner + 1 WHERE only_row = 1 "
-                                  "RETURNING version, service"));
+  MESH_CHECK_OK(
+      done(query("UPDATE journal_head SET owner = owner + 1 WHERE only_row = 1 RETURNING owner")));
+  return look_at(service);
+}
+
+// Whose it is, and how far it goes.
+Status SqliteJournal::look_at(const std::string& service) {
+  MESH_TRY(const auto rows, query("SELECT version, service FROM journal_head WHERE only_row = 1"));
   std::int64_t version = 0;
   std::string whose;
   if (rows.size() != 1 || !read(rows[0][0], version) || !read(rows[0][1], whose))
@@ -162,8 +183,13 @@ Status SqliteJournal::usable() const {
               "journal: a write has failed (" + std::string(name_of(failed_)) + "); open it again");
 }
 
+Status SqliteJournal::writable() const {
+  if (is_reader_) return fail(Errc::permission_denied, "journal: it was opened to be read");
+  return usable();
+}
+
 Result<std::uint64_t> SqliteJournal::append(std::span<const std::byte> record) {
-  MESH_CHECK_OK(usable());
+  MESH_CHECK_OK(writable());
   if (record.size() > kJournalRecordBytesMax) {
     return fail(Errc::invalid_argument,
                 "journal: a record of " + std::to_string(record.size()) + " bytes",
@@ -223,7 +249,7 @@ Status SqliteJournal::write_head(const Head& head) {
 }
 
 Status SqliteJournal::sync() {
-  MESH_CHECK_OK(usable());
+  MESH_CHECK_OK(writable());
   if (pending_.empty()) return {};
   const Status synced = commit([this]() -> Status {
     MESH_CHECK_OK(
@@ -247,7 +273,7 @@ Status SqliteJournal::write_snapshot(std::span<const std::byte> bytes) {
 }
 
 Status SqliteJournal::replace_snapshot(const StoredSnapshot& stored) {
-  MESH_CHECK_OK(usable());
+  MESH_CHECK_OK(writable());
   const std::uint64_t sequence = stored.last_sequence;
   if (sequence > last_sequence() || sequence < forgotten_sequence_) {
     return fail(Errc::invalid_argument, "journal: a snapshot of record " +

@@ -16,6 +16,7 @@
 //             not fit is Errc::corrupt, never a shorter journal. What is cut off from SQLite's log
 //             below the last sync(), whole transactions at a time, cannot be told from a sync()
 //             that never was: keep the folder on a file system that keeps what it has synced.
+//             somebody only looks (open_to_read): nothing is changed, and the owner stays it.
 // Errors      no_space (the disk, or size_bytes_max), busy (another holds the file for longer than
 //             busy_ms), not_owner, corrupt, io_error, permission_denied, not_found (no such
 //             folder; replay: forgotten records), version_skew, invalid_argument (another service's
@@ -55,6 +56,10 @@ struct SqliteJournalOptions {
 class SqliteJournal final : public coordination::Journal {
  public:
   static Result<std::unique_ptr<SqliteJournal>> open(const SqliteJournalOptions& options);
+  // To look at one that somebody else may own and write: what is read is of one moment, nothing is
+  // made or changed, and append, sync and replace_snapshot are permission_denied. not_found: there
+  // is no such file; invalid_argument: it is no journal, or another service's.
+  static Result<std::unique_ptr<SqliteJournal>> open_to_read(const SqliteJournalOptions& options);
 
   Result<std::uint64_t> append(std::span<const std::byte> record) override;
   Status sync() override;
@@ -83,6 +88,7 @@ class SqliteJournal final : public coordination::Journal {
       : connection_(std::move(connection)), at_step_(options.at_step) {}
 
   Status take_over(const std::string& service);
+  Status look_at(const std::string& service);
   [[nodiscard]] Result<Head> read_head() const;
   [[nodiscard]] Status check_ends(const Head& head) const;
   Status write_head(const Head& head);
@@ -90,6 +96,7 @@ class SqliteJournal final : public coordination::Journal {
   Status write_snapshot(std::span<const std::byte> bytes);
   Status commit(const std::function<Status()>& work);
   [[nodiscard]] Status usable() const;
+  [[nodiscard]] Status writable() const;
   Result<std::vector<SqlRow>> query(const std::string& statement,
                                     std::span<const SqlValue> values = {}) const {
     return connection_->query(statement, values);
@@ -100,6 +107,7 @@ class SqliteJournal final : public coordination::Journal {
 
   std::unique_ptr<SqlConnection> connection_;
   std::function<void(JournalStep)> at_step_;
+  bool is_reader_ = false;
   std::int64_t owner_ = 0;
   std::uint64_t synced_sequence_ = 0;
   std::uint64_t forgotten_sequence_ = 0;

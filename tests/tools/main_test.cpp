@@ -160,7 +160,8 @@ TEST(Mesh, GivesEveryVerbThatAnswersAJsonForm) {
         "who",       "doctor",    "record", "replay",   "route-around", "conflicts", "resolve",
         "kpi",       "health",    "chat",   "say",      "incident",     "scale",     "rules",
         "find-best", "pipeline",  "quorum", "backup",   "restore",      "history",   "context",
-        "inspect",   "config",    "reload", "sim",      "plan",         "size",      "demo"}) {
+        "inspect",   "config",    "reload", "sim",      "plan",         "size",      "demo",
+        "audit"}) {
     const Ran ran = run_mesh({verb, "--help"});
     EXPECT_EQ(ran.exit_code, 0) << verb;
     EXPECT_THAT(ran.out, HasSubstr("--json")) << verb;

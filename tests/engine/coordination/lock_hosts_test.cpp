@@ -313,6 +313,31 @@ TEST(Redlock, ReleasesEverywhereWhatItCannotHave) {
   EXPECT_EQ(client.state(), RedlockState::idle) << "too late, and too few";
 }
 
+TEST(Redlock, WaitsAFiftiethOfItsLeaseForRegionsThatAreSilent) {
+  RedlockClient client(5, lock_ms(10'000));
+  RedlockMessages out;
+  client.lock(1, Nanos{0}, out);
+  out.clear();
+  for (std::uint32_t i = 0; i < 3; ++i) {
+    client.receive({RedlockKind::locked, i, 1, 4 + i, {}}, lock_ms(10), out);
+  }
+  client.tick(lock_ms(199), out);
+  EXPECT_EQ(client.state(), RedlockState::locking);
+  EXPECT_TRUE(out.empty());
+  client.tick(lock_ms(200), out);
+  EXPECT_EQ(client.state(), RedlockState::writing) << "three of five are enough";
+  ASSERT_EQ(out.size(), 3U);
+  EXPECT_EQ(out[0].token, 7U) << "one above the highest";
+  out.clear();
+  for (std::uint32_t i = 0; i < 2; ++i) {
+    client.receive({RedlockKind::written, i, 1, 7, {}}, lock_ms(210), out);
+  }
+  client.tick(lock_ms(399), out);
+  EXPECT_EQ(client.state(), RedlockState::writing);
+  client.tick(lock_ms(400), out);
+  EXPECT_EQ(client.state(), RedlockState::idle) << "two are too few, and the third is silent";
+}
+
 // --- bakery ------------------------------------------------------------------------------------
 
 struct PlainWords {

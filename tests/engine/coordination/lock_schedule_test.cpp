@@ -248,5 +248,44 @@ TEST(LockManagerSchedule, WaitDieMustAskThoseThatWaitToo) {
   EXPECT_GT(cycles, 0U) << "mutant: it asks the holders alone";
 }
 
+// Two agents of one age, each holding what the other wants: who gives way.
+std::uint32_t victim_of(std::uint32_t first_priority, std::uint32_t second_priority,
+                        std::uint32_t more_locks_of) {
+  LockManager locks(testing::small_locks());
+  locks.apply(testing::want(0, "r0", LockMode::x, 5), Nanos{0});
+  locks.apply(testing::want(1, "r1", LockMode::x, 5), Nanos{0});
+  if (more_locks_of < 2) {
+    locks.apply(testing::want(more_locks_of, "more", LockMode::x, 5), Nanos{0});
+  }
+  auto first = testing::want(0, "r1", LockMode::x, 5);
+  first.priority = first_priority;
+  auto second = testing::want(1, "r0", LockMode::x, 5);
+  second.priority = second_priority;
+  locks.apply(first, Nanos{1});
+  locks.apply(second, Nanos{1});
+  for (const auto& news : locks.apply(lock::Detect{}, Nanos{2}).news) {
+    if (news.kind == LockNotice::victim) return news.agent;
+  }
+  return UINT32_MAX;
+}
+
+TEST(LockVictims, OfOneAgeAreTheLeastUrgentThenWhoHoldsLeastThenTheHighestNumber) {
+  EXPECT_EQ(victim_of(1, 5, 2), 0U) << "less urgent";
+  EXPECT_EQ(victim_of(5, 1, 2), 1U);
+  EXPECT_EQ(victim_of(1, 1, 1), 0U) << "holds less";
+  EXPECT_EQ(victim_of(1, 1, 0), 1U);
+  EXPECT_EQ(victim_of(1, 1, 2), 1U) << "alike: the higher number";
+}
+
+TEST(LockRenewal, IsDueWhenHalfOfTheLeaseIsOver) {
+  LockManager locks(LockManagerConfig::preset("fast-locks").value());
+  const Nanos now = testing::lock_ms(300);
+  const auto held = locks.apply(testing::want(0, "r", LockMode::x), now);
+  const Nanos due = renewal_of(now, held.expires);
+  EXPECT_EQ(due, testing::lock_ms(2'800)) << "of five seconds";
+  EXPECT_EQ(locks.apply(lock::Renew{held.grant, Nanos{0}, 0}, due).expires,
+            testing::lock_ms(7'800));
+}
+
 }  // namespace of_lock_schedule_test
 }  // namespace mesh::coordination

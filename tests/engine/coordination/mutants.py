@@ -1,18 +1,37 @@
 #!/usr/bin/env python3
 """Each safety check of the coordination services switched off: does a test fail then?
 
-mutants.py PROGRAM engine/coordination          every mutant against the test that is named here for it
-mutants.py PROGRAM engine/coordination --find   every mutant against all tests of its service: which fail
+mutants.py PROGRAM FOLDER          every mutant of the sources in it against the test that is named here for it
+mutants.py PROGRAM FOLDER --find   every mutant against all tests of its service: which fail
 
 A mutant that is in the sources and not in this list, or the other way round, is a failure, as is one that its test lets
 pass, and a test that fails with nothing switched off.
 """
+import concurrent.futures
 import os
 import re
 import subprocess
 import sys
 
 SUITES = {  # --find: where the tests of a service are
+    "arbiter": "ContentionArbiter.*",
+    "auction": "TaskAuction.*:AuctionCore.*",
+    "chaos": "Chaos*",
+    "event": "EventBus.*",
+    "gossip": "SwimMembership.*:Gossip*",
+    "graph": "DependencyGraph.*:RandomGraph.*",
+    "lock": "Lock*",
+    "message": "Message*:PairReceiver.*",
+    "pool": "ResourcePool.*",
+    "redlock": "Redlock.*",
+    "rumor": "RumorManager.*:GossipEngine.*",
+    "sides": "PartitionSides.*:GossipEngines.*",
+    "steal": "WorkStealing.*",
+    "task": "TaskScheduler*:Strategies.*:WholePlan.*:TaskCopies.*:TaskExplanation.*",
+    "token": "Token*",
+    "tree": "Plumtree.*",
+    "view": "View*",
+    "vote": "LockQuorum.*",
     "breaker": "CircuitBreaker*:HeldPermit*:ServiceEvents.*",
     "pressure": "Backpressure*",
     "throttle": "Throttle*",
@@ -130,24 +149,29 @@ def run(program, tests, mutant):
 def main():
     program, folder = sys.argv[1:3]
     present = in_sources(folder)
+    services = {name.split(".")[0] for name in present}
+    tests = {name: test for name, test in TESTS.items() if name.split(".")[0] in services}
     if "--find" in sys.argv:
-        for name in sorted(present):
-            print(name, *run(program, SUITES[name.split(".")[0]], name), flush=True)
+        with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+            found = pool.map(lambda name: run(program, SUITES[name.split(".")[0]], name), sorted(present))
+            for name, failed in zip(sorted(present), found):
+                print(name, *failed, flush=True)
         return 0
-    wrong = [f"{name}: in the sources and not in this list" for name in sorted(present - set(TESTS))]
-    wrong += [f"{name}: in this list and not in the sources" for name in sorted(set(TESTS) - present)]
-    sound = run(program, ":".join(sorted(set(TESTS.values()))), "")
+    wrong = [f"{name}: in the sources and not in this list" for name in sorted(present - set(tests))]
+    wrong += [f"{name}: in this list and not in the sources" for name in sorted(set(tests) - present)]
+    sound = run(program, ":".join(sorted(set(tests.values()))), "")
     wrong += [f"{name}: fails with every check in place" for name in sound]
     caught = 0
-    for name, test in sorted(TESTS.items()):
-        failed = run(program, test, name)  # a program that dies has failed too
-        if failed and "did not end" not in failed:
-            caught += 1
-        else:
-            wrong.append(f"{name}: {test} does not fail without it")
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        outcomes = pool.map(lambda name: run(program, tests[name], name), sorted(tests))
+        for name, failed in zip(sorted(tests), outcomes):
+            if failed and "did not end" not in failed:  # a program that dies has failed too
+                caught += 1
+            else:
+                wrong.append(f"{name}: {tests[name]} does not fail without it")
     print(f"{caught} of {len(present)} mutants caught")
     print("\n".join(wrong))
-    return 1 if wrong or not TESTS else 0
+    return 1 if wrong or not tests else 0
 
 
 if __name__ == "__main__":

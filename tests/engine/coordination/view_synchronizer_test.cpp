@@ -301,6 +301,8 @@ TEST(ViewSynchronizer, PresetsAreWhatTheirNamesSay) {
   EXPECT_EQ(busy.max_timeout, view_ms(10'000));
   EXPECT_EQ(busy.leader, LeaderRule::sticky);
   EXPECT_EQ(busy.sticky_views, 10U);
+  EXPECT_EQ(busy.multiplier_ppm, 1'500'000U);
+  EXPECT_EQ(busy.quorum, QuorumRule::minimal);
   for (const auto name : ViewSyncConfig::names()) {
     EXPECT_FALSE(is_below_4delta(ViewSyncConfig::preset(name).value())) << name;
   }

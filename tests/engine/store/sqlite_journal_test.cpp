@@ -271,6 +271,32 @@ TEST(SqliteJournal, BelongsToWhoeverOpenedItLast) {
   EXPECT_EQ(sequences_of(*kind.file), (Numbers{1, 2, 3, 4}));
 }
 
+TEST(SqliteJournal, IsReadByWhoeverLooksAndStaysItsOwners) {
+  File kind;
+  append(*kind.file, 1, 4);
+  ASSERT_TRUE(kind.file->replace_snapshot(snapshot_of(2)));
+  const SqliteJournalOptions look{.where = kind.where, .service = "test"};
+  const auto reader = SqliteJournal::open_to_read(look).value();
+  append(*kind.file, 5, 5);
+  ASSERT_TRUE(kind.file->sync()) << "it is its owner's still, and nobody is waited for";
+  EXPECT_EQ(sequences_of(*reader, 2), (Numbers{3, 4})) << "of the moment at which it was opened";
+  EXPECT_EQ(reader->newest_snapshot()->snapshot, snapshot_of(2).snapshot);
+  EXPECT_EQ(reader->append(record_of(6)).error().code, Errc::permission_denied);
+  EXPECT_EQ(reader->sync().error().code, Errc::permission_denied);
+  EXPECT_EQ(reader->replace_snapshot(snapshot_of(4)).error().code, Errc::permission_denied);
+  EXPECT_EQ(sequences_of(*SqliteJournal::open_to_read(look).value(), 2), (Numbers{3, 4, 5}));
+
+  const auto refused = [&](const std::string& where, const std::string& service) {
+    const SqliteJournalOptions options{.where = where, .service = service};
+    return name_of(SqliteJournal::open_to_read(options).error().code);
+  };
+  EXPECT_EQ(refused(kind.where, "outbox"), "invalid_argument");
+  EXPECT_EQ(refused(kind.folder.file("nowhere.db"), "test"), "not_found");
+  EXPECT_FALSE(std::filesystem::exists(kind.folder.file("nowhere.db")));
+  std::ofstream(kind.folder.file("empty")).flush();
+  EXPECT_EQ(refused(kind.folder.file("empty"), "test"), "invalid_argument");
+}
+
 TEST(SqliteJournal, RefusesAnothersFile) {
   File kind;
   const auto opened = [&](const std::string& where, const std::string& service) {

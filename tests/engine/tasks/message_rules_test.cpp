@@ -50,6 +50,27 @@ TEST(MessageRouter, ARequestIsAnsweredOnce) {
   EXPECT_TRUE(ticked(router, ms(9'999)).news.empty());
 }
 
+// pitfalls B5: nothing drew anything. The bounds stand with the retries themselves.
+TEST(MessageRouter, TheDelayOfARetryIsDrawnFromTheWholeOfItsBound) {
+  double least = 1;
+  double most = 0;
+  for (std::uint64_t seed = 0; seed < 200; ++seed) {
+    MessageRouter router(small_router(), mesh::testing::seed() + seed);
+    router.apply(resident(0), Nanos{0});
+    router.apply(resident(1), Nanos{0});
+    const std::uint64_t number = router.apply(letter(0, 1), Nanos{0}).id.number;
+    router.apply(message::Poll{1, 1}, Nanos{0});
+    const Nanos delay = router.apply(message::Nack{1, number}, Nanos{0}).retry_after;
+    const double share = static_cast<double>(delay.count()) /
+                         static_cast<double>(MessageRouter::retry_bound({}, 0).count());
+    least = std::min(least, share);
+    most = std::max(most, share);
+  }
+  EXPECT_LT(least, 0.2);
+  EXPECT_GT(most, 0.8);
+  EXPECT_LE(most, 1);
+}
+
 TEST(MessageRouter, OnlyARequestWhoseTimeIsOverIsCleanedUp) {
   auto router = router_of(small_router());
   router.apply(message::Request{letter(0, 1), ms(100)}, Nanos{0});

@@ -205,6 +205,29 @@ TEST(TaskSchedulerStrategy, ManyCandidatesAreNotAllLookedAt) {
   EXPECT_GT(*chosen.rbegin(), 64U);
 }
 
+// pitfalls B2: retries that all come at once. The bounds are those of GoldenRetryBounds.
+TEST(TaskSchedulerRetry, IsDrawnFromTheWholeOfItsBound) {
+  double least = 1;
+  double most = 0;
+  for (std::uint64_t seed = 0; seed < 200; ++seed) {
+    const auto config = small_scheduler();
+    TaskScheduler scheduler(config, mesh::testing::seed() + seed);
+    scheduler.apply(agent(0), Nanos{0});
+    scheduler.apply(work(1), Nanos{0});
+    scheduler.apply(task::Assign{1}, Nanos{0});
+    const std::uint64_t fence = scheduler.view(1).fence;
+    scheduler.apply(task::Start{1, fence}, Nanos{0});
+    const Nanos delay = scheduler.apply(task::Fail{1, fence, false}, Nanos{0}).retry_after;
+    const double share = static_cast<double>(delay.count()) /
+                         static_cast<double>(TaskScheduler::retry_bound(config, 0).count());
+    least = std::min(least, share);
+    most = std::max(most, share);
+  }
+  EXPECT_LT(least, 0.2);
+  EXPECT_GT(most, 0.8);
+  EXPECT_LE(most, 1);
+}
+
 // --- random histories ----------------------------------------------------------------------------
 
 TEST(TaskSchedulerRules, StaysSoundWhateverItIsTold) {
