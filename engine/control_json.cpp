@@ -394,6 +394,7 @@ json status_json(const EngineStatus& status) {
         {"agent_crashes", loop.agent_crashes},
         {"impedance_spikes", loop.impedance_spikes},
         {"spikes_escalated", loop.spikes_escalated},
+        {"silences_escalated", loop.silences_escalated},
         {"cascade_failures", loop.cascade_failures},
         {"judgements_withheld", loop.judgements_withheld},
         {"mode_refused", loop.mode_refused},

@@ -110,6 +110,16 @@ class MeshWatch {
   [[nodiscard]] std::span<const SpikeChange> spike_changes() const noexcept { return changes_; }
   [[nodiscard]] std::span<const Spikes> spikes_to_tell() const noexcept { return to_tell_; }
 
+  // Of the clusters that the last turn looked at, those of which agents left their third message in
+  // a row unanswered since it was looked at before.
+  struct Silence {
+    std::uint32_t cluster = 0;
+    std::uint32_t last = 0;    // row
+    std::uint32_t silent = 0;  // with those who were so before
+    std::uint32_t active = 0;
+  };
+  [[nodiscard]] std::span<const Silence> silences_to_tell() const noexcept { return silences_; }
+
   // Of the clusters that the last turn looked at, those whose probe is due.
   [[nodiscard]] std::span<const std::uint32_t> probes_due() const noexcept { return probes_due_; }
 
@@ -138,6 +148,7 @@ class MeshWatch {
   explicit MeshWatch(Parts parts);
   void suspect(std::uint32_t row, bool is_suspect) noexcept;
   void look_at(std::uint32_t cluster, const Seen& seen) noexcept;
+  void look_for_silence(std::uint32_t cluster, const Seen& seen) noexcept;
   void look_for_spikes(std::uint32_t cluster, const Seen& seen) noexcept;
   void publish_cluster(std::uint32_t cluster, const Seen& seen) const noexcept;
   void publish_sector(std::uint32_t sector, const Seen& seen) noexcept;
@@ -160,6 +171,8 @@ class MeshWatch {
   std::vector<std::uint32_t> probes_due_;  // clusters
   std::vector<SpikeChange> changes_;
   std::vector<Spikes> to_tell_;
+  std::vector<Silence> silences_;
+  std::vector<std::uint32_t> fell_silent_;  // by cluster: the last that did, + 1; 0: nobody
   std::vector<bool> sector_is_degraded_;
   std::uint32_t next_ = 0;  // cluster
   HostTime turned_{};
