@@ -261,6 +261,7 @@ json answered_json(const AnsweredMessage& answered) {
   json object = {{"agent", static_cast<std::uint64_t>(answered.agent)},
                  {"state", state_name(answered.state)},
                  {"expired", answered.expired},
+                 {"context", sched::name_of(answered.context)},
                  {"processing_us", answered.processing_us}};
   std::span<const std::byte> body = answered.body;
   if (answered.state == sched::TrinaryState::conflict && body.size() >= sizeof(ConflictValues)) {

@@ -369,13 +369,9 @@ std::optional<AnsweredMessage> EngineLoop::take_answered() {
   const std::size_t at = state.answered_tail++ % kAnsweredKept;
   const KeptAnswer& kept = state.answered[at];
   const std::byte* const body = state.answered_bodies.get() + at * kAnsweredBodyBytes;
-  return AnsweredMessage{kept.question,
-                         kept.agent,
-                         kept.state,
-                         kept.conflict,
-                         kept.processing_us,
-                         kept.expired,
-                         {body, body + kept.body_bytes}};
+  return AnsweredMessage{
+      kept.question,      kept.agent,   kept.state,   kept.conflict,
+      kept.processing_us, kept.expired, kept.context, {body, body + kept.body_bytes}};
 }
 
 std::vector<TargetTrace> EngineLoop::trace(OperationId id) const {
