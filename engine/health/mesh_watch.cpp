@@ -38,11 +38,12 @@ MeshWatch::MeshWatch(Parts parts)
       silent_(suspects_.size()),
       members_(summaries_.size().agents_per_cluster),
       fell_silent_(std::size_t{summaries_.size().sectors} * summaries_.size().clusters_per_sector),
-      sector_is_degraded_(summaries_.size().sectors) {
-  probes_due_.reserve(kClustersPerTurn);
-  to_tell_.reserve(kClustersPerTurn);
-  silences_.reserve(kClustersPerTurn);
-  changes_.reserve(std::size_t{kClustersPerTurn} * members_.size());
+      sector_is_degraded_(summaries_.size().sectors),
+      per_turn_(clusters_per_turn(summaries_.size().agents_per_cluster)) {
+  probes_due_.reserve(per_turn_);
+  to_tell_.reserve(members_.size() * per_turn_);
+  silences_.reserve(per_turn_);
+  changes_.reserve(members_.size() * per_turn_);
 }
 
 Result<MeshWatch> MeshWatch::create(const shm::Layout& layout, std::span<std::byte> table,
@@ -149,7 +150,7 @@ bool MeshWatch::turn(const Seen& seen) noexcept {
   const std::uint32_t clusters = seen.topology.cluster_count();
   const std::int64_t elapsed = std::min(seen.now - turned_, seen.period).count();
   const std::int64_t due = elapsed * clusters / seen.period.count();
-  const auto count = static_cast<std::uint32_t>(std::clamp<std::int64_t>(due, 0, kClustersPerTurn));
+  const auto count = static_cast<std::uint32_t>(std::clamp<std::int64_t>(due, 0, per_turn_));
   if (count == 0) return false;
   turned_ += Nanos{count * seen.period.count() / clusters};
   if (due > count) turned_ = seen.now;

@@ -2,9 +2,9 @@
 // operating mode, published in the table; which agents failed; and the breakers that this opens.
 //
 // Callers     the engine's scheduler thread, the one writer of these columns.
-// Progress    turn(): at most kClustersPerTurn clusters, a sector for each of its clusters' last,
-//             and the mesh; while the mesh or a sector waits for its probe, also one look at the
-//             clusters after each that changed. No allocation after create().
+// Progress    turn(): at most clusters_per_turn() clusters, a sector for each of its clusters'
+//             last, and the mesh; while the mesh or a sector waits for its probe, also one look at
+//             the clusters after each that changed. No allocation after create().
 // Units       HostTime of the mesh's clock; mesh_ms counts from the mesh's start.
 // If the      engine dies: readers keep the last summaries, with their time. create() over the same
 // other side  memory goes on in the mode that stands there.
@@ -34,7 +34,9 @@
 namespace mesh::engine::health {
 
 // As many clusters as upkeep looks at rows.
-inline constexpr std::uint32_t kClustersPerTurn = (kUpkeepRowsPerTick + 29) / 30;
+[[nodiscard]] constexpr std::uint32_t clusters_per_turn(std::uint32_t agents_per_cluster) noexcept {
+  return (kUpkeepRowsPerTick + agents_per_cluster - 1) / agents_per_cluster;
+}
 
 class MeshWatch {
  public:
@@ -174,7 +176,8 @@ class MeshWatch {
   std::vector<Silence> silences_;
   std::vector<std::uint32_t> fell_silent_;  // by cluster: the last that did, + 1; 0: nobody
   std::vector<bool> sector_is_degraded_;
-  std::uint32_t next_ = 0;  // cluster
+  std::uint32_t per_turn_ = 0;  // clusters
+  std::uint32_t next_ = 0;      // cluster
   HostTime turned_{};
   HostTime looked_{};
   bool is_adopted_ = false;

@@ -15,7 +15,7 @@ namespace {
 using health::Admission;
 using health::OperatingMode;
 
-constexpr std::int64_t kTurnNs = 100'000;               // of kClustersPerTurn, after a sleep
+constexpr std::int64_t kTurnNs = 100'000;               // of one turn, after a sleep
 constexpr std::int64_t kQueuedLookNs = 100 * kNsPerMs;  // what is queued is looked at on this grid
 
 Errc refusal_of(Admission admission) noexcept {
