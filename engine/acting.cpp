@@ -104,13 +104,19 @@ class Delegating : public std::enable_shared_from_this<Delegating> {
   void give_to_next() {
     const console::Delegate* const next = delegation_.next(now_ns());
     if (next == nullptr) return finish();
-    ask_one(mesh_, {next->id, task_, patience_, required_},
+    ask_one(mesh_, {next->id, task_, patience_now(), required_},
             [self = shared_from_this()](Outcome outcome) {
               self->delegation_.ended(outcome.end, now_ns(), std::move(outcome.sentence));
               self->note();
               self->answer_ = std::move(outcome.answer);
               self->give_to_next();  // at most kAttemptsMax deep, where all are refused at once
             });
+  }
+  // Retry timeouts are doubled while the mesh is degraded (mesh.md part 12).
+  [[nodiscard]] Nanos patience_now() const {
+    const auto view = ConsoleView::over(mesh_.size, mesh_.table);
+    const auto mode = view ? view->mode() : std::nullopt;
+    return health::retry_timeout(mode.value_or(health::OperatingMode::full), patience_);
   }
   void note() {
     const console::Attempt& attempt = delegation_.attempts().back();

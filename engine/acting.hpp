@@ -45,7 +45,7 @@ struct DelegateRequest {
   std::string agent{};  // this one alone; empty: the best
   std::optional<sched::AgentClass> agent_class{};
   std::vector<std::string> capabilities{};
-  Nanos patience{30 * kNsPerSecond};  // for each attempt
+  Nanos patience{30 * kNsPerSecond};  // for each attempt; twice that while the mesh is degraded
   std::uint32_t attempts = 3;         // 1 to kAttemptsMax
   std::vector<AgentId> not_to{};      // of the best: who is passed over
 };

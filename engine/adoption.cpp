@@ -15,8 +15,10 @@ std::uint64_t parameter(const shm::MappingHeader& header, MemoryParameter which)
 }
 
 MeshSize size_of(const shm::MappingHeader& header) noexcept {
-  return {parameter(header, MemoryParameter::agents), parameter(header, MemoryParameter::stations),
-          parameter(header, MemoryParameter::agents_per_station)};
+  MeshSize size{.agents = parameter(header, MemoryParameter::agents),
+                .agents_per_station = parameter(header, MemoryParameter::agents_per_station)};
+  unpack_shape(parameter(header, MemoryParameter::stations), size);
+  return size;
 }
 
 tl::unexpected<Error> in_file(const std::string& name, const Error& error) {
@@ -33,11 +35,15 @@ Result<shm::Mapping> open_checked(const MeshFiles& files, const std::string& nam
   const auto header = shm::attach(looked->bytes(), *layout, expected.identity);
   if (!header) return in_file(name, header.error());
   if (header->parameters != expected.parameters) {
-    return fail(Errc::corrupt, name + ": it was made for other sizes than the table: " +
-                                   std::to_string(header->parameters[0]) + " agents and " +
-                                   std::to_string(header->parameters[1]) + " stations, not " +
-                                   std::to_string(expected.parameters[0]) + " and " +
-                                   std::to_string(expected.parameters[1]));
+    shm::MappingHeader table = *header;
+    table.parameters = expected.parameters;
+    const MeshSize its = size_of(*header);
+    const MeshSize tables = size_of(table);
+    return fail(Errc::corrupt,
+                name +
+                    ": it was made for other sizes than the table: " + std::to_string(its.agents) +
+                    " agents and " + std::to_string(its.stations) + " stations, not " +
+                    std::to_string(tables.agents) + " and " + std::to_string(tables.stations));
   }
   return files.open(name, shm::Access::kReadWrite);
 }
@@ -112,6 +118,15 @@ Result<std::optional<AdoptedMesh>> adopt(const MeshFiles& files, const MeshSize&
                     std::to_string(wanted.agents) + " and " + std::to_string(wanted.stations) +
                     ": ask for the same",
                 static_cast<std::int64_t>(size.agents));
+  }
+  if (!is_same_shape(size, wanted)) {
+    const auto shape = [](const MeshSize& of) {
+      return std::to_string(of.clusters_per_sector) + " clusters of " +
+             std::to_string(of.agents_per_cluster) + " agents";
+    };
+    return fail(Errc::layout_mismatch, "table: each sector has " + shape(size) +
+                                           ", asked for are " + shape(wanted) +
+                                           ": ask for the same");
   }
   MESH_TRY(shm::Mapping payload_there, open("payload", payload_layout(size)));
   MESH_TRY(shm::Mapping engine_there, open("engine", engine_layout(size)));

@@ -55,6 +55,11 @@ std::optional<double> ConsoleView::reliability(AgentId agent) const {
   return seen.reliability;
 }
 
+std::optional<health::OperatingMode> ConsoleView::mode() const noexcept {
+  const auto mesh = health_.mesh();
+  return mesh ? mesh->mode : std::nullopt;
+}
+
 std::optional<FoundAgent> ConsoleView::agent(AgentIndex row) const {
   AgentRow seen;
   if (row_of(row) >= rows_.rows() || rows_.read(row_of(row), seen) != shm::ReadStatus::kRead)

@@ -54,6 +54,8 @@ class ConsoleView {
   [[nodiscard]] std::vector<std::string> names_of(const CapabilitySet& capabilities) const;
   // Successes / attempts of the last hour; none: the handle names nobody now.
   [[nodiscard]] std::optional<double> reliability(AgentId agent) const;
+  // None: not every cluster was looked at yet.
+  [[nodiscard]] std::optional<health::OperatingMode> mode() const noexcept;
   // None: the row is free, or cannot be read just now.
   [[nodiscard]] std::optional<FoundAgent> agent(AgentIndex row) const;
   [[nodiscard]] Result<FoundAgent> find(const std::string& name) const;

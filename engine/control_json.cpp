@@ -261,6 +261,7 @@ json answered_json(const AnsweredMessage& answered) {
   json object = {{"agent", static_cast<std::uint64_t>(answered.agent)},
                  {"state", state_name(answered.state)},
                  {"expired", answered.expired},
+                 {"context", sched::name_of(answered.context)},
                  {"processing_us", answered.processing_us}};
   std::span<const std::byte> body = answered.body;
   if (answered.state == sched::TrinaryState::conflict && body.size() >= sizeof(ConflictValues)) {
@@ -394,6 +395,7 @@ json status_json(const EngineStatus& status) {
         {"agent_crashes", loop.agent_crashes},
         {"impedance_spikes", loop.impedance_spikes},
         {"spikes_escalated", loop.spikes_escalated},
+        {"silences_escalated", loop.silences_escalated},
         {"cascade_failures", loop.cascade_failures},
         {"judgements_withheld", loop.judgements_withheld},
         {"mode_refused", loop.mode_refused},

@@ -81,7 +81,8 @@ ScaleOn ControlServer::scale_on() const noexcept {
   // relaxed: a station that comes or goes meanwhile is met when it does.
   const std::size_t taken = station_count_.load(std::memory_order_relaxed);
   const std::uint64_t stations = options_.size.stations;
-  return {options_.recovery, stations > taken ? stations - taken : 0};
+  return {options_.recovery, stations > taken ? stations - taken : 0,
+          options_.size.agents_per_cluster};
 }
 
 }  // namespace mesh::engine

@@ -17,6 +17,8 @@ nlohmann::json mesh_json(const MeshSize& size, const shm::MappingIdentity& ident
           {"mesh_agents", size.agents},
           {"mesh_stations", size.stations},
           {"agents_per_station", size.agents_per_station},
+          {"clusters_per_sector", size.clusters_per_sector},
+          {"agents_per_cluster", size.agents_per_cluster},
           {"mesh_uuid", identity.mesh_uuid},
           {"boot_id", identity.boot_id}};
 }

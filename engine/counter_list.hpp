@@ -179,6 +179,8 @@ inline constexpr auto kSchedulerCounters = [] {
           "that are so now, and that the mesh routes around"),
       total("spikes_escalated", "clusters", &L::spikes_escalated,
             "of which several agents were so at once"),
+      total("silences_escalated", "times", &L::silences_escalated,
+            "a cluster had agents that left their third message in a row unanswered"),
       total("cascade_failures", "sectors", &L::cascade_failures, "whose failures doubled"),
       total("judgements_withheld", "judgements", &L::judgements_withheld,
             "not made because the engine itself was late"),

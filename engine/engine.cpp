@@ -174,7 +174,7 @@ Status Engine::State::format_new() {
   MESH_TRY(format.identity.mesh_uuid, shm::random_uuid());
   MESH_TRY(format.identity.boot_id, shm::boot_id());
   format.created_ns = to_ns(start) + unix_offset_ns;
-  format.parameters = {size.agents, size.stations, size.agents_per_station,
+  format.parameters = {size.agents, pack_shape(size), size.agents_per_station,
                        static_cast<std::uint64_t>(to_ns(start))};
   MESH_TRY(const shm::Layout table_plan, table_layout(size));
   MESH_TRY(const shm::Layout payload_plan, payload_layout(size));

@@ -50,6 +50,8 @@ std::string_view name_of(EventKind kind) noexcept {
       return "moved";
     case EventKind::spikes:
       return "spikes";
+    case EventKind::silent:
+      return "silent";
     case EventKind::none:
       break;
   }

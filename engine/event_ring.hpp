@@ -38,6 +38,8 @@ enum class EventKind : std::uint8_t {
   routed_around,  // by a procedure. agent: whom; place: its cluster
   moved,          // by a procedure. place: cluster; before: its agents, after: those that stay
   spikes,         // several of a cluster spike. place: cluster; before: active, after: of them
+  silent,  // left three messages in a row unanswered. place: cluster; agent: the last that did;
+           // before: active, after: those of them that do
 };
 [[nodiscard]] std::string_view name_of(EventKind kind) noexcept;
 

@@ -96,7 +96,12 @@ Status check_count(std::uint64_t count, std::uint64_t most, const std::string& w
 Status check(const MeshSize& size) {
   MESH_CHECK_OK(check_count(size.agents, kMaxAgents, "agents"));
   MESH_CHECK_OK(check_count(size.stations, kMaxStations, "stations"));
-  return {};
+  MESH_CHECK_OK(
+      check_count(size.clusters_per_sector, kClustersPerSectorMost, "clusters of a sector"));
+  MESH_CHECK_OK(check_count(size.agents_per_cluster, kAgentsPerClusterMost, "agents of a cluster"));
+  // What one sector may hold, all may: kMaxAgents and a sector's more are within 32 bits.
+  return check_count(std::uint64_t{size.clusters_per_sector} * size.agents_per_cluster, kMaxAgents,
+                     "agents of a sector");
 }
 
 // What is kept of each target of an operation, by its place: in a wide one that is its row of the
@@ -128,7 +133,7 @@ void add_operations(shm::LayoutBuilder& builder, const std::string& prefix, std:
 
 std::uint32_t sectors_of(const MeshSize& size) noexcept {
   return static_cast<std::uint32_t>(
-      ceil_div(size.agents, std::uint64_t{kAgentsPerCluster} * kClustersPerSector));
+      ceil_div(size.agents, std::uint64_t{size.agents_per_cluster} * size.clusters_per_sector));
 }
 
 Result<shm::Layout> station_in_layout(std::uint64_t agents) {
@@ -169,7 +174,7 @@ Result<shm::Layout> station_out_layout(std::uint64_t agents) {
 Result<shm::Layout> table_layout(const MeshSize& size) {
   MESH_CHECK_OK(check(size));
   const std::uint64_t sectors = sectors_of(size);
-  const std::uint64_t clusters = sectors * kClustersPerSector;
+  const std::uint64_t clusters = sectors * size.clusters_per_sector;
   shm::LayoutBuilder builder = builder_of(MemoryKind::table);
   builder.add(meaning(shm::region_of(sched::kClockWordsDescription, "clock", 1, kScheduler),
                       "the time of this host"));
@@ -236,7 +241,7 @@ Result<shm::Layout> engine_layout(const MeshSize& size) {
   builder.add(meaning(shm::region_of<std::uint32_t>("narrow.rows", narrow * targets, kScheduler),
                       "row of each target, ascending"));
   add_columns(builder, kOwnerColumns, "agent.", {size.agents, kScheduler});
-  const std::uint64_t places = sectors_of(size) * (1 + kClustersPerSector);
+  const std::uint64_t places = sectors_of(size) * (std::uint64_t{1} + size.clusters_per_sector);
   return builder
       .add(meaning(rows_of(256, "cascades", kMaxCascades, kScheduler), "cascades in flight"))
       .add(meaning(rows_of(16, "cascade.units", kMaxCascades * places, kScheduler),

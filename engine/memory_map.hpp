@@ -23,16 +23,47 @@
 
 namespace mesh::engine {
 
+// Of a mesh that says nothing else.
+inline constexpr std::uint32_t kAgentsPerCluster = 30;
+inline constexpr std::uint32_t kClustersPerSector = 10;
+// A cluster is looked at as a whole in one tick of upkeep.
+inline constexpr std::uint32_t kAgentsPerClusterMost = kUpkeepRowsPerTick;
+inline constexpr std::uint32_t kClustersPerSectorMost = 65'535;
+
 struct MeshSize {
   std::uint64_t agents = 0;
   std::uint64_t stations = 0;
   std::uint64_t agents_per_station = 0;  // the largest that any declares; 0: spread evenly
+  std::uint32_t clusters_per_sector = kClustersPerSector;
+  std::uint32_t agents_per_cluster = kAgentsPerCluster;
 };
+
+// How a memory's header, which has room for four numbers, says the stations and the shape of a
+// mesh: stations | clusters of a sector << 16 | agents of a cluster << 32. A shape of 0 is the one
+// of a mesh that says nothing else.
+[[nodiscard]] constexpr std::uint64_t pack_shape(const MeshSize& size) noexcept {
+  const bool is_usual = size.clusters_per_sector == kClustersPerSector &&
+                        size.agents_per_cluster == kAgentsPerCluster;
+  if (is_usual) return size.stations;
+  return size.stations | std::uint64_t{size.clusters_per_sector} << 16 |
+         std::uint64_t{size.agents_per_cluster} << 32;
+}
+constexpr void unpack_shape(std::uint64_t packed, MeshSize& size) noexcept {
+  size.stations = packed & 0xFFFF;
+  const std::uint64_t shape = packed >> 16;
+  size.clusters_per_sector =
+      shape == 0 ? kClustersPerSector : static_cast<std::uint32_t>(shape & 0xFFFF);
+  size.agents_per_cluster =
+      shape == 0 ? kAgentsPerCluster : static_cast<std::uint32_t>(shape >> 16);
+}
+static_assert(kMaxStations <= 0xFFFF && kClustersPerSectorMost <= 0xFFFF);
+[[nodiscard]] constexpr bool is_same_shape(const MeshSize& a, const MeshSize& b) noexcept {
+  return a.clusters_per_sector == b.clusters_per_sector &&
+         a.agents_per_cluster == b.agents_per_cluster;
+}
 
 // What a mesh is sized with beyond its agents and stations. All are bounds: what does not fit is
 // refused to its sender and counted.
-inline constexpr std::uint32_t kAgentsPerCluster = 30;
-inline constexpr std::uint32_t kClustersPerSector = 10;
 inline constexpr std::size_t kBodyBytesPerAgent = 1'024;  // bodies on their way, for each agent
 inline constexpr std::size_t kPayloadBytesMin = std::size_t{8} << 20;
 inline constexpr std::size_t kPayloadBytesMax = std::size_t{256} << 20;
@@ -72,7 +103,7 @@ inline constexpr std::array<MemoryDescription, 5> kMemories = {{
      "operations in flight, pending lists, parked bodies, arrivals, conflicts"},
 }};
 
-// Sectors of kClustersPerSector clusters of kAgentsPerCluster agents, as many as all agents need.
+// Sectors of its clusters of its agents, as many as all agents need.
 std::uint32_t sectors_of(const MeshSize& size) noexcept;
 
 // Sizes of the two memories of one station with this many agents.

@@ -19,8 +19,8 @@ namespace {
 
 std::string plus(std::uint64_t count) { return "scale +" + std::to_string(count) + ": "; }
 
-std::uint32_t per_process_of(const ScaleRequest& request) noexcept {
-  return request.per_process != 0 ? request.per_process : kAgentsPerCluster;
+std::uint32_t per_process_of(const ScaleRequest& request, const ScaleOn& mesh) noexcept {
+  return request.per_process != 0 ? request.per_process : mesh.agents_per_cluster;
 }
 
 Status check_scale(const ScaleRequest& request, const ScaleOn& mesh) {
@@ -31,7 +31,7 @@ Status check_scale(const ScaleRequest& request, const ScaleOn& mesh) {
   if (mesh.recovery == nullptr)
     return fail(Errc::not_ready,
                 plus(request.count) + "no command to spawn is configured under [recovery]");
-  const std::uint64_t each = per_process_of(request);
+  const std::uint64_t each = per_process_of(request, mesh);
   const std::uint64_t processes = (request.count + each - 1) / each;
   if (processes <= mesh.stations_free) return {};
   return fail(Errc::capacity,
@@ -100,7 +100,7 @@ class ScaleJob final : public Job {
     return made;
   }
   std::uint32_t group(const std::vector<Making>& agents, const std::vector<AgentId>& ids) {
-    const std::size_t each = per_process_of(request_);
+    const std::size_t each = per_process_of(request_, mesh_);
     for (std::size_t at = 0; at < ids.size(); ++at) {
       if (at % each == 0) processes_.push_back({.agent_class = request_.agent_class});
       processes_.back().agents.push_back({agents[at].name, ids[at]});

@@ -69,6 +69,7 @@ using ScaleDone = std::function<void(Result<ScaleReport>)>;
 struct ScaleOn {
   Recovery* recovery = nullptr;
   std::uint64_t stations_free = 0;
+  std::uint32_t agents_per_cluster = kAgentsPerCluster;
 };
 [[nodiscard]] std::unique_ptr<Job> scale_job(ScaleRequest request, const ScaleOn& mesh,
                                              ScaleDone done);

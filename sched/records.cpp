@@ -178,6 +178,20 @@ std::string_view name_of(RecordRefusal refusal) noexcept {
   return index < std::size(kNames) ? kNames[index] : "unknown";
 }
 
+std::string_view name_of(AnswerContext context) noexcept {
+  switch (context) {
+    case AnswerContext::current:
+      return "current";
+    case AnswerContext::changed:
+      return "changed";
+    case AnswerContext::other:
+      return "other";
+    case AnswerContext::unknown:
+      break;
+  }
+  return "unknown";
+}
+
 std::string_view name_of(RecordKind kind) noexcept {
   switch (kind) {
     case RecordKind::none:

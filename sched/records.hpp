@@ -243,13 +243,23 @@ constexpr std::int64_t expires_ns(std::int64_t created_ns, std::uint32_t ttl_ms)
   return overflow ? INT64_MAX : expires;
 }
 
+// Under which context of its agent an answer was made, as far as the engine knows when it takes it
+// (docs/CONTEXTS.md). Append only.
+enum class AnswerContext : std::uint8_t {
+  unknown = 0,  // the agent has handed none over, or does not say which it has
+  current,      // the one that it is to have
+  changed,      // it had the message before that one became its context
+  other,        // it says that it has another one
+};
+
 // What the bodies of replies, reports and results begin with. The rest of a reply's body is the
 // answer's; a report and a result have no more. The reply to a bare message whose answer has no
 // body is bare too, and names what it answers behind its head.
 struct ReplyHead {
   TrinaryState state;
   ConflictType conflict_type;
-  std::uint16_t reserved;
+  AnswerContext context;
+  std::uint8_t reserved;  // zero
   std::uint32_t processing_us;
 };
 struct ReportBody {               // bare
@@ -348,6 +358,7 @@ enum class RecordRefusal : std::uint8_t {
 };
 [[nodiscard]] std::string_view name_of(RecordRefusal refusal) noexcept;
 [[nodiscard]] std::string_view name_of(RecordKind kind) noexcept;
+[[nodiscard]] std::string_view name_of(AnswerContext context) noexcept;
 
 // Positions [begin, end) in which headers and bodies may lie.
 struct BodyRegion {

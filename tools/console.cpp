@@ -121,6 +121,14 @@ Result<ExitCode> run_status(const Options& options, Console& console) {
   return ExitCode::done;
 }
 
+// Of an answer that its agent's newest context had no part in.
+std::string_view context_text(const Json& answer) {
+  const std::string context = answer.value("context", "unknown");
+  if (context == "other") return "; the agent says that it has another context than it is to have";
+  if (context == "changed") return "; the agent's context has changed since it had the message";
+  return {};
+}
+
 // "CONFLICT (other, expected 0, received 9), 0.412 ms", then the body, line by line.
 void write_answer(const Json& answer, std::ostream& out) {
   std::string state = answer.value("state", "unknown");
@@ -134,7 +142,8 @@ void write_answer(const Json& answer, std::ostream& out) {
                        conflict->value("expected", std::uint64_t{0}),
                        conflict->value("received", std::uint64_t{0}));
   }
-  out << fmt::format(", {} ms\n", answer.value("processing_us", 0.0) / 1'000);
+  out << fmt::format(", {} ms", answer.value("processing_us", 0.0) / 1'000) << context_text(answer)
+      << '\n';
   std::istringstream lines(answer.value("body", ""));
   for (std::string line; std::getline(lines, line);) out << printable(line) << '\n';
   if (answer.value("body_cut", false)) {

@@ -153,10 +153,10 @@ Json sectors_json(const Seen& seen) {
   return list;
 }
 
-Json clusters_json(const Seen& seen, std::uint32_t sector) {
+Json clusters_json(const Seen& seen, std::uint32_t sector, std::uint32_t count) {
   Json list = Json::array();
-  const std::uint32_t first = sector * engine::kClustersPerSector;
-  for (std::uint32_t at = first; at < first + engine::kClustersPerSector; ++at) {
+  const std::uint32_t first = sector * count;
+  for (std::uint32_t at = first; at < first + count; ++at) {
     const auto its = seen.view.cluster(at);
     if (!its || its->summary.agents == 0) continue;
     const bool has_active = its->summary.active != 0;
@@ -222,7 +222,7 @@ Result<ExitCode> run(const Options& options, Console& console) {
   } else {
     MESH_TRY(const std::uint64_t sector,
              whole_number({"--sector", 0, seen.view.sectors() - 1}, options.sector));
-    list = clusters_json(seen, static_cast<std::uint32_t>(sector));
+    list = clusters_json(seen, static_cast<std::uint32_t>(sector), mesh.size().clusters_per_sector);
     what = "clusters";
   }
   if (options.json) {

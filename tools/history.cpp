@@ -18,7 +18,9 @@
 #include "engine/result_note.hpp"
 #include "engine/store/store.hpp"
 #include "tools/console_request.hpp"
+#include "tools/mesh_directory.hpp"
 #include "tools/mesh_errors.hpp"
+#include "tools/observed_mesh.hpp"
 #include "tools/option_values.hpp"
 #include "tools/text_table.hpp"
 #include "tools/verb.hpp"
@@ -140,14 +142,23 @@ struct Wanted {
   engine::TrendQuery trend{};
 };
 
+// Where there is no mesh any more, what one has that says nothing else.
+std::uint32_t clusters_per_sector(const WhichMesh& which) {
+  const auto directory = mesh_directory(which.directory, which.name);
+  if (!directory) return engine::kClustersPerSector;
+  const auto mesh = ObservedMesh::open(*directory);
+  return mesh ? mesh->size().clusters_per_sector : engine::kClustersPerSector;
+}
+
 Status read_place(const Options& options, engine::TrendQuery& trend) {
   trend.past_cluster = UINT32_MAX;
   if (!options.sector.empty() && !options.cluster.empty())
     return fail(Errc::bad_input, "--sector and --cluster: one of them");
   if (!options.sector.empty()) {
     MESH_TRY(const std::uint64_t sector, whole_number({"--sector", 0, 100'000}, options.sector));
-    trend.first_cluster = static_cast<std::uint32_t>(sector) * engine::kClustersPerSector;
-    trend.past_cluster = trend.first_cluster + engine::kClustersPerSector;
+    const std::uint32_t clusters = clusters_per_sector(options.which);
+    trend.first_cluster = static_cast<std::uint32_t>(sector) * clusters;
+    trend.past_cluster = trend.first_cluster + clusters;
   }
   if (!options.cluster.empty()) {
     MESH_TRY(const std::uint64_t number,

@@ -154,7 +154,9 @@ Result<Json> inspect_header(const ObservedMesh& mesh) {
   report.update({{"mesh_uuid", shm::to_text(table.mesh_uuid)},
                  {"boot_id", shm::to_text(table.boot_id)},
                  {"agents", parameter(engine::MemoryParameter::agents)},
-                 {"stations", parameter(engine::MemoryParameter::stations)},
+                 {"stations", mesh.size().stations},
+                 {"clusters_per_sector", mesh.size().clusters_per_sector},
+                 {"agents_per_cluster", mesh.size().agents_per_cluster},
                  {"agents_per_station", parameter(engine::MemoryParameter::agents_per_station)},
                  {"start_ns", parameter(engine::MemoryParameter::start_ns)}});
   Json memories = Json::array();

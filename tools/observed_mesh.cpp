@@ -53,9 +53,10 @@ Result<ObservedMesh> ObservedMesh::open(const std::string& directory) {
   ObservedMesh mesh(directory, std::move(*opened));
   MESH_TRY(const shm::MappingHeader header, mesh.header("table"));
   mesh.identity_ = {header.mesh_uuid, header.boot_id, 0};
-  mesh.size_ = {parameter(header, engine::MemoryParameter::agents),
-                parameter(header, engine::MemoryParameter::stations),
-                parameter(header, engine::MemoryParameter::agents_per_station)};
+  mesh.size_ = {
+      .agents = parameter(header, engine::MemoryParameter::agents),
+      .agents_per_station = parameter(header, engine::MemoryParameter::agents_per_station)};
+  engine::unpack_shape(parameter(header, engine::MemoryParameter::stations), mesh.size_);
   return mesh;
 }
 

@@ -30,7 +30,7 @@ constexpr const char* kFooter = R"(
 Runs until mesh down, Ctrl-C or SIGTERM, and then takes the mesh's files away. Stations
 attach over the socket in its directory; without --dir that is
 $XDG_RUNTIME_DIR/mesh30k/NAME, else /dev/shm/mesh30k-UID/NAME.
-Room for agents is --agents, else sectors x clusters x 30.
+Room for agents is --agents, else sectors x clusters x agents in a cluster (30).
 
 An engine that was killed leaves its mesh as it is: the next mesh up goes on with it, and
 its stations come back by themselves. What is there and cannot be gone on with, because it
@@ -68,6 +68,7 @@ struct Options {
   std::string agents;
   std::string sectors;
   std::string clusters;
+  std::string cluster_agents;
   std::string stations;
   std::string directory;
   std::string name;
@@ -109,12 +110,17 @@ Result<engine::Configuration> read_options(const Options& options) {
     MESH_TRY(wanted, configuration_of(options.file));
   }
   MESH_CHECK_OK(put_count({"--sectors", 1, kMaxAgents}, options.sectors, wanted.sectors));
-  MESH_CHECK_OK(put_count({"--clusters", 1, kMaxAgents}, options.clusters, wanted.clusters));
-  const std::uint64_t places = wanted.sectors * wanted.clusters * engine::kAgentsPerCluster;
+  MESH_CHECK_OK(put_count({"--clusters", 1, engine::kClustersPerSectorMost}, options.clusters,
+                          wanted.clusters));
+  MESH_CHECK_OK(put_count({"--cluster-agents", 1, engine::kAgentsPerClusterMost},
+                          options.cluster_agents, wanted.cluster_agents));
+  // Each is at most 2^20, 2^20 and 2^9: no overflow.
+  const std::uint64_t places = wanted.sectors * wanted.clusters * wanted.cluster_agents;
   if (places > kMaxAgents) {
-    return fail(Errc::bad_input,
-                fmt::format("--sectors {} and --clusters {}: room for {} agents, the most is {}",
-                            wanted.sectors, wanted.clusters, places, kMaxAgents));
+    return fail(
+        Errc::bad_input,
+        fmt::format("--sectors {} and --clusters {} of {} agents: room for {}, the most is {}",
+                    wanted.sectors, wanted.clusters, wanted.cluster_agents, places, kMaxAgents));
   }
   MESH_CHECK_OK(put_count({"--agents", 1, places}, options.agents, wanted.agents));
   MESH_CHECK_OK(put_count({"--stations", 1, kMaxStations}, options.stations, wanted.stations));
@@ -221,10 +227,12 @@ RunVerb declare(CLI::App& command) {
   };
   add("--config", options->file,
       "a file that says all of this, and more (mesh config); default: none", "FILE");
-  add("--agents", options->agents, "the most there can be; default: sectors x clusters x 30", "N");
+  add("--agents", options->agents,
+      "the most there can be; default: room for sectors x clusters x 30", "N");
   add("--sectors", options->sectors, "groups of clusters", "N")->default_str("100");
-  add("--clusters", options->clusters, "groups of 30 agents in each sector", "C")
-      ->default_str("10");
+  add("--cluster-agents", options->cluster_agents, "agents in each cluster", "A")
+      ->default_str("30");
+  add("--clusters", options->clusters, "clusters in each sector", "C")->default_str("10");
   add("--stations", options->stations, "attached processes, at most", "M")->default_str("128");
   add("--dir", options->directory, "the mesh's directory; default: that of --name", "DIR");
   add("--name", options->name, "the mesh's name, where --dir is not given", "NAME")

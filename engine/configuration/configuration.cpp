@@ -167,12 +167,15 @@ Status check_store(const ConflictStoreOptions& store) {
 }  // namespace
 
 Result<EngineOptions> engine_options(const Configuration& configuration) {
-  // Each is at most kMaxAgents, 2^20: no overflow.
-  const std::uint64_t places = configuration.sectors * configuration.clusters * kAgentsPerCluster;
+  // Each is at most kMaxAgents, 2^20, and the last 2^9: no overflow.
+  const std::uint64_t places =
+      configuration.sectors * configuration.clusters * configuration.cluster_agents;
   if (places == 0 || places > kMaxAgents) {
     return fail(Errc::bad_input,
-                fmt::format("sectors = {} and clusters = {}: room for {} agents, the most is {}",
-                            configuration.sectors, configuration.clusters, places, kMaxAgents),
+                fmt::format("sectors = {} and clusters = {} of {} agents: room for {}, the most is"
+                            " {}",
+                            configuration.sectors, configuration.clusters,
+                            configuration.cluster_agents, places, kMaxAgents),
                 kMaxAgents);
   }
   if (configuration.agents > places) {
@@ -180,7 +183,7 @@ Result<EngineOptions> engine_options(const Configuration& configuration) {
                 fmt::format("agents = {}: must be a whole number from 1 to {}, which is sectors"
                             " ({}) x clusters ({}) x {}",
                             configuration.agents, places, configuration.sectors,
-                            configuration.clusters, kAgentsPerCluster),
+                            configuration.clusters, configuration.cluster_agents),
                 static_cast<std::int64_t>(places));
   }
   MESH_CHECK_OK(check_store(configuration.conflicts));
@@ -188,6 +191,8 @@ Result<EngineOptions> engine_options(const Configuration& configuration) {
   engine.directory = configuration.directory;
   engine.size.agents = configuration.agents == 0 ? places : configuration.agents;
   engine.size.stations = configuration.stations;
+  engine.size.clusters_per_sector = static_cast<std::uint32_t>(configuration.clusters);
+  engine.size.agents_per_cluster = static_cast<std::uint32_t>(configuration.cluster_agents);
   engine.size.agents_per_station = engine.size.agents;  // one station may hold all of them
   engine.wait = configuration.wait;
   engine.cpu = configuration.cpu;

@@ -25,7 +25,8 @@ struct Configuration {
   std::string directory{};
   std::uint64_t agents = 0;  // 0: as many as there are places
   std::uint64_t sectors = 100;
-  std::uint64_t clusters = 10;
+  std::uint64_t clusters = 10;        // in each sector
+  std::uint64_t cluster_agents = 30;  // in each cluster
   std::uint64_t stations = 128;
   queues::WaitPolicy wait = queues::WaitPolicy::kAdaptive;
   std::optional<int> cpu{};

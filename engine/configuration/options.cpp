@@ -77,6 +77,17 @@ Nanos& recovery_backoff(Configuration& of) { return of.recovery.backoff; }
 Nanos& recovery_patience(Configuration& of) { return of.recovery.patience; }
 Nanos& recovery_context(Configuration& of) { return of.recovery.context_wait; }
 Nanos& newcomers_every(Configuration& of) { return of.loop.newcomers.every; }
+Nanos& mode_enter(Configuration& of) { return of.loop.watch.modes.enter_after; }
+Nanos& mode_leave(Configuration& of) { return of.loop.watch.modes.leave_after; }
+Nanos& breaker_window(Configuration& of) { return of.loop.watch.breakers.window; }
+Nanos& breaker_open(Configuration& of) { return of.loop.watch.breakers.open; }
+Nanos& breaker_retry(Configuration& of) { return of.loop.watch.breakers.probe_retry; }
+Nanos& breaker_half_open(Configuration& of) { return of.loop.watch.breakers.half_open; }
+Nanos& crash_grace(Configuration& of) { return of.loop.watch.breakers.crash_grace; }
+Nanos& cascade_window(Configuration& of) { return of.loop.watch.failures.cascade_window; }
+Nanos& spike_bin(Configuration& of) { return of.loop.watch.failures.spike_bin; }
+Nanos& lag_max(Configuration& of) { return of.loop.watch.failures.lag_max; }
+Nanos& settle(Configuration& of) { return of.loop.watch.failures.settle; }
 
 std::int64_t unit_ns(const Option& option) { return option.unit == "s" ? kNsPerSecond : kNsPerMs; }
 
@@ -108,6 +119,30 @@ template <Text kField>
 std::string show_text(const Option& /*option*/, const Configuration& configuration) {
   const std::string& text = configuration.*kField;
   return text.empty() ? text : quoted(text);
+}
+
+std::uint32_t& backup_keep(Configuration& of) { return of.backup.keep; }
+std::uint32_t& attempts(Configuration& of) { return of.recovery.attempts; }
+std::uint32_t& cluster_failures(Configuration& of) {
+  return of.loop.watch.breakers.cluster_failures_max;
+}
+std::uint32_t& sector_failures(Configuration& of) {
+  return of.loop.watch.breakers.sector_failures_max;
+}
+std::uint32_t& open_sectors(Configuration& of) { return of.loop.watch.breakers.open_sectors_max; }
+std::uint32_t& unanswered(Configuration& of) { return of.loop.watch.failures.unanswered_max; }
+std::uint32_t& spike_factor(Configuration& of) { return of.loop.watch.failures.spike_factor; }
+using InnerCount = std::uint32_t& (*)(Configuration&);
+template <InnerCount kField>
+bool set_inner_count(const Option& option, Configuration& configuration, const OptionValue& value) {
+  const auto number = whole(option, value);
+  if (number) kField(configuration) = static_cast<std::uint32_t>(*number);
+  return number.has_value();
+}
+template <InnerCount kField>
+std::string show_inner_count(const Option& /*option*/, const Configuration& configuration) {
+  Configuration copy = configuration;
+  return std::to_string(kField(copy));
 }
 
 std::string& store_url(Configuration& of) { return of.conflicts.store; }
@@ -275,15 +310,6 @@ std::string show_backup_directory(const Option& /*option*/, const Configuration&
   return text.empty() ? text : quoted(text);
 }
 
-bool set_backup_keep(const Option& option, Configuration& configuration, const OptionValue& value) {
-  const auto number = whole(option, value);
-  if (number) configuration.backup.keep = static_cast<std::uint32_t>(*number);
-  return number.has_value();
-}
-std::string show_backup_keep(const Option& /*option*/, const Configuration& configuration) {
-  return std::to_string(configuration.backup.keep);
-}
-
 bool set_spawn(const Option& /*option*/, Configuration& configuration, const OptionValue& value) {
   const auto* const text = std::get_if<std::string>(&value);
   if (text == nullptr || text->empty() || text->find('\0') != std::string::npos) return false;
@@ -293,15 +319,6 @@ bool set_spawn(const Option& /*option*/, Configuration& configuration, const Opt
 std::string show_spawn(const Option& /*option*/, const Configuration& configuration) {
   const std::string& text = configuration.recovery.spawn;
   return text.empty() ? text : quoted(text);
-}
-
-bool set_attempts(const Option& option, Configuration& configuration, const OptionValue& value) {
-  const auto number = whole(option, value);
-  if (number) configuration.recovery.attempts = static_cast<std::uint32_t>(*number);
-  return number.has_value();
-}
-std::string show_attempts(const Option& /*option*/, const Configuration& configuration) {
-  return std::to_string(configuration.recovery.attempts);
 }
 
 using NewcomerCount = std::uint32_t NewcomerOptions::*;
@@ -318,17 +335,21 @@ std::string show_newcomers(const Option& /*option*/, const Configuration& config
 
 constexpr bool kReloadable = true, kAtStart = false;
 
-constexpr std::array<Option, 40> kOptions = {{
+constexpr std::array<Option, 57> kOptions = {{
     {"mesh", "name", "the mesh's name, where no directory is given", kAtStart, 0, 0, "",
      "a name without a slash", &set_name, &show_text<&Configuration::name>},
     {"mesh", "directory", "where the mesh's files and its socket are: on a tmpfs", kAtStart, 0, 0,
      "", "a path", &set_text<&Configuration::directory>, &show_text<&Configuration::directory>},
-    {"mesh", "agents", "room for so many agents; 0: for sectors x clusters x 30", kAtStart, 0,
-     kMaxAgents, "", "", &set_count<&Configuration::agents>, &show_count<&Configuration::agents>},
+    {"mesh", "agents", "room for so many agents; 0: for sectors x clusters x cluster_agents",
+     kAtStart, 0, kMaxAgents, "", "", &set_count<&Configuration::agents>,
+     &show_count<&Configuration::agents>},
     {"mesh", "sectors", "groups of clusters", kAtStart, 1, kMaxAgents, "", "",
      &set_count<&Configuration::sectors>, &show_count<&Configuration::sectors>},
-    {"mesh", "clusters", "groups of 30 agents in each sector", kAtStart, 1, kMaxAgents, "", "",
+    {"mesh", "clusters", "in each sector", kAtStart, 1, kClustersPerSectorMost, "", "",
      &set_count<&Configuration::clusters>, &show_count<&Configuration::clusters>},
+    {"mesh", "cluster_agents", "agents in each cluster, its lead included", kAtStart, 1,
+     kAgentsPerClusterMost, "", "", &set_count<&Configuration::cluster_agents>,
+     &show_count<&Configuration::cluster_agents>},
     {"mesh", "stations", "attached processes, at most", kAtStart, 1, kMaxStations, "", "",
      &set_count<&Configuration::stations>, &show_count<&Configuration::stations>},
     {"engine", "wait",
@@ -390,7 +411,8 @@ constexpr std::array<Option, 40> kOptions = {{
     {"backup", "every_s", "a backup is made so often; 0: only by mesh backup", kAtStart, 0,
      31'536'000, "s", "", &set_duration<&backup_every>, &show_duration<&backup_every>},
     {"backup", "keep", "older backups than so many go, once a new one is good; 0: none does",
-     kAtStart, 0, 1'000'000, "", "", &set_backup_keep, &show_backup_keep},
+     kAtStart, 0, 1'000'000, "", "", &set_inner_count<&backup_keep>,
+     &show_inner_count<&backup_keep>},
     {"recovery", "spawn",
      "a line of /bin/sh that starts a process in the place of one that crashed: MESH_DIR,"
      " MESH_STATION, MESH_AGENT, MESH_AGENTS and MESH_AGENT_COUNT say which; also for mesh scale",
@@ -404,7 +426,7 @@ constexpr std::array<Option, 40> kOptions = {{
      kAtStart, 0, kHourMs, "ms", "", &set_duration<&recovery_context>,
      &show_duration<&recovery_context>},
     {"recovery", "attempts", "so many failed, nobody tries any more until mesh heal", kAtStart, 1,
-     1'000, "", "", &set_attempts, &show_attempts},
+     1'000, "", "", &set_inner_count<&attempts>, &show_inner_count<&attempts>},
     {"newcomers", "warm_ups", "answers that are measured before an agent of mesh scale gets work",
      kAtStart, 1, 100, "", "", &set_newcomers<&NewcomerOptions::warm_ups>,
      &show_newcomers<&NewcomerOptions::warm_ups>},
@@ -414,6 +436,39 @@ constexpr std::array<Option, 40> kOptions = {{
     {"newcomers", "share_percent", "of those that came, admitted at a time; at least one", kAtStart,
      1, 100, "", "", &set_newcomers<&NewcomerOptions::share_percent>,
      &show_newcomers<&NewcomerOptions::share_percent>},
+    {"health", "mode_enter_ms", "a worse operating mode is entered after so long", kAtStart, 0,
+     kHourMs, "ms", "", &set_duration<&mode_enter>, &show_duration<&mode_enter>},
+    {"health", "mode_leave_ms", "and left after so long", kAtStart, 0, kHourMs, "ms", "",
+     &set_duration<&mode_leave>, &show_duration<&mode_leave>},
+    {"health", "cluster_failures", "more in the window open a cluster's breaker", kAtStart, 1,
+     kMaxAgents, "", "", &set_inner_count<&cluster_failures>, &show_inner_count<&cluster_failures>},
+    {"health", "sector_failures", "more in the window open a sector's", kAtStart, 1, kMaxAgents, "",
+     "", &set_inner_count<&sector_failures>, &show_inner_count<&sector_failures>},
+    {"health", "open_sectors", "more sectors that are open open the mesh's", kAtStart, 1,
+     kMaxAgents, "", "", &set_inner_count<&open_sectors>, &show_inner_count<&open_sectors>},
+    {"health", "window_ms", "in which failures are counted", kAtStart, 1, kHourMs, "ms", "",
+     &set_duration<&breaker_window>, &show_duration<&breaker_window>},
+    {"health", "open_ms", "until a breaker that opened is probed", kAtStart, 1, kHourMs, "ms", "",
+     &set_duration<&breaker_open>, &show_duration<&breaker_open>},
+    {"health", "retry_ms", "until it is probed again after a probe that failed", kAtStart, 1,
+     kHourMs, "ms", "", &set_duration<&breaker_retry>, &show_duration<&breaker_retry>},
+    {"health", "half_open_ms", "that it is half open, then closed or open again", kAtStart, 1,
+     kHourMs, "ms", "", &set_duration<&breaker_half_open>, &show_duration<&breaker_half_open>},
+    {"health", "crash_grace_ms", "whole again so soon, a cluster's crashes are taken back",
+     kAtStart, 0, kHourMs, "ms", "", &set_duration<&crash_grace>, &show_duration<&crash_grace>},
+    {"health", "cascade_ms", "a sector whose failures double over three of these running is opened",
+     kAtStart, 1, kHourMs, "ms", "", &set_duration<&cascade_window>,
+     &show_duration<&cascade_window>},
+    {"health", "unanswered", "so many messages in a row left unanswered are a failure", kAtStart, 1,
+     100, "", "", &set_inner_count<&unanswered>, &show_inner_count<&unanswered>},
+    {"health", "spike_factor", "an agent over so many times its own average is routed around",
+     kAtStart, 2, 1'000, "", "", &set_inner_count<&spike_factor>, &show_inner_count<&spike_factor>},
+    {"health", "spike_bin_ms", "a sixth of the time that this average is of", kAtStart, 1, kHourMs,
+     "ms", "", &set_duration<&spike_bin>, &show_duration<&spike_bin>},
+    {"health", "lag_max_ms", "an engine that is itself late by more judges nobody", kAtStart, 1,
+     kHourMs, "ms", "", &set_duration<&lag_max>, &show_duration<&lag_max>},
+    {"health", "settle_ms", "until it has been punctual for so long", kAtStart, 0, kHourMs, "ms",
+     "", &set_duration<&settle>, &show_duration<&settle>},
     {"chaos", "allow_live",
      "whether faults may be set on purpose, at agents that have the capability chaos=allowed; not"
      " in production",

@@ -37,10 +37,13 @@ MeshWatch::MeshWatch(Parts parts)
       suspects_((parts.rows + 63) / 64),
       silent_(suspects_.size()),
       members_(summaries_.size().agents_per_cluster),
-      sector_is_degraded_(summaries_.size().sectors) {
-  probes_due_.reserve(kClustersPerTurn);
-  to_tell_.reserve(kClustersPerTurn);
-  changes_.reserve(std::size_t{kClustersPerTurn} * members_.size());
+      fell_silent_(std::size_t{summaries_.size().sectors} * summaries_.size().clusters_per_sector),
+      sector_is_degraded_(summaries_.size().sectors),
+      per_turn_(clusters_per_turn(summaries_.size().agents_per_cluster)) {
+  probes_due_.reserve(per_turn_);
+  to_tell_.reserve(members_.size() * per_turn_);
+  silences_.reserve(per_turn_);
+  changes_.reserve(members_.size() * per_turn_);
 }
 
 Result<MeshWatch> MeshWatch::create(const shm::Layout& layout, std::span<std::byte> table,
@@ -113,6 +116,8 @@ void MeshWatch::unanswered(std::uint32_t row, const AgentRows<HostMemory>& agent
   silent_[row / 64] |= bit;
   reliability_.failed(row);
   breakers_.failed(failure.where.cluster);
+  if (failure.escalates && failure.where.cluster < fell_silent_.size())
+    fell_silent_[failure.where.cluster] = row + 1;
 }
 
 void MeshWatch::differs(std::uint32_t row, const AgentRows<HostMemory>& agents,
@@ -137,6 +142,7 @@ bool MeshWatch::turn(const Seen& seen) noexcept {
   probes_due_.clear();
   changes_.clear();
   to_tell_.clear();
+  silences_.clear();
   if (!is_adopted_) adopt_mode(seen.now, seen.mesh_start_ns);
   failures_.tick(looked_ + kLookEvery, seen.now);
   for (const std::uint32_t sector : failures_.cascading()) breakers_.trip_sector(sector, seen.now);
@@ -144,7 +150,7 @@ bool MeshWatch::turn(const Seen& seen) noexcept {
   const std::uint32_t clusters = seen.topology.cluster_count();
   const std::int64_t elapsed = std::min(seen.now - turned_, seen.period).count();
   const std::int64_t due = elapsed * clusters / seen.period.count();
-  const auto count = static_cast<std::uint32_t>(std::clamp<std::int64_t>(due, 0, kClustersPerTurn));
+  const auto count = static_cast<std::uint32_t>(std::clamp<std::int64_t>(due, 0, per_turn_));
   if (count == 0) return false;
   turned_ += Nanos{count * seen.period.count() / clusters};
   if (due > count) turned_ = seen.now;
@@ -206,6 +212,7 @@ void MeshWatch::look_at(std::uint32_t cluster, const Seen& seen) noexcept {
   summaries_.update(cluster, summaries_.summarize({members_.data(), count}));
   publish_cluster(cluster, seen);
   look_for_spikes(cluster, seen);
+  look_for_silence(cluster, seen);
   breakers_.look({.cluster = cluster,
                   .is_whole = is_whole,
                   .score = score_of(summaries_.cluster(cluster), may_be_asked)},
@@ -232,6 +239,19 @@ void MeshWatch::look_for_spikes(std::uint32_t cluster, const Seen& seen) noexcep
     spikes.spiking = spiking;
     spikes.active = active;
   }
+}
+
+// Who fell silent and has answered meanwhile, or is somewhere else, is no news.
+void MeshWatch::look_for_silence(std::uint32_t cluster, const Seen& seen) noexcept {
+  const std::uint32_t last = std::exchange(fell_silent_[cluster], 0);
+  if (last == 0 || !is_silent(last - 1)) return;
+  Silence silence{.cluster = cluster,
+                  .last = last - 1,
+                  .silent = 0,
+                  .active = summaries_.cluster(cluster).active};
+  for (const std::uint32_t row : seen.topology.agents_of(cluster))
+    silence.silent += is_silent(row) ? 1U : 0U;
+  if (silence.silent != 0) silences_.push_back(silence);
 }
 
 void MeshWatch::publish_cluster(std::uint32_t cluster, const Seen& seen) const noexcept {

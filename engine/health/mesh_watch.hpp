@@ -2,9 +2,9 @@
 // operating mode, published in the table; which agents failed; and the breakers that this opens.
 //
 // Callers     the engine's scheduler thread, the one writer of these columns.
-// Progress    turn(): at most kClustersPerTurn clusters, a sector for each of its clusters' last,
-//             and the mesh; while the mesh or a sector waits for its probe, also one look at the
-//             clusters after each that changed. No allocation after create().
+// Progress    turn(): at most clusters_per_turn() clusters, a sector for each of its clusters'
+//             last, and the mesh; while the mesh or a sector waits for its probe, also one look at
+//             the clusters after each that changed. No allocation after create().
 // Units       HostTime of the mesh's clock; mesh_ms counts from the mesh's start.
 // If the      engine dies: readers keep the last summaries, with their time. create() over the same
 // other side  memory goes on in the mode that stands there.
@@ -34,7 +34,9 @@
 namespace mesh::engine::health {
 
 // As many clusters as upkeep looks at rows.
-inline constexpr std::uint32_t kClustersPerTurn = (kUpkeepRowsPerTick + 29) / 30;
+[[nodiscard]] constexpr std::uint32_t clusters_per_turn(std::uint32_t agents_per_cluster) noexcept {
+  return (kUpkeepRowsPerTick + agents_per_cluster - 1) / agents_per_cluster;
+}
 
 class MeshWatch {
  public:
@@ -110,6 +112,16 @@ class MeshWatch {
   [[nodiscard]] std::span<const SpikeChange> spike_changes() const noexcept { return changes_; }
   [[nodiscard]] std::span<const Spikes> spikes_to_tell() const noexcept { return to_tell_; }
 
+  // Of the clusters that the last turn looked at, those of which agents left their third message in
+  // a row unanswered since it was looked at before.
+  struct Silence {
+    std::uint32_t cluster = 0;
+    std::uint32_t last = 0;    // row
+    std::uint32_t silent = 0;  // with those who were so before
+    std::uint32_t active = 0;
+  };
+  [[nodiscard]] std::span<const Silence> silences_to_tell() const noexcept { return silences_; }
+
   // Of the clusters that the last turn looked at, those whose probe is due.
   [[nodiscard]] std::span<const std::uint32_t> probes_due() const noexcept { return probes_due_; }
 
@@ -138,6 +150,7 @@ class MeshWatch {
   explicit MeshWatch(Parts parts);
   void suspect(std::uint32_t row, bool is_suspect) noexcept;
   void look_at(std::uint32_t cluster, const Seen& seen) noexcept;
+  void look_for_silence(std::uint32_t cluster, const Seen& seen) noexcept;
   void look_for_spikes(std::uint32_t cluster, const Seen& seen) noexcept;
   void publish_cluster(std::uint32_t cluster, const Seen& seen) const noexcept;
   void publish_sector(std::uint32_t sector, const Seen& seen) noexcept;
@@ -160,8 +173,11 @@ class MeshWatch {
   std::vector<std::uint32_t> probes_due_;  // clusters
   std::vector<SpikeChange> changes_;
   std::vector<Spikes> to_tell_;
+  std::vector<Silence> silences_;
+  std::vector<std::uint32_t> fell_silent_;  // by cluster: the last that did, + 1; 0: nobody
   std::vector<bool> sector_is_degraded_;
-  std::uint32_t next_ = 0;  // cluster
+  std::uint32_t per_turn_ = 0;  // clusters
+  std::uint32_t next_ = 0;      // cluster
   HostTime turned_{};
   HostTime looked_{};
   bool is_adopted_ = false;

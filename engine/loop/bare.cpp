@@ -3,6 +3,7 @@
 #include <bit>
 
 #include "engine/loop/account.hpp"
+#include "engine/loop/conflicts.hpp"
 #include "engine/loop/state.hpp"
 
 namespace mesh::engine {
@@ -120,7 +121,11 @@ bool pass_reply(EngineLoop::State& loop, const StationLink& link, const sched::A
   if (const std::uint32_t depth = own(loop.agents.queue_depth, row); depth != 0)
     put(loop.agents.queue_depth, row, depth - 1);
   const sched::MessageId id = loop.id_at(answer.finished_ns, link.number, position);
-  const sched::BareReplyBody body{{answer.state, answer.conflict_type, 0, answer.processing_us},
+  const sched::BareReplyBody body{{.state = answer.state,
+                                   .conflict_type = answer.conflict_type,
+                                   .context = context_of(loop, link, answer),
+                                   .reserved = 0,
+                                   .processing_us = answer.processing_us},
                                   question};
   place(loop, *inbox, answer.agent, std::bit_cast<sched::BareWords>(body),
         {.message = static_cast<sched::MessageWord>(id.low),

@@ -238,7 +238,7 @@ CascadeCounts Cascade::counts(std::uint32_t unit) const noexcept {
           static_cast<std::uint32_t>(word >> 32 & 0xFFFF), static_cast<std::uint32_t>(word >> 48)};
 }
 void Cascade::set_counts(std::uint32_t unit, const CascadeCounts& of) noexcept {
-  static_assert(kAgentsPerCluster <= 0xFFFF);
+  static_assert(kAgentsPerClusterMost <= 0xFFFF && kClustersPerSectorMost <= 0xFFFF);
   // relaxed: its step says that it stands.
   units[unit].counts.store_relaxed(of.targeted | std::uint64_t{of.sent} << 16 |
                                    std::uint64_t{of.ready} << 32 |

@@ -107,6 +107,21 @@ bool has_conflict_room(EngineLoop::State& loop) noexcept {
   return loop.outside.conflicts == nullptr || loop.outside.conflicts->has_room();
 }
 
+// What its station said before it answered is seen: the answer's stamp was acquired.
+sched::AnswerContext context_of(const EngineLoop::State& loop, const StationLink& link,
+                                const sched::AnswerRecord& answer) noexcept {
+  using sched::AnswerContext;
+  const auto row = static_cast<std::uint32_t>(index_of(answer.agent));
+  const std::uint64_t expected = own(loop.agents.context_hash, row);
+  if (expected == 0) return AnswerContext::unknown;
+  if (answer.received_ns < loop.gate.holds.context_since_ns[row]) return AnswerContext::changed;
+  const std::size_t place = loop.self_place[row];
+  if (place >= link.self.context_hash.rows()) return AnswerContext::unknown;
+  const std::uint64_t said = peer(link.self.context_hash, place);
+  if (said == 0) return AnswerContext::unknown;
+  return said == expected ? AnswerContext::current : AnswerContext::other;
+}
+
 // One that is in quarantine is known to be wrong.
 void judge_context(EngineLoop::State& loop, std::uint32_t row, std::uint64_t said) noexcept {
   const std::uint64_t expected = own(loop.agents.context_hash, row);

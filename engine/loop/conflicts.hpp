@@ -31,6 +31,11 @@ void note_conflict(EngineLoop::State& loop, const ConflictNote& note) noexcept;
 // recorded it stays there, and so do those behind it.
 [[nodiscard]] bool has_conflict_room(EngineLoop::State& loop) noexcept;
 
+// Under which context of its agent it was made. Of a known agent of that station.
+[[nodiscard]] sched::AnswerContext context_of(const EngineLoop::State& loop,
+                                              const StationLink& link,
+                                              const sched::AnswerRecord& answer) noexcept;
+
 // What a station says its agent's context is, once a second and whenever that changes, against what
 // it is to be. A wrong one is a failure of the agent, and a conflict of its own.
 void judge_context(EngineLoop::State& loop, std::uint32_t row, std::uint64_t said) noexcept;

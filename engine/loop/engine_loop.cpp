@@ -17,13 +17,15 @@ constexpr std::int64_t kPendingLookNs = kNsPerMs;
 constexpr std::uint32_t kWheelEntries = 4 * kMaxOperations + kTimedMax;
 constexpr std::uint32_t kPendingRuns = 65'536;  // beside a node for each direct message
 
+TopologySize topology_of(const MeshSize& size) noexcept {
+  return {sectors_of(size), size.clusters_per_sector, size.agents_per_cluster};
+}
+
 Status bind_table(EngineLoop::State& state, const LoopMemory& memory) {
   MESH_TRY(const shm::Layout table, table_layout(memory.size));
   MESH_TRY(state.agents, AgentRows<HostMemory>::in(table, memory.table));
-  MESH_TRY(auto watch, health::MeshWatch::create(
-                           table, memory.table,
-                           {sectors_of(memory.size), kClustersPerSector, kAgentsPerCluster},
-                           state.options.watch));
+  MESH_TRY(auto watch, health::MeshWatch::create(table, memory.table, topology_of(memory.size),
+                                                 state.options.watch));
   state.gate.watch.emplace(std::move(watch));
   MESH_TRY(auto errors, ErrorLog::over(table, memory.table, "scheduler"));
   state.accounts.errors.emplace(std::move(errors));
@@ -56,8 +58,7 @@ Status bind_engine(EngineLoop::State& state, const LoopMemory& memory) {
   MESH_TRY(auto registry,
            Registry::create(state.agents, state.owners, {.agent_ttl = state.options.agent_ttl}));
   state.registry.emplace(std::move(registry));
-  MESH_TRY(auto topology, Topology::create(state.agents, {sectors_of(memory.size),
-                                                          kClustersPerSector, kAgentsPerCluster}));
+  MESH_TRY(auto topology, Topology::create(state.agents, topology_of(memory.size)));
   state.topology.emplace(std::move(topology));
   MESH_TRY(state.cascades, bind_cascades(engine, memory.engine, state.topology->size()));
   MESH_TRY(state.pipelines, bind_pipelines(engine, memory.engine));
@@ -369,13 +370,9 @@ std::optional<AnsweredMessage> EngineLoop::take_answered() {
   const std::size_t at = state.answered_tail++ % kAnsweredKept;
   const KeptAnswer& kept = state.answered[at];
   const std::byte* const body = state.answered_bodies.get() + at * kAnsweredBodyBytes;
-  return AnsweredMessage{kept.question,
-                         kept.agent,
-                         kept.state,
-                         kept.conflict,
-                         kept.processing_us,
-                         kept.expired,
-                         {body, body + kept.body_bytes}};
+  return AnsweredMessage{
+      kept.question,      kept.agent,   kept.state,   kept.conflict,
+      kept.processing_us, kept.expired, kept.context, {body, body + kept.body_bytes}};
 }
 
 std::vector<TargetTrace> EngineLoop::trace(OperationId id) const {

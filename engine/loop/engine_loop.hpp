@@ -189,6 +189,7 @@ struct AnsweredMessage {
   sched::ConflictType conflict = sched::ConflictType::none;
   std::uint32_t processing_us = 0;
   bool expired = false;  // it was not delivered in time
+  sched::AnswerContext context = sched::AnswerContext::unknown;
   std::vector<std::byte> body{};
 };
 

@@ -11,7 +11,7 @@ Result<EventWatch> EventWatch::create(const LoopMemory& memory) {
   MESH_TRY(const EventRing ring, EventRing::over(table, memory.table));
   MESH_TRY(const EventRingView view, EventRingView::over(table, memory.table));
   const std::size_t sectors = sectors_of(memory.size);
-  const std::size_t clusters = sectors * kClustersPerSector;
+  const std::size_t clusters = sectors * memory.size.clusters_per_sector;
   Seen seen;
   seen.coordinators.resize(sectors);
   seen.led.resize(sectors);

@@ -200,6 +200,12 @@ std::string line_of(const State& loop, const Event& event, std::uint32_t sector)
       return is_in ? cluster + ": the impedance of " + std::to_string(event.after) + " of " +
                          std::to_string(event.before) + " agents is over twice their own"
                    : std::string();
+    case EventKind::silent:
+      return is_in ? cluster + ": " + name_of_agent(loop, event.agent) +
+                         " left three messages in a row unanswered; so do " +
+                         std::to_string(event.after) + " of " + std::to_string(event.before) +
+                         " agents"
+                   : std::string();
     case EventKind::mode:
       return "mode: from " +
              std::string(health::name_of(static_cast<health::OperatingMode>(event.before))) +

@@ -42,6 +42,7 @@ struct KeptAnswer {
   sched::ConflictType conflict = sched::ConflictType::none;
   std::uint32_t processing_us = 0;
   bool expired = false;
+  sched::AnswerContext context = sched::AnswerContext::unknown;
   std::uint32_t body_bytes = 0;
 };
 

@@ -32,6 +32,7 @@ struct LoopCounters {
   std::uint64_t created_ahead = 0;                    // sends of a clock that is ahead
   std::uint64_t agent_crashes = 0, impedance_spikes = 0, cascade_failures = 0;
   std::uint64_t spikes_escalated = 0;     // clusters of which several agents spiked at once
+  std::uint64_t silences_escalated = 0;   // clusters of which somebody left a third unanswered
   std::uint64_t judgements_withheld = 0;  // while the engine itself was late
   std::uint64_t breaker_refused = 0;      // messages and targets of operations
   std::uint64_t breaker_trials = 0;       // of them let through, to see

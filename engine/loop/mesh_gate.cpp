@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 
+#include "engine/loop/escalations.hpp"
 #include "engine/loop/probes.hpp"
 #include "engine/loop/spikes.hpp"
 #include "engine/loop/state.hpp"
@@ -14,7 +15,7 @@ namespace {
 using health::Admission;
 using health::OperatingMode;
 
-constexpr std::int64_t kTurnNs = 100'000;               // of kClustersPerTurn, after a sleep
+constexpr std::int64_t kTurnNs = 100'000;               // of one turn, after a sleep
 constexpr std::int64_t kQueuedLookNs = 100 * kNsPerMs;  // what is queued is looked at on this grid
 
 Errc refusal_of(Admission admission) noexcept {
@@ -75,6 +76,7 @@ void watch_mesh(EngineLoop::State& loop, std::int64_t due_ns) noexcept {
   counters.crashes_taken_back = counts.taken_back;
   gate.refresh();
   follow_spikes(loop);
+  follow_failures(loop);
   send_probes(loop);
 }
 

@@ -84,6 +84,7 @@ bool is_in(const EngineLoop::State& loop, std::uint32_t row, sched::Selector sco
 void adopt_holds(EngineLoop::State& loop) {
   adopt(loop, loop.gate.holds);
   loop.gate.holds.wrong_hash.assign(loop.row_count, 0);
+  loop.gate.holds.context_since_ns.assign(loop.row_count, 0);
   adopt_newcomers(loop);
   adopt_context_holds(loop);
 }
@@ -241,6 +242,8 @@ Status EngineLoop::expect_context(AgentId agent, std::uint64_t hash) {
   State& state = *state_;
   MESH_TRY(const AgentIndex index, state.registry->find(agent));
   const auto row = static_cast<std::uint32_t>(index);
+  if (own(state.agents.context_hash, row) != hash)
+    state.gate.holds.context_since_ns[row] = state.clock();
   put(state.agents.context_hash, row, hash);
   state.gate.holds.wrong_hash[row] = 0;
   return {};

@@ -33,7 +33,8 @@ struct OperatorHolds {
   std::uint32_t routed_around_count = 0;
   std::uint32_t newcomer_count = 0;
   std::uint32_t spiking_count = 0;
-  std::vector<std::uint64_t> wrong_hash;  // by row: the wrong context hash that was told last
+  std::vector<std::uint64_t> wrong_hash;       // by row: the wrong context hash that was told last
+  std::vector<std::int64_t> context_since_ns;  // by row: when what is expected became its context
   // What the routing rules take away, by row; empty while there are none.
   std::vector<CapabilitySet> denied;
   std::array<CapabilitySet, sched::kAgentClassCount> denied_by_class{};

@@ -75,7 +75,11 @@ void EngineLoop::State::reply(StationLink& link, const Entry& question,
   const sched::MessageId id = id_at(answer.finished_ns, link.number, position);
   const bool again = before(position, link.read_again_until);
   if (again && std::binary_search(link.applied.begin(), link.applied.end(), id.low)) return;
-  const sched::ReplyHead head{answer.state, answer.conflict_type, 0, answer.processing_us};
+  const sched::ReplyHead head{.state = answer.state,
+                              .conflict_type = answer.conflict_type,
+                              .context = context_of(*this, link, answer),
+                              .reserved = 0,
+                              .processing_us = answer.processing_us};
   Letter letter{.kind = sched::RecordKind::reply,
                 .priority = sched::Priority::high,
                 .marks = again ? kEntryRedelivered : std::uint8_t{0},
@@ -128,6 +132,7 @@ void EngineLoop::State::keep_answered(StationLink& link, const Entry& question,
           answer.conflict_type,
           answer.processing_us,
           expired,
+          context_of(*this, link, answer),
           0};
   if (answer.body_bytes == 0) return;
   const std::span<std::byte> room(answered_bodies.get() + at * kAnsweredBodyBytes,

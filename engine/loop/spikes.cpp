@@ -6,12 +6,12 @@
 #include <span>
 #include <string_view>
 
+#include "engine/loop/escalations.hpp"
 #include "engine/loop/state.hpp"
 
 namespace mesh::engine {
 namespace {
 
-constexpr std::uint64_t kSpikesAbout = std::uint64_t{1} << 33;  // above what account.cpp counts by
 using SpikeText = std::array<char, kErrorTextBytes>;
 
 std::string_view text_of_spikes(SpikeText& text, const EngineLoop::State& loop,
@@ -26,34 +26,19 @@ std::string_view text_of_spikes(SpikeText& text, const EngineLoop::State& loop,
   return {text.data(), std::min(static_cast<std::size_t>(std::max(size, 0)), text.size() - 1)};
 }
 
-// As EscalateJob does it from outside the loop.
-void tell_leader(EngineLoop::State& loop, AgentIndex leader, std::string_view text) noexcept {
-  if (leader == kNoAgent || loop.check_target(leader, {}) != Errc::ok) return;
-  const std::span<const std::byte> body = std::as_bytes(std::span(text.data(), text.size()));
-  sched::MessageHeader header = loop.own_header(AgentId{}, body);
-  header.verb = sched::Verb::decide;
-  header.priority = sched::Priority::high;
-  const std::array<std::span<const std::byte>, 2> parts{std::as_bytes(std::span(&header, 1)), body};
-  static_cast<void>(loop.post_new({.priority = header.priority,
-                                   .target = loop.registry->id_of(leader),
-                                   .id = header.id,
-                                   .body_bytes = header.body_bytes},
-                                  parts));
-}
-
 void escalate_spikes(EngineLoop::State& loop, const health::MeshWatch::Spikes& spikes) noexcept {
   ++loop.counters.spikes_escalated;
   SpikeText text;
   const std::string_view says = text_of_spikes(text, loop, spikes);
   const HostTime now = from_ns(loop.now_ns);
   loop.accounts.errors->note(
-      {.code = Errc::impedance_spike, .about = kSpikesAbout + spikes.cluster, .text = says}, now);
+      {.code = Errc::impedance_spike, .about = kPlacesAbout + spikes.cluster, .text = says}, now);
   loop.accounts.events->note({.at = now,
                               .kind = EventKind::spikes,
                               .place = spikes.cluster,
                               .before = spikes.active,
                               .after = spikes.spiking});
-  tell_leader(loop, loop.topology->coordinator(loop.topology->sector_of(spikes.cluster)), says);
+  tell_coordinator(loop, loop.topology->sector_of(spikes.cluster), says);
 }
 
 }  // namespace

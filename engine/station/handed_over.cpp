@@ -1,5 +1,6 @@
 #include "engine/station/handed_over.hpp"
 
+#include <algorithm>
 #include <cstdio>
 
 #include <nlohmann/json.hpp>
@@ -58,6 +59,13 @@ Result<MeshIdentity> mesh_in(const json& answer) {
   MESH_TRY(mesh.size.agents, number_in(answer, "mesh_agents"));
   MESH_TRY(mesh.size.stations, number_in(answer, "mesh_stations"));
   MESH_TRY(mesh.size.agents_per_station, number_in(answer, "agents_per_station"));
+  MESH_TRY(const std::uint64_t clusters, number_in(answer, "clusters_per_sector"));
+  MESH_TRY(const std::uint64_t agents, number_in(answer, "agents_per_cluster"));
+  // Of others no layout is made.
+  mesh.size.clusters_per_sector =
+      static_cast<std::uint32_t>(std::min<std::uint64_t>(clusters, UINT32_MAX));
+  mesh.size.agents_per_cluster =
+      static_cast<std::uint32_t>(std::min<std::uint64_t>(agents, UINT32_MAX));
   MESH_TRY(mesh.identity.mesh_uuid, uuid_in(answer, "mesh_uuid"));
   MESH_TRY(mesh.identity.boot_id, uuid_in(answer, "boot_id"));
   return mesh;

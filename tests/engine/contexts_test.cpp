@@ -121,6 +121,27 @@ TEST_P(Contexts, GivesTheBytesToWhoOwnsTheMesh) {
   EXPECT_EQ(bytes({{"version", 7}}), "not_found");
 }
 
+TEST_P(Contexts, AnAnswerSaysUnderWhichOfThemItWasMade) {
+  using sched::AnswerContext;
+  ContextAgents agents(directory_.path(), {.agents = {{.name = "a"}}});
+  const auto ask = [&] {
+    const auto answered = engine_->ask(agents.id(0), as_context("?"), Nanos{60 * kNsPerSecond});
+    EXPECT_TRUE(answered.has_value()) << answered.error().sentence;
+    return answered ? answered->context : AnswerContext::unknown;
+  };
+  EXPECT_EQ(ask(), AnswerContext::unknown);
+  ASSERT_TRUE(agents.set(0, "one"));
+  EXPECT_EQ(ask(), AnswerContext::current);
+  if (GetParam()) return;  // with a store it would be held for that, sooner or later
+  const Status said = agents.call([&](engine::Station& station) {
+    return station.report_context(agents.id(0), shm::hash64(std::string_view("another")));
+  });
+  ASSERT_TRUE(said.has_value()) << said.error().sentence;
+  EXPECT_EQ(ask(), AnswerContext::other);
+  ASSERT_TRUE(agents.set(0, "two"));
+  EXPECT_EQ(ask(), AnswerContext::current);
+}
+
 TEST_P(Contexts, SomeThingsAreSaidOfAnAgentThatHasNone) {
   ContextAgents agents(directory_.path(), {.agents = {{.name = "a"}}, .loads = false});
   const json seen = look("a");

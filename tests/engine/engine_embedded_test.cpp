@@ -82,6 +82,28 @@ TEST(EmbeddedEngine, GathersFromStationsThatAnswerAtOnceAndFromOtherThreads) {
   EXPECT_TRUE(eventually([&] { return engine->status()->agents_active == 0; }));
 }
 
+// Nobody is asked anything, so scores are those of their classes' priors: C 466 ms, D 378. The mean
+// is of the clusters' means, not of the agents (mesh.md part 10).
+TEST(EmbeddedEngine, SaysTheMeanOfItsClustersMeans) {
+  const ScratchDirectory directory;
+  const auto engine = start_engine(directory.path());
+  ASSERT_NE(engine, nullptr);
+  auto station = Station::attach(engine->directory(), {.name = "three", .agents = 3});
+  ASSERT_TRUE(station.has_value()) << station.error().sentence;
+  const std::vector<engine::AgentDeclaration> agents = {
+      {.name = "c-0", .agent_class = sched::AgentClass::persistent},
+      {.name = "c-1", .agent_class = sched::AgentClass::persistent},
+      {.name = "d-0", .agent_class = sched::AgentClass::gpu}};
+  ASSERT_TRUE((*station)->enrol(agents).has_value());
+  std::optional<double> mean;
+  EXPECT_TRUE(eventually([&] {
+    const auto status = engine->status();
+    if (status && status->overview.expected == 3) mean = status->overview.mean_impedance_ms;
+    return mean == (466.0 + 378.0) / 2;
+  })) << "it stayed at "
+      << mean.value_or(-1);
+}
+
 TEST(EmbeddedEngine, AsksAnAgentAndWaitsForItsAnswerButNotForEver) {
   const ScratchDirectory directory;
   const auto engine = start_engine(directory.path());

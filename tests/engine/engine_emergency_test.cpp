@@ -1,5 +1,5 @@
-// A mesh that loses most of its agents: EMERGENCY saves its state and alerts the operator (mesh.md
-// part 12), with its durations at a hundredth.
+// A mesh that loses agents: its retries take their time, and in EMERGENCY it saves its state and
+// alerts the operator (mesh.md part 12), with its durations at a hundredth.
 #include "engine/backup/backup.hpp"
 #include "engine/emergency.hpp"
 #include "engine/error_log.hpp"
@@ -25,17 +25,19 @@ engine::EngineOptions hundredth(const std::string& directory) {
   return options;
 }
 
-// Hears the directory, enrols the crowd, and waits to be killed.
-int crowd(const Channel& channel) {
-  const auto attached =
-      engine::Station::attach(channel.hear(), {.name = "crowd", .agents = kCrowd});
+// Hears the directory, enrols so many, who read nothing, and waits to be killed.
+int silent_agents(const Channel& channel, const std::string& prefix, std::uint32_t count) {
+  const auto attached = engine::Station::attach(channel.hear(), {.name = prefix, .agents = count});
   if (!attached) return 1;
   std::vector<engine::AgentDeclaration> agents;
-  for (std::uint32_t i = 0; i < kCrowd; ++i) agents.push_back({"agent-" + std::to_string(i)});
+  for (std::uint32_t i = 0; i < count; ++i) agents.push_back({prefix + "-" + std::to_string(i)});
   channel.tell((*attached)->enrol(agents) ? "enrolled" : "refused");
   (void)channel.hear();
   return 0;
 }
+int crowd(const Channel& channel) { return silent_agents(channel, "agent", kCrowd); }
+// A tenth of the mesh, with the crowd.
+int tenth(const Channel& channel) { return silent_agents(channel, "other", kCrowd / 9); }
 
 struct LostMesh {
   // The engine runs, and its crowd was killed.
@@ -74,6 +76,32 @@ std::size_t alerts_in(const std::string& directory) {
   for (const SeenError& error : errors_in(directory))
     if (error.code == Errc::automatic_stopped) count += error.count;
   return count;
+}
+
+TEST(DegradedLight, AnAttemptOfADelegatedTaskHasTwiceItsTime) {
+  const ScratchDirectory directory;
+  EngineProcess engine(hundredth(directory.path()));
+  ASSERT_EQ(engine.hear(), "up");
+  Child many(crowd);
+  many.tell(directory.path());
+  ASSERT_EQ(many.hear(), "enrolled");
+  {
+    Child few(tenth);
+    few.tell(directory.path());
+    ASSERT_EQ(few.hear(), "enrolled");
+    ASSERT_TRUE(eventually([&] {
+      const json status = engine.status();
+      return status["mode"] == "FULL" && status["agents_active"] == kCrowd + kCrowd / 9;
+    }));
+    few.end();
+  }
+  ASSERT_TRUE(eventually([&] { return engine.status()["mode"] == "DEGRADED_LIGHT"; }));
+  const json done = engine.ask(
+      R"({"op":"delegate","text":"work","agent":"agent-0","timeout_ms":200,"attempts":1})");
+  ASSERT_EQ(done["attempts"].size(), 1U) << done.dump();
+  EXPECT_EQ(done["attempts"][0]["end"], "timed_out") << done.dump();
+  EXPECT_GE(done["attempts"][0]["took_ms"].get<double>(), 400) << "twice what it was given";
+  many.end();
 }
 
 TEST(Emergency, SavesTheTablesInTheMeshsDirectoryAndAlertsWhereNoBackupsAreConfigured) {

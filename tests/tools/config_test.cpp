@@ -8,6 +8,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "engine/station/station.hpp"
+#include "tests/engine/station_processes.hpp"
 #include "tests/tools/run_mesh.hpp"
 #include "tools/generated_part.hpp"
 
@@ -109,6 +111,41 @@ TEST_F(ConfiguredUp, StartsWhatTheFileSaysAndWhatIsTypedStandsAboveIt) {
   EXPECT_THAT(mesh->line(), HasSubstr("room for 60 agents and 4 stations"));
   EXPECT_EQ(run_mesh(words({"down"})).exit_code, 0);
   EXPECT_EQ(mesh->wait().exit_code, 0);
+}
+
+TEST_F(ConfiguredUp, HasSectorsAndClustersOfTheSizesThatItsFileSaysAlsoAfterItsDeath) {
+  write("[mesh]\nsectors = 2\nclusters = 3\ncluster_agents = 4\nstations = 4\n");
+  auto mesh = up();
+  EXPECT_THAT(mesh->line(), HasSubstr("room for 24 agents and 4 stations"));
+  auto station = engine::Station::attach(folder_.mesh(), {.name = "all", .agents = 24});
+  ASSERT_TRUE(station.has_value()) << station.error().sentence;
+  std::vector<engine::AgentDeclaration> agents;
+  for (int i = 0; i < 24; ++i) agents.push_back({"agent-" + std::to_string(i)});
+  ASSERT_TRUE((*station)->enrol(agents).has_value());
+  const auto clusters_of_1 = [&] {
+    return Json::parse(run_mesh(words({"health", "--sector", "1", "--json"})).out)["clusters"];
+  };
+  Json clusters;
+  ASSERT_TRUE(eventually([&] {
+    clusters = clusters_of_1();
+    return clusters.size() == 3;
+  })) << clusters;
+  EXPECT_EQ(clusters[0]["cluster"], 3);
+  for (const Json& cluster : clusters) EXPECT_EQ(cluster["agents"], 4) << clusters;
+  const Json header = Json::parse(run_mesh(words({"inspect", "header", "--json"})).out);
+  EXPECT_EQ(header["stations"], 4);
+  EXPECT_EQ(header["clusters_per_sector"], 3);
+  EXPECT_EQ(header["agents_per_cluster"], 4);
+  mesh->signal(SIGKILL);
+  static_cast<void>(mesh->wait());
+  write("[mesh]\nsectors = 2\nclusters = 4\ncluster_agents = 3\nstations = 4\n");
+  const Ran other = run_mesh(words({"up", "--config", folder_.file("mesh.toml")}));
+  EXPECT_NE(other.exit_code, 0);
+  EXPECT_THAT(other.err, HasSubstr("3 clusters of 4 agents, asked for are 4 clusters of 3 agents"));
+  write("[mesh]\nsectors = 2\nclusters = 3\ncluster_agents = 4\nstations = 4\n");
+  mesh = up();
+  EXPECT_THAT(mesh->line(), HasSubstr("room for 24 agents and 4 stations"));
+  EXPECT_EQ(run_mesh(words({"down"})).exit_code, 0);
 }
 
 TEST_F(ConfiguredUp, ReloadAppliesWhatCanBeAppliedAndNamesWhatWaits) {

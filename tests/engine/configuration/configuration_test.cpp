@@ -162,7 +162,10 @@ TEST(ConfigurationRefuses, MoreAgentsThanPlaces) {
   expect_complaint("[mesh]\nsectors = 1\nclusters = 1\nagents = 31\n", 0,
                    "agents = 31: must be a whole number from 1 to 30");
   expect_complaint("[mesh]\nsectors = 1000\nclusters = 1000\n", 0, "the most is 1048576");
-  expect_complaint("[mesh]\nsectors = 1048576\nclusters = 1048576\n", 0, "the most is 1048576");
+  expect_complaint("[mesh]\nsectors = 1048576\nclusters = 65535\ncluster_agents = 512\n", 0,
+                   "the most is 1048576");
+  expect_complaint("[mesh]\nclusters = 65536\n", 2, "from 1 to 65535");
+  expect_complaint("[mesh]\ncluster_agents = 513\n", 2, "from 1 to 512");
 }
 
 // "validated as a whole": all mistakes at once, in the order of their lines.
@@ -205,8 +208,9 @@ TEST(Configuration, TakesWhatAFileSays) {
   const ReadConfiguration read = engine::read_configuration(R"(
 [mesh]
 directory = "/dev/shm/mine"
-sectors = 2
+sectors = 3
 clusters = 3
+cluster_agents = 12
 agents = 100
 stations = 7
 [engine]
@@ -228,6 +232,23 @@ z = 2
 tolerance_ms = 20
 [registry]
 agent_ttl_s = 1.5
+[health]
+mode_enter_ms = 30
+mode_leave_ms = 100
+cluster_failures = 6
+sector_failures = 51
+open_sectors = 11
+window_ms = 600
+open_ms = 300
+retry_ms = 601
+half_open_ms = 602
+crash_grace_ms = 10
+cascade_ms = 101
+unanswered = 4
+spike_factor = 5
+spike_bin_ms = 6000
+lag_max_ms = 2.5
+settle_ms = 20
 [chaos]
 allow_live = true
 )");
@@ -237,6 +258,9 @@ allow_live = true
   EXPECT_EQ(made.size.agents, 100U);
   EXPECT_EQ(made.size.agents_per_station, 100U);
   EXPECT_EQ(made.size.stations, 7U);
+  EXPECT_EQ(made.size.clusters_per_sector, 3U);
+  EXPECT_EQ(made.size.agents_per_cluster, 12U);
+  EXPECT_EQ(engine::sectors_of(made.size), 3U);
   EXPECT_TRUE(made.allow_live_chaos);
   EXPECT_FALSE(engine::engine_options({})->allow_live_chaos) << "unless somebody says so";
   EXPECT_EQ(made.wait, queues::WaitPolicy::kPark);
@@ -254,6 +278,45 @@ allow_live = true
   EXPECT_EQ(made.loop.z, 2);
   EXPECT_EQ(made.loop.tolerance, Nanos{20 * kNsPerMs});
   EXPECT_EQ(made.loop.agent_ttl, Nanos{1'500 * kNsPerMs});
+  // Part 12's.
+  const engine::health::WatchOptions& watch = made.loop.watch;
+  EXPECT_EQ(watch.modes.enter_after, Nanos{30 * kNsPerMs});
+  EXPECT_EQ(watch.modes.leave_after, Nanos{100 * kNsPerMs});
+  EXPECT_EQ(watch.breakers.cluster_failures_max, 6U);
+  EXPECT_EQ(watch.breakers.sector_failures_max, 51U);
+  EXPECT_EQ(watch.breakers.open_sectors_max, 11U);
+  EXPECT_EQ(watch.breakers.window, Nanos{600 * kNsPerMs});
+  EXPECT_EQ(watch.breakers.open, Nanos{300 * kNsPerMs});
+  EXPECT_EQ(watch.breakers.probe_retry, Nanos{601 * kNsPerMs});
+  EXPECT_EQ(watch.breakers.half_open, Nanos{602 * kNsPerMs});
+  EXPECT_EQ(watch.breakers.crash_grace, Nanos{10 * kNsPerMs});
+  EXPECT_EQ(watch.failures.cascade_window, Nanos{101 * kNsPerMs});
+  EXPECT_EQ(watch.failures.unanswered_max, 4U);
+  EXPECT_EQ(watch.failures.spike_factor, 5U);
+  EXPECT_EQ(watch.failures.spike_bin, Nanos{6'000 * kNsPerMs});
+  EXPECT_EQ(watch.failures.lag_max, Nanos{2'500'000});
+  EXPECT_EQ(watch.failures.settle, Nanos{20 * kNsPerMs});
+}
+
+// mesh.md part 12: every number, and nothing of it may move unseen.
+TEST(Configuration, OfHealthIsPartTwelveWhereNothingIsSaid) {
+  const engine::health::WatchOptions watch = engine::engine_options({})->loop.watch;
+  EXPECT_EQ(watch.modes.enter_after, Nanos{3 * kNsPerSecond});
+  EXPECT_EQ(watch.modes.leave_after, Nanos{10 * kNsPerSecond});
+  EXPECT_EQ(watch.breakers.cluster_failures_max, 5U);
+  EXPECT_EQ(watch.breakers.sector_failures_max, 50U);
+  EXPECT_EQ(watch.breakers.open_sectors_max, 10U);
+  EXPECT_EQ(watch.breakers.window, Nanos{60 * kNsPerSecond});
+  EXPECT_EQ(watch.breakers.open, Nanos{30 * kNsPerSecond});
+  EXPECT_EQ(watch.breakers.probe_retry, Nanos{60 * kNsPerSecond});
+  EXPECT_EQ(watch.breakers.half_open, Nanos{60 * kNsPerSecond});
+  EXPECT_EQ(watch.breakers.half_open_pass_every, 10U);
+  EXPECT_EQ(watch.breakers.half_open_failure_ppm, 50'000U);
+  EXPECT_EQ(watch.failures.crashed, Nanos{30 * kNsPerSecond});
+  EXPECT_EQ(watch.failures.cascade_window, Nanos{10 * kNsPerSecond});
+  EXPECT_EQ(watch.failures.unanswered_max, 3U);
+  EXPECT_EQ(watch.failures.spike_factor, 2U);
+  EXPECT_EQ(6 * watch.failures.spike_bin, Nanos{3'600 * kNsPerSecond});
 }
 
 TEST(Configuration, AgentsAreAllPlacesWhereTheyAreNotSaid) {
@@ -332,6 +395,23 @@ TEST(Reload, CarriesOverEveryReloadableOptionAndNoOther) {
       {"mesh.agents", "5"},
       {"mesh.sectors", "3"},
       {"mesh.clusters", "4"},
+      {"mesh.cluster_agents", "4"},
+      {"health.mode_enter_ms", "1"},
+      {"health.mode_leave_ms", "1"},
+      {"health.cluster_failures", "1"},
+      {"health.sector_failures", "1"},
+      {"health.open_sectors", "1"},
+      {"health.window_ms", "1"},
+      {"health.open_ms", "1"},
+      {"health.retry_ms", "1"},
+      {"health.half_open_ms", "1"},
+      {"health.crash_grace_ms", "1"},
+      {"health.cascade_ms", "1"},
+      {"health.unanswered", "1"},
+      {"health.spike_factor", "3"},
+      {"health.spike_bin_ms", "1"},
+      {"health.lag_max_ms", "1"},
+      {"health.settle_ms", "1"},
       {"mesh.stations", "5"},
       {"engine.wait", "\"park\""},
       {"engine.cpu", "1"},

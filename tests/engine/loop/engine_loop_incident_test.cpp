@@ -128,6 +128,7 @@ TEST(EngineLoopIncident, AgentsThatLeaveThreeMessagesUnansweredAreSilent) {
       1U);
   EXPECT_EQ(mesh->loop->gauges().routed_around, 1U);
   EXPECT_THAT(timeline(*mesh), Contains("second-0: routed around"));
+  EXPECT_THAT(timeline(*mesh), Contains(HasSubstr("second-0 left three messages in a row")));
 }
 
 TEST(EngineLoopIncident, AProcessThatReadsNothingIsTheNetworkWhereverItsAgentsStand) {

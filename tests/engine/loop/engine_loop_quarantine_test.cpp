@@ -96,6 +96,74 @@ TEST(Quarantine, WhatIsWithdrawnIsNotSaidOfTheAgentAnyMore) {
   EXPECT_EQ(mesh.post_code(dora, sees), Errc::ok) << "who enrols again says it anew";
 }
 
+// Bob, whose station says what his context is, and whom alice asks.
+struct Answering : Held {
+  void say(std::uint64_t hash) {
+    must(bob.out_layout.column<std::uint64_t>(bob.out.span(), "self.context_hash"))
+        .store_relaxed(0, hash);
+  }
+  void expect(std::uint64_t hash) { must(loop->expect_context(bob_id(), hash)); }
+  enum class Kind : std::uint8_t { bare, with_header };
+  // What alice is told of his answer; `meanwhile` happens between his having the question and it.
+  template <class Meanwhile>
+  sched::AnswerContext ask(Kind kind, Meanwhile&& meanwhile) {
+    EXPECT_TRUE(kind == Kind::bare ? alice.send_bare(ids[1][0], bob_id(), bytes("?"), now_ns)
+                                   : alice.send(message("?")));
+    tick(kMs);
+    const auto got = bob.poll();
+    EXPECT_EQ(got.size(), 1U);
+    tick(kMs);
+    meanwhile();
+    EXPECT_TRUE(bob.answer(got.at(0), TrinaryState::ready, now_ns));
+    tick(kMs);
+    const auto back = alice.poll();
+    EXPECT_EQ(back.size(), 1U);
+    return as<sched::ReplyHead>(alice.read(back.at(0)).body).context;
+  }
+  sched::AnswerContext ask(Kind kind) {
+    return ask(kind, [] {});
+  }
+};
+
+TEST(AnswerContext, IsToldToWhoAskedByEitherWay) {
+  using sched::AnswerContext;
+  for (const auto kind : {Answering::Kind::bare, Answering::Kind::with_header}) {
+    Answering mesh;
+    mesh.say(77);
+    EXPECT_EQ(mesh.ask(kind), AnswerContext::unknown) << "nothing is expected of him";
+    mesh.expect(77);
+    EXPECT_EQ(mesh.ask(kind), AnswerContext::current);
+    mesh.say(0);
+    EXPECT_EQ(mesh.ask(kind), AnswerContext::unknown) << "he does not say";
+    mesh.say(78);
+    EXPECT_EQ(mesh.ask(kind), AnswerContext::other);
+    EXPECT_EQ(mesh.ask(kind,
+                       [&] {
+                         mesh.expect(78);
+                         mesh.say(78);
+                       }),
+              AnswerContext::changed);
+    EXPECT_EQ(mesh.ask(kind, [&] { mesh.expect(78); }), AnswerContext::current) << "the same again";
+    mesh.restart();
+    EXPECT_EQ(mesh.ask(kind), AnswerContext::current);
+  }
+}
+
+TEST(AnswerContext, IsKnownOfAnswersToTheEnginesOwnQuestions) {
+  Answering mesh;
+  mesh.expect(77);
+  mesh.say(78);
+  must(mesh.loop->post({.target = mesh.bob_id(), .body = bytes("?")}, from_ns(mesh.now_ns)));
+  mesh.tick(kMs);
+  const auto got = mesh.bob.poll();
+  ASSERT_EQ(got.size(), 1U);
+  ASSERT_TRUE(mesh.bob.answer(got[0], TrinaryState::ready, mesh.now_ns));
+  mesh.tick(kMs);
+  const auto answered = mesh.loop->take_answered();
+  ASSERT_TRUE(answered.has_value());
+  EXPECT_EQ(answered->context, sched::AnswerContext::other);
+}
+
 TEST(Quarantine, WhatAContextShouldBeStandsInTheTable) {
   Held mesh;
   must(mesh.loop->expect_context(mesh.bob_id(), 77));

@@ -254,8 +254,13 @@ class LoopFixture {
 
   LoopFixture(std::uint64_t agents, std::uint64_t station_count,
               const engine::LoopOptions& loop_options = {})
+      : LoopFixture(
+            engine::MeshSize{
+                .agents = agents, .stations = station_count, .agents_per_station = agents},
+            loop_options) {}
+  LoopFixture(const engine::MeshSize& mesh_size, const engine::LoopOptions& loop_options)
       : options(loop_options),
-        size{.agents = agents, .stations = station_count, .agents_per_station = agents},
+        size(mesh_size),
         table(must(engine::table_layout(size)).total_bytes()),
         payload(must(engine::payload_layout(size)).total_bytes()),
         engine(must(engine::engine_layout(size)).total_bytes()),
