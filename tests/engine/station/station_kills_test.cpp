@@ -1,4 +1,4 @@
-// A station killed again and again, at whatever moment, and now and then its engine, while one other
+// A station killed again and again, at whatever moment, and now and then its engine, while another
 // exchanges numbers with it and four more go on working: what was committed arrives, in order, what
 // comes twice says so, and nobody else notices.
 #include <random>
