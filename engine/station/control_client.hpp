@@ -6,9 +6,9 @@
 // Progress    request() waits for the answer, at most `timeout`. connect_at_once, try_receive never
 //             wait.
 // If the      dies: closed. It does not answer in time: timed_out, and its answer, whenever it
-// other side  comes, is nobody else's: the next request waits for it first, and is itself timed_out,
-// dies,       and not sent, where it does not come; take_answered() has it. It lies: an answer that is
-// stalls,     no JSON object is corrupt.
+// other side  comes, is nobody else's: the next request waits for it first, and is itself
+// dies,       timed_out, and not sent, where it does not come; take_answered() has it. It lies: an
+// stalls,     answer that is no JSON object is corrupt.
 // or lies
 // Errors      no_mesh (no socket there, or nobody listens), closed, timed_out, truncated (over
 //             kControlPacketBytes), and whatever the engine refuses with.

@@ -327,6 +327,7 @@ bool Station::lose(Error reason) {
   lost_ = true;
   lost_reason_ = std::move(reason);
   search_.reset();
+  look_due_ = {};  // nothing that stands in the inbox is its own any more: no poll() gives it
   follow_engine();
   return false;
 }

@@ -1,12 +1,12 @@
-// StationEvents: one descriptor that is readable whenever a station is to be polled: its eventfd was
-// signalled, its connection has something or has ended, or, while it looks for its next engine, its
-// next try is due. So who sleeps on it learns of an eviction, of an engine that was taken down and
-// of one that was killed, without looking at a clock; and no engine has to write to the eventfd of
-// a station that it has just found to lie (event_fd.hpp says what that can cost).
+// StationEvents: one descriptor that is readable whenever a station is to be polled: its eventfd
+// was signalled, its connection has something or has ended, or, while it looks for its next engine,
+// its next try is due. So who sleeps on it learns of an eviction, of an engine that was taken down
+// and of one that was killed, without looking at a clock; and no engine has to write to the eventfd
+// of a station that it has just found to lie (event_fd.hpp says what that can cost).
 //
 // Callers     the station's pump.
 // Progress    never waits: each call is one or two system calls. Nothing is paid for a message.
-// Ordering    none of its own: level-triggered, whatever it was readable for stays until it is taken.
+// Ordering    none of its own: level-triggered, whatever it was readable for stays until taken.
 // If the      engine dies: its end of the connection closes, and that is readable.
 // other side  The process forks: the child has neither descriptor (ForkGuard). A copy that another
 // dies        process holds of a connection keeps it in the set: leave() before it is closed.

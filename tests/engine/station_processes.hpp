@@ -31,7 +31,7 @@ namespace mesh::testing {
 
 inline constexpr const char* kGone = "<gone>";
 
-// Named points (shm/base/point.hpp) are compiled in where MESH_FAULTS is on: ./dev asan, ./dev cover.
+// Named points (shm/base/point.hpp) are compiled in where MESH_FAULTS is on: asan, cover.
 #ifdef MESH_FAULTS
 inline constexpr bool kHasPoints = true;
 #else

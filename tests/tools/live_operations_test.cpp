@@ -45,8 +45,8 @@ TEST(Status, SaysWhatTheMeshIsLikeAsAWhole) {
   EXPECT_EQ(status["last_cascade"]["targeted"], 40);
   EXPECT_GT(status["last_cascade"]["ended_unix_ms"].get<std::int64_t>(), 1'600'000'000'000);
 }
-// Agents that were never asked have the scores of their classes' priors (mesh.md parts 4 and 5): the
-// lead of a payload of weight 1, (latency / 2 + 1.5 base) (1 + 1.645 * 0.1), in whole ms. The mean
+// Agents that were never asked have the scores of their classes' priors (mesh.md parts 4 and 5):
+// the lead of a payload of weight 1, (latency / 2 + 1.5 base) * (1 + 1.645 * 0.1), in ms. The mean
 // is that of the clusters' means, whatever clusters they were placed in: not that of the agents.
 TEST(Status, TheMeanImpedanceIsTheMeanOfTheClustersMeanScores) {
   const std::map<std::string, int> scores = {{"A", 24}, {"D", 378}};

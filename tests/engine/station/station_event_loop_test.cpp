@@ -54,13 +54,15 @@ class EventLoop {
     }
     return woken;
   }
-  // Polls until it may sleep, sleeps, and is awake again.
+  // Polls until it may sleep, sleeps, and is awake again. `before_sleep` sees what the polls led to.
   template <class Handler>
-  Woken turn(Handler&& handler) {
+  Woken turn(
+      Handler&& handler, const std::function<void()>& before_sleep = [] {}) {
     do {
       while (station_.poll(256, handler) != 0) {
       }
     } while (!station_.arm());
+    before_sleep();
     const Woken woken = await();
     station_.disarm();
     return woken;
@@ -370,19 +372,20 @@ TEST(StationEventLoop, AfterItsEngineWasKilledItIsWithTheNextOneAndSleepsAgain) 
     EventLoop loop(*station, channel);
     std::uint64_t returns = 0;
     for (int wakes = 0; !station->is_lost();) {
-      const auto woken = loop.turn([&](const Delivery& delivery) {
+      const auto answer = [&](const Delivery& delivery) {
         channel.tell(std::string(delivery.text()));
         return Answer::ready();
+      };
+      const auto woken = loop.turn(answer, [&] {
+        if (station->reattached() == returns) return;
+        returns = station->reattached();
+        channel.tell("back " + std::to_string(returns));
       });
       if (!woken.by_station && !woken.by_channel) {
         channel.tell("slept for ever");
         return 1;
       }
       wakes += woken.by_station ? 1 : 0;
-      if (station->reattached() != returns) {
-        returns = station->reattached();
-        channel.tell("back " + std::to_string(returns));
-      }
       if (!woken.by_channel) continue;
       if (channel.hear() == kGone) return 0;
       channel.tell(std::to_string(wakes));

@@ -1,4 +1,4 @@
-// A station killed again and again, at whatever moment, and now and then its engine, while one other
+// A station killed again and again, at whatever moment, and now and then its engine, while another
 // exchanges numbers with it and four more go on working: what was committed arrives, in order, what
 // comes twice says so, and nobody else notices.
 #include <random>
@@ -16,7 +16,8 @@ using engine::SendOptions;
 using engine::SendStatus;
 
 constexpr std::size_t kWorking = 4;
-constexpr std::uint64_t kAhead = 128;  // sent and not replied to
+constexpr std::uint64_t kAhead = 128;          // sent and not replied to
+constexpr std::uint32_t kManyDeaths = 20'000;  // more than a window has
 
 // A number of one life: ordered by the life first.
 struct Numbered {
@@ -145,8 +146,8 @@ class StationKills : public ::testing::Test {
         partner_([this](const Channel& channel) { return partner(channel, board_); }),
         options_(ring_.options()) {
     // That it dies is nothing new here: its cluster goes on.
-    options_.loop.watch.breakers.cluster_failures_max = ~std::uint32_t{0};
-    options_.loop.watch.breakers.sector_failures_max = ~std::uint32_t{0};
+    options_.loop.watch.breakers.cluster_failures_max = kManyDeaths;
+    options_.loop.watch.breakers.sector_failures_max = kManyDeaths;
     options_.stuck_after = kForEver;
   }
   void begin() {
