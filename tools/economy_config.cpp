@@ -114,9 +114,11 @@ Status take_all(const Json& object, TokenEconomyConfig& config) {
   const std::vector<Field> fields = fields_of(config);
   for (const auto& [key, value] : object.items()) {
     if (key == "preset") continue;
-    const auto found = std::find_if(fields.begin(), fields.end(),
-                                    [&](const Field& one) { return one.key == key; });
-    if (found == fields.end()) return refuse("there is no key " + key);
+    const Field* found = nullptr;
+    for (const Field& one : fields) {
+      if (one.key == key) found = &one;
+    }
+    if (found == nullptr) return refuse("there is no key " + key);
     if (!found->take(value)) return refuse(key + " cannot be " + value.dump());
   }
   return TokenEconomy::validate(config);

@@ -160,34 +160,42 @@ ContentionConfig patient(std::string_view preset = "fair-share") {
   return config;
 }
 
-// Agent 7 wants all of it or nothing, and whoever holds one unit gives it back and takes it again:
-// each round goes past agent 7.
-void starve(Arbiter& arbiter, Nanos& now, std::uint64_t capacity, Nanos until) {
-  std::vector<std::uint64_t> held;
-  for (std::uint32_t agent = 0; agent < 7; ++agent) {
-    held.push_back(arbiter.apply(ask(agent, capacity / 7), now).allocation);
+// Agents 0 to 6 hold one unit each, and agent 7 wants all seven or nothing. Agent 6 gives its unit
+// back and takes it again: each round goes past agent 7.
+class PassedBy {
+ public:
+  PassedBy() : arbiter(with_gpu(patient(), 7)) {
+    for (std::uint32_t agent = 0; agent < 7; ++agent) {
+      held_ = arbiter.apply(ask(agent, 1), Nanos{0}).allocation;
+    }
+    arbiter.apply(ask(7, 7), Nanos{0});
   }
-  arbiter.apply(ask(7, capacity), now);
-  while (now < until) {
-    now += seconds(5);
-    arbiter.apply(contention::Release{held[6], 0}, now);
-    arbiter.apply(ask(6, capacity / 7), now);
-    for (const auto& news : tick(arbiter, now + testing::arbiter_ms(60))) {
-      if (news.kind == ArbiterNotice::granted && news.agent == 6) held[6] = news.allocation;
+  void until(Nanos end) {
+    while (now_ < end) {
+      now_ += seconds(5);
+      arbiter.apply(contention::Release{held_, 0}, now_);
+      arbiter.apply(ask(6, 1), now_);
+      for (const auto& news : tick(arbiter, now_ + testing::arbiter_ms(60))) {
+        if (news.kind == ArbiterNotice::granted && news.agent == 6) held_ = news.allocation;
+      }
     }
   }
-}
+  Arbiter arbiter;
+
+ private:
+  Nanos now_{0};
+  std::uint64_t held_ = 0;
+};
 
 TEST(ArbiterRules, WhoIsPassedByForLongMakesItSevereHoweverEvenTheOthersAre) {
-  Arbiter arbiter = with_gpu(patient(), 7);
-  Nanos now{0};
-  starve(arbiter, now, 7, seconds(60));
-  EXPECT_EQ(arbiter.view(0).severity, Contention::none) << "one of eight has nothing: Gini 0.125";
-  starve(arbiter, now, 7, seconds(120));
-  EXPECT_EQ(arbiter.view(0).severity, Contention::moderate) << "a minute below 0.3";
-  starve(arbiter, now, 7, seconds(300));
-  EXPECT_EQ(arbiter.view(0).severity, Contention::severe) << "three of them";
-  EXPECT_EQ(events_of(arbiter, Arbiter::Event::severity), 2U);
+  PassedBy passed;
+  passed.until(seconds(60));
+  EXPECT_EQ(passed.arbiter.view(0).severity, Contention::none) << "one of eight: Gini 0.125";
+  passed.until(seconds(120));
+  EXPECT_EQ(passed.arbiter.view(0).severity, Contention::moderate) << "a minute below 0.3";
+  passed.until(seconds(300));
+  EXPECT_EQ(passed.arbiter.view(0).severity, Contention::severe) << "three of them";
+  EXPECT_EQ(events_of(passed.arbiter, Arbiter::Event::severity), 2U);
 }
 
 TEST(ArbiterRules, SeverityGoesByGiniOverWhatEachGotOfWhatItAsked) {
