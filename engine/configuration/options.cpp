@@ -446,7 +446,7 @@ constexpr std::array<Option, 57> kOptions = {{
      "", &set_inner_count<&sector_failures>, &show_inner_count<&sector_failures>},
     {"health", "open_sectors", "more sectors that are open open the mesh's", kAtStart, 1,
      kMaxAgents, "", "", &set_inner_count<&open_sectors>, &show_inner_count<&open_sectors>},
-    {"health", "window_ms", "in which failures are counted", kAtStart, 1, kHourMs, "ms", "",
+    {"health", "window_ms", "in which failures are counted", kAtStart, 10, kHourMs, "ms", "",
      &set_duration<&breaker_window>, &show_duration<&breaker_window>},
     {"health", "open_ms", "until a breaker that opened is probed", kAtStart, 1, kHourMs, "ms", "",
      &set_duration<&breaker_open>, &show_duration<&breaker_open>},

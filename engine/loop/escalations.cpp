@@ -29,7 +29,7 @@ void escalate_silence(EngineLoop::State& loop, const health::MeshWatch::Silence&
   const std::string_view says = escalation_in(text, size);
   const HostTime now = from_ns(loop.now_ns);
   loop.accounts.errors->note(
-      {.code = Errc::agent_silent, .about = kPlacesAbout + silence.cluster, .text = says}, now);
+      {.code = Errc::timed_out, .about = kPlacesAbout + silence.cluster, .text = says}, now);
   loop.accounts.events->note({.at = now,
                               .kind = EventKind::silent,
                               .place = silence.cluster,
@@ -47,9 +47,8 @@ void escalate_cascade(EngineLoop::State& loop, std::uint32_t sector) noexcept {
                     "opens",
                     sector);
   const std::string_view says = escalation_in(text, size);
-  loop.accounts.errors->note(
-      {.code = Errc::cascade_failure, .about = kPlacesAbout + sector, .text = says},
-      from_ns(loop.now_ns));
+  loop.accounts.errors->note({.code = Errc::open, .about = kPlacesAbout + sector, .text = says},
+                             from_ns(loop.now_ns));
 }
 
 }  // namespace

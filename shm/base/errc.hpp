@@ -74,9 +74,7 @@
   X(automatic_stopped, 87, "emergency: only the operator acts")                      \
   X(priority_too_low, 88, "the mesh is degraded: operations of high priority only")  \
   X(throttled, 89, "the engine cannot keep up: over its sector's share of messages") \
-  X(impedance_spike, 90, "agents of a cluster are far over their own impedance")     \
-  X(agent_silent, 91, "agents leave what they are sent unanswered")                  \
-  X(cascade_failure, 92, "failures of a sector doubled again and again")
+  X(impedance_spike, 90, "agents of a cluster are far over their own impedance")
 
 namespace mesh {
 

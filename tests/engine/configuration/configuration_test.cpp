@@ -401,7 +401,7 @@ TEST(Reload, CarriesOverEveryReloadableOptionAndNoOther) {
       {"health.cluster_failures", "1"},
       {"health.sector_failures", "1"},
       {"health.open_sectors", "1"},
-      {"health.window_ms", "1"},
+      {"health.window_ms", "10"},
       {"health.open_ms", "1"},
       {"health.retry_ms", "1"},
       {"health.half_open_ms", "1"},
