@@ -129,7 +129,7 @@ Status take_all(const Json& object, TokenEconomyConfig& config) {
 
 Result<coordination::TokenEconomyConfig> economy_config_of(std::string_view json) {
   using namespace of_economy_config;
-  const Json object = Json::parse(json, nullptr, false);
+  const auto object = nlohmann::json::parse(json, nullptr, false);
   if (!object.is_object()) return fail(Errc::bad_input, "token economy config: no JSON object");
   std::string preset = "agent-work";
   if (object.contains("preset") && !take(object["preset"], preset)) {
