@@ -54,7 +54,7 @@ class EventLoop {
     }
     return woken;
   }
-  // Polls until it may sleep, sleeps, and is awake again. `before_sleep` sees what the polls led to.
+  // Polls until it may sleep, sleeps, is awake again. `before_sleep` sees what the polls led to.
   template <class Handler>
   Woken turn(
       Handler&& handler, const std::function<void()>& before_sleep = [] {}) {

@@ -112,18 +112,21 @@ int struck(const Channel& channel, Exchange& board, std::uint32_t life) {
   if (station == nullptr) return 1;
   std::uint64_t outstanding =
       0;  // of its own; to what a life before has sent it hears replies, too
-  const auto hear = [&](const Delivery& delivery) {
+  std::vector<engine::Reply> held;  // handled, and answered a turn later: a death comes between
+  const auto hear = [&](const Delivery& delivery, engine::Reply reply) {
     if (delivery.kind == sched::RecordKind::reply && outstanding != 0) --outstanding;
-    if (!delivery.wants_answer()) return Answer::ready();
+    if (!delivery.wants_answer()) return;
     const auto number = body_of<std::uint64_t>(delivery);
     const std::uint64_t expected = of(board.handled) + 1;
     if (number < expected) add_one(delivery.redelivered ? board.again : board.unmarked);
     if (number > expected) add_one(board.gaps);
     board.handled.store_relaxed(std::max(number, expected - 1));  // relaxed: as at of()
-    return Answer::ready();
+    held.push_back(std::move(reply));
   };
   Numbered next{life, 1};
   while (!station->is_lost()) {
+    for (engine::Reply& reply : std::exchange(held, {}))
+      station->answer(std::move(reply), Answer::ready());
     station->poll(256, hear);
     for (int i = 0; i < 16 && of(board.stop) == 0 && outstanding < kAhead; ++i) {
       if (station->send(to, std::as_bytes(std::span(&next, 1))) != SendStatus::sent) break;
