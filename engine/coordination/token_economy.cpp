@@ -4,6 +4,7 @@
 #include <bit>
 
 #include "engine/coordination/blocks/largest_remainder.hpp"
+#include "engine/coordination/blocks/mutant.hpp"
 #include "engine/coordination/blocks/ppm.hpp"
 
 namespace mesh::coordination {
@@ -167,7 +168,7 @@ TokenEconomy::Reply TokenEconomy::on(const token::Stake& order, std::int64_t) no
   Account& account = accounts_[order.account];
   const U128 amount = wide(order.amount);
   if (account.free < amount) return refuse(Errc::insufficient_balance);
-  settle(account);
+  if (!MESH_MUTANT("token.settle_first")) settle(account);
   account.free -= amount;
   account.staked += amount;
   account.locked_until = std::max(account.locked_until, epoch_ + order.lock_epochs);
@@ -182,7 +183,8 @@ TokenEconomy::Reply TokenEconomy::on(const token::Unstake& order, std::int64_t) 
   Account& account = accounts_[order.account];
   const U128 amount = wide(order.amount) == 0 ? account.staked : wide(order.amount);
   if (amount > account.staked || amount == 0) return refuse(Errc::insufficient_balance);
-  if (epoch_ < account.locked_until) return refuse(Errc::wrong_state);
+  const bool is_locked = epoch_ < account.locked_until && !MESH_MUTANT("token.lock");
+  if (is_locked) return refuse(Errc::wrong_state);
   settle(account);
   account.staked -= amount;
   sums_.staked -= amount;
@@ -201,12 +203,14 @@ TokenEconomy::Reply TokenEconomy::on(const token::Slash& order, std::int64_t now
   const bool is_possible = order.ppm >= 1 && order.ppm <= 1'000'000 && order.evidence != 0;
   if (!is_possible) return refuse(Errc::invalid_argument);
   const IdHash evidence = hash_of(order.evidence, 0);
-  if (evidence_.find(evidence) != kNone) return refuse(Errc::duplicate);
+  const bool is_known = evidence_.find(evidence) != kNone && !MESH_MUTANT("token.evidence");
+  if (is_known) return refuse(Errc::duplicate);
   if (evidence_list_.size() == config_.evidence_max) return refuse(Errc::capacity);
   Account& account = accounts_[order.account];
   settle(account);
   const U128 of_staked = part_of(account.staked, order.ppm);
-  const U128 of_unbonding = part_of(account.unbonding, order.ppm);
+  const U128 of_unbonding =
+      MESH_MUTANT("token.slash_unbonding") ? 0 : part_of(account.unbonding, order.ppm);
   const U128 cut = of_staked + of_unbonding;
   const U128 burnt = part_of(cut, config_.slash_burn_ppm);
   account.staked -= of_staked;
@@ -289,7 +293,9 @@ TokenEconomy::Reply TokenEconomy::on(const token::SettleEscrow& order, std::int6
     if (!escrow_slots_.is_used(slot) || escrows_[slot].id != order.escrow) continue;
     const Escrow escrow = escrows_[slot];
     const U128 amount = wide(order.amount);
-    if (amount > escrow.amount) return refuse(Errc::insufficient_balance);
+    if (amount > escrow.amount && !MESH_MUTANT("token.escrow_amount")) {
+      return refuse(Errc::insufficient_balance);
+    }
     accounts_[order.to].free += amount;
     accounts_[escrow.account].free += escrow.amount - amount;
     escrows_[slot] = {};
@@ -335,7 +341,7 @@ void TokenEconomy::next_epoch() noexcept {
   if (config_.schedule == SupplySchedule::inflationary) {
     const U128 whole = sums_.supply * config_.bps_per_epoch + sums_.carry;
     emitted = whole / 10'000;
-    sums_.carry = whole % 10'000;
+    if (!MESH_MUTANT("token.carry")) sums_.carry = whole % 10'000;
   } else if (config_.schedule == SupplySchedule::halving) {
     emitted = halving_emission(wide(config_.emission), epoch_, config_.halve_every);
   }
@@ -358,7 +364,8 @@ void TokenEconomy::catch_up(std::int64_t now_ns) noexcept {
   for (std::uint64_t i = 0; epoch_ < target && i < kEpochsAtOnce; ++i) next_epoch();
   for (std::uint32_t at = 0; epoch_ != before && at < config_.accounts_max; ++at) {
     Account& account = accounts_[at];
-    if (account.unbonding == 0 || account.unbonded_at > epoch_) continue;
+    const bool waits = account.unbonded_at > epoch_ && !MESH_MUTANT("token.unbonding");
+    if (account.unbonding == 0 || waits) continue;
     const U128 amount = std::exchange(account.unbonding, 0);
     account.free += amount;
     record(kByTime, at, at, amount);

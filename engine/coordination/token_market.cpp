@@ -62,7 +62,8 @@ U128 TokenEconomy::curve_worth(U128 amount) const noexcept {
 TokenEconomy::Reply TokenEconomy::issue(std::uint32_t account, U128 amount, U128 cost,
                                         std::uint64_t kind) noexcept {
   Account& buyer = accounts_[account];
-  if (buyer.reserve < cost) return refuse(Errc::insufficient_balance);
+  const bool can_pay = buyer.reserve >= cost || MESH_MUTANT("token.reserve");
+  if (!can_pay) return refuse(Errc::insufficient_balance);
   if (sums_.minted + amount > kAmountMax) return refuse(Errc::overflow);
   buyer.reserve -= cost;
   sums_.curve += cost;
@@ -88,7 +89,8 @@ TokenEconomy::Reply TokenEconomy::on(const token::Mint& order, std::int64_t) noe
   const bool may = config_.mint_authority != 0 && order.station == config_.mint_authority;
   if (!may) return refuse(Errc::not_authorized);
   if (config_.schedule == SupplySchedule::fixed) {
-    if (sums_.minted + amount > wide(config_.cap)) return refuse(Errc::insufficient_quantity);
+    const bool fits = sums_.minted + amount <= wide(config_.cap) || MESH_MUTANT("token.cap");
+    if (!fits) return refuse(Errc::insufficient_quantity);
     accounts_[order.to].free += amount;
     sums_.supply += amount;
     sums_.minted += amount;
@@ -188,17 +190,18 @@ TokenEconomy::Reply TokenEconomy::on(const token::Swap& order, std::int64_t now_
   U128& in_side = order.sells_tokens ? tokens : reserve;
   U128& out_side = order.sells_tokens ? reserve : tokens;
   const U128 out = swap_output(in_side, out_side, amount, config_.amm_fee_ppm);
-  if (out == 0) return refuse(Errc::invalid_argument);  // never money for nothing
+  const bool is_worthless = out == 0 && !MESH_MUTANT("token.swap_for_nothing");
+  if (is_worthless) return refuse(Errc::invalid_argument);  // never money for nothing
   in_side += amount;
   out_side -= out;
-  if (out < wide(order.least)) return decline();
+  if (out < wide(order.least) && !MESH_MUTANT("token.slippage")) return decline();
   if (moves_too_far(tokens, reserve)) {
     ++counters_.breaker_trips;
     emit(Event::price_breaker, Severity::warning, now_ns, {order.account, epoch_, 0});
     return decline();
   }
   note_price(now_ns);
-  pays -= amount;
+  if (!MESH_MUTANT("token.swap_debits")) pays -= amount;
   (order.sells_tokens ? trader.reserve : trader.free) += out;
   sums_.pool_tokens = tokens;
   sums_.pool_reserve = reserve;
@@ -328,11 +331,12 @@ Errc TokenEconomy::judge(const Channel& channel, const ChannelState& state,
   const U128 b = wide(state.balance_b);
   const bool is_balanced =
       a <= kAmountMax && b <= kAmountMax && a + b == channel.deposit_a + channel.deposit_b;
-  if (!is_balanced) return Errc::invalid_argument;
+  if (!is_balanced && !MESH_MUTANT("token.balanced")) return Errc::invalid_argument;
   const bool is_signed = state.mac_a == channel_mac(accounts_[channel.a].key, state) &&
                          state.mac_b == channel_mac(accounts_[channel.b].key, state);
-  if (!is_signed) return Errc::verification_failed;
-  return state.nonce > channel.nonce ? Errc::ok : Errc::stale_token;
+  if (!is_signed && !MESH_MUTANT("token.signature")) return Errc::verification_failed;
+  const bool is_newer = state.nonce > channel.nonce || MESH_MUTANT("token.nonce");
+  return is_newer ? Errc::ok : Errc::stale_token;
 }
 
 void TokenEconomy::take_state(Channel& channel, const ChannelState& state) noexcept {
@@ -395,7 +399,8 @@ TokenEconomy::Reply TokenEconomy::on(const token::Challenge& order, std::int64_t
   if (bad != Errc::ok) return refuse(bad);
   take_state(channel, order.state);
   ++counters_.challenges;
-  if (order.by != channel.closed_by && channel.cheat == kNone) {
+  const bool is_cheat = order.by != channel.closed_by && !MESH_MUTANT("token.penalty");
+  if (is_cheat && channel.cheat == kNone) {
     channel.cheat = channel.closed_by;
     ++counters_.cheats;
   }
