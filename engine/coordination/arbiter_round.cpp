@@ -152,9 +152,8 @@ void ResourceContentionArbiter::share_by_auction(std::uint64_t free) noexcept {
   std::stable_sort(queue_.begin(), queue_.end(), [&](std::uint32_t a, std::uint32_t b) {
     return demands_[a].utility > demands_[b].utility;
   });
-  std::erase_if(queue_, [&](std::uint32_t at) {
-    return demands_[at].utility < config_.reserve_price && !MESH_MUTANT("arbiter.reserve_price");
-  });
+  std::erase_if(queue_,
+                [&](std::uint32_t at) { return demands_[at].utility < config_.reserve_price; });
   for (bool again = true; again;) {
     again = false;
     bids_.clear();

@@ -95,7 +95,7 @@ void TaskAuction::settle_deposits(std::uint32_t auction, std::int64_t now_ns) no
   for (std::uint32_t at = auctions_[auction].first; at != kNone; at = bids_[at].next) {
     Bid& one = bids_[at];
     const bool is_running = auctions_[auction].phase == AuctionPhase::cancelled;
-    const bool is_slashed = one.is_void && !is_running && !MESH_MUTANT("auction.slash");
+    const bool is_slashed = one.is_void && !is_running;
     if (is_slashed) {
       ++counters_.unrevealed;
       emit(Event::unrevealed, Severity::warning, now_ns, {auction, one.scored.agent, 0});
@@ -117,7 +117,7 @@ void TaskAuction::resolve(std::uint32_t auction, std::int64_t now_ns) noexcept {
     valid += bids_[at].is_void ? 0U : 1U;
   }
   on.phase = AuctionPhase::resolved;
-  if (valid < on.rules.min_bids && !MESH_MUTANT("auction.min_bids")) {
+  if (valid < on.rules.min_bids) {
     on.outcome = AuctionOutcome::no_sale;
   } else if (on.has_units || on.terms.items != 0) {
     award_vcg(auction);
@@ -147,7 +147,7 @@ TaskAuction::Reply TaskAuction::on(const auction::Resolve& order, std::int64_t n
   if (on.phase == AuctionPhase::cancelled) return refuse(Errc::closed);
   if (on.phase != AuctionPhase::resolved) {
     const bool is_full = on.phase == AuctionPhase::open && on.bids == on.rules.max_bids;
-    const bool may = order.force || now_ns >= on.ends_ns || is_full || MESH_MUTANT("auction.early");
+    const bool may = order.force || now_ns >= on.ends_ns || is_full;
     if (!may) return refuse(Errc::wrong_state);
     if (order.force) {
       resolve(order.auction, now_ns);

@@ -2,7 +2,6 @@
 
 #include <utility>
 
-#include "engine/coordination/blocks/mutant.hpp"
 #include "engine/coordination/blocks/rng.hpp"
 
 namespace mesh::coordination {
@@ -62,7 +61,7 @@ std::uint32_t ChaosAgents::wanted_of(const Wanted& wanted, std::uint32_t candida
 }
 
 std::span<const std::uint32_t> ChaosAgents::smaller_side(std::span<const std::uint32_t> targets) {
-  if (2 * targets.size() <= count_ || MESH_MUTANT("chaos.smaller_side")) return targets;
+  if (2 * targets.size() <= count_) return targets;
   std::fill(marks_.begin(), marks_.end(), std::uint8_t{0});
   for (const std::uint32_t agent : targets) marks_[agent] = 1;
   others_.clear();
@@ -89,7 +88,7 @@ void ChaosAgents::lift(std::uint32_t agent, bool was_harmed, std::int64_t cooldo
   Row& row = rows_[agent];
   if (!row.is_present || row.faults == 0) return;
   --row.faults;
-  if (was_harmed && !MESH_MUTANT("chaos.until_recovered")) {
+  if (was_harmed) {
     row.is_harmed = true;
     row.cooldown_ns = std::max(row.cooldown_ns, cooldown_ns);
   }
@@ -99,7 +98,7 @@ void ChaosAgents::lift(std::uint32_t agent, bool was_harmed, std::int64_t cooldo
 void ChaosAgents::recover(std::uint32_t agent, std::int64_t now_ns) noexcept {
   Row& row = rows_[agent];
   if (!row.is_harmed || row.release_ns != kNever) return;
-  row.release_ns = now_ns + (MESH_MUTANT("chaos.cooldown") ? 0 : row.cooldown_ns);
+  row.release_ns = now_ns + row.cooldown_ns;
   next_release_ns_ = std::min(next_release_ns_, row.release_ns);
 }
 

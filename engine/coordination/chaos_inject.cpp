@@ -2,7 +2,6 @@
 // order leaves.
 #include <algorithm>
 
-#include "engine/coordination/blocks/mutant.hpp"
 #include "engine/coordination/chaos_harness.hpp"
 
 namespace mesh::coordination {
@@ -31,20 +30,16 @@ ChaosHarness::Withheld ChaosHarness::choose(const Experiment& one, std::uint32_t
     targets = agents_.smaller_side(targets);
   }
   if (targets.empty()) return {Errc::no_candidate, Refusal::none};
-  const bool is_struck = std::any_of(targets.begin(), targets.end(), taken);
-  if (is_struck && !MESH_MUTANT("chaos.twice")) return {Errc::conflict, Refusal::none};
+  if (std::any_of(targets.begin(), targets.end(), taken)) return {Errc::conflict, Refusal::none};
   const bool is_allowed = config_.driver == ChaosDriver::simulated ||
                           std::all_of(targets.begin(), targets.end(), [this](std::uint32_t agent) {
                             return agents_.has_label(agent, 1);
                           });
-  if (!is_allowed && !MESH_MUTANT("chaos.label")) return {Errc::not_authorized, Refusal::none};
+  if (!is_allowed) return {Errc::not_authorized, Refusal::none};
   const std::uint32_t affected = agents_.affected_with(targets);
   const chaos_plan::Rules& rules = one.plan.rules;
-  const bool is_small = affected <= blast_limit(agents_.count(), rules.blast_radius_ppm) ||
-                        MESH_MUTANT("chaos.radius");
-  const bool are_well =
-      agents_.count() - affected >= rules.healthy_min || MESH_MUTANT("chaos.healthy");
-  const bool is_within = is_small && are_well;
+  const bool is_within = affected <= blast_limit(agents_.count(), rules.blast_radius_ppm) &&
+                         agents_.count() - affected >= rules.healthy_min;
   if (!is_within) return {Errc::ok, Refusal::rejected_policy};
   if (injection_slots_.left() == 0) return {Errc::capacity, Refusal::none};
   return {};
@@ -98,8 +93,7 @@ void ChaosHarness::inject_phase(std::uint32_t at, std::int64_t now_ns) noexcept 
   const Experiment& one = experiments_[at];
   const chaos_plan::Phase phase = one.plan.phases[one.course.phase];
   for (std::uint32_t i = 0; i < phase.faults; ++i) {
-    const bool goes_on = !one.plan.rules.is_strict || MESH_MUTANT("chaos.strict");
-    if (inject(at, phase.first_fault + i, now_ns) || goes_on) continue;
+    if (inject(at, phase.first_fault + i, now_ns) || !one.plan.rules.is_strict) continue;
     return roll_back(at, ChaosReason::not_injected, now_ns);
   }
 }

@@ -1,7 +1,6 @@
 // ChaosHarness: an experiment from its start to its end, as time passes.
 #include <algorithm>
 
-#include "engine/coordination/blocks/mutant.hpp"
 #include "engine/coordination/chaos_harness.hpp"
 
 namespace mesh::coordination {
@@ -98,8 +97,7 @@ bool ChaosHarness::advance_scheduled(std::uint32_t at, std::int64_t now_ns) noex
   const Experiment& one = experiments_[at];
   const bool is_time =
       now_ns >= one.plan.rules.starts_at.count() && opens_at(one, now_ns) == now_ns;
-  const bool has_room = has_room_for(one) || MESH_MUTANT("chaos.one_at_a_time");
-  if (!is_time || !has_room) return false;
+  if (!is_time || !has_room_for(one)) return false;
   if (knows_metrics(one)) {
     begin_precheck(at, now_ns);
   } else {
@@ -118,7 +116,7 @@ bool ChaosHarness::advance_precheck(std::uint32_t at, std::int64_t now_ns) noexc
   const MetricSpan span{one.course.since_ns, now_ns};
   const bool is_ready = verify_point(one, {VerifyPoint::preflight, span}, now_ns) &&
                         verify_point(one, {VerifyPoint::precheck, span}, now_ns);
-  if (!is_ready && !MESH_MUTANT("chaos.precheck")) {
+  if (!is_ready) {
     give_up(at, ChaosReason::verification_failed, now_ns);
     return true;
   }
@@ -160,8 +158,7 @@ void ChaosHarness::end_phase(std::uint32_t at, std::int64_t now_ns) noexcept {
   const bool holds =
       !phase.verify_after || verify_point(one, {VerifyPoint::phase, {from_ns, now_ns}}, now_ns);
   one.outcome.violations += holds ? 0U : 1U;
-  const bool ends = phase.abort_on_violation && !MESH_MUTANT("chaos.abort");
-  if (!holds && ends) return roll_back(at, ChaosReason::violation, now_ns);
+  if (!holds && phase.abort_on_violation) return roll_back(at, ChaosReason::violation, now_ns);
   if (one.course.phase + 1 == one.plan.phases.size()) {
     return roll_back(at, ChaosReason::none, now_ns);
   }
@@ -180,7 +177,7 @@ void ChaosHarness::see_switches(std::uint32_t at, const chaos::Sample& sample,
     const bool is_violated = judge({its.op, its.threshold, 0}, sample.value, {}) == Verdict::passed;
     its.seen_ns = now_ns;
     if (!is_violated) {
-      if (!MESH_MUTANT("chaos.sustained")) its.since_ns = -1;
+      its.since_ns = -1;
     } else if (its.since_ns < 0) {
       its.since_ns = now_ns;
     }
@@ -198,7 +195,7 @@ void ChaosHarness::watch_switches(std::uint32_t at, std::int64_t now_ns) noexcep
     const std::int64_t blind_ns = sustained_ns != 0 ? sustained_ns : one.plan.rules.window.count();
     if (its.since_ns >= 0 && now_ns - its.since_ns >= sustained_ns) {
       trip(at, which, ChaosReason::kill_switch, now_ns);
-    } else if (now_ns - its.seen_ns > blind_ns && !MESH_MUTANT("chaos.blind")) {
+    } else if (now_ns - its.seen_ns > blind_ns) {
       trip(at, which, ChaosReason::blind, now_ns);
     }
   }
@@ -214,7 +211,7 @@ void ChaosHarness::trip(std::uint32_t at, std::uint32_t which, ChaosReason why,
   note(one, {Nanos{now_ns}, TimelineKind::tripped, which, static_cast<std::uint64_t>(why)});
   note_issue(one, {IssueSeverity::error, IssueCategory::kill_switch, kNoFault, Errc::ok}, now_ns);
   emit(Event::tripped, Severity::warning, now_ns, {at, which, static_cast<std::uint64_t>(why)});
-  if (one.plan.rules.auto_rollback && !MESH_MUTANT("chaos.rollback")) roll_back(at, why, now_ns);
+  if (one.plan.rules.auto_rollback) roll_back(at, why, now_ns);
 }
 
 // --- and its end -------------------------------------------------------------------------------
@@ -246,7 +243,7 @@ void ChaosHarness::end_injections(std::uint32_t at, std::int64_t until_ns,
 
 // One that nobody has confirmed may never have acted: it proves nothing.
 void ChaosHarness::end_one(Injection& one, std::int64_t now_ns) noexcept {
-  if (one.status == InjectionStatus::ordered && !MESH_MUTANT("chaos.unconfirmed")) {
+  if (one.status == InjectionStatus::ordered) {
     Experiment& its = experiments_[one.experiment];
     ++its.outcome.not_injected;
     note_issue(its, {IssueSeverity::error, IssueCategory::unconfirmed, one.fault, Errc::ok},
@@ -306,8 +303,7 @@ bool ChaosHarness::advance_analysis(std::uint32_t at, std::int64_t now_ns) noexc
   const std::uint32_t failed = judge_all(one, one.plan.assertions, {VerifyPoint::recovery, span});
   const bool holds =
       failed <= failures_allowed(one.plan.assertions.size(), one.plan.rules.tolerance_ppm);
-  const std::uint32_t before = one.course.windows_passed;
-  one.course.windows_passed = holds ? before + 1 : MESH_MUTANT("chaos.in_a_row") ? before : 0;
+  one.course.windows_passed = holds ? one.course.windows_passed + 1 : 0;
   one.course.window_ns = span.to_ns;
   if (one.course.windows_passed == kWindowsToRecover) {
     one.outcome.has_recovered = true;

@@ -84,8 +84,7 @@ void ResourceContentionArbiter::refill(Budget& budget, std::int64_t now_ns) noex
   budget.refilled_ns += periods * budget.period_ns;
   const std::uint64_t added =
       budget.units * static_cast<std::uint64_t>(std::min<std::int64_t>(2, periods));
-  budget.left += added;
-  if (!MESH_MUTANT("arbiter.two_periods")) budget.left = std::min(2 * budget.units, budget.left);
+  budget.left = std::min(2 * budget.units, budget.left + added);
 }
 
 ResourceContentionArbiter::Reply ResourceContentionArbiter::on(const contention::SetBudget& order,
@@ -143,8 +142,8 @@ std::uint32_t ResourceContentionArbiter::older_in_the_way(const Demand& demand) 
   }
   for (std::uint32_t at = 0; at < config_.demands_max; ++at) {
     const Demand& one = demands_[at];
-    const bool conflicts = demand_slots_.is_used(at) && one.resource == demand.resource &&
-                           one.agent != demand.agent && !MESH_MUTANT("arbiter.waits_for_waiters");
+    const bool conflicts =
+        demand_slots_.is_used(at) && one.resource == demand.resource && one.agent != demand.agent;
     if (conflicts && !is_older(one.timestamp_ns, one.agent)) return one.agent;
   }
   return kNobody;
@@ -238,9 +237,7 @@ std::uint32_t ResourceContentionArbiter::allocate(const Demand& demand, std::uin
   fresh.priority = demand.priority;
   on.active += units;
   Budget* budget = budget_of(demand.agent, demand.resource);
-  if (budget != nullptr && !MESH_MUTANT("arbiter.charge")) {
-    budget->left -= std::min(budget->left, units);
-  }
+  if (budget != nullptr) budget->left -= std::min(budget->left, units);
   ++standings_[demand.agent].allocations;
   note_satisfaction(demand.agent, static_cast<double>(units) / static_cast<double>(demand.quantity),
                     now_ns);
@@ -348,7 +345,7 @@ ResourceContentionArbiter::Reply ResourceContentionArbiter::on(const contention:
   for (std::uint32_t slot = 0; slot < config_.allocations_max; ++slot) {
     const Allocation& one = allocations_[slot];
     const bool holds = allocation_slots_.is_used(slot) && one.resource == order.resource &&
-                       (one.fence == order.fence || MESH_MUTANT("arbiter.fence"));
+                       one.fence == order.fence;
     if (holds) return {};
   }
   return refuse(Errc::stale_token);

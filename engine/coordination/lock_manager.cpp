@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "engine/coordination/blocks/mutant.hpp"
-
 namespace mesh::coordination {
 namespace {
 
@@ -110,8 +108,7 @@ std::size_t LockManager::blocked_at(std::uint32_t agent, const Wait& wait,
 
 Errc LockManager::may_wait(const lock::Acquire& wanted, const Wait& wait,
                            std::uint32_t at) const noexcept {
-  const bool is_full = resources_[at].waiting >= config_.queue_max;
-  if (is_full && !MESH_MUTANT("lock.queue_max")) return Errc::capacity;
+  if (resources_[at].waiting >= config_.queue_max) return Errc::capacity;
   if (config_.prevention != Prevention::wait_die) return Errc::ok;
   // Older than everybody that it would wait for, or it dies.
   const std::pair mine{timestamp_of(wanted.agent, wanted), wanted.agent};
@@ -272,8 +269,7 @@ LockManager::Reply LockManager::release(const lock::Release& order, std::int64_t
   const Errc bad = find_grant(order.grant, order.station, at);
   if (bad != Errc::ok) return refuse(bad);
   Lock& held = locks_[at];
-  const bool is_below = held.children != 0 || is_needed(held.agent, held.resource);
-  if (held.own == 1 && is_below && !MESH_MUTANT("lock.parent_first")) {
+  if (held.own == 1 && (held.children != 0 || is_needed(held.agent, held.resource))) {
     return refuse(Errc::wrong_state);
   }
   return released(at, now_ns);
@@ -316,7 +312,6 @@ LockManager::Reply LockManager::renew(const lock::Renew& order, std::int64_t now
   reply.fence = held.fence;
   reply.count = held.own;
   reply.expires = Nanos{std::min(held.expires_ns, held.revoke_ns)};
-  if (MESH_MUTANT("lock.grace")) held.revoke_ns = kNever;
   return reply;
 }
 
@@ -338,7 +333,7 @@ LockManager::Reply LockManager::raise(const lock::RaiseVersion& order) noexcept 
   if (!take_apart(order.resource, path)) return refuse(Errc::invalid_id);
   const std::uint32_t known = path.resources[path.count - 1];
   const std::uint64_t current = known == kNone ? version_floor_ : resources_[known].version;
-  if (current != order.expected && !MESH_MUTANT("lock.version")) {
+  if (current != order.expected) {
     Reply reply = refuse(Errc::conflict);
     reply.version = current;
     return reply;
@@ -390,7 +385,7 @@ LockManager::Reply LockManager::suspect(std::uint32_t agent, bool is_dead,
                                         std::int64_t now_ns) noexcept {
   if (agent >= config_.agents_max) return refuse(Errc::no_such_agent);
   if (!is_dead) {
-    if (!MESH_MUTANT("lock.alive_again")) phantom_ends_.clear(agent);
+    phantom_ends_.clear(agent);
   } else if (!phantom_ends_.has(agent)) {
     phantom_ends_.set(agent, now_ns + config_.phantom_grace_ns.count(), agent);
   }
@@ -408,9 +403,7 @@ void LockManager::catch_up(std::int64_t now_ns) noexcept {
       revoke(at, LockNotice::phantom, now_ns);
     }
   }
-  for (std::uint32_t at; (at = lease_ends_.pop_due(now_ns)) != kNone;) {
-    if (!MESH_MUTANT("lock.lease")) expire(at, now_ns);
-  }
+  for (std::uint32_t at; (at = lease_ends_.pop_due(now_ns)) != kNone;) expire(at, now_ns);
   hand_over(now_ns);
   for (std::uint32_t agent; (agent = wait_ends_.pop_due(now_ns)) != kNone;) {
     end_wait(agent, LockNotice::timed_out, now_ns);

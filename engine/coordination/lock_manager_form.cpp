@@ -4,7 +4,6 @@
 #include <array>
 #include <cstring>
 
-#include "engine/coordination/blocks/mutant.hpp"
 #include "engine/coordination/lock_manager.hpp"
 
 namespace mesh::coordination {
@@ -118,8 +117,7 @@ Errc LockManager::judge(std::string_view resource, std::uint64_t fence) const no
   const std::uint32_t at = resource_index_.find(hash_of(resource));
   if (at == kNone) return Errc::not_found;
   for (std::uint32_t h = resources_[at].first_holder; h != kNone; h = locks_[h].holder.next) {
-    const bool is_its = locks_[h].fence == fence || MESH_MUTANT("lock.token");
-    if (fence != 0 && is_its) return Errc::ok;
+    if (fence != 0 && locks_[h].fence == fence) return Errc::ok;
   }
   const std::uint32_t above = resources_[at].parent;
   std::uint32_t h = above == kNone ? kNone : resources_[above].first_holder;

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstring>
 
-#include "engine/coordination/blocks/mutant.hpp"
 #include "engine/coordination/lock_manager.hpp"
 
 namespace mesh::coordination {
@@ -42,7 +41,7 @@ std::uint32_t LockManager::place_for_resource() noexcept {
   const std::uint32_t place = hand_;
   hand_ = (hand_ + 1) % config_.resources_max;
   const Resource& idle = resources_[place];
-  if (!MESH_MUTANT("lock.forgotten_token")) fence_floor_ = std::max(fence_floor_, idle.fence);
+  fence_floor_ = std::max(fence_floor_, idle.fence);
   version_floor_ = std::max(version_floor_, idle.version);
   resource_index_.erase(idle.id);
   if (idle.parent != kNone) drop_ref(idle.parent);

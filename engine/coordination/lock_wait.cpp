@@ -23,8 +23,7 @@ bool LockManager::is_older(std::uint32_t a, std::uint32_t b) const noexcept {
 // decide, they decide here too.
 LockManager::Key LockManager::key_at(const Wait& wait, bool is_conversion) const noexcept {
   Key key = wait.key;
-  const bool is_first = is_conversion && config_.prevention == Prevention::none;
-  key.group = is_first && !MESH_MUTANT("lock.conversion_first") ? 0 : 1;
+  key.group = is_conversion && config_.prevention == Prevention::none ? 0 : 1;
   return key;
 }
 
@@ -49,8 +48,7 @@ bool LockManager::is_grantable(std::uint32_t agent, std::uint32_t resource, Lock
   for (std::uint32_t w = resources_[resource].first_waiter; w != kNone;
        w = agents_[w].wait.queue.next) {
     if (!(agents_[w].wait.key < key)) return true;
-    const bool is_ahead = !compatible(mode, agents_[w].wait.wanted);
-    if (is_ahead && !MESH_MUTANT("lock.barging")) return false;
+    if (!compatible(mode, agents_[w].wait.wanted)) return false;
   }
   return true;
 }
@@ -64,8 +62,7 @@ std::uint32_t LockManager::grant_at(std::uint32_t agent, std::uint32_t resource,
   set_mode(lock, mode);
   // Its owner is told of a new token only where it asked for the lock itself.
   const bool is_asked = resource == agents_[agent].wait.leaf || held.fence == 0;
-  const bool is_renewed = is_data(mode) && is_asked && !MESH_MUTANT("lock.conversion_token");
-  if (is_renewed) held.fence = ++resources_[resource].fence;
+  if (is_data(mode) && is_asked) held.fence = ++resources_[resource].fence;
   ++counters_.conversions;
   return lock;
 }
@@ -202,8 +199,7 @@ void LockManager::wound(std::uint32_t agent, std::uint32_t resource, LockMode mo
     const std::uint32_t lock = at;
     at = other.holder.next;
     const bool yields = other.agent != agent && other.is_preemptible && other.revoke_ns == kNever &&
-                        !compatible(mode, other.mode) &&
-                        (is_older(agent, other.agent) || MESH_MUTANT("lock.wounds_the_old"));
+                        !compatible(mode, other.mode) && is_older(agent, other.agent);
     if (!yields) continue;
     ++counters_.wounded;
     emit(Event::wounded, Severity::info, now_ns, {other.agent, other.grant, other.fence});
@@ -242,8 +238,7 @@ void LockManager::pump(std::uint32_t resource, std::int64_t now_ns) noexcept {
     const Wait& wait = agents_[agent].wait;
     const std::uint32_t next = wait.queue.next;
     const LockMode wanted = wait.wanted;
-    const bool is_next = compatible(wanted, ahead) || MESH_MUTANT("lock.hand_over_order");
-    if (is_next && is_free(agent, resource, wanted)) {
+    if (compatible(wanted, ahead) && is_free(agent, resource, wanted)) {
       dequeue(agent);
       const std::uint32_t lock = grant_at(agent, resource, wanted, now_ns);
       if (!wait.is_preemptible) locks_[lock].is_preemptible = false;
@@ -282,8 +277,7 @@ std::uint32_t LockManager::next_blocker(std::uint32_t agent, std::uint32_t& curs
   while (cursor != kNone && cursor != agent) {
     const std::uint32_t at = cursor;
     cursor = agents_[at].wait.queue.next;
-    const bool is_blocker = !compatible(wait.wanted, agents_[at].wait.wanted);
-    if (is_blocker && !MESH_MUTANT("lock.queue_edges")) return at;
+    if (!compatible(wait.wanted, agents_[at].wait.wanted)) return at;
   }
   return kNone;
 }

@@ -1,7 +1,5 @@
 #include "engine/coordination/partition_sides.hpp"
 
-#include "engine/coordination/blocks/mutant.hpp"
-
 namespace mesh::coordination {
 namespace {
 
@@ -101,9 +99,8 @@ void PartitionSides::judge_side(std::span<const SidesRow> rows) noexcept {
   for (const std::uint64_t member : reference_) {
     const SidesRow* const row = row_of(rows, member);
     const bool is_reached =
-        member == config_.self ||
-        (row != nullptr && row->state == MemberState::alive &&
-         (row->last_contact_ns >= sweep_begin_ns_ || MESH_MUTANT("sides.sweep")));
+        member == config_.self || (row != nullptr && row->state == MemberState::alive &&
+                                   row->last_contact_ns >= sweep_begin_ns_);
     const bool is_dead = row != nullptr && row->state == MemberState::dead;
     if (is_dead) beyond_.push_back(member);  // reserved
     if (!is_reached) continue;
@@ -111,8 +108,7 @@ void PartitionSides::judge_side(std::span<const SidesRow> rows) noexcept {
     has_lowest = has_lowest || member == reference_.front();
   }
   const std::size_t all = reference_.size();
-  const bool is_tied = has_lowest || MESH_MUTANT("sides.even");
-  const bool is_majority = 2 * reachable_ > all || (2 * reachable_ == all && is_tied);
+  const bool is_majority = 2 * reachable_ > all || (2 * reachable_ == all && has_lowest);
   state_ = is_majority ? SideState::majority : SideState::minority;
 }
 
@@ -155,8 +151,7 @@ void PartitionSides::step(std::span<const SidesRow> rows, std::int64_t window_ns
   const bool are_many_silent = silent(rows, INT64_MIN) >= enough();
   switch (state_) {
     case SideState::connected:
-      if (silent(rows, now_ns - window_ns) >= (MESH_MUTANT("sides.share") ? 1 : enough()))
-        begin(SideState::suspected, now_ns);
+      if (silent(rows, now_ns - window_ns) >= enough()) begin(SideState::suspected, now_ns);
       return;
     case SideState::suspected:
       if (!are_many_silent) {

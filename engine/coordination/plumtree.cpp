@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "engine/coordination/blocks/mutant.hpp"
-
 namespace mesh::coordination {
 namespace {
 
@@ -191,8 +189,7 @@ std::int64_t Plumtree::next_ns() const noexcept {
 // A link over which a payload is asked for belongs to the tree from now on.
 void Plumtree::ask_next(std::uint32_t slot, std::int64_t now_ns, GossipOutbox& out) noexcept {
   Missing& one = missing_[slot];
-  const bool is_over = one.tries == kTriesMax && !MESH_MUTANT("tree.tries");
-  if (one.count == 0 || is_over || MESH_MUTANT("tree.graft")) {
+  if (one.count == 0 || one.tries == kTriesMax) {
     ++counters_.lost;
     end_missing(slot);
     return;
@@ -269,19 +266,17 @@ void Plumtree::hear_gossip(std::uint64_t from, const Heard& heard, std::int64_t 
   const std::uint32_t known = find(heard.id);
   if (known != kNone) {
     ++counters_.duplicates;
-    const bool is_doubled = messages_[known].parent == from;  // by the network
-    if (is_doubled && !MESH_MUTANT("tree.doubled")) return;
+    if (messages_[known].parent == from) return;           // the network doubled it
     const std::uint64_t parent = messages_[known].parent;  // 0: it is our own
     const bool has_other = parent == 0 || is_eager(parent);
     const bool is_pruned = peer == nullptr || !peer->is_eager;
     if (!is_pruned && (!has_other || !is_drawn(heard.id, from))) return;
-    if (MESH_MUTANT("tree.prune")) return;
     if (peer != nullptr) peer->is_eager = false;
     ++counters_.prunes;
     send_id(prune, from, {heard.id, heard.round}, out);
     return;
   }
-  if (heard.age_ms > heard.ttl_ms && !MESH_MUTANT("tree.too_old")) {
+  if (heard.age_ms > heard.ttl_ms) {
     ++counters_.expired;
     return;
   }
@@ -321,8 +316,7 @@ void Plumtree::hear_ihave(std::uint64_t from, const Announced& about, std::int64
   if (known != kNone) {
     Message& one = messages_[known];
     const bool is_shorter = one.parent != 0 && one.parent != from && one.has_payload &&
-                            (std::uint64_t{about.round} + config_.threshold <= one.round ||
-                             MESH_MUTANT("tree.threshold"));
+                            std::uint64_t{about.round} + config_.threshold <= one.round;
     if (!is_shorter || !is_eager(one.parent) || is_eager(from) || !is_peer(from)) return;
     ++counters_.optimised;
     peer_of(one.parent)->is_eager = false;
@@ -362,8 +356,7 @@ void Plumtree::hear_graft(std::uint64_t from, const Graft& one, std::int64_t now
   if (Peer* peer = peer_of(from)) peer->is_eager = true;
   if (!one.wants_payload) return;
   const std::uint32_t slot = find(one.about.id);
-  const bool is_there = slot != kNone && messages_[slot].has_payload;
-  if (is_there && !MESH_MUTANT("tree.answers_graft")) {
+  if (slot != kNone && messages_[slot].has_payload) {
     send_payload(slot, from, now_ns, out);
   } else {
     send_id(lost, from, one.about, out);

@@ -84,8 +84,7 @@ bool ResourcePoolManager::asks_for(const Request& request, std::uint32_t resourc
 bool ResourcePoolManager::has_starving(std::uint32_t resource, std::int64_t now_ns) const noexcept {
   for (std::uint32_t at = first_request_; at != kNone; at = requests_[at].link.next) {
     if (asks_for(requests_[at], resource)) {  // the oldest
-      return now_ns - requests_[at].since_ns > config_.starvation_ns.count() &&
-             !MESH_MUTANT("pool.starvation");
+      return now_ns - requests_[at].since_ns > config_.starvation_ns.count();
     }
   }
   return false;
@@ -235,7 +234,7 @@ std::uint64_t ResourcePoolManager::grant(const Request& request, std::int64_t no
 // --- preemption --------------------------------------------------------------------------------
 
 bool ResourcePoolManager::yields(const Reservation& one, std::uint32_t priority) noexcept {
-  return (one.priority < priority || MESH_MUTANT("pool.victims")) && one.revoke_ns == kNever;
+  return one.priority < priority && one.revoke_ns == kNever;
 }
 
 // Lowest priority first, then the most recent; kNone: nobody is left.
@@ -269,7 +268,7 @@ bool ResourcePoolManager::preempt(const Request& request, std::int64_t now_ns) n
   for (std::uint32_t at = on.first; at != kNone; at = reservations_[at].link.next) {
     if (yields(reservations_[at], request.priority)) found += reservations_[at].quantity;
   }
-  if (found < quantity && !MESH_MUTANT("pool.suffices")) return false;
+  if (found < quantity) return false;
   for (std::uint64_t freed = free; freed < quantity;) {
     const std::uint32_t victim = victim_of(resource, request.priority);
     freed += reservations_[victim].quantity;

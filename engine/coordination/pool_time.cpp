@@ -1,7 +1,6 @@
 // Quotas and their credits, bookings, scale: what depends on the time.
 #include <algorithm>
 
-#include "engine/coordination/blocks/mutant.hpp"
 #include "engine/coordination/resource_pool.hpp"
 
 namespace mesh::coordination {
@@ -12,8 +11,7 @@ ResourcePoolManager::Reply ResourcePoolManager::take_quota(const pool::Allocate&
                                                            std::int64_t now_ns) noexcept {
   roll_windows(order.resource, now_ns);
   Resource& on = resources_[order.resource];
-  const bool is_too_much = order.quantity > on.capacity && !order.allow_partial;
-  if (is_too_much && !MESH_MUTANT("pool.quota_capacity")) {
+  if (order.quantity > on.capacity && !order.allow_partial) {
     return refuse(Errc::insufficient_quantity);
   }
   const std::uint64_t kept = order.priority == kPriorityMax ? 0 : on.rules.min_reserve;
@@ -181,7 +179,7 @@ void ResourcePoolManager::roll_windows(std::uint32_t resource, std::int64_t now_
   if (on.kind != PoolKind::quota || now_ns < on.window_ends_ns) return;
   const std::int64_t window_ns = on.rules.window_ns.count();
   on.window_ends_ns += ((now_ns - on.window_ends_ns) / window_ns + 1) * window_ns;
-  if (!MESH_MUTANT("pool.window")) on.active = 0;
+  on.active = 0;
   view_changed_ = true;
 }
 
@@ -201,8 +199,7 @@ void ResourcePoolManager::note_load(std::uint32_t resource, std::int64_t now_ns)
 std::int64_t ResourcePoolManager::scale_due_ns(const Resource& on) const noexcept {
   const auto due = [&](std::int64_t since_ns, Nanos hold, Nanos cooldown) {
     if (since_ns < 0) return kNever;
-    const bool is_rested = on.scaled_ns < 0 || MESH_MUTANT("pool.cooldown");
-    const std::int64_t rested_ns = is_rested ? 0 : on.scaled_ns + cooldown.count();
+    const std::int64_t rested_ns = on.scaled_ns < 0 ? 0 : on.scaled_ns + cooldown.count();
     return std::max(since_ns + hold.count(), rested_ns);
   };
   const bool can_grow = on.scale.max > on.capacity;
@@ -224,8 +221,7 @@ void ResourcePoolManager::scale(std::uint32_t resource, std::int64_t now_ns) noe
     on.capacity = std::min(on.scale.max, before + step);
     ++counters_.scaled_up;
   } else {
-    const std::uint64_t needed =
-        MESH_MUTANT("pool.scale_below_use") ? 0 : on.active + peak(resource, now_ns, kNever);
+    const std::uint64_t needed = on.active + peak(resource, now_ns, kNever);
     const std::uint64_t least = std::max({on.scale.min, needed, std::uint64_t{1}});
     on.capacity = std::max(least, before - std::min(before, step));
     if (on.capacity >= before) {

@@ -284,8 +284,7 @@ ResourcePoolManager::Reply ResourcePoolManager::on(const pool::Renew& order,
     return refuse(Errc::invalid_argument);
   }
   // It must still fit beside what is booked.
-  const bool is_booked = on.active + peak(one.resource, now_ns, now_ns + lease_ns) > limit_of(on);
-  if (is_booked && !MESH_MUTANT("pool.renew_into_booking")) {
+  if (on.active + peak(one.resource, now_ns, now_ns + lease_ns) > limit_of(on)) {
     return decline(Refusal::would_block, one.resource, Nanos{0});
   }
   one.lease_ns = lease_ns;
@@ -362,7 +361,7 @@ ResourcePoolManager::Reply ResourcePoolManager::on(const pool::Validate& order,
   if (!is_resource(order.resource)) return refuse(Errc::not_found);
   for (std::uint32_t at = resources_[order.resource].first; at != kNone;
        at = reservations_[at].link.next) {
-    if (reservations_[at].fence == order.fence || MESH_MUTANT("pool.fence")) return {};
+    if (reservations_[at].fence == order.fence) return {};
   }
   return refuse(Errc::stale_token);
 }

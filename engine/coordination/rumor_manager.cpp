@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "engine/coordination/blocks/mutant.hpp"
-
 namespace mesh::coordination {
 namespace {
 
@@ -104,7 +102,7 @@ void RumorManager::tick(std::int64_t now_ns, std::span<std::uint64_t> peers,
   std::sort(order_.begin(), order_.end(), [&](std::uint32_t a, std::uint32_t b) {
     const std::int64_t one = rows_[a].birth_ns;
     const std::int64_t other = rows_[b].birth_ns;
-    return one != other && !MESH_MUTANT("rumor.freshest") ? one > other : a < b;
+    return one != other ? one > other : a < b;
   });
   std::uint32_t left = config_.pushes_max;
   for (const std::uint32_t slot : order_) {
@@ -115,7 +113,7 @@ void RumorManager::tick(std::int64_t now_ns, std::span<std::uint64_t> peers,
       std::swap(peers[i], peers[i + rng_.below(peers.size() - i)]);
       send_push(one, peers[i], now_ns, out);
     }
-    if (one.sent == one.budget && !MESH_MUTANT("rumor.budget")) {
+    if (one.sent == one.budget) {
       ++counters_.quiet_by_budget;
       quiet(one);
     }
@@ -164,8 +162,7 @@ Errc RumorManager::hear_push(std::uint64_t from, StateReader& reader, std::int64
   out.end(GossipLane::answer);
   counters_.duplicates += is_known ? 1U : 0U;
   const std::int64_t age_ns = std::int64_t{age_ms} * kNsPerMs;
-  const bool is_over = age_ns >= rumor.ttl.count() && !MESH_MUTANT("rumor.ttl");
-  if (is_known || is_over) return Errc::ok;
+  if (is_known || age_ns >= rumor.ttl.count()) return Errc::ok;
   fresh_ = keep(rumor, now_ns - age_ns);
   (fresh_ == kNone ? counters_.full : counters_.delivered) += 1;
   return Errc::ok;
@@ -176,8 +173,7 @@ Errc RumorManager::hear_feedback(StateReader& reader) noexcept {
   if (reader.failed() || reader.left() != 0) return Errc::bad_input;
   const std::uint32_t slot = index_.find(hash_of(key));
   if (slot == kNone || !was_known || !rows_[slot].is_active) return Errc::ok;
-  const bool goes_on = ++rows_[slot].duplicates < config_.k || MESH_MUTANT("rumor.feedback");
-  if (goes_on) return Errc::ok;
+  if (++rows_[slot].duplicates < config_.k) return Errc::ok;
   ++counters_.quiet_by_feedback;
   quiet(rows_[slot]);
   return Errc::ok;

@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "engine/coordination/blocks/mutant.hpp"
-
 namespace mesh::coordination {
 SwimMembership::SwimMembership(const SwimConfig& config, std::uint64_t seed)
     : config_(config),
@@ -83,8 +81,7 @@ void SwimMembership::drop(std::uint32_t slot) noexcept {
 Errc SwimMembership::remove(std::uint64_t member) noexcept {
   const std::uint32_t slot = slot_of(member);
   if (slot == kNone || slot == 0) return slot == 0 ? Errc::invalid_argument : Errc::not_found;
-  const bool is_there = is_live(members_[slot]) && !MESH_MUTANT("gossip.removes_the_live");
-  if (is_there) return Errc::wrong_state;
+  if (is_live(members_[slot])) return Errc::wrong_state;
   drop(slot);
   return Errc::ok;
 }
@@ -120,8 +117,7 @@ void SwimMembership::refute(std::uint64_t seen, bool is_accused) noexcept {
     ++counters_.refuted;
     doubt(1);
   }
-  if (next > reserved_until_ &&
-      !MESH_MUTANT("gossip.reserved")) {  // not before a restart would know of it
+  if (next > reserved_until_) {  // not before a restart would know of it
     owed_ = std::max(owed_, next);
     wanted_until_ = owed_ + config_.incarnation_block;
     return;
@@ -162,9 +158,8 @@ void SwimMembership::apply(const SwimUpdate& update, std::int64_t now_ns) noexce
   if (slot == 0) {
     const Member& me = members_[0];
     const bool is_alive = update.state == MemberState::alive;
-    const bool is_wrong =
-        update.incarnation > me.incarnation || (!is_alive && update.incarnation == me.incarnation);
-    if (is_wrong && !MESH_MUTANT("gossip.refute")) refute(update.incarnation, !is_alive);
+    if (update.incarnation > me.incarnation || (!is_alive && update.incarnation == me.incarnation))
+      refute(update.incarnation, !is_alive);
     return;
   }
   if (slot == kNone) {
@@ -220,8 +215,7 @@ void SwimMembership::confirm(std::uint32_t slot, std::uint64_t accuser) noexcept
   Member& one = members_[slot];
   const auto known = std::span(one.confirmers).first(one.confirmations + 1);
   if (one.confirmations + 1 == kConfirmersMax) return;
-  const bool is_known = std::find(known.begin(), known.end(), accuser) != known.end();
-  if (is_known && !MESH_MUTANT("gossip.distinct_confirmers")) return;
+  if (std::find(known.begin(), known.end(), accuser) != known.end()) return;
   one.confirmers[++one.confirmations] = accuser;
   one.accuser = accuser;
   set_deadline(slot);
@@ -232,7 +226,7 @@ std::int64_t SwimMembership::suspicion_ends_ns(const Member& one) const noexcept
   const double min_ms = static_cast<double>(suspicion_min().count()) / kNsPerMs;
   const double max_ms = min_ms * config_.suspicion_max_factor;
   std::uint32_t k = config_.suspicion_mult - std::min(config_.suspicion_mult, 2U);
-  if (live_ < k + 2 && !MESH_MUTANT("gossip.too_few")) k = 0;  // too few to confirm anything
+  if (live_ < k + 2) k = 0;  // too few to confirm anything
   const double ms = suspicion_timeout_ms(one.confirmations, k, min_ms, max_ms);
   return one.since_ns + static_cast<std::int64_t>(ms * kNsPerMs);
 }
@@ -267,9 +261,7 @@ void SwimMembership::tick(std::int64_t now_ns, GossipOutbox& out) noexcept {
     if (probe_.phase == Phase::direct && now_ns >= probe_.direct_ns) {
       ask_others(out);
       // Whoever comes late to this gives the others their time all the same.
-      if (!MESH_MUTANT("gossip.indirect_time")) {
-        round_ns_ = std::max(round_ns_, now_ns + scaled(config_.timeout_ns));
-      }
+      round_ns_ = std::max(round_ns_, now_ns + scaled(config_.timeout_ns));
     }
     if (now_ns >= round_ns_) {
       end_round(now_ns);
@@ -306,8 +298,7 @@ void SwimMembership::expire(std::int64_t now_ns, GossipOutbox& out) noexcept {
   }
   for (auto slot = deadlines_.pop_due(now_ns); slot != kNone; slot = deadlines_.pop_due(now_ns)) {
     Member& one = members_[slot];
-    const bool calls_again = one.calls < 2 && !MESH_MUTANT("gossip.says_it_again");
-    if (one.state == MemberState::suspect && calls_again) {
+    if (one.state == MemberState::suspect && one.calls < 2) {
       ++one.calls;
       spread(slot);
       set_deadline(slot);
@@ -382,7 +373,7 @@ void SwimMembership::end_round(std::int64_t now_ns) noexcept {
   ++counters_.failed;
   const std::uint32_t missed = probe.asked - std::min(probe.asked, probe.nacks);
   counters_.nacks_missed += missed;
-  doubt(MESH_MUTANT("gossip.awareness") ? 0 : 1 + static_cast<std::int32_t>(missed));
+  doubt(1 + static_cast<std::int32_t>(missed));
   if (!slots_.is_used(probe.slot)) return;
   const Member& one = members_[probe.slot];
   apply({MemberState::suspect, one.id, one.incarnation, config_.self, {}, {}}, now_ns);

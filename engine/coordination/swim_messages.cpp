@@ -1,7 +1,6 @@
 // What members tell each other, and what it does here.
 #include <algorithm>
 
-#include "engine/coordination/blocks/mutant.hpp"
 #include "engine/coordination/swim_membership.hpp"
 
 namespace mesh::coordination {
@@ -75,15 +74,13 @@ void SwimMembership::take_updates(const Envelope& envelope, StateReader reader, 
   SwimUpdate update;
   while (next_swim_update(reader, update)) {
     // A dead one of a list may have refuted since: it is asked first.
-    const bool is_asked = is_sync && !MESH_MUTANT("gossip.asked_first");
-    if (is_asked && update.state == MemberState::dead) {
+    if (is_sync && update.state == MemberState::dead) {
       update.state = MemberState::suspect;
       update.accuser = envelope.from;
     }
     const std::uint32_t slot = is_against(update.state) ? slot_of(update.member) : kNone;
     const bool is_old = slot != kNone && update.incarnation < members_[slot].incarnation;
-    const bool is_answered = is_old && !is_sync && !MESH_MUTANT("gossip.old_word");
-    if (is_answered && count < refuted.size()) refuted[count++] = slot;
+    if (is_old && !is_sync && count < refuted.size()) refuted[count++] = slot;
     apply(update, now_ns);
   }
   if (count != 0) send_some(std::span(refuted).first(count), envelope.from, out);
@@ -175,8 +172,7 @@ void SwimMembership::hear_ack(StateReader& reader, const Envelope& envelope, std
   VivaldiPoint point;
   point.load(reader);
   const bool is_waited_for = probe_.phase == Phase::direct || probe_.phase == Phase::indirect;
-  const bool is_its = head.sequence == probe_.sequence || MESH_MUTANT("gossip.sequence");
-  if (is_waited_for && is_its) {
+  if (is_waited_for && head.sequence == probe_.sequence) {
     Member& one = members_[probe_.slot];
     if (one.id == envelope.from && probe_.phase == Phase::direct) {
       one.point = point;
@@ -233,9 +229,7 @@ void SwimMembership::put_updates(std::uint64_t to, StateWriter& writer,
   std::sort(pending_.begin(), pending_.end(), [&](std::uint32_t a, std::uint32_t b) {
     const Member& one = members_[a];
     const Member& other = members_[b];
-    const bool by_count =
-        one.transmits != other.transmits && !MESH_MUTANT("gossip.least_sent_first");
-    return by_count ? one.transmits < other.transmits : one.id < other.id;
+    return one.transmits != other.transmits ? one.transmits < other.transmits : one.id < other.id;
   });
   const std::uint32_t limit = retransmit_limit(config_.retransmit_mult, live_);
   for (const std::uint32_t slot : pending_) {
@@ -244,7 +238,7 @@ void SwimMembership::put_updates(std::uint64_t to, StateWriter& writer,
     if (size + 1 > left) continue;
     left -= size;
     put_row(one, writer);
-    one.is_pending = ++one.transmits < limit || MESH_MUTANT("gossip.retransmits");
+    one.is_pending = ++one.transmits < limit;
   }
   writer.put(false);
   pending_.erase(std::remove_if(pending_.begin(), pending_.end(),

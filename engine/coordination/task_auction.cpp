@@ -109,7 +109,7 @@ void TaskAuction::arm(std::uint32_t auction) noexcept {
 }
 
 bool TaskAuction::meets_requirements(const Auction& on, std::uint32_t agent) const noexcept {
-  return (on.requirements & ~capabilities_[agent]) == 0 || MESH_MUTANT("auction.requirements");
+  return (on.requirements & ~capabilities_[agent]) == 0;
 }
 
 Errc TaskAuction::may_bid(std::uint32_t auction, std::uint32_t agent,
@@ -305,8 +305,7 @@ TaskAuction::Reply TaskAuction::raise(std::uint32_t auction, const ScoredBid& sc
   const bool is_enough =
       meets_reserve(payment_rule(on), scored.price) || MESH_MUTANT("auction.open_reserve");
   if (!is_enough) return decline(auction, on.rules.reserve);
-  const bool is_too_low = on.leader != kNone && scored.score < least_score(on);
-  if (is_too_low && !MESH_MUTANT("auction.increment")) {
+  if (on.leader != kNone && scored.score < least_score(on)) {
     const std::int64_t least = least_score(on);
     return decline(auction, is_reverse ? scored.quality - least : least - scored.quality);
   }
@@ -435,8 +434,7 @@ TaskAuction::Reply TaskAuction::on(const auction::Reveal& order, std::int64_t) n
   Bid& one = bids_[slot];
   if (!one.is_void) return refuse(Errc::duplicate);
   if (!is_price(order.price) || !is_duration(order.latency)) return refuse(Errc::invalid_argument);
-  const bool is_kept = commitment_of(order) == one.commitment || MESH_MUTANT("auction.hash");
-  if (!is_kept) return refuse(Errc::verification_failed);
+  if (commitment_of(order) != one.commitment) return refuse(Errc::verification_failed);
   const Wide least = Wide{on.terms.deposit_ppm} * order.price / 1'000'000;
   const bool is_covered = Wide{one.deposit} >= least || MESH_MUTANT("auction.reveal_deposit");
   if (!is_covered) return refuse(Errc::insufficient_balance);

@@ -32,8 +32,7 @@ WideResult TokenEconomy::curve_cost(U128 amount) const noexcept {
       power_q64(sums_.supply + amount, sums_.supply, 1'000'000, config_.reserve_ratio_ppm);
   if (!power.fits) return power;
   const U128 high = power.value + error_of(power.value);
-  return mul_div(sums_.curve, (MESH_MUTANT("token.power_error") ? power.value : high) - kOneQ64,
-                 kOneQ64, Rounding::up);
+  return mul_div(sums_.curve, high - kOneQ64, kOneQ64, Rounding::up);
 }
 
 // supply * ((1 + payment / reserve)^ratio - 1), down.

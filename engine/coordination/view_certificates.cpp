@@ -3,7 +3,6 @@
 #include <cstring>
 #include <utility>
 
-#include "engine/coordination/blocks/mutant.hpp"
 #include "engine/coordination/view_synchronizer.hpp"
 
 namespace mesh::coordination {
@@ -46,12 +45,11 @@ bool ViewSynchronizer::weigh(std::span<const std::uint64_t> signers, std::uint64
   std::uint64_t weight = 0;
   for (const auto signer : signers) {
     const std::uint32_t member = index_of(signer);
-    if (member == kNone || (known[member] && !MESH_MUTANT("view.repeated_signer"))) continue;
+    if (member == kNone || known[member]) continue;
     known[member] = true;
     weight += members_[member].weight;
   }
-  const bool is_claimed = weight == claimed || MESH_MUTANT("view.claimed_weight");
-  return is_claimed && (weight >= least || MESH_MUTANT("view.quorum"));
+  return weight == claimed && weight >= least;
 }
 
 bool ViewSynchronizer::is_signed_by(std::uint32_t member, const SignedBytes& bytes,
@@ -61,7 +59,7 @@ bool ViewSynchronizer::is_signed_by(std::uint32_t member, const SignedBytes& byt
   ++counters_.signatures_checked;
   Signature copy{};
   std::memcpy(copy.data(), signature.data(), kSignatureBytes);
-  return is_signed(members_[member].key, bytes, copy) || MESH_MUTANT("view.signature");
+  return is_signed(members_[member].key, bytes, copy);
 }
 
 // Its view's block is the one that was certified here before.
@@ -97,7 +95,7 @@ bool ViewSynchronizer::prove_wishes(const TimeoutCertificate& tc, std::uint64_t 
   for (std::size_t i = 0; i < tc.signers.size(); ++i) {
     const std::uint32_t member = index_of(tc.signers[i]);
     if (member == kNone) continue;
-    if (tc.ranks[i] > proven && !MESH_MUTANT("view.unproven_rank")) return false;
+    if (tc.ranks[i] > proven) return false;
     const SignedBytes bytes = timeout_bytes(epoch_hash_, epoch_, tc.view, tc.ranks[i]);
     if (!is_signed_by(member, bytes, signature_at(tc.signatures, i))) return false;
   }
@@ -134,7 +132,7 @@ ViewSynchronizer::Proof ViewSynchronizer::prove_both(const QuorumCertificate& qc
 ViewOutcome ViewSynchronizer::take(const QuorumCertificate& qc, std::int64_t now_ns) noexcept {
   Certified& slot = certified_[qc.view % config_.history];
   if (slot.level == qc.view + 1 && slot.block != qc.block) {
-    frozen_ = !MESH_MUTANT("view.freeze");
+    frozen_ = true;
     view_changed_ = true;
     ++counters_.violations;
     emit(Event::safety_violation, Severity::error, now_ns, {qc.view, slot.block[0], qc.block[0]});

@@ -7,7 +7,6 @@
 
 #include "engine/coordination/blocks/backoff.hpp"
 #include "engine/coordination/blocks/id_hash.hpp"
-#include "engine/coordination/blocks/mutant.hpp"
 
 namespace mesh::coordination {
 namespace {
@@ -54,7 +53,7 @@ std::uint32_t ViewSynchronizer::index_of(std::uint64_t agent) const noexcept {
 
 ViewSynchronizer::Reply ViewSynchronizer::on(const view::RegisterAgent& order,
                                              std::int64_t) noexcept {
-  if (running_ && !MESH_MUTANT("view.mid_epoch")) return refuse(Errc::wrong_state);
+  if (running_) return refuse(Errc::wrong_state);
   const bool is_possible =
       order.weight >= 1 && order.weight <= kWeightMax && order.agent != kEveryone;
   if (!is_possible) return refuse(Errc::invalid_argument);
@@ -157,14 +156,14 @@ void ViewSynchronizer::start_timer(std::int64_t now_ns) noexcept {
 
 // Once a view, whether its timer fires, or others give it up first.
 void ViewSynchronizer::count_timeout() noexcept {
-  if (counted_ && !MESH_MUTANT("view.counted_once")) return;
+  if (counted_) return;
   counted_ = true;
   if (consecutive_ != UINT32_MAX) ++consecutive_;
 }
 
 void ViewSynchronizer::enter(std::uint64_t view, By by, std::int64_t now_ns) noexcept {
   if (by == By::qc) {
-    if (!MESH_MUTANT("view.decay")) consecutive_ -= std::min(consecutive_, config_.decay_steps);
+    consecutive_ -= std::min(consecutive_, config_.decay_steps);
     ++counters_.entered_by_qc;
   } else if (by == By::tc) {
     count_timeout();
@@ -184,7 +183,7 @@ void ViewSynchronizer::enter(std::uint64_t view, By by, std::int64_t now_ns) noe
 
 // After TC(v) a leader of many views has lost them all: else it would cost a timeout for each.
 std::uint64_t ViewSynchronizer::after_tc(std::uint64_t view) const noexcept {
-  if (config_.leader != LeaderRule::sticky || MESH_MUTANT("view.sticky_skip")) return view + 1;
+  if (config_.leader != LeaderRule::sticky) return view + 1;
   return (view / config_.sticky_views + 1) * config_.sticky_views;
 }
 
@@ -244,7 +243,7 @@ void ViewSynchronizer::gather(std::uint64_t view, std::uint64_t relay,
                               std::int64_t now_ns) noexcept {
   if (view < view_) return;
   std::uint64_t weight = weight_at(view);
-  const bool is_near = view - view_ <= config_.max_view_jump || MESH_MUTANT("view.far_jump");
+  const bool is_near = view - view_ <= config_.max_view_jump;
   const bool is_linear = config_.sync == SyncMode::linear;
   if (is_member() && is_near && sent_ < view + 1 && weight >= size_.amplify) {
     ++counters_.amplified;
@@ -252,8 +251,7 @@ void ViewSynchronizer::gather(std::uint64_t view, std::uint64_t relay,
     weight += members_[me_].weight;
     if (!is_linear || relay != kEveryone) send_timeout(is_linear ? relay : kEveryone);
   }
-  const std::uint64_t enough = MESH_MUTANT("view.enters_on_amplify") ? size_.amplify : size_.quorum;
-  if (weight >= enough) {
+  if (weight >= size_.quorum) {
     form_tc(view);
     ++counters_.tcs_formed;
     enter(tc_target(), By::tc, now_ns);
@@ -305,12 +303,11 @@ ViewSynchronizer::Reply ViewSynchronizer::other_epoch(std::uint64_t epoch,
 }
 
 ViewSynchronizer::Reply ViewSynchronizer::on(const view::Vote& order, std::int64_t) noexcept {
-  const bool may_vote = running_ && !frozen_ && is_member() && order.view == view_ &&
-                        (sent_ < view_ + 1 || MESH_MUTANT("view.no_vote_after_timeout"));
+  const bool may_vote =
+      running_ && !frozen_ && is_member() && order.view == view_ && sent_ < view_ + 1;
   if (!may_vote) return refuse(Errc::wrong_state);
   const bool is_again = voted_ == view_ + 1;
-  const bool contradicts = is_again && voted_block_ != order.block;
-  if (contradicts && !MESH_MUTANT("view.one_vote")) return refuse(Errc::conflict);
+  if (is_again && voted_block_ != order.block) return refuse(Errc::conflict);
   if (!is_again) {
     voted_ = view_ + 1;
     voted_block_ = order.block;
@@ -371,7 +368,7 @@ void ViewSynchronizer::pass_on(ViewOutcome outcome) noexcept {
 // Whether this timeout is what it says. Its certificates have been looked at before.
 bool ViewSynchronizer::accept(std::uint32_t member, const Timeout& timeout) noexcept {
   const std::uint64_t proven = std::max(rank_of(high_qc_), rank_of(timeout.high_qc));
-  if (timeout.rank > proven && !MESH_MUTANT("view.unproven_timeout")) return false;
+  if (timeout.rank > proven) return false;
   return is_signed_by(member, timeout_bytes(epoch_hash_, epoch_, timeout.view, timeout.rank),
                       timeout.signature);
 }

@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "engine/coordination/blocks/mutant.hpp"
-
 namespace mesh::tasks {
 namespace {
 
@@ -110,8 +108,7 @@ Errc DependencyGraph::look_up(std::span<const std::uint64_t> ids, std::uint64_t 
     if (id == own) return Errc::cycle;
     const std::uint32_t at = find(id);
     const bool is_defined = at != kNone && tasks_[at].state != GraphState::waiting_for_definition;
-    const bool must_be = config_.strict && !MESH_MUTANT("graph.strict");
-    if (must_be && !is_defined) return Errc::not_found;
+    if (config_.strict && !is_defined) return Errc::not_found;
     if (at == kNone || tasks_[at].touched == touch_) continue;
     tasks_[at].touched = touch_;
     known_.push_back(at);
@@ -127,7 +124,7 @@ Errc DependencyGraph::look_up(std::span<const std::uint64_t> ids, std::uint64_t 
 
 // Of known_ before `at`, and of `at` before the parent; kNone: there is none.
 bool DependencyGraph::has_cycle(std::uint32_t at, std::uint32_t parent) noexcept {
-  if (at != kNone && !core_.precede(known_, at) && !MESH_MUTANT("graph.cycle")) return true;
+  if (at != kNone && !core_.precede(known_, at)) return true;
   if (parent == kNone) return false;
   if (at != kNone) known_.push_back(at);
   const bool is_fine = core_.precede(known_, parent);
@@ -250,7 +247,7 @@ DependencyGraph::Reply DependencyGraph::on(const graph::AddDependencies& order) 
   tasks_[at].state = GraphState::waiting;
   settle(at);
   // One that suffices is done: it is as ready as it was, and not newly so.
-  if (was_ready && !MESH_MUTANT("graph.ready_once")) std::erase(newly_ready_, at);
+  if (was_ready) std::erase(newly_ready_, at);
   return tell();
 }
 
@@ -300,7 +297,7 @@ void DependencyGraph::spread_all() noexcept {
 }
 
 void DependencyGraph::spread(std::uint32_t at) noexcept {
-  if (is_held(at) && !MESH_MUTANT("graph.block")) return;
+  if (is_held(at)) return;
   core_.each_out(at, [&](std::uint32_t, std::uint32_t to) {
     if (!is_finished(to)) reach(at, to);
   });
@@ -322,7 +319,7 @@ void DependencyGraph::reach(std::uint32_t from, std::uint32_t to) noexcept {
     task.state = GraphState::ready;
     push(ready_, to);
     newly_ready_.push_back(to);
-  } else if (task.spare != 0 && !MESH_MUTANT("graph.or_join")) {
+  } else if (task.spare != 0) {
     --task.spare;
   } else if (task.state == GraphState::waiting) {
     end(to, GraphState::cancelled);
@@ -399,9 +396,8 @@ DependencyGraph::Reply DependencyGraph::on(const graph::Remove& order) noexcept 
   ++touch_;
   const std::uint32_t at = find(order.id);
   if (at == kNone) return refuse(Errc::not_found);
-  const bool is_free = !is_needed(at) || MESH_MUTANT("graph.needed");
-  const bool may_go =
-      is_free && tasks_[at].children == 0 && tasks_[at].state != GraphState::waiting_for_definition;
+  const bool may_go = !is_needed(at) && tasks_[at].children == 0 &&
+                      tasks_[at].state != GraphState::waiting_for_definition;
   if (!may_go) return refuse(Errc::wrong_state);
   if (is_finished(at)) {
     take_out(finished_, at);

@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "engine/coordination/blocks/mutant.hpp"
-
 namespace mesh::tasks {
 
 EventBus::EventBus(const Config& config, std::uint64_t)
@@ -20,7 +18,7 @@ Errc EventBus::check(const Note& note) const noexcept {
   const bool is_known = note.name != EventName::none && note.name <= last_of(EventName{}) &&
                         note.severity <= Severity::error;
   if (!is_known) return Errc::invalid_argument;
-  if (depth_ >= config_.depth_max && !MESH_MUTANT("event.depth")) return Errc::cycle;
+  if (depth_ >= config_.depth_max) return Errc::cycle;
   if (!note.text.empty() && !is_name(note.text)) return Errc::invalid_id;
   return Errc::ok;
 }
@@ -128,7 +126,7 @@ Result<SubscriptionId> EventBus::on(std::string_view pattern, EventHandler handl
 void EventBus::skip_lost() noexcept {
   const std::uint64_t first = records_.gone();
   if (polled_ >= first) return;
-  if (!MESH_MUTANT("event.lost")) lost_ += first - polled_;
+  lost_ += first - polled_;
   handlers_.lose(first - polled_, first);
   polled_ = first;
 }
@@ -152,9 +150,7 @@ std::size_t EventBus::poll(const EventClock& clock, std::size_t burst) {
 
 // Of a handler that is slow for warnings there is no warning: it would never end.
 void EventBus::warn(const EventRecord& event, const EventHandlers::Outcome& outcome) noexcept {
-  const bool is_warning =
-      event.kind >= static_cast<std::uint16_t>(EventName::eventbus_slow_handler);
-  if (is_warning && !MESH_MUTANT("event.endless_warning")) return;
+  if (event.kind >= static_cast<std::uint16_t>(EventName::eventbus_slow_handler)) return;
   const auto tell = [&](EventName name, std::uint32_t count) {
     if (count == 0) return;
     emit({name, Severity::warning, event.source, event.sequence, count, event.kind, {}},

@@ -2,7 +2,6 @@
 #include <algorithm>
 
 #include "engine/coordination/blocks/backoff.hpp"
-#include "engine/coordination/blocks/mutant.hpp"
 #include "engine/tasks/message_keys.hpp"
 #include "engine/tasks/message_router.hpp"
 
@@ -27,7 +26,7 @@ bool MessageRouter::has_its_cause(const Message& one) const noexcept {
   const std::uint32_t at = pair_of(one.cause.from, one.to, 0);
   if (at == kNone) return false;
   const Pair& pair = pairs_[at];
-  if (pair.placed >= one.cause.sequence || MESH_MUTANT("message.cause")) return true;
+  if (pair.placed >= one.cause.sequence) return true;
   // It does not come any more: its sender has given it up.
   return pair.held == 0 && (pair.in.next() > one.cause.sequence || pair.sent >= one.cause.sequence);
 }
@@ -59,8 +58,7 @@ void MessageRouter::place(std::uint32_t at, std::int64_t now_ns) noexcept {
   Message& one = messages_[at];
   if (one.kind == MessageKind::response && one.attempt == 0) {
     const std::uint32_t slot = request_of(one.correlation);
-    const bool is_awaited = slot != kNone && requests_[slot].agent == one.to;
-    if (!is_awaited && !(slot != kNone && MESH_MUTANT("message.whose_answer"))) {
+    if (slot == kNone || requests_[slot].agent != one.to) {
       return finish(at, End::dead, Errc::expired, now_ns);
     }
     const std::uint64_t copy = std::exchange(one.correlation, requests_[slot].number);
@@ -131,7 +129,7 @@ Errc MessageRouter::find_in_hand(std::uint32_t agent, std::uint64_t number,
   if (!is_here(agent)) return Errc::no_such_agent;
   at = by_number_.find(hash_of_number(number));
   if (at == kNone) return Errc::not_found;
-  if (messages_[at].to != agent && !MESH_MUTANT("message.owner")) return Errc::not_owner;
+  if (messages_[at].to != agent) return Errc::not_owner;
   return messages_[at].state == MessageState::in_hand ? Errc::ok : Errc::wrong_state;
 }
 
@@ -151,8 +149,7 @@ MessageRouter::Reply MessageRouter::on(const message::Nack& order, std::int64_t 
   if (bad != Errc::ok) return refuse(bad);
   Reply reply;
   reply.count = 1;
-  const bool is_last = messages_[at].attempt > config_.retries_max;
-  if (order.for_good || (is_last && !MESH_MUTANT("message.refusals"))) {
+  if (order.for_good || messages_[at].attempt > config_.retries_max) {
     finish(at, End::dead, Errc::cancelled, now_ns);
     return reply;
   }
@@ -179,8 +176,7 @@ MessageRouter::Reply MessageRouter::on(const message::StationClosed& order,
   });
   for (const std::uint32_t at : found_) {
     --agents_[messages_[at].to].in_hand;
-    if (!MESH_MUTANT("message.whole_time"))
-      messages_[at].dead_ns = kNever;  // whoever has it next has the whole time
+    messages_[at].dead_ns = kNever;  // whoever has it next has the whole time
     place(at, now_ns);
   }
   Reply reply;
@@ -314,8 +310,7 @@ void MessageRouter::back_off(std::uint32_t at, std::int64_t now_ns) noexcept {
   const double times = restraint_.retries_doubled ? 2 : 1;
   const double bound = times * static_cast<double>(retry_bound(config_, one.attempt - 1).count());
   one.state = MessageState::retrying;
-  const double share = MESH_MUTANT("message.jitter") ? 1 : rng_.u01();
-  one.retry_ns = now_ns + static_cast<std::int64_t>(share * bound);
+  one.retry_ns = now_ns + static_cast<std::int64_t>(rng_.u01() * bound);
   set_timer(at);
 }
 
@@ -338,8 +333,7 @@ void MessageRouter::come_due(std::uint32_t at, std::int64_t now_ns) noexcept {
   if (!in_hand && one.expires_ns <= std::min(now_ns, one.dead_ns)) {
     return finish(at, End::expired, Errc::expired, now_ns);
   }
-  const bool is_late = one.dead_ns <= now_ns && !MESH_MUTANT("message.timeout");
-  if (is_late) return finish(at, End::dead, Errc::timed_out, now_ns);
+  if (one.dead_ns <= now_ns) return finish(at, End::dead, Errc::timed_out, now_ns);
   if (one.inbound || agents_[one.to].here) return place(at, now_ns);
   if (one.attempt > config_.retries_max) return finish(at, End::dead, Errc::timed_out, now_ns);
   one.state = MessageState::queued;

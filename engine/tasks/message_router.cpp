@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "engine/coordination/blocks/mutant.hpp"
 #include "engine/tasks/message_keys.hpp"
 
 namespace mesh::tasks {
@@ -189,22 +188,19 @@ bool MessageRouter::has_places(const message::Send& order) const noexcept {
 // The receiver could not tell a repetition from a new one.
 bool MessageRouter::is_window_full(const message::Send& order) const noexcept {
   const std::uint32_t pair = pair_of(order.from, order.to, lane_of(order.priority));
-  return pair != kNone && is_window_full(pair) && !MESH_MUTANT("message.window");
+  return pair != kNone && is_window_full(pair);
 }
 
 bool MessageRouter::has_room(const message::Send& order, std::int64_t now_ns) noexcept {
   if (is_window_full(order)) return false;
-  const bool is_full =
-      agents_[order.to].depth >= config_.queue_max && !MESH_MUTANT("message.queue_max");
-  return !is_full || make_room(order.to, now_ns);
+  return agents_[order.to].depth < config_.queue_max || make_room(order.to, now_ns);
 }
 
 // By the oldest of background priority, where they give way.
 bool MessageRouter::make_room(std::uint32_t to, std::int64_t now_ns) noexcept {
   if (config_.overflow != MessageOverflow::drop_oldest) return false;
   std::uint32_t at = agents_[to].waiting[0].first;
-  const bool spares = !MESH_MUTANT("message.background_alone");
-  while (at != kNone && messages_[at].priority != 0 && spares) at = messages_[at].next;
+  while (at != kNone && messages_[at].priority != 0) at = messages_[at].next;
   if (at == kNone) return false;
   ++counters_.dropped;
   finish(at, End::dead, Errc::capacity, now_ns);

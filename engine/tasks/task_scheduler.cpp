@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "engine/coordination/blocks/mutant.hpp"
 #include "engine/coordination/blocks/names.hpp"
 
 namespace mesh::tasks {
@@ -202,7 +201,7 @@ TaskScheduler::Reply TaskScheduler::on(const task::Submit& order, std::int64_t n
   if (found == Errc::cancelled) {
     end(at, TaskState::cancelled, now_ns);
     gone_.clear();  // nobody waits for it yet
-  } else if (one.missing == 0 || MESH_MUTANT("task.waits")) {
+  } else if (one.missing == 0) {
     make_ready(at, now_ns);
   }
   return reply_of(at);
@@ -236,8 +235,7 @@ TaskScheduler::Reply TaskScheduler::on(const task::Assign& order, std::int64_t n
     if (agent == kNoAgent) return refuse(Errc::no_candidate);
   } else {
     if (agent >= config_.agents_max || !agents_[agent].known) return refuse(Errc::no_such_agent);
-    const bool is_able = can(agent, tasks_[at].kind) || MESH_MUTANT("task.explicit_capability");
-    if (!is_able) return mismatch(at, agent, now_ns);
+    if (!can(agent, tasks_[at].kind)) return mismatch(at, agent, now_ns);
     if ((open_[agent / 64] >> (agent % 64) & 1U) == 0) {
       Reply reply = reply_of(at);
       reply.refusal = agents_[agent].is_open() ? Refusal::would_block : Refusal::rejected_open;
@@ -270,8 +268,7 @@ Errc TaskScheduler::find_held(std::uint64_t id, std::uint64_t fence,
   at = find(id);
   if (at == kNone) return Errc::not_found;
   if (is_final(tasks_[at].state)) return Errc::wrong_state;
-  const bool is_stale = fence != tasks_[at].fence && !MESH_MUTANT("task.fence");
-  return is_stale ? Errc::stale_token : Errc::ok;
+  return fence != tasks_[at].fence ? Errc::stale_token : Errc::ok;
 }
 
 TaskScheduler::Reply TaskScheduler::on(const task::Start& order, std::int64_t now_ns) noexcept {
@@ -382,9 +379,7 @@ TaskScheduler::Reply TaskScheduler::on(const task::Reassign& order, std::int64_t
   const bool is_held =
       tasks_[at].state == TaskState::assigned || tasks_[at].state == TaskState::running;
   if (!is_held) return refuse(Errc::wrong_state);
-  const bool is_last =
-      tasks_[at].attempt > tasks_[at].retries && !MESH_MUTANT("task.reassigned_executions");
-  if (tasks_[at].state == TaskState::running && is_last) {
+  if (tasks_[at].state == TaskState::running && tasks_[at].attempt > tasks_[at].retries) {
     Reply reply = reply_of(at);  // it would be one execution too many
     reply.refusal = Refusal::rejected_policy;
     return reply;
@@ -421,9 +416,8 @@ TaskScheduler::Reply TaskScheduler::on(const task::Steal& order, std::int64_t no
   found_.clear();
   for (std::uint32_t at = agents_[order.from].tasks.first; at != kNone; at = tasks_[at].next) {
     const bool may_move = tasks_[at].state == TaskState::assigned &&
-                          (can(order.to, tasks_[at].kind) || MESH_MUTANT("steal.capability")) &&
-                          (tasks_[at].moves < config_.steals_max || MESH_MUTANT("steal.thrice")) &&
-                          (tasks_[at].moves == 0 || MESH_MUTANT("steal.interval") ||
+                          can(order.to, tasks_[at].kind) && tasks_[at].moves < config_.steals_max &&
+                          (tasks_[at].moves == 0 ||
                            now_ns - terms_[at].moved_ns >= config_.steal_interval_ns.count());
     if (may_move) found_.push_back(at);  // reserved: an agent has so many at most
   }

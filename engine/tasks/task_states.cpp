@@ -2,7 +2,6 @@
 #include <algorithm>
 
 #include "engine/coordination/blocks/backoff.hpp"
-#include "engine/coordination/blocks/mutant.hpp"
 #include "engine/tasks/task_scheduler.hpp"
 
 namespace mesh::tasks {
@@ -105,7 +104,7 @@ void TaskScheduler::assign(std::uint32_t at, std::uint32_t to, std::int64_t now_
   Agent& agent = agents_[to];
   one.state = TaskState::assigned;
   one.agent = to;
-  one.fence = MESH_MUTANT("task.new_fence") ? 1 : fence_.next();
+  one.fence = fence_.next();
   ++one.attempt;
   one.running = free_held_.back();
   free_held_.pop_back();
@@ -159,9 +158,7 @@ void TaskScheduler::attempt_failed(std::uint32_t at, bool for_good, std::int64_t
     tell(TaskNotice::retried, at, agent);
     return promote_copy(at);
   }
-  const bool is_over =
-      tasks_[at].attempt > tasks_[at].retries + (MESH_MUTANT("task.executions") ? 1U : 0U);
-  if (for_good || is_over) {
+  if (for_good || tasks_[at].attempt > tasks_[at].retries) {
     tell(TaskNotice::dead, at, agent);
     end(at, TaskState::dead, now_ns);
     return cancel_dependents(now_ns);
@@ -172,10 +169,7 @@ void TaskScheduler::attempt_failed(std::uint32_t at, bool for_good, std::int64_t
   one.place = ++last_place_;
   const double delay_ns = backoff_full_jitter(
       backoff_of(config_, restraint_.retries_doubled ? 2 : 1), one.attempt - 1, draws_.rng);
-  const double bound_ns = static_cast<double>(retry_bound(config_, one.attempt - 1).count());
-  delayed_.set(at,
-               now_ns + static_cast<std::int64_t>(MESH_MUTANT("task.jitter") ? bound_ns : delay_ns),
-               one.place);
+  delayed_.set(at, now_ns + static_cast<std::int64_t>(delay_ns), one.place);
   ++counters_.retried;
   tell(TaskNotice::retried, at, agent);
   say(Event::task_retried, Severity::info, at, now_ns);
@@ -189,9 +183,9 @@ void TaskScheduler::lose(std::uint32_t at, std::int64_t now_ns) noexcept {
     tell(TaskNotice::retried, at, agent);
     return promote_copy(at);
   }
-  if (tasks_[at].state == TaskState::assigned && !MESH_MUTANT("task.not_begun")) {
+  if (tasks_[at].state == TaskState::assigned) {
     --tasks_[at].attempt;
-  } else if (tasks_[at].attempt > tasks_[at].retries && !MESH_MUTANT("task.takes_agents_along")) {
+  } else if (tasks_[at].attempt > tasks_[at].retries) {
     tell(TaskNotice::dead, at, agent);
     end(at, TaskState::dead, now_ns);
     return cancel_dependents(now_ns);
@@ -240,8 +234,7 @@ void TaskScheduler::end(std::uint32_t at, TaskState state, std::int64_t now_ns) 
   counters_.completed += state == TaskState::completed ? 1U : 0U;
   counters_.cancelled += state == TaskState::cancelled ? 1U : 0U;
   counters_.dead += state == TaskState::dead ? 1U : 0U;
-  const bool is_gone = state != TaskState::completed && !MESH_MUTANT("task.cascade");
-  if (is_gone) gone_.push_back(at);  // reserved: each ends once
+  if (state != TaskState::completed) gone_.push_back(at);  // reserved: each ends once
   view_changed_ = true;
 }
 

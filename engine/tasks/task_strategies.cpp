@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <bit>
 
-#include "engine/coordination/blocks/mutant.hpp"
 #include "engine/coordination/blocks/names.hpp"
 #include "engine/tasks/task_scheduler.hpp"
 
@@ -11,8 +10,7 @@ namespace mesh::tasks {
 
 bool TaskScheduler::can(std::uint32_t at, std::uint32_t kind) const noexcept {
   const Agent& agent = agents_[at];
-  const bool is_able = (kinds_[kind].requirements & ~agent.capabilities) == 0;
-  return agent.known && (agent.any || is_able || MESH_MUTANT("task.capability"));
+  return agent.known && (agent.any || (kinds_[kind].requirements & ~agent.capabilities) == 0);
 }
 
 // Its bits, as its profile and what it has say.
@@ -22,8 +20,7 @@ void TaskScheduler::refresh(std::uint32_t at) noexcept {
   const auto put = [&](std::uint64_t& word, bool is_set) {
     word = is_set ? word | bit : word & ~bit;
   };
-  const bool has_room = agent.load() < agent.concurrent_max || MESH_MUTANT("task.concurrent");
-  put(open_[at / 64], agent.is_open() && has_room);
+  put(open_[at / 64], agent.is_open() && agent.load() < agent.concurrent_max);
   for (std::uint32_t kind = 0; kind < config_.kinds_max; ++kind) {
     if (kinds_[kind].tasks != 0) put(kinds_[kind].capable[at / 64], can(at, kind));
   }
@@ -239,8 +236,7 @@ bool TaskScheduler::is_in_time(const task::Submit& order, std::int64_t now_ns) c
   for (std::uint32_t agent = 0; agent < config_.agents_max; ++agent) {
     const Agent& one = agents_[agent];
     const bool may = one.is_open() && (one.any || (order.requirements & ~one.capabilities) == 0);
-    const bool is_in_time = done_at(agent, order.cost.count()) <= left_ns;
-    if (may && (is_in_time || MESH_MUTANT("task.deadline"))) return true;
+    if (may && done_at(agent, order.cost.count()) <= left_ns) return true;
   }
   return false;
 }

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "engine/coordination/blocks/mutant.hpp"
 #include "engine/tasks/event_names.hpp"
 
 namespace mesh::tasks {
@@ -16,8 +15,7 @@ constexpr std::uint32_t kLifelinesMax = 20;
 
 std::uint32_t steal_count(std::uint32_t high, std::uint32_t low,
                           const WorkStealingConfig& config) noexcept {
-  const std::uint32_t enough = config.threshold + (MESH_MUTANT("steal.threshold") ? 0U : 1U);
-  if (high <= low || high - low < enough) return 0;
+  if (high <= low || high - low <= config.threshold) return 0;
   if (config.half_above != 0 && high - low > config.half_above) return (high - low) / 2;
   return std::min((high - low) / 2, config.burst_max);
 }
@@ -33,7 +31,7 @@ std::int64_t steal_score(const StealCandidate& one) noexcept {
 Result<std::uint32_t> best_agent(std::span<const StealCandidate> candidates) {
   const StealCandidate* best = nullptr;
   for (const StealCandidate& one : candidates) {
-    if (!one.capable && !MESH_MUTANT("steal.best_capability")) continue;  // whatever its score
+    if (!one.capable) continue;  // whatever its score
     const bool is_better = best == nullptr || steal_score(one) > steal_score(*best) ||
                            (steal_score(one) == steal_score(*best) && one.agent < best->agent);
     if (is_better) best = &one;
