@@ -345,13 +345,9 @@ void EngineLoop::State::drop_entry(std::uint32_t at, Errc why) noexcept {
     report(entry.source, entry.id, why, (entry.marks & kEntryRedelivered) != 0);
   } else {
     if (answered_head - answered_tail == kAnsweredKept) ++answered_tail, ++counters.lost_replies;
-    answered[answered_head++ % kAnsweredKept] = {entry.id,
-                                                 entry.target,
-                                                 sched::TrinaryState::transit,
-                                                 sched::ConflictType::none,
-                                                 0,
-                                                 why == Errc::expired,
-                                                 0};
+    answered[answered_head++ % kAnsweredKept] = {
+        entry.id, entry.target,         sched::TrinaryState::transit,  sched::ConflictType::none,
+        0,        why == Errc::expired, sched::AnswerContext::unknown, 0};
   }
   if (entry.kind == sched::RecordKind::message)
     note_dropped(*this, at, static_cast<std::uint32_t>(index_of(entry.target)), why);
