@@ -40,7 +40,7 @@
 
 namespace mesh::engine {
 
-inline constexpr std::uint32_t kControlVersion = 2;
+inline constexpr std::uint32_t kControlVersion = 3;
 inline constexpr std::size_t kControlPacketBytes = std::size_t{64} << 10;
 inline constexpr std::size_t kEnrolAgentsMax = 500;
 inline constexpr std::size_t kContextBytesMost = std::size_t{1} << 20;
