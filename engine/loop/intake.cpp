@@ -17,6 +17,12 @@ constexpr std::uint64_t kSilentTurns = 16;
 constexpr std::int64_t kAheadNs = kNsPerSecond;  // of the tick: a clock that is further is wrong
 constexpr sched::BodyRegion kAnywhere{0, ~std::uint64_t{0}};  // the log checks positions itself
 
+// Whom a message has to outlive the power for is told that it would not, rather than nothing.
+bool is_supported(const sched::SendRecord& send) noexcept {
+  return send.kind == sched::RecordKind::send &&
+         !sched::has(send.flags, sched::RecordFlags::durable);
+}
+
 }  // namespace
 
 bool EngineLoop::State::intake() {
@@ -133,8 +139,7 @@ void EngineLoop::State::take_send(StationLink& link, sched::SendRecord send,
   else if (!again && !is_within_share(*this, send, source))  // what was taken in before may go on
     refused = Errc::throttled;
   else
-    refused = send.kind == sched::RecordKind::send ? apply_send(link, send, id, again)
-                                                   : Errc::unsupported;
+    refused = is_supported(send) ? apply_send(link, send, id, again) : Errc::unsupported;
   if (refused == Errc::ok) return;
   if (refused == Errc::corrupt) ++counters.refused_records;
   report(send.source, id, refused, again);

@@ -147,6 +147,34 @@ TEST(EngineLoop, AnExpiredMessageAndAnUnknownAgentAreReported) {
   EXPECT_EQ(mesh.loop->counters().no_such_agent, 1U);
 }
 
+// Commands, and messages that are to outlive the power, have their places in the format alone.
+TEST(EngineLoop, WhatItCannotDoIsReportedAsUnsupportedAndNotDone) {
+  LoopFixture mesh(10, 2);
+  RawStation& alice = mesh.add(1, 1, "alice");
+  RawStation& bob = mesh.add(2, 1, "bob");
+  const auto say = [&](sched::RecordKind kind, sched::RecordFlags flags) {
+    sched::SendRecord record =
+        RawStation::bare(mesh.ids[1][0], mesh.ids[2][0], bytes("now"), mesh.now_ns);
+    record.kind = kind;
+    record.flags = record.flags | flags;
+    ASSERT_TRUE(alice.put(record));
+  };
+  say(sched::RecordKind::send, sched::RecordFlags::durable);
+  for (const auto kind :
+       {sched::RecordKind::command, sched::RecordKind::service, sched::RecordKind::cancel})
+    say(kind, sched::RecordFlags::none);
+  mesh.tick();
+  EXPECT_TRUE(bob.poll().empty());
+  const auto reports = alice.poll();
+  EXPECT_EQ(reports.size(), 4U);
+  for (const auto& delivery : reports) {
+    ASSERT_EQ(delivery.kind, sched::RecordKind::report);
+    std::int64_t code = 0;
+    std::memcpy(&code, sched::bare_body(delivery).bytes + 8, sizeof code);
+    EXPECT_EQ(static_cast<Errc>(code), Errc::unsupported);
+  }
+}
+
 TEST(EngineLoop, AStationSpeaksForItsOwnAgentsAlone) {
   LoopFixture mesh(10, 2);
   RawStation& alice = mesh.add(1, 1, "alice");
