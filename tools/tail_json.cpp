@@ -78,6 +78,7 @@ Json answer_json(const PassedDelivery& passed) {
   return {{"to_message", question},
           {"state", state_text(head.state)},
           {"conflict_type", is_conflict ? Json(named(kConflictNames, head.conflict_type)) : Json()},
+          {"context", sched::name_of(head.context)},
           {"processing_us", head.processing_us}};
 }
 

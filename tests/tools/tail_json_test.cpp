@@ -58,12 +58,15 @@ TEST(TailJson, SaysOfAReplyWhatAckSays) {
   PassedDelivery reply = message();
   reply.record.kind = sched::RecordKind::reply;
   reply.header.causation = {5, 6};
-  const sched::ReplyHead head{sched::TrinaryState::conflict, sched::ConflictType::hash_mismatch, 0,
-                              250};
+  const sched::ReplyHead head{.state = sched::TrinaryState::conflict,
+                              .conflict_type = sched::ConflictType::hash_mismatch,
+                              .context = sched::AnswerContext::other,
+                              .reserved = 0,
+                              .processing_us = 250};
   reply.body = bytes_of_value(head) + "why";
   EXPECT_EQ(passed_json(reply)["answer"].dump(),
             R"({"to_message":"00000000000000050000000000000006","state":"CONFLICT",)"
-            R"("conflict_type":"hash_mismatch","processing_us":250})");
+            R"("conflict_type":"hash_mismatch","context":"other","processing_us":250})");
   reply.body = "short";
   EXPECT_TRUE(passed_json(reply)["answer"].is_null());
   reply.body.reset();
@@ -76,11 +79,15 @@ TEST(TailJson, SaysOfABareReplyWhichMessageItAnswers) {
   reply.target = "asker";
   reply.record.kind = sched::RecordKind::reply;
   reply.record.flags = sched::RecordFlags::bare;
-  reply.body = bytes_of_value(
-      sched::BareReplyBody{{sched::TrinaryState::ready, sched::ConflictType::none, 0, 9}, 0xABC});
+  const sched::ReplyHead head{.state = sched::TrinaryState::ready,
+                              .conflict_type = sched::ConflictType::none,
+                              .context = sched::AnswerContext::unknown,
+                              .reserved = 0,
+                              .processing_us = 9};
+  reply.body = bytes_of_value(sched::BareReplyBody{head, 0xABC});
   EXPECT_EQ(passed_json(reply)["answer"].dump(),
             R"({"to_message":"0000000000000abc","state":"READY","conflict_type":null,)"
-            R"("processing_us":9})");
+            R"("context":"unknown","processing_us":9})");
   EXPECT_TRUE(passed_json(reply)["header"].is_null());
   EXPECT_TRUE(passed_json(reply)["target_ns"].is_null());
 }
