@@ -325,9 +325,12 @@ Status Station::resume() {
 
 bool Station::lose(Error reason) {
   lost_ = true;
+  // What was delivered comes first, then that the engine has gone. Who was evicted, or finds
+  // another mesh, has no agents any more: what they had not answered is for whoever has them next.
+  gives_rest_ = reason.code == Errc::no_mesh || reason.code == Errc::closed;
   lost_reason_ = std::move(reason);
   search_.reset();
-  look_due_ = {};  // nothing that stands in the inbox is its own any more: no poll() gives it
+  look_due_ = {};
   follow_engine();
   return false;
 }
@@ -369,7 +372,8 @@ queues::WaitResult Station::wait(HostTime deadline) {
   const HostTime due = std::min(deadline, core_->due());
   Source source{*this};
   for (;;) {
-    if (source.ready()) return queues::WaitResult::kReady;  // also of an engine that has gone
+    const bool may_poll = !lost_ || gives_rest_;  // also of an engine that has gone
+    if (may_poll && source.ready()) return queues::WaitResult::kReady;
     const bool was_seeking = is_seeking();
     if (!look_if_due()) return queues::WaitResult::kFailed;
     if (was_seeking && !is_seeking()) return queues::WaitResult::kSignalled;  // back

@@ -102,14 +102,16 @@ class Station {
   }
 
   // Runs what was posted, gives up to `limit` deliveries to `handler` (see StationCore::poll), and
-  // flushes.
+  // flushes. Of a station that was evicted, or whose mesh began anew: none; of one that is lost
+  // because its engine has gone: what was delivered before.
   template <class Handler>
   std::size_t poll(std::size_t limit, Handler&& handler) {
     run_posted();
-    if (!look_if_due()) return 0;
+    if (!look_if_due() && !gives_rest_) return 0;
     if (!questions_.empty()) answer_questions();
     const std::size_t taken = core_->poll(limit, std::forward<Handler>(handler));
     reveal();
+    if (taken == 0) gives_rest_ = false;
     return taken;
   }
   // The pump answers what a handler kept its Reply of: the engine sees it with the next poll() or
@@ -204,6 +206,7 @@ class Station {
   std::vector<ControlAnswer> questions_;  // of the engine, for the next poll()
   std::string unanswered_;                // an enrolment that the engine left so when it died
   HostTime look_due_{};
+  bool gives_rest_ = false;  // lost, and what stands in its inbox is its own all the same
   std::uint64_t reattached_ = 0;
   std::uint64_t work_threw_ = 0;
   bool lost_ = false;

@@ -3,6 +3,7 @@
 
 #include <sys/mman.h>
 
+#include "engine/station/control_protocol.hpp"
 #include "tests/engine/engine_process.hpp"
 
 namespace mesh::testing {
@@ -21,7 +22,8 @@ TEST(Observer, RefusesAnotherBuildAndSaysThatNoEngineRunsThere) {
   auto client = engine::ControlClient::connect(directory.path(), {});
   ASSERT_TRUE(client.has_value());
   const auto answer =
-      client->request(R"({"op":"observe","version":2,"page_bytes":4096,"layout_hash":"0xbad"})");
+      client->request(R"({"op":"observe","version":)" + std::to_string(engine::kControlVersion) +
+                      R"(,"page_bytes":4096,"layout_hash":"0xbad"})");
   ASSERT_FALSE(answer.has_value());
   EXPECT_EQ(answer.error().code, Errc::layout_mismatch);
 }

@@ -329,6 +329,10 @@ int sleep_until_lost(const Channel& channel, const std::string& name) {
     station->flush();
   }
   const std::size_t taken = station->poll(256, [](const Delivery&) { return Answer::ready(); });
+  // Whatever stands in its inbox: who waits and polls by turns comes to an end.
+  const auto waited = station->wait(station->now() + Nanos{kPatienceMs * kNsPerMs});
+  EXPECT_EQ(waited, queues::WaitResult::kFailed);
+  if (waited != queues::WaitResult::kFailed) return 1;
   station->disarm();
   channel.tell(std::string(name_of(station->lost_reason().code)) + ", woken " +
                std::to_string(wakes) + ", polled " + std::to_string(taken) +
