@@ -57,7 +57,8 @@ TEST(Status, TheMeanImpedanceIsTheMeanOfTheClustersMeanScores) {
   ASSERT_TRUE(live.publishes("agents_active", 41));
   std::map<int, std::pair<double, int>> clusters;  // sum, and how many
   std::map<std::string, int> of_class;
-  for (const Json& agent : live.seen({"inspect", "agents"})["agents"]) {
+  const Json table = live.seen({"inspect", "agents"});
+  for (const Json& agent : table["agents"]) {
     const std::string its_class = agent["class"];
     ASSERT_TRUE(scores.contains(its_class)) << "the swarm's first forty are of class A";
     EXPECT_EQ(agent["score"], scores.at(its_class)) << agent["name"];

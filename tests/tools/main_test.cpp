@@ -43,7 +43,7 @@ TEST(Mesh, ListsTheVerbsWhereNoneIsNear) {
                 "route-around, heal, incident, scale, freeze, thaw, rules, context, conflicts, "
                 "resolve, backup, restore, "
                 "health, top, stat, hz, errors, kpi, history, tail, record, replay, "
-                "doctor, inspect, swarm, agent, sim, chaos, plan, quorum, size, layout, "
+                "doctor, inspect, swarm, agent, sim, chaos, plan, quorum, audit, size, layout, "
                 "config, reload, help\n"));
   EXPECT_THAT(ran.err, Not(HasSubstr("did you mean")));
 }
