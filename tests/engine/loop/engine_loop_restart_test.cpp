@@ -279,6 +279,15 @@ class Survival {
       if (!seen.insert({header.id.high, header.id.low}).second) unmarked_ += again ? 0U : 1U;
       return;
     }
+    if (header.source == AgentId{0}) {  // the engine tells a coordinator who leaves all unanswered
+      if (told_.insert({header.id.high, header.id.low}).second) {
+        of_engine_.insert({number(station), delivery.message});
+        at_work_[number(station)].push_back(delivery);
+      } else {
+        unmarked_ += again ? 0U : 1U;
+      }
+      return;
+    }
     Body body{};
     ASSERT_EQ(found.body.size(), sizeof body);
     std::memcpy(&body, found.body.data(), sizeof body);
@@ -298,7 +307,9 @@ class Survival {
     const std::size_t at = random_() % waiting.size();
     const sched::DeliveryRecord delivery = waiting[at];
     if (!station.answer(delivery, sched::TrinaryState::ready, shared_.now_ns)) return false;
-    if (RawStation::operation_of(delivery) == OperationId{0}) ++answered_;
+    const bool is_asked = RawStation::operation_of(delivery) == OperationId{0} &&
+                          !of_engine_.contains({number(station), delivery.message});
+    if (is_asked) ++answered_;
     waiting.erase(waiting.begin() + static_cast<std::ptrdiff_t>(at));
     return true;
   }
@@ -319,7 +330,8 @@ class Survival {
   shm::ColumnView<HostMemory, StationId> station_;
   std::map<std::uint64_t, std::uint64_t> next_, expected_;
   std::set<std::pair<std::uint64_t, std::uint64_t>> sent_, delivered_, refused_, operation_seen_,
-      replied_, results_;
+      replied_, results_, told_;
+  std::set<std::pair<Number, sched::MessageWord>> of_engine_;
   std::map<Number, std::vector<sched::DeliveryRecord>> at_work_;
   std::size_t answered_ = 0, opened_ = 0;
   std::uint64_t unmarked_ = 0, disordered_ = 0, redelivered_ = 0;
