@@ -279,15 +279,7 @@ class Survival {
       if (!seen.insert({header.id.high, header.id.low}).second) unmarked_ += again ? 0U : 1U;
       return;
     }
-    if (header.source == AgentId{0}) {  // the engine tells a coordinator who leaves all unanswered
-      if (told_.insert({header.id.high, header.id.low}).second) {
-        of_engine_.insert({number(station), delivery.message});
-        at_work_[number(station)].push_back(delivery);
-      } else {
-        unmarked_ += again ? 0U : 1U;
-      }
-      return;
-    }
+    if (header.source == AgentId{0}) return take_told(station, delivery, header);
     Body body{};
     ASSERT_EQ(found.body.size(), sizeof body);
     std::memcpy(&body, found.body.data(), sizeof body);
@@ -301,6 +293,16 @@ class Survival {
     disordered_ += body.number >= expected_[key] ? 0U : 1U;
     expected_[key] = body.number + 1;
     at_work_[number(station)].push_back(delivery);
+  }
+  // The engine tells a coordinator who leaves all unanswered.
+  void take_told(RawStation& station, const sched::DeliveryRecord& delivery,
+                 const sched::MessageHeader& header) {
+    if (told_.insert({header.id.high, header.id.low}).second) {
+      of_engine_.insert({number(station), delivery.message});
+      at_work_[number(station)].push_back(delivery);
+    } else {
+      unmarked_ += sched::has(delivery.flags, sched::RecordFlags::redelivered) ? 0U : 1U;
+    }
   }
   bool answer_one(RawStation& station) {
     auto& waiting = at_work_[number(station)];
