@@ -45,7 +45,7 @@ Exit code 0: the books are sound. 1: they are not, the sentence says what, or th
 not be read. 2: no such file, no journal of an economy, or a configuration that is none.
 
 Examples:
-  mesh audit /var/lib/work/economy.db
+  mesh audit economy.db
   mesh audit economy.db --preset halving --json
   mesh audit economy.db --config economy.json
 )";

@@ -314,7 +314,7 @@ TEST_F(StationEventLoopSteps, AReplyOfAnotherThreadKeepsItAwakeOrWakesIt) {
 
 // Sleeps until it is lost, taking nothing from its inbox: told as the reason, the number of times
 // it was woken, and whether whoever waits on it goes on finding that it is lost.
-int sleep_until_lost(const Channel& channel, const std::string& name) {
+int wait_for_its_loss(const Channel& channel, const std::string& name) {
   const auto station = enrolled(channel, {name});
   if (station == nullptr) return 1;
   EventLoop loop(*station, channel);
@@ -342,7 +342,7 @@ int sleep_until_lost(const Channel& channel, const std::string& name) {
 
 TEST(StationEventLoop, AnEvictionEndsItsSleep) {
   const ScratchDirectory directory;
-  const Child deaf([](const Channel& channel) { return sleep_until_lost(channel, "deaf"); });
+  const Child deaf([](const Channel& channel) { return wait_for_its_loss(channel, "deaf"); });
   engine::EngineOptions options = engine_options(directory.path());
   options.stuck_after = Nanos{40 * kNsPerMs};
   const auto engine = Engine::start(options);
@@ -356,7 +356,7 @@ TEST(StationEventLoop, AnEvictionEndsItsSleep) {
 
 TEST(StationEventLoop, AnEngineThatIsTakenDownEndsItsSleep) {
   const ScratchDirectory directory;
-  const Child child([](const Channel& channel) { return sleep_until_lost(channel, "sleeper"); });
+  const Child child([](const Channel& channel) { return wait_for_its_loss(channel, "sleeper"); });
   EngineProcess engine(engine_options(directory.path()));
   ASSERT_EQ(engine.hear(), "up");
   child.tell(directory.path());
