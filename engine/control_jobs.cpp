@@ -6,6 +6,7 @@
 
 #include "engine/acting_jobs.hpp"
 #include "engine/loop/state.hpp"
+#include "engine/reports/report_requests.hpp"
 
 namespace mesh::engine {
 namespace {
@@ -315,7 +316,7 @@ Result<std::unique_ptr<Job>> ControlServer::console_job(const ConsoleRequest& re
                   "' is none of attach, reattach, enrol, context, capability, observe, status, "
                   "send, broadcast, scatter, cascade, resolve, contexts, backup, heal, incident, "
                   "reload, down, " +
-                  ActingJobs::kOps);
+                  ActingJobs::kOps + ", " + reports::kReportOps);
 }
 
 nlohmann::json ControlServer::stations_json() const {

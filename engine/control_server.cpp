@@ -16,6 +16,7 @@
 #include "engine/control_jobs.hpp"
 #include "engine/control_json.hpp"
 #include "engine/control_orders.hpp"
+#include "engine/reports/report_requests.hpp"
 #include "shm/descriptor_passing.hpp"
 #include "shm/hash.hpp"
 #include "shm/system_error.hpp"
@@ -403,6 +404,11 @@ void ControlServer::handle_console(Connection& connection, const std::string& op
     if (op != name) continue;
     connection.is_busy = true;
     const Status begun = (this->*begin)({connection.number, op}, request);
+    return begun ? void() : refuse(connection, begun.error());
+  }
+  if (reports::is_report(op)) {
+    connection.is_busy = true;
+    const Status begun = begin_report({connection.number, op}, request);
     return begun ? void() : refuse(connection, begun.error());
   }
   auto job = console_job({connection.number, op}, request);

@@ -51,6 +51,9 @@ class BackupKeeper;
 class Recovery;
 class RulesKeeper;
 class RunningContexts;
+namespace reports {
+class ReportDesk;
+}
 struct HandedContext;
 struct LoadOrder;
 
@@ -95,6 +98,7 @@ struct ControlOptions {
   RunningConflicts* conflicts = nullptr;  // null: they are not recorded
   RunningContexts* contexts = nullptr;
   BackupKeeper* backups = nullptr;
+  reports::ReportDesk* report_desk = nullptr;
   Recovery* recovery = nullptr;  // null: no spawn command is configured
   Nanos reconnect{};             // how long stations of the dead engine are waited for
   Nanos stuck_after{};           // said to who is evicted for it
@@ -180,6 +184,7 @@ class ControlServer {
   Status begin_backup(const ConsoleRequest& request, const nlohmann::json& object);
   Status begin_heal(const ConsoleRequest& request, const nlohmann::json& object);
   Status begin_incident(const ConsoleRequest& request, const nlohmann::json& object);
+  Status begin_report(const ConsoleRequest& request, const nlohmann::json& object);
   [[nodiscard]] nlohmann::json recovery_json() const;
   // control_emergency.cpp
   void see_mode(const ModeSeen& seen);

@@ -14,10 +14,10 @@
 #include "engine/engine_state.hpp"
 #include "engine/history_keeper.hpp"
 #include "engine/mesh_files.hpp"
+#include "engine/reports/report_requests.hpp"
 #include "engine/rules_keeper.hpp"
 #include "engine/running_conflicts.hpp"
 #include "engine/running_contexts.hpp"
-#include "engine/running_steps.hpp"
 #include "engine/scheduler_thread.hpp"
 #include "engine/station/control_protocol.hpp"
 #include "engine/station_table.hpp"
@@ -234,6 +234,8 @@ Status Engine::State::make_control(const EngineOptions& options) {
   controlling.conflicts = conflicts.get();
   contexts = std::make_unique<RunningContexts>(conflicts.get());
   controlling.contexts = contexts.get();
+  make_reports();
+  controlling.report_desk = report_desk.get();
   controlling.backups = backups.get();
   controlling.recovery = recovery.get();
   controlling.on_down = [this] { set_down(); };
@@ -246,21 +248,6 @@ Status Engine::State::make_control(const EngineOptions& options) {
       .load = [this](LoadOrder order) { control->load(std::move(order)); },
       .loads_context = [this](StationId station) { return control->loads_context(station); }});
   return make_steps(options);
-}
-
-Status Engine::State::make_steps(const EngineOptions& options) {
-  if (conflicts == nullptr) return {};
-  RunningSteps::Uses uses;
-  uses.conflicts = conflicts.get();
-  uses.scheduler = scheduler.get();
-  uses.mesh = [this] { return acting_on(); };
-  uses.load = [this](LoadOrder order) { control->load(std::move(order)); };
-  uses.loads_context = [this](StationId station) { return control->loads_context(station); };
-  uses.load_patience = options.conflicts.load_patience;
-  uses.at_step = options.conflicts.at_step;
-  MESH_TRY(auto steps, RunningSteps::create(std::move(uses)));
-  conflicts->set_steps(std::move(steps));
-  return {};
 }
 
 bool Engine::State::is_locked() const noexcept {
@@ -335,6 +322,7 @@ Engine::~Engine() {
 void Engine::stop() {
   state_->set_down();
   state_->control->stop();
+  state_->report_desk->stop();
   state_->backups->stop();
   if (state_->recovery != nullptr) state_->recovery->stop();
   state_->scheduler->stop();

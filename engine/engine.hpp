@@ -43,6 +43,11 @@
 
 namespace mesh::engine {
 
+namespace reports {
+class MeshReports;
+}
+using reports::MeshReports;
+
 // Who may attach: uids, as the kernel names them. Empty: the engine's own alone.
 struct AttachPolicy {
   bool anyone = false;
@@ -241,6 +246,14 @@ class Engine {
   // A backup of the store and the tables, verified, into this directory; empty: the configured one.
   // Waits for it. Errors: engine/backup/backup.hpp; engine/backup/restore.hpp makes a mesh of it.
   Result<BackupInfo> backup(const std::string& directory);
+  // A person's decision about a conflict, by its id (reports().conflicts()), which closes it.
+  // Durable when it returns. unsupported: none are recorded; not_found, wrong_state, bad_input.
+  Status resolve(const std::string& conflict, const std::string& decision);
+  // What is kept of an agent's context, newest first, with the bytes. no_such_agent.
+  Result<std::vector<ContextVersion>> contexts(const std::string& agent);
+  // What the mesh says of itself (engine/reports/mesh_reports.hpp): counters, errors, KPIs, health,
+  // the doctor's look, conflicts, history. Stands on its own: the engine may stop before it does.
+  [[nodiscard]] MeshReports reports() const;
   // What agents are doing, and who holds whom back.
   Result<WhoReport> who(const WhoWanted& wanted);
   // Between two turns of the loop; all of it or, invalid_argument, nothing.

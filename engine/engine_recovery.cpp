@@ -1,9 +1,10 @@
-// Engine: crashed processes replaced, and places healed.
+// Engine: crashed processes replaced, strategies carried out, and places healed.
 #include <future>
 #include <memory>
 
 #include "engine/engine_state.hpp"
 #include "engine/recovery/recovery.hpp"
+#include "engine/running_steps.hpp"
 
 namespace mesh::engine {
 namespace {
@@ -50,6 +51,21 @@ Status Engine::State::make_recovery(const EngineOptions& options) {
                       [this](const LostProcess& process, Recovery::Outside::Synced synced) {
                         context_sync->sync(process.agents, std::move(synced));
                       }});
+  return {};
+}
+
+Status Engine::State::make_steps(const EngineOptions& options) {
+  if (conflicts == nullptr) return {};
+  RunningSteps::Uses uses;
+  uses.conflicts = conflicts.get();
+  uses.scheduler = scheduler.get();
+  uses.mesh = [this] { return acting_on(); };
+  uses.load = [this](LoadOrder order) { control->load(std::move(order)); };
+  uses.loads_context = [this](StationId station) { return control->loads_context(station); };
+  uses.load_patience = options.conflicts.load_patience;
+  uses.at_step = options.conflicts.at_step;
+  MESH_TRY(auto steps, RunningSteps::create(std::move(uses)));
+  conflicts->set_steps(std::move(steps));
   return {};
 }
 

@@ -20,6 +20,7 @@
 #include "engine/engine_jobs.hpp"
 #include "engine/mesh_files.hpp"
 #include "engine/recovery/recovery.hpp"
+#include "engine/reports/report_requests.hpp"
 #include "engine/rules_keeper.hpp"
 #include "engine/running_conflicts.hpp"
 #include "engine/running_contexts.hpp"
@@ -40,6 +41,7 @@ struct Engine::State {
   Status expect_back(HostTime start);
   Status make_backups(const EngineOptions& options);
   Status make_recovery(const EngineOptions& options);
+  void make_reports();
   void go_on(const EngineOptions& options);
   Status make_control(const EngineOptions& options);
   Status make_steps(const EngineOptions& options);
@@ -78,8 +80,9 @@ struct Engine::State {
   std::unique_ptr<SchedulerThread> scheduler;
   std::unique_ptr<ControlServer> control;
   std::unique_ptr<ContextSync> context_sync;
-  std::unique_ptr<BackupKeeper> backups;  // goes first: it tells the control thread
-  std::unique_ptr<Recovery> recovery;     // none: nobody is replaced. The same
+  std::unique_ptr<BackupKeeper> backups;             // goes first: it tells the control thread
+  std::unique_ptr<Recovery> recovery;                // none: nobody is replaced. The same
+  std::unique_ptr<reports::ReportDesk> report_desk;  // the same
 
   std::mutex mutex;  // of what wait_for_down() waits for
   std::condition_variable changed;

@@ -1,6 +1,4 @@
 // mesh conflicts, mesh resolve: what is recorded of conflicts, and a person's decision.
-#include <algorithm>
-#include <ctime>
 #include <memory>
 #include <optional>
 #include <ostream>
@@ -13,9 +11,8 @@
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
 #include <CLI/Validators.hpp>
-#include <nlohmann/json.hpp>
 
-#include "engine/conflict/conflict_policy.hpp"
+#include "engine/reports/conflict_report.hpp"
 #include "engine/running_conflicts.hpp"
 #include "engine/store/store.hpp"
 #include "tools/console_request.hpp"
@@ -28,8 +25,8 @@ namespace mesh::tools {
 namespace of_conflicts {
 namespace {
 
-using Json = nlohmann::ordered_json;
-using engine::ConflictState;
+namespace reports = engine::reports;
+using reports::Json;
 
 constexpr const char* kFooter = R"(
 list    the newest first, each with what has come of it; every condition given must hold
@@ -61,24 +58,6 @@ struct Options {
   bool json = false;
 };
 
-constexpr std::string_view kTypes[] = {"none",
-                                       "context_divergence",
-                                       "data_contradiction",
-                                       "temporal_paradox",
-                                       "capability_mismatch",
-                                       "hash_mismatch",
-                                       "other"};
-
-std::string time_text(WireTime at) {
-  const auto ns = static_cast<std::int64_t>(at);
-  const auto seconds = static_cast<std::time_t>(ns / kNsPerSecond);
-  std::tm parts{};
-  ::gmtime_r(&seconds, &parts);
-  return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z", parts.tm_year + 1900,
-                     parts.tm_mon + 1, parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec,
-                     ns % kNsPerSecond / kNsPerMs);
-}
-
 // Seconds since 1970, as `date +%s` prints them.
 Result<std::optional<WireTime>> time_of(const char* option, const std::string& text) {
   if (text.empty()) return std::optional<WireTime>();
@@ -95,14 +74,9 @@ Result<engine::RecordQuery> query_of(const Options& options) {
     MESH_TRY(const std::uint64_t agent, whole_number({"--agent", 0, UINT64_MAX}, options.agent));
     query.agent = static_cast<AgentId>(agent);
   }
-  if (!options.type.empty()) {
-    const auto* const found = std::find(std::begin(kTypes), std::end(kTypes), options.type);
-    query.type = static_cast<sched::ConflictType>(found - std::begin(kTypes));
-  }
-  if (!options.state.empty())
-    for (const ConflictState state : {ConflictState::open, ConflictState::resolving,
-                                      ConflictState::for_person, ConflictState::resolved})
-      if (engine::name_of(state) == options.state) query.state_now = state;
+  // CLI11 has let nothing else through.
+  if (!options.type.empty()) query.type = reports::conflict_type_of(options.type);
+  if (!options.state.empty()) query.state_now = reports::conflict_state_of(options.state);
   MESH_TRY(query.from, time_of("--from", options.from));
   MESH_TRY(query.until, time_of("--until", options.until));
   return query;
@@ -121,54 +95,23 @@ Result<std::unique_ptr<engine::Store>> open(const Options& options) {
   return engine::open_store({.where = where});
 }
 
-// What the conflict has come to: its newest record.
-Result<Json> conflict_json(engine::Store& store, const engine::Record& record) {
-  MESH_TRY(const auto records, store.find({.subject = record.subject, .limit = 1}));
-  const engine::Record& newest = records.empty() ? record : records.front().record;
-  const auto type = static_cast<std::size_t>(record.type);
-  return Json{{"conflict", engine::name_of(record.subject)},
-              {"at", time_text(record.at)},
-              {"agent", static_cast<std::uint64_t>(record.agent)},
-              {"type", type < std::size(kTypes) ? kTypes[type] : "unknown"},
-              {"priority", record.priority},
-              {"strategy", engine::name_of(static_cast<engine::ConflictStrategy>(record.strategy))},
-              {"state", engine::name_of(newest.state)},
-              {"steps", newest.step},
-              {"expected", printable(record.expected)},
-              {"received", printable(record.received)},
-              {"outcome", newest.step == 0 ? "" : printable(newest.received)}};
-}
-
 Result<ExitCode> run_list(const Options& options, engine::Store& store, Console& console) {
   MESH_TRY(const engine::RecordQuery query, query_of(options));
-  MESH_TRY(const auto records, store.find(query));
-  Json list = Json::array();
-  for (const engine::StoredRecord& stored : records) {
-    MESH_TRY(Json one, conflict_json(store, stored.record));
-    list.push_back(std::move(one));
-  }
+  MESH_TRY(const auto found, reports::find_conflicts(store, query));
+  const Json report = reports::conflicts_json(found);
   if (options.json)
-    console.out << Json{{"conflicts", std::move(list)}}.dump(2) << '\n';
-  else if (list.empty())
+    console.out << reports::text_of(report, 2) << '\n';
+  else if (found.empty())
     console.out << "none\n";
   else
-    table_of(list).write(console.out);
+    table_of(report.front()).write(console.out);
   return ExitCode::done;
 }
 
 Result<std::optional<engine::ChainHead>> head_of(const std::string& text) {
   if (text.empty()) return std::optional<engine::ChainHead>();
-  engine::ChainHead head;
-  const std::size_t colon = text.find(':');
-  const std::optional<std::uint64_t> position = parse_count(text.substr(0, colon));
-  const std::string hash = colon == text.npos ? "" : text.substr(colon + 1);
-  if (position && hash.size() == 2 * head.hash.size() &&
-      hash.find_first_not_of("0123456789abcdef") == hash.npos) {
-    head.position = *position;
-    for (std::size_t i = 0; i < head.hash.size(); ++i)
-      head.hash[i] = static_cast<std::byte>(std::stoul(hash.substr(2 * i, 2), nullptr, 16));
-    return std::optional(head);
-  }
+  const auto head = reports::chain_head_of(text);
+  if (head) return std::optional(*head);
   return fail(Errc::bad_input,
               fmt::format("--head {}: is POSITION:HASH, as verify prints them", in_quotes(text)));
 }
@@ -176,13 +119,8 @@ Result<std::optional<engine::ChainHead>> head_of(const std::string& text) {
 Result<ExitCode> run_verify(const Options& options, engine::Store& store, Console& console) {
   MESH_TRY(const auto kept, head_of(options.head));
   MESH_TRY(const engine::Verification seen, store.verify(kept));
-  const Json report = {
-      {"whole", seen.whole},
-      {"checked", seen.checked},
-      {"head", fmt::format("{}:{}", seen.head.position, engine::to_hex(seen.head.hash))},
-      {"broken_position", seen.broken_position},
-      {"sentence", printable(seen.sentence)}};
-  console.out << (options.json ? report.dump(2) + '\n' : lines_of(report));
+  const Json report = reports::verification_json(seen);
+  console.out << (options.json ? reports::text_of(report, 2) + '\n' : lines_of(report));
   return seen.whole ? ExitCode::done : ExitCode::failed;
 }
 

@@ -19,7 +19,9 @@ namespace mesh::tools {
 namespace of_doctor {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using engine::reports::doctor_json;
+using engine::reports::look_at_mesh;
+using engine::reports::text_of;
 
 constexpr const char* kFooter = R"(
 Without --dir and --name: starts an engine and two stations of its own in a fresh
@@ -74,7 +76,7 @@ Result<ExitCode> run(const Options& options, Console& console) {
   }
   if (!report) return tl::unexpected<Error>(report.error());
   if (options.json) {
-    console.out << doctor_json(*report).dump(2, ' ', false, Json::error_handler_t::replace) << '\n';
+    console.out << text_of(doctor_json(*report), 2) << '\n';
   }
   return report->is_well() ? ExitCode::done : ExitCode::failed;
 }

@@ -9,18 +9,25 @@
 #include <poll.h>
 #include <unistd.h>
 
+#include "engine/reports/kpi.hpp"
+#include "engine/reports/mesh_counters.hpp"
+#include "engine/reports/mesh_errors.hpp"
 #include "engine/station/control_client.hpp"
 #include "shm/system_error.hpp"
 #include "tools/child_process.hpp"
 #include "tools/doctor_parts.hpp"
-#include "tools/kpi_report.hpp"
-#include "tools/mesh_counters.hpp"
 #include "tools/mesh_directory.hpp"
-#include "tools/mesh_errors.hpp"
-#include "tools/observed_mesh.hpp"
 
 namespace mesh::tools {
 namespace {
+
+using engine::ObservedMesh;
+using engine::reports::ErrorSeen;
+using engine::reports::KpiRow;
+using engine::reports::kpis_of;
+using engine::reports::MeshCounters;
+using engine::reports::read_counters;
+using engine::reports::read_errors;
 
 using Json = nlohmann::json;
 using Said = Result<std::string>;

@@ -17,11 +17,13 @@
 #include <string>
 
 #include "engine/agent_row_views.hpp"
+#include "engine/observed_mesh.hpp"
 #include "engine/station/station_memory.hpp"
 #include "sched/records.hpp"
-#include "tools/observed_mesh.hpp"
 
 namespace mesh::tools {
+
+using engine::ObservedMesh;
 
 struct PassedDelivery {
   std::uint16_t station = 0;

@@ -11,8 +11,8 @@
 #include <CLI/Formatter.hpp>
 #include <nlohmann/json.hpp>
 
+#include "engine/reports/report_json.hpp"
 #include "tools/acting.hpp"
-#include "tools/mesh_errors.hpp"
 #include "tools/option_values.hpp"
 #include "tools/text.hpp"
 #include "tools/text_table.hpp"
@@ -133,7 +133,8 @@ void write_timeline(const Json& answer, std::ostream& out) {
   if (left_out != 0) out << fmt::format("* {} earlier lines are left out\n", left_out);
   if (lines.empty()) out << "* nothing was noted\n";
   for (const Json& line : lines)
-    out << fmt::format("* {}  {}\n", utc_text(line.value("at_unix_ns", std::int64_t{0})),
+    out << fmt::format("* {}  {}\n",
+                       engine::reports::utc_text(line.value("at_unix_ns", std::int64_t{0})),
                        printable(line.value("what", "")));
 }
 
@@ -163,8 +164,8 @@ void write_incident(const nlohmann::ordered_json& answer, std::ostream& out) {
   out << fmt::format("# Incident report: sector {}\n\n", answer.value("sector", 0U));
   out << fmt::format(
       "{}; {} of {} agents active, mode {}, breaker {}, coordinator {}.\n\nDiagnosis: **{}**\n\n",
-      utc_text(answer.value("at_unix_ns", std::int64_t{0})), answer.value("active", 0U),
-      answer.value("agents", 0U), printable(answer.value("mode", "")),
+      engine::reports::utc_text(answer.value("at_unix_ns", std::int64_t{0})),
+      answer.value("active", 0U), answer.value("agents", 0U), printable(answer.value("mode", "")),
       printable(answer.value("breaker", "")), name_in(answer, "coordinator"),
       printable(answer.value("diagnosis", "")));
   const nlohmann::ordered_json findings = list_in(answer, "findings");

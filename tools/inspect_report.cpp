@@ -74,7 +74,7 @@ Json json_of(const std::string& name, const Result<shm::MappingHeader>& header,
 
 // What every report begins with.
 Json head_of(const ObservedMesh& mesh) {
-  const EngineSeen engine = mesh.engine();
+  const engine::EngineSeen engine = mesh.engine();
   return {{"directory", mesh.directory()},
           {"engine_running", or_unknown(engine.running)},
           {"engine_process", or_unknown(engine.process)}};

@@ -15,11 +15,13 @@
 
 #include <nlohmann/json_fwd.hpp>
 
+#include "engine/observed_mesh.hpp"
 #include "sched/agent_class.hpp"
 #include "shm/base/result.hpp"
-#include "tools/observed_mesh.hpp"
 
 namespace mesh::tools {
+
+using engine::ObservedMesh;
 
 // Those that are given must all match.
 struct AgentFilter {

@@ -1,6 +1,5 @@
 // The verbs that only look: mesh stat, hz, errors and kpi. They read the files of the mesh's
 // directory.
-#include <chrono>
 #include <memory>
 #include <ostream>
 #include <string>
@@ -12,11 +11,12 @@
 #include <CLI/Formatter.hpp>
 #include <nlohmann/json.hpp>
 
+#include "engine/reports/kpi.hpp"
+#include "engine/reports/mesh_counters.hpp"
+#include "engine/reports/mesh_errors.hpp"
 #include "tools/console_request.hpp"
 #include "tools/kpi_report.hpp"
-#include "tools/mesh_counters.hpp"
 #include "tools/mesh_directory.hpp"
-#include "tools/mesh_errors.hpp"
 #include "tools/option_values.hpp"
 #include "tools/stop_signals.hpp"
 #include "tools/text.hpp"
@@ -27,7 +27,9 @@ namespace mesh::tools {
 namespace of_live {
 namespace {
 
-using Json = nlohmann::ordered_json;
+namespace reports = engine::reports;
+using reports::Json;
+using reports::MeshCounters;
 
 constexpr const char* kStatFooter = R"(
 Every counter that the engine keeps, with its unit and what it says: those of PATTERN,
@@ -91,20 +93,8 @@ struct Options {
   bool json = false;
 };
 
-struct Opened {
-  ObservedMesh mesh;
-  ObservedMesh::Memory table;
-};
-Result<Opened> open(const WhichMesh& which) {
-  MESH_TRY(const std::string directory, mesh_directory(which.directory, which.name));
-  MESH_TRY(ObservedMesh mesh, ObservedMesh::open(directory));
-  MESH_TRY(ObservedMesh::Memory table, mesh.table());
-  return Opened{std::move(mesh), std::move(table)};
-}
-
-// A path or a name is bytes: what is not UTF-8 in it is replaced.
-std::string text_of(const Json& report, int indent) {
-  return report.dump(indent, ' ', false, Json::error_handler_t::replace);
+Result<std::string> directory_of(const WhichMesh& which) {
+  return mesh_directory(which.directory, which.name);
 }
 
 // The scalars as lines, then the list as a table.
@@ -115,72 +105,63 @@ void write_text(Json report, const char* list, std::ostream& out) {
   table_of(rows).write(out);
 }
 
-Status check_pattern(const Options& options, const MeshCounters& counters) {
-  for (const CounterSeen& row : counters.rows) {
-    if (matches(row.says.label, options.pattern)) return {};
+void print(const Options& options, Json report, const char* list, Console& console) {
+  if (options.json) {
+    console.out << reports::text_of(report, 2) << '\n';
+  } else {
+    write_text(std::move(report), list, console.out);
   }
-  return fail(Errc::bad_input, fmt::format("no counter is called {}; mesh stat lists them all",
-                                           in_quotes(options.pattern)));
 }
 
 Result<ExitCode> run_stat(const Options& options, Console& console) {
-  MESH_TRY(const Opened opened, open(options.which));
-  MESH_TRY(const MeshCounters counters, read_counters(opened.table));
-  MESH_CHECK_OK(check_pattern(options, counters));
-  const Json report = counters_json(opened.mesh, counters, options.pattern);
-  if (options.json) {
-    console.out << text_of(report, 2) << '\n';
-  } else {
-    write_text(report, "counters", console.out);
-  }
+  MESH_TRY(const std::string directory, directory_of(options.which));
+  MESH_TRY(const auto report, reports::report_counters(directory, options.pattern));
+  print(options, reports::counters_json(report), "counters", console);
   return ExitCode::done;
 }
 
-Result<LookPlan> plan_of(const Options& options) {
+Result<reports::LookPlan> plan_of(const Options& options) {
   const auto seconds = parse_number(options.interval);
   if (!seconds || !(*seconds >= 0.1) || *seconds > 3'600) {
     return fail(Errc::bad_input,
                 fmt::format("--interval {}: is 0.1 to 3600 seconds", in_quotes(options.interval)));
   }
   MESH_TRY(const std::uint64_t count, whole_number({"--count", 0, 1'000'000'000}, options.count));
-  return LookPlan{Nanos{static_cast<std::int64_t>(*seconds * kNsPerSecond)}, count};
+  return reports::LookPlan{Nanos{static_cast<std::int64_t>(*seconds * kNsPerSecond)}, count};
 }
 
 Result<ExitCode> run_hz(const Options& options, Console& console) {
-  MESH_TRY(const LookPlan plan, plan_of(options));
+  MESH_TRY(const reports::LookPlan plan, plan_of(options));
   MESH_TRY(const StopSignals stop, StopSignals::create());
-  MESH_TRY(const Opened opened, open(options.which));
-  MESH_TRY(const MeshCounters counters, read_counters(opened.table));
-  MESH_CHECK_OK(check_pattern(options, counters));
-  const Looks looks{[&opened] { return read_counters(opened.table); },
-                    [&stop](Nanos time) {
-                      pollfd end{stop.fd(), POLLIN, 0};
-                      ::poll(&end, 1, static_cast<int>(time.count() / kNsPerMs));
-                      return !stop.requested();
-                    }};
+  MESH_TRY(const std::string directory, directory_of(options.which));
+  MESH_TRY(const reports::SeenMesh seen, reports::SeenMesh::open(directory));
+  MESH_TRY(const MeshCounters counters, reports::read_counters(seen.table));
+  MESH_CHECK_OK(reports::check_pattern(counters, options.pattern));
+  const reports::Looks looks{[&seen] { return reports::read_counters(seen.table); },
+                             [&stop](Nanos time) {
+                               pollfd end{stop.fd(), POLLIN, 0};
+                               ::poll(&end, 1, static_cast<int>(time.count() / kNsPerMs));
+                               return !stop.requested();
+                             }};
   bool is_known = true;
-  MESH_CHECK_OK(follow(looks, plan, [&](const MeshCounters& before, const MeshCounters& after) {
+  const auto show = [&](const MeshCounters& before, const MeshCounters& after) {
     is_known = after.at != before.at;
-    const Json report = rates_json(before, after, {options.pattern, options.all});
+    Json report = reports::rates_json(before, after, {options.pattern, options.all});
     if (options.json) {
-      console.out << text_of(report, -1) << '\n';
+      console.out << reports::text_of(report) << '\n';
     } else {
-      write_text(report, "rates", console.out);
+      write_text(std::move(report), "rates", console.out);
     }
     console.out.flush();
-  }));
+  };
+  MESH_CHECK_OK(reports::follow(looks, plan, show));
   return is_known ? ExitCode::done : ExitCode::failed;
 }
 
 Result<ExitCode> run_errors(const Options& options, Console& console) {
-  MESH_TRY(const Opened opened, open(options.which));
-  MESH_TRY(const std::vector<ErrorSeen> errors, read_errors(opened.table));
-  const Json report = errors_json(opened.mesh, errors);
-  if (options.json) {
-    console.out << text_of(report, 2) << '\n';
-  } else {
-    write_text(report, "errors", console.out);
-  }
+  MESH_TRY(const std::string directory, directory_of(options.which));
+  MESH_TRY(const auto report, reports::report_errors(directory));
+  print(options, reports::errors_json(report), "errors", console);
   return ExitCode::done;
 }
 
@@ -188,19 +169,14 @@ Result<ExitCode> run_kpi(const Options& options, Console& console) {
   if (options.json && options.markdown) {
     return fail(Errc::bad_input, "--json and --markdown: one of them");
   }
-  MESH_TRY(const Opened opened, open(options.which));
-  MESH_TRY(const MeshCounters counters, read_counters(opened.table));
-  const std::int64_t unix_ns =
-      std::chrono::nanoseconds(std::chrono::system_clock::now().time_since_epoch()).count();
-  const KpiHead head{opened.mesh.directory(), utc_text(unix_ns), counters.age_ms(),
-                     (counters.at - counters.hour_from).count() / kNsPerMs};
-  const std::vector<KpiRow> rows = kpis_of(counters);
+  MESH_TRY(const std::string directory, directory_of(options.which));
+  MESH_TRY(const reports::KpiReport report, reports::report_kpis(directory));
   if (options.json) {
-    console.out << text_of(kpi_json(head, rows), 2) << '\n';
+    console.out << reports::text_of(reports::kpi_json(report), 2) << '\n';
   } else {
-    console.out << (options.markdown ? kpi_markdown(head, rows) : kpi_text(head, rows));
+    console.out << (options.markdown ? kpi_markdown(report) : kpi_text(report));
   }
-  return misses_a_target(rows) ? ExitCode::failed : ExitCode::done;
+  return reports::misses_a_target(report.rows) ? ExitCode::failed : ExitCode::done;
 }
 
 std::shared_ptr<Options> declare_common(CLI::App& command) {

@@ -5,11 +5,13 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/health/health_view.hpp"
+#include "engine/observed_mesh.hpp"
 #include "tools/mesh_directory.hpp"
-#include "tools/observed_mesh.hpp"
 
 namespace mesh::tools {
 namespace {
+
+using engine::ObservedMesh;
 
 using Json = nlohmann::ordered_json;
 using console::ScopeKind;

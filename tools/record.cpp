@@ -12,9 +12,9 @@
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
 
+#include "engine/reports/report_json.hpp"
 #include "tools/console_request.hpp"
 #include "tools/mesh_directory.hpp"
-#include "tools/mesh_errors.hpp"
 #include "tools/option_values.hpp"
 #include "tools/recording.hpp"
 #include "tools/replay_run.hpp"
@@ -99,7 +99,7 @@ Result<ExitCode> run_record(const Options& options, Console& console) {
   const auto start = std::chrono::steady_clock::now();
   const std::int64_t unix_ns =
       std::chrono::nanoseconds(std::chrono::system_clock::now().time_since_epoch()).count();
-  RecordingWriter writer(file, directory, utc_text(unix_ns));
+  RecordingWriter writer(file, directory, engine::reports::utc_text(unix_ns));
   const auto is_over = [&] {
     const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - start;
     return stop.requested() || (count != 0 && writer.messages() >= count) ||

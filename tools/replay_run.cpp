@@ -8,11 +8,13 @@
 #include <unistd.h>
 
 #include "engine/agent_row_views.hpp"
+#include "engine/observed_mesh.hpp"
 #include "engine/station/station.hpp"
-#include "tools/observed_mesh.hpp"
 
 namespace mesh::tools {
 namespace {
+
+using engine::ObservedMesh;
 
 constexpr Nanos kLook{50 * kNsPerMs};  // for a signal
 constexpr Nanos kRoomPatience{kNsPerSecond};

@@ -11,19 +11,22 @@
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
 
+#include "engine/reports/top_snapshot.hpp"
 #include "tools/console_request.hpp"
 #include "tools/mesh_directory.hpp"
 #include "tools/option_values.hpp"
 #include "tools/stop_signals.hpp"
 #include "tools/terminal.hpp"
-#include "tools/top_snapshot.hpp"
+#include "tools/top_frame.hpp"
 #include "tools/verb.hpp"
 
 namespace mesh::tools {
 namespace of_top {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using engine::reports::kTopLookAgain;
+using engine::reports::kTopLooksMax;
+using engine::reports::TopSight;
 
 constexpr const char* kFooter = R"(
 Mode, rates, operations, breakers, errors, and each sector as a cell of a heat map: a
@@ -53,52 +56,12 @@ struct Options {
   bool json = false;
 };
 
-// The mesh as it is looked at again and again; a new one in the directory is found by itself.
-class Sight {
- public:
-  explicit Sight(std::string directory) : directory_(std::move(directory)) {}
-
-  Result<TopSnapshot> look() {
-    MESH_CHECK_OK(open());
-    auto now = read_counters(*table_);
-    if (!now && now.error().code != Errc::not_ready) return tl::unexpected<Error>(now.error());
-    if (now && (!now_ || now->at != now_->at)) {
-      before_ = std::move(now_);
-      now_ = std::move(*now);
-    } else if (now) {
-      now_->now = now->now;
-    }
-    return top_snapshot(*mesh_, *table_, {before_ ? &*before_ : nullptr, now_ ? &*now_ : nullptr});
-  }
-  [[nodiscard]] bool has_rates() const noexcept { return before_.has_value(); }
-
- private:
-  // A mesh that went and came again has another uuid.
-  Status open() {
-    MESH_TRY(ObservedMesh mesh, ObservedMesh::open(directory_));
-    MESH_TRY(const shm::MappingHeader header, mesh.header("table"));
-    if (table_ && table_->header.mesh_uuid == header.mesh_uuid) return {};
-    MESH_TRY(ObservedMesh::Memory table, mesh.table());
-    mesh_.emplace(std::move(mesh));
-    table_.emplace(std::move(table));
-    before_.reset();
-    now_.reset();
-    return {};
-  }
-
-  std::string directory_;
-  std::optional<ObservedMesh> mesh_;
-  std::optional<ObservedMesh::Memory> table_;
-  std::optional<MeshCounters> before_, now_;
-};
-
 // Two looks, so that there are rates; a dead engine has none.
-Result<TopSnapshot> look_once(Sight& sight, const StopSignals& stop) {
-  constexpr int kLooksMax = 14;  // of an engine that runs there are two within these
+Result<TopSnapshot> look_once(TopSight& sight, const StopSignals& stop) {
   MESH_TRY(TopSnapshot seen, sight.look());
-  for (int i = 0; i < kLooksMax && !sight.has_rates() && seen.engine_running == true; ++i) {
+  for (int i = 0; i < kTopLooksMax && !sight.has_rates() && seen.engine_running == true; ++i) {
     pollfd end{stop.fd(), POLLIN, 0};
-    ::poll(&end, 1, 100);
+    ::poll(&end, 1, static_cast<int>(kTopLookAgain.count() / kNsPerMs));
     if (stop.requested()) break;
     MESH_TRY(seen, sight.look());
   }
@@ -111,7 +74,7 @@ std::vector<std::string> trouble(const Error& error, const TopLook& look) {
   return top_lines(nothing, look);
 }
 
-Status run_live(Sight& sight, Terminal& terminal, const StopSignals& stop) {
+Status run_live(TopSight& sight, Terminal& terminal, const StopSignals& stop) {
   const bool has_colour = std::getenv("NO_COLOR") == nullptr;
   Result<TopSnapshot> seen = sight.look();
   if (!seen) return tl::unexpected<Error>(seen.error());
@@ -141,7 +104,7 @@ Result<ExitCode> run(const Options& options, Console& console) {
   MESH_TRY(const std::uint64_t columns, whole_number({"--columns", 1, 10'000}, options.columns));
   MESH_TRY(std::string directory, mesh_directory(options.which.directory, options.which.name));
   MESH_TRY(const StopSignals stop, StopSignals::create());
-  Sight sight(std::move(directory));
+  TopSight sight(std::move(directory));
   if (!options.once && !options.json) {
     if (Result<TopSnapshot> first = sight.look(); !first) {  // before the screen is taken
       return tl::unexpected<Error>(first.error());
@@ -157,7 +120,7 @@ Result<ExitCode> run(const Options& options, Console& console) {
   }
   MESH_TRY(const TopSnapshot seen, look_once(sight, stop));
   if (options.json) {
-    console.out << top_json(seen).dump(2, ' ', false, Json::error_handler_t::replace) << '\n';
+    console.out << engine::reports::text_of(top_json(seen), 2) << '\n';
     return ExitCode::done;
   }
   const TopLook look{static_cast<std::uint32_t>(columns), static_cast<std::uint32_t>(rows)};

@@ -7,7 +7,7 @@
 namespace mesh::tools {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using engine::reports::duration_text;
 
 constexpr std::string_view kUnknownCell = "unknown";
 constexpr std::uint32_t kLabelColumns = 7;  // before a row of cells
@@ -258,38 +258,7 @@ std::vector<Line> operation_lines(const TopSnapshot& seen, std::uint32_t rows) {
   return lines;
 }
 
-template <class T>
-Json known(const std::optional<T>& value) {
-  return value ? Json(*value) : Json(nullptr);
-}
-
-Json operations_json(const TopSnapshot& seen) {
-  Json list = Json::array();
-  for (const TopOperation& one : seen.operations)
-    list.push_back({{"operation", one.id},
-                    {"kind", one.kind},
-                    {"running", one.is_running},
-                    {"targeted", one.targeted},
-                    {"sent", one.sent},
-                    {"answered", one.ready + one.conflict},
-                    {"ready", one.ready},
-                    {"conflict", one.conflict},
-                    {"to_t_ms", known(one.to_t_ms)},
-                    {"age_ms", one.age_ms},
-                    {"ended_age_ms", known(one.ended_age_ms)}});
-  return list;
-}
-
 }  // namespace
-
-std::string duration_text(std::int64_t ms) {
-  if (ms < 10'000) return fmt::format("{:.1f} s", static_cast<double>(ms) / 1'000);
-  const std::int64_t seconds = ms / 1'000;
-  if (seconds < 60) return fmt::format("{} s", seconds);
-  if (seconds < 3'600) return fmt::format("{} m {} s", seconds / 60, seconds % 60);
-  if (seconds < 86'400) return fmt::format("{} h {} m", seconds / 3'600, seconds / 60 % 60);
-  return fmt::format("{} d {} h", seconds / 86'400, seconds / 3'600 % 24);
-}
 
 std::string short_number(double value) {
   if (value == 0) return "0";
@@ -332,63 +301,6 @@ std::vector<std::string> top_lines(const TopSnapshot& seen, const TopLook& look)
   while (text.size() + 1 < look.rows) text.emplace_back();
   text.push_back(cut("q quits", look.columns));
   return text;
-}
-
-Json top_json(const TopSnapshot& seen) {
-  Json report = {{"directory", seen.directory},
-                 {"engine_running", known(seen.engine_running)},
-                 {"engine_process", known(seen.engine_process)},
-                 {"age_ms", known(seen.age_ms)},
-                 {"mode", known(seen.mode)},
-                 {"mode_for_ms", seen.mode ? Json(seen.mode_for_ms) : Json(nullptr)},
-                 {"agents", known(seen.agents)},
-                 {"active", known(seen.active)},
-                 {"stations", known(seen.stations)},
-                 {"mean_impedance_ms", known(seen.mean_ms)},
-                 {"p95_impedance_ms", known(seen.p95_ms)},
-                 {"sectors_healthy", known(seen.sectors_healthy)},
-                 {"sectors_degraded", known(seen.sectors_degraded)},
-                 {"operations_open", known(seen.operations_open)},
-                 {"operations_ended", known(seen.operations_ended)},
-                 {"operations_quorum", known(seen.operations_quorum)},
-                 {"conflicts", known(seen.conflicts)},
-                 {"messages_open", known(seen.messages_open)},
-                 {"pending_open", known(seen.pending_open)},
-                 {"lateness_us",
-                  {{"p50", known(seen.lateness_p50_us)},
-                   {"p99", known(seen.lateness_p99_us)},
-                   {"max", known(seen.lateness_max_us)}}},
-                 {"refused", known(seen.refused)},
-                 {"lost_replies", known(seen.lost_replies)},
-                 {"crashes", known(seen.crashes)},
-                 {"spikes", known(seen.spikes)}};
-  Json rates = Json::object();
-  for (const TopRate& rate : seen.rates) rates[rate.what] = known(rate.per_second);
-  report["per_second"] = std::move(rates);
-  report["operations_running"] = known(seen.operations_running);
-  report["operations"] = operations_json(seen);
-  Json sectors = Json::array();
-  for (const TopSector& one : seen.sectors) {
-    if (one.agents == 0) continue;
-    sectors.push_back({{"sector", one.sector},
-                       {"agents", one.agents},
-                       {"active", one.active},
-                       {"mean_ms", known(one.mean_ms)},
-                       {"breaker_closed", one.is_passable}});
-  }
-  report["sectors"] = std::move(sectors);
-  Json breakers = Json::array();
-  for (const TopBreaker& one : seen.breakers) {
-    breakers.push_back({{"of", one.what}, {"state", one.state}});
-  }
-  report["breakers_not_closed"] = std::move(breakers);
-  Json errors = Json::array();
-  for (const TopError& one : seen.errors) {
-    errors.push_back(
-        {{"code", one.code}, {"count", one.count}, {"age_ms", one.age_ms}, {"text", one.text}});
-  }
-  report["errors"] = std::move(errors);
-  return report;
 }
 
 }  // namespace mesh::tools

@@ -29,6 +29,7 @@
 //               answer
 //
 //     request   {"op": "status"}, "send", "broadcast", "scatter", "down"
+//               (docs/CONSOLE.md), and reports: "stat", "kpi", "health", ... (docs/CONTROL.md)
 //     refusal   {"error": {"code": "layout_mismatch", "detail": 0, "sentence": "..."}}
 //
 // A connection asks one thing at a time. That of a station stays open as long as the station lives;

@@ -9,22 +9,23 @@
 
 #include <nlohmann/json.hpp>
 
+#include "engine/reports/doctor_report.hpp"
+#include "engine/reports/kpi.hpp"
+#include "engine/reports/mesh_counters.hpp"
 #include "tests/tools/live_mesh.hpp"
-#include "tools/doctor_run.hpp"
 #include "tools/kpi_report.hpp"
-#include "tools/mesh_counters.hpp"
 
 namespace mesh::testing {
 namespace of_live_test {
 
 using engine::CounterKind;
+using engine::reports::MeshCounters;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
 using ::testing::SizeIs;
 using ::testing::StartsWith;
-using tools::MeshCounters;
 using Json = nlohmann::json;
 
 void expect_refused(const Ran& ran, int exit_code, const std::string& sentence) {
@@ -336,15 +337,15 @@ TEST(Doctor, WarnsOfAgentsThatWaitForTheirContextsOrWaitedInVain) {
     counters.rows.push_back({{"contexts_waiting", "agents", CounterKind::now, ""}, waiting, 0, {}});
     counters.rows.push_back(
         {{"contexts_overdue", "agents", CounterKind::total, ""}, overdue, an_hour_ago, {}});
-    return tools::look_at_contexts(counters);
+    return engine::reports::look_at_contexts(counters);
   };
   const auto [waits, of_whom] = look(3, 0, 0);
-  EXPECT_EQ(waits, tools::Finding::warning);
+  EXPECT_EQ(waits, engine::reports::Finding::warning);
   EXPECT_THAT(of_whom, HasSubstr("3 agents wait for their own"));
   const auto [in_vain, said] = look(0, 7, 5);
-  EXPECT_EQ(in_vain, tools::Finding::warning);
+  EXPECT_EQ(in_vain, engine::reports::Finding::warning);
   EXPECT_THAT(said, HasSubstr("2 got their messages without it in the last hour"));
-  EXPECT_EQ(look(0, 5, 5).first, tools::Finding::pass) << "long ago";
+  EXPECT_EQ(look(0, 5, 5).first, engine::reports::Finding::pass) << "long ago";
   EXPECT_EQ(look(0, 0, 0).second, "nobody waits for its own");
 }
 
@@ -362,50 +363,52 @@ TEST(Rates, AreByTheWritersTimeNotOurs) {
   MeshCounters before = counters_at(10, 100);
   MeshCounters after = counters_at(14, 300);
   after.now = from_ns(60 * kNsPerSecond);  // we looked late
-  EXPECT_EQ(tools::rates_between(before, after)[0].per_second, 50.0);
-  EXPECT_EQ(tools::rates_between(before, before)[0].per_second, std::nullopt) << "no time passed";
+  EXPECT_EQ(engine::reports::rates_between(before, after)[0].per_second, 50.0);
+  EXPECT_EQ(engine::reports::rates_between(before, before)[0].per_second, std::nullopt)
+      << "no time passed";
   after.rows[0].value = 7;
-  EXPECT_EQ(tools::rates_between(before, after)[0].per_second, std::nullopt) << "it counts anew";
+  EXPECT_EQ(engine::reports::rates_between(before, after)[0].per_second, std::nullopt)
+      << "it counts anew";
 }
 TEST(Rates, OfAThreadThatHadNothingToWriteAreZeroWhileTheEngineGoesOn) {
   const MeshCounters before = counters_at(10, 100);
   MeshCounters after = before;
   after.at = from_ns(11 * kNsPerSecond);
-  EXPECT_EQ(tools::rates_between(before, after)[0].per_second, 0.0);
+  EXPECT_EQ(engine::reports::rates_between(before, after)[0].per_second, 0.0);
 }
 TEST(Rates, FollowWaitsForAnEngineThatIsLateAndGivesUpOnOneThatHangs) {
   std::int64_t second = 0;
   std::vector<Nanos> waits;
-  const tools::Looks looks{[&] { return Result<MeshCounters>(counters_at(second, 10)); },
-                           [&](Nanos time) {
-                             waits.push_back(time);
-                             if (waits.size() == 3) second = 1;  // it writes at last
-                             return true;
-                           }};
+  const engine::reports::Looks looks{[&] { return Result<MeshCounters>(counters_at(second, 10)); },
+                                     [&](Nanos time) {
+                                       waits.push_back(time);
+                                       if (waits.size() == 3) second = 1;  // it writes at last
+                                       return true;
+                                     }};
   std::vector<std::int64_t> shown;
   const auto show = [&](const MeshCounters& before, const MeshCounters& after) {
     shown.push_back((after.at - before.at).count() / kNsPerSecond);
   };
-  ASSERT_TRUE(tools::follow(looks, {Nanos{kNsPerSecond}, 1}, show));
+  ASSERT_TRUE(engine::reports::follow(looks, {Nanos{kNsPerSecond}, 1}, show));
   EXPECT_THAT(shown, ElementsAre(1));
   EXPECT_EQ(waits.size(), 3U);
-  ASSERT_TRUE(tools::follow(looks, {Nanos{kNsPerSecond}, 1}, show));
+  ASSERT_TRUE(engine::reports::follow(looks, {Nanos{kNsPerSecond}, 1}, show));
   EXPECT_THAT(shown, ElementsAre(1, 0)) << "nothing was written: no rate";
 }
 TEST(Rates, FollowStopsWhenItIsToldTo) {
   int looked = 0;
-  const tools::Looks looks{[&] { return Result<MeshCounters>(counters_at(++looked, 1)); },
-                           [&](Nanos /*time*/) { return looked < 3; }};
+  const engine::reports::Looks looks{[&] { return Result<MeshCounters>(counters_at(++looked, 1)); },
+                                     [&](Nanos /*time*/) { return looked < 3; }};
   int shown = 0;
-  ASSERT_TRUE(
-      tools::follow(looks, {Nanos{kNsPerSecond}, 0}, [&](const auto&, const auto&) { ++shown; }));
+  ASSERT_TRUE(engine::reports::follow(looks, {Nanos{kNsPerSecond}, 0},
+                                      [&](const auto&, const auto&) { ++shown; }));
   EXPECT_EQ(shown, 2);
 }
 TEST(Matches, FindsAPartOfANameOrAShellPattern) {
-  EXPECT_TRUE(tools::matches("breaker_trials", ""));
-  EXPECT_TRUE(tools::matches("breaker_trials", "trial"));
-  EXPECT_TRUE(tools::matches("breaker_trials", "breaker_*"));
-  EXPECT_FALSE(tools::matches("breaker_trials", "trial*"));
+  EXPECT_TRUE(engine::reports::matches("breaker_trials", ""));
+  EXPECT_TRUE(engine::reports::matches("breaker_trials", "trial"));
+  EXPECT_TRUE(engine::reports::matches("breaker_trials", "breaker_*"));
+  EXPECT_FALSE(engine::reports::matches("breaker_trials", "trial*"));
 }
 
 MeshCounters kpi_counters(
@@ -422,49 +425,50 @@ MeshCounters kpi_counters(
 }
 
 TEST(Kpis, OfNothingAreUnknownAndMissNoTarget) {
-  const auto rows = tools::kpis_of(kpi_counters({}));
-  for (const tools::KpiRow& row : rows) {
+  const auto rows = engine::reports::kpis_of(kpi_counters({}));
+  for (const engine::reports::KpiRow& row : rows) {
     EXPECT_EQ(row.hour.value, std::nullopt) << row.name;
-    EXPECT_EQ(row.all.target, tools::KpiVerdict::unknown) << row.name;
+    EXPECT_EQ(row.all.target, engine::reports::KpiVerdict::unknown) << row.name;
   }
-  EXPECT_FALSE(tools::misses_a_target(rows));
+  EXPECT_FALSE(engine::reports::misses_a_target(rows));
 }
 TEST(Kpis, JudgeTheLastHourByItselfAndAtTheLimits) {
-  const auto rows = tools::kpis_of(kpi_counters({{"operations_ended", {1'100, 1'000}},
-                                                 {"operations_quorum", {1'079, 980}},
-                                                 {"timed_sent", {100, 0}},
-                                                 {"arrived_in_500ms", {94, 0}},
-                                                 {"conflicts", {1, 0}},
-                                                 {"ready", {99, 0}}}));
+  const auto rows = engine::reports::kpis_of(kpi_counters({{"operations_ended", {1'100, 1'000}},
+                                                           {"operations_quorum", {1'079, 980}},
+                                                           {"timed_sent", {100, 0}},
+                                                           {"arrived_in_500ms", {94, 0}},
+                                                           {"conflicts", {1, 0}},
+                                                           {"ready", {99, 0}}}));
   EXPECT_EQ(rows[0].hour.value, 0.99);
   EXPECT_EQ(rows[0].hour.of, 100U);
-  EXPECT_EQ(rows[0].hour.target, tools::KpiVerdict::pass) << "99 % is enough";
-  EXPECT_EQ(rows[0].hour.ours, tools::KpiVerdict::fail);
-  EXPECT_EQ(rows[0].all.target, tools::KpiVerdict::fail);
-  EXPECT_EQ(rows[1].hour.target, tools::KpiVerdict::fail);
-  EXPECT_EQ(rows[4].hour.target, tools::KpiVerdict::pass) << "1 % is at most 1 %";
-  EXPECT_TRUE(tools::misses_a_target(rows));
+  EXPECT_EQ(rows[0].hour.target, engine::reports::KpiVerdict::pass) << "99 % is enough";
+  EXPECT_EQ(rows[0].hour.ours, engine::reports::KpiVerdict::fail);
+  EXPECT_EQ(rows[0].all.target, engine::reports::KpiVerdict::fail);
+  EXPECT_EQ(rows[1].hour.target, engine::reports::KpiVerdict::fail);
+  EXPECT_EQ(rows[4].hour.target, engine::reports::KpiVerdict::pass) << "1 % is at most 1 %";
+  EXPECT_TRUE(engine::reports::misses_a_target(rows));
 }
 TEST(Kpis, CascadesAreOperationsToo) {
-  const auto rows = tools::kpis_of(kpi_counters({{"operations_ended", {90, 0}},
-                                                 {"operations_quorum", {90, 0}},
-                                                 {"cascades_ended", {10, 0}},
-                                                 {"cascades_quorum", {9, 0}}}));
+  const auto rows = engine::reports::kpis_of(kpi_counters({{"operations_ended", {90, 0}},
+                                                           {"operations_quorum", {90, 0}},
+                                                           {"cascades_ended", {10, 0}},
+                                                           {"cascades_quorum", {9, 0}}}));
   EXPECT_EQ(rows[0].hour.value, 0.99);
   EXPECT_EQ(rows[0].hour.of, 100U);
 }
 TEST(Kpis, ARecoveryIsJudgedByItsSlowestNotByTheMean) {
-  const auto rows = tools::kpis_of(kpi_counters({{"cluster_recoveries", {100, 0}},
-                                                 {"cluster_recovery_time", {50'000, 0}},
-                                                 {"cluster_recoveries_over_1s", {1, 0}}}));
+  const auto rows =
+      engine::reports::kpis_of(kpi_counters({{"cluster_recoveries", {100, 0}},
+                                             {"cluster_recovery_time", {50'000, 0}},
+                                             {"cluster_recoveries_over_1s", {1, 0}}}));
   EXPECT_EQ(rows[7].hour.value, 0.5);
-  EXPECT_EQ(rows[7].hour.target, tools::KpiVerdict::pass);
-  EXPECT_EQ(rows[7].hour.ours, tools::KpiVerdict::fail);
+  EXPECT_EQ(rows[7].hour.target, engine::reports::KpiVerdict::pass);
+  EXPECT_EQ(rows[7].hour.ours, engine::reports::KpiVerdict::fail);
 }
 TEST(Kpis, NeverShowAShareRoundedUpToItsTarget) {
-  const auto rows = tools::kpis_of(
+  const auto rows = engine::reports::kpis_of(
       kpi_counters({{"operations_ended", {100'000, 0}}, {"operations_quorum", {98'999, 0}}}));
-  EXPECT_THAT(tools::kpi_text({}, rows), HasSubstr("98.99 %"));
+  EXPECT_THAT(tools::kpi_text({.rows = rows}), HasSubstr("98.99 %"));
 }
 
 }  // namespace of_live_test

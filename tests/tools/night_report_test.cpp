@@ -1,5 +1,5 @@
 // mesh health's report of the night (mesh.md part 15), computed and by the program.
-#include "tools/night_report.hpp"
+#include "engine/reports/night_report.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -15,8 +15,9 @@ namespace of_night_report_test {
 
 using engine::Event;
 using engine::EventKind;
+using engine::reports::MeshCounters;
+using engine::reports::Trend;
 using ::testing::HasSubstr;
-using tools::MeshCounters;
 using Json = nlohmann::json;
 
 HostTime at_second(std::int64_t second) { return from_ns(second * kNsPerSecond); }
@@ -52,13 +53,13 @@ TEST(Night, CountsBreakersThatOpenedTheNewestFirst) {
                                      breaker(50, 3, BreakerState::open),
                                      {.at = at_second(55), .kind = EventKind::active},
                                      breaker(60, 7, BreakerState::closed)};
-  const auto report = tools::breakers_of(events, at_second(100));
-  EXPECT_EQ(report["openings"], 2);
-  ASSERT_EQ(report["list"].size(), 2U);
-  EXPECT_EQ(report["list"][0]["place"], 3);
-  EXPECT_EQ(report["list"][0]["ms_ago"], 50'000);
-  EXPECT_EQ(report["list"][1]["place"], 7);
-  EXPECT_EQ(tools::breakers_of({}, at_second(1))["openings"], 0);
+  const auto report = engine::reports::breakers_of(events, at_second(100));
+  EXPECT_EQ(report.openings, 2U);
+  ASSERT_EQ(report.list.size(), 2U);
+  EXPECT_EQ(report.list[0].place, 3U);
+  EXPECT_EQ(report.list[0].ms_ago, 50'000);
+  EXPECT_EQ(report.list[1].place, 7U);
+  EXPECT_EQ(engine::reports::breakers_of({}, at_second(1)).openings, 0U);
 }
 
 TEST(Night, ListsChangesOfModeAndNoMoreThanItsMost) {
@@ -67,40 +68,41 @@ TEST(Night, ListsChangesOfModeAndNoMoreThanItsMost) {
     events.push_back(
         {.at = at_second(i), .kind = EventKind::mode, .after = static_cast<std::uint32_t>(i % 2)});
   events.push_back({.at = at_second(31), .kind = EventKind::mode, .after = 99});  // no mode of ours
-  const auto report = tools::modes_of(events, at_second(40));
-  EXPECT_EQ(report["changes"], 31);
-  ASSERT_EQ(report["list"].size(), tools::kNightListMax);
-  EXPECT_EQ(report["list"][0]["mode"], "DEGRADED_LIGHT");
-  EXPECT_EQ(report["list"][0]["ms_ago"], 11'000);
+  const auto report = engine::reports::modes_of(events, at_second(40));
+  EXPECT_EQ(report.changes, 31U);
+  ASSERT_EQ(report.list.size(), engine::reports::kNightListMax);
+  EXPECT_EQ(report.list[0].mode, engine::health::OperatingMode::degraded_light);
+  EXPECT_EQ(report.list[0].ms_ago, 11'000);
 }
 
 TEST(Night, SaysWhetherConflictsRise) {
   constexpr std::uint64_t kHour = 3'600'000;
   const auto trend = [](std::uint64_t hour, std::uint64_t before) {
-    return tools::conflicts_of(counters(
-        {{"conflicts", hour + before, before}, {"time_watched", 11 * kHour, 10 * kHour}}))["trend"];
+    const auto report = engine::reports::conflicts_of(
+        counters({{"conflicts", hour + before, before}, {"time_watched", 11 * kHour, 10 * kHour}}));
+    return report.trend.value();
   };
-  EXPECT_EQ(trend(10, 100), "level");
-  EXPECT_EQ(trend(15, 100), "level");
-  EXPECT_EQ(trend(16, 100), "rising");
-  EXPECT_EQ(trend(6, 100), "falling");
-  EXPECT_EQ(trend(1, 0), "rising");
-  EXPECT_EQ(trend(0, 0), "level");
-  const auto young =
-      tools::conflicts_of(counters({{"conflicts", 5, 0}, {"time_watched", kHour / 2, 0}}));
-  EXPECT_EQ(young["last_hour"], 5);
-  EXPECT_TRUE(young["trend"].is_null()) << "there is nothing to compare with";
+  EXPECT_EQ(trend(10, 100), Trend::level);
+  EXPECT_EQ(trend(15, 100), Trend::level);
+  EXPECT_EQ(trend(16, 100), Trend::rising);
+  EXPECT_EQ(trend(6, 100), Trend::falling);
+  EXPECT_EQ(trend(1, 0), Trend::rising);
+  EXPECT_EQ(trend(0, 0), Trend::level);
+  const auto young = engine::reports::conflicts_of(
+      counters({{"conflicts", 5, 0}, {"time_watched", kHour / 2, 0}}));
+  EXPECT_EQ(young.last_hour, 5U);
+  EXPECT_EQ(young.trend, std::nullopt) << "there is nothing to compare with";
 }
 
 TEST(Night, CountsWhoCameAndWentInTheLastHour) {
-  const auto churn = tools::churn_of(counters({{"agent_crashes", 90, 60},
-                                               {"stations_lost", 4, 3},
-                                               {"stations_ever", 20, 18},
-                                               {"newcomers_admitted", 1'000, 0}}));
-  EXPECT_EQ(churn["agents_crashed"], 30);
-  EXPECT_EQ(churn["stations_lost"], 1);
-  EXPECT_EQ(churn["stations_attached"], 2);
-  EXPECT_EQ(churn["newcomers_admitted"], 1'000);
+  const auto churn = engine::reports::churn_of(counters({{"agent_crashes", 90, 60},
+                                                         {"stations_lost", 4, 3},
+                                                         {"stations_ever", 20, 18},
+                                                         {"newcomers_admitted", 1'000, 0}}));
+  EXPECT_EQ(churn.agents_crashed, 30U);
+  EXPECT_EQ(churn.stations_lost, 1U);
+  EXPECT_EQ(churn.stations_attached, 2U);
+  EXPECT_EQ(churn.newcomers_admitted, 1'000U);
 }
 
 // mesh.md part 15: overnight breakers, conflict trend, churn, clusters drifting high, slow agents,
@@ -123,7 +125,7 @@ TEST(Night, IsPartOfMeshHealthWithABackupsAge) {
   EXPECT_EQ(night["churn"]["agents_crashed"], 0);
   for (const char* const list : {"drifting_clusters", "slow_agents"}) {
     EXPECT_TRUE(night[list]["count"].is_number_unsigned()) << list;
-    EXPECT_LE(night[list]["list"].size(), tools::kNightListMax) << list;
+    EXPECT_LE(night[list]["list"].size(), engine::reports::kNightListMax) << list;
   }
   EXPECT_THAT(live.run({"health"}).out, HasSubstr("night.churn.stations_attached"));
 }

@@ -86,7 +86,7 @@ TEST(TopFrame, ListsOperationsThatRunAndTheLastThatEnded) {
             "  65537  scatter  102 of 300 answered, 2 in conflict, T in 1.2 s, for 0.2 s");
   EXPECT_EQ(lines[10], "  65538  wave  12 of 40 answered, for 1 m 30 s");
   EXPECT_EQ(lines[11], "  65530  scatter  300 of 300 answered, ended 3.9 s ago");
-  const auto json = tools::top_json(seen);
+  const auto json = engine::reports::top_json(seen);
   EXPECT_EQ(json["operations_running"], 2);
   EXPECT_EQ(json["operations"][0]["answered"], 102);
   EXPECT_EQ(json["operations"][0]["to_t_ms"], 1'250);
@@ -163,8 +163,8 @@ TEST(Numbers, AreShort) {
   EXPECT_EQ(tools::short_number(999.4), "999");
   EXPECT_EQ(tools::short_number(999.6), "1.00k");
   EXPECT_EQ(tools::short_number(65e6), "65.0M");
-  EXPECT_EQ(tools::duration_text(9'999), "10.0 s");
-  EXPECT_EQ(tools::duration_text(86'400'000), "1 d 0 h");
+  EXPECT_EQ(engine::reports::duration_text(9'999), "10.0 s");
+  EXPECT_EQ(engine::reports::duration_text(86'400'000), "1 d 0 h");
 }
 
 }  // namespace of_top_frame_test

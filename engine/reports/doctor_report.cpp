@@ -1,8 +1,9 @@
-#include "tools/doctor_report.hpp"
+#include "engine/reports/doctor_report.hpp"
 
+#include <algorithm>
 #include <cmath>
 
-namespace mesh::tools {
+namespace mesh::engine::reports {
 
 std::string_view name_of(Finding finding) noexcept {
   switch (finding) {
@@ -23,10 +24,10 @@ bool DoctorReport::is_well() const noexcept {
   });
 }
 
-nlohmann::ordered_json doctor_json(const DoctorReport& report) {
-  nlohmann::ordered_json object = {
+Json doctor_json(const DoctorReport& report) {
+  Json object = {
       {"directory", report.directory}, {"own_mesh", report.is_own}, {"well", report.is_well()}};
-  auto list = nlohmann::ordered_json::array();
+  Json list = Json::array();
   for (const DoctorRow& row : report.rows) {
     list.push_back({{"check", row.check},
                     {"finding", name_of(row.finding)},
@@ -37,4 +38,4 @@ nlohmann::ordered_json doctor_json(const DoctorReport& report) {
   return object;
 }
 
-}  // namespace mesh::tools
+}  // namespace mesh::engine::reports

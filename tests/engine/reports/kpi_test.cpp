@@ -1,20 +1,21 @@
 // The KPIs of mesh.md part 14, row by row: each with its target and ours, judged at the limit and
 // just beyond it.
+#include "engine/reports/kpi.hpp"
+
 #include <map>
 #include <string>
 #include <vector>
 
 #include <gtest/gtest.h>
 
-#include "tools/kpi_report.hpp"
-#include "tools/mesh_counters.hpp"
+#include "engine/reports/mesh_counters.hpp"
 
 namespace mesh::testing {
 namespace of_kpi_test {
 
-using tools::KpiRow;
-using tools::KpiVerdict;
-using tools::MeshCounters;
+using engine::reports::KpiRow;
+using engine::reports::KpiVerdict;
+using engine::reports::MeshCounters;
 using Counted = std::map<std::string, std::uint64_t>;
 
 MeshCounters counters_of_an_hour(const Counted& counted) {
@@ -95,11 +96,11 @@ const std::vector<Row>& part_14() {
 }
 
 KpiRow judged(std::size_t row, const Counted& counted) {
-  return tools::kpis_of(counters_of_an_hour(counted))[row];
+  return engine::reports::kpis_of(counters_of_an_hour(counted))[row];
 }
 
 TEST(KpiTable, HasTheRowsOfPart14WithTheirTargets) {
-  const auto rows = tools::kpis_of({});
+  const auto rows = engine::reports::kpis_of({});
   ASSERT_EQ(rows.size(), part_14().size());
   for (std::size_t i = 0; i < rows.size(); ++i) {
     EXPECT_EQ(rows[i].name, part_14()[i].name);

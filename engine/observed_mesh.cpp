@@ -1,11 +1,13 @@
-#include "tools/observed_mesh.hpp"
+#include "engine/observed_mesh.hpp"
 
 #include <algorithm>
 #include <array>
 #include <bit>
 #include <cerrno>
+#include <charconv>
 #include <memory>
 #include <string_view>
+#include <system_error>
 #include <utility>
 
 #include <dirent.h>
@@ -16,13 +18,23 @@
 #include "engine/station/control_protocol.hpp"
 #include "shm/files.hpp"
 #include "shm/system_error.hpp"
-#include "tools/text.hpp"
 
-namespace mesh::tools {
+namespace mesh::engine {
 namespace {
 
 constexpr std::string_view kStationPrefix = "station-";
 constexpr std::string_view kStationSuffix = ".in";
+
+std::string in_quotes(const std::string& path) { return '"' + path + '"'; }
+
+// Decimal digits alone.
+std::optional<std::uint64_t> count_of(std::string_view text) {
+  std::uint64_t count = 0;
+  const char* const end = text.data() + text.size();
+  const auto [stopped, error] = std::from_chars(text.data(), end, count);
+  if (text.empty() || error != std::errc{} || stopped != end) return std::nullopt;
+  return count;
+}
 
 std::string file_of(std::uint16_t station) { return fmt::format("station-{}.in", station); }
 
@@ -32,12 +44,12 @@ std::optional<std::uint16_t> station_of(std::string_view name) {
   name.remove_prefix(kStationPrefix.size());
   if (name.size() <= kStationSuffix.size()) return std::nullopt;
   name.remove_suffix(kStationSuffix.size());
-  const auto number = parse_count(name);
+  const auto number = count_of(name);
   if (!number || *number == 0 || *number > kMaxStations) return std::nullopt;
   return static_cast<std::uint16_t>(*number);
 }
 
-std::uint64_t parameter(const shm::MappingHeader& header, engine::MemoryParameter which) {
+std::uint64_t parameter(const shm::MappingHeader& header, MemoryParameter which) {
   return header.parameters[static_cast<std::size_t>(which)];
 }
 
@@ -53,10 +65,9 @@ Result<ObservedMesh> ObservedMesh::open(const std::string& directory) {
   ObservedMesh mesh(directory, std::move(*opened));
   MESH_TRY(const shm::MappingHeader header, mesh.header("table"));
   mesh.identity_ = {header.mesh_uuid, header.boot_id, 0};
-  mesh.size_ = {
-      .agents = parameter(header, engine::MemoryParameter::agents),
-      .agents_per_station = parameter(header, engine::MemoryParameter::agents_per_station)};
-  engine::unpack_shape(parameter(header, engine::MemoryParameter::stations), mesh.size_);
+  mesh.size_ = {.agents = parameter(header, MemoryParameter::agents),
+                .agents_per_station = parameter(header, MemoryParameter::agents_per_station)};
+  unpack_shape(parameter(header, MemoryParameter::stations), mesh.size_);
   return mesh;
 }
 
@@ -73,7 +84,7 @@ EngineSeen ObservedMesh::engine() const {
   std::array<char, 32> text{};
   const ssize_t size = ::pread(lock.get(), text.data(), text.size(), 0);
   const std::string_view said(text.data(), size > 0 ? static_cast<std::size_t>(size) : 0);
-  if (const auto process = parse_count(said.substr(0, said.find('\n')))) {
+  if (const auto process = count_of(said.substr(0, said.find('\n')))) {
     seen.process = static_cast<std::int64_t>(*process);
   }
   return seen;
@@ -125,19 +136,19 @@ Result<ObservedMesh::Memory> ObservedMesh::attach(shm::Mapping mapping, const sh
 }
 
 Result<ObservedMesh::Memory> ObservedMesh::table() const {
-  MESH_TRY(const shm::Layout layout, engine::table_layout(size_));
+  MESH_TRY(const shm::Layout layout, table_layout(size_));
   MESH_TRY(shm::Mapping mapping, map("table"));
   return attach(std::move(mapping), layout, 0);
 }
 
 Result<ObservedMesh::Memory> ObservedMesh::payload() const {
-  MESH_TRY(const shm::Layout layout, engine::payload_layout(size_));
+  MESH_TRY(const shm::Layout layout, payload_layout(size_));
   MESH_TRY(shm::Mapping mapping, map("payload"));
   return attach(std::move(mapping), layout, 0);
 }
 
 Result<ObservedMesh::Memory> ObservedMesh::engine_memory() const {
-  MESH_TRY(const shm::Layout layout, engine::engine_layout(size_));
+  MESH_TRY(const shm::Layout layout, engine_layout(size_));
   MESH_TRY(shm::Mapping mapping, map("engine"));
   return attach(std::move(mapping), layout, 0);
 }
@@ -149,7 +160,7 @@ Result<ObservedMesh::Memory> ObservedMesh::station_in(std::uint16_t station) con
   MESH_TRY(const shm::MappingHeader header, shm::inspect(mapping.bytes()));
   for (std::uint64_t agents = 1; agents <= std::bit_ceil(std::uint64_t{kMaxAgents}); agents *= 2) {
     MESH_TRY(const shm::Layout layout,
-             engine::station_in_layout(std::min<std::uint64_t>(agents, kMaxAgents)));
+             station_in_layout(std::min<std::uint64_t>(agents, kMaxAgents)));
     if (layout.hash() == header.layout_hash) return attach(std::move(mapping), layout, station);
   }
   return fail(Errc::layout_mismatch,
@@ -157,4 +168,4 @@ Result<ObservedMesh::Memory> ObservedMesh::station_in(std::uint16_t station) con
                           header.layout_hash));
 }
 
-}  // namespace mesh::tools
+}  // namespace mesh::engine

@@ -14,16 +14,15 @@
 #include <string_view>
 #include <vector>
 
-#include <nlohmann/json_fwd.hpp>
-
 #include "engine/counter_page.hpp"
+#include "engine/reports/report_json.hpp"
+#include "engine/reports/seen_mesh.hpp"
 #include "shm/base/result.hpp"
-#include "tools/observed_mesh.hpp"
 
-namespace mesh::tools {
+namespace mesh::engine::reports {
 
 struct CounterSeen {
-  engine::CounterDescription says;
+  CounterDescription says;
   std::uint64_t value = 0;
   std::uint64_t hour_ago = 0;
   HostTime at{};  // when its thread wrote it
@@ -49,7 +48,7 @@ Result<MeshCounters> read_counters(const ObservedMesh::Memory& table);
 
 // How fast each changed between two looks, from when its thread wrote it, not from when we looked.
 struct CounterRate {
-  engine::CounterDescription says;
+  CounterDescription says;
   std::uint64_t value = 0;
   // None: nothing was written between the two, or an engine began to count anew.
   std::optional<double> per_second;
@@ -57,18 +56,23 @@ struct CounterRate {
 [[nodiscard]] std::vector<CounterRate> rates_between(const MeshCounters& before,
                                                      const MeshCounters& after);
 
+// Counters whose names match; bad_input where none is called so.
+struct CounterReport {
+  Whence whence;
+  MeshCounters counters;
+};
+Result<CounterReport> report_counters(const std::string& directory, const std::string& pattern);
 // {directory, engine_running, age_ms, control_age_ms, is_whole, counters: [...]}.
-[[nodiscard]] nlohmann::ordered_json counters_json(const ObservedMesh& mesh,
-                                                   const MeshCounters& counters,
-                                                   const std::string& pattern);
-// {.., interval_ms, rates: [...]}: totals that moved, or with `all` every one.
+[[nodiscard]] Json counters_json(const CounterReport& report);
+
 struct RatesWanted {
   std::string pattern;
-  bool all = false;
+  bool all = false;  // those that did not move, too
 };
-[[nodiscard]] nlohmann::ordered_json rates_json(const MeshCounters& before,
-                                                const MeshCounters& after,
-                                                const RatesWanted& wanted);
+[[nodiscard]] Status check_pattern(const MeshCounters& counters, const std::string& pattern);
+// {interval_ms, age_ms, rates: [...]}: totals that moved, or with `all` every one.
+[[nodiscard]] Json rates_json(const MeshCounters& before, const MeshCounters& after,
+                              const RatesWanted& wanted);
 
 // Looks again and again, and shows each two that follow one another.
 struct Looks {
@@ -83,4 +87,4 @@ struct LookPlan {
 Status follow(const Looks& looks, const LookPlan& plan,
               const std::function<void(const MeshCounters&, const MeshCounters&)>& show);
 
-}  // namespace mesh::tools
+}  // namespace mesh::engine::reports

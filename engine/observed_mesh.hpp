@@ -24,7 +24,7 @@
 #include "shm/layout.hpp"
 #include "shm/mapping.hpp"
 
-namespace mesh::tools {
+namespace mesh::engine {
 
 // Who holds the lock of the directory.
 struct EngineSeen {
@@ -38,7 +38,7 @@ class ObservedMesh {
   static Result<ObservedMesh> open(const std::string& directory);
 
   [[nodiscard]] const std::string& directory() const noexcept { return path_; }
-  [[nodiscard]] const engine::MeshSize& size() const noexcept { return size_; }
+  [[nodiscard]] const MeshSize& size() const noexcept { return size_; }
   [[nodiscard]] EngineSeen engine() const;
   // Stations whose memory stands in the directory, ascending.
   [[nodiscard]] Result<std::vector<std::uint16_t>> stations() const;
@@ -65,8 +65,8 @@ class ObservedMesh {
 
   std::string path_;
   shm::Descriptor directory_;
-  engine::MeshSize size_;
+  MeshSize size_;
   shm::MappingIdentity identity_;
 };
 
-}  // namespace mesh::tools
+}  // namespace mesh::engine

@@ -1,26 +1,21 @@
-#include "tools/mesh_errors.hpp"
+#include "engine/reports/mesh_errors.hpp"
 
-#include <ctime>
+#include <algorithm>
+#include <utility>
 
-#include "engine/station/control_protocol.hpp"
 #include "sched/clock.hpp"
-#include "tools/text.hpp"
 
-namespace mesh::tools {
-
-using Json = nlohmann::ordered_json;
+namespace mesh::engine::reports {
 
 Result<std::vector<ErrorSeen>> read_errors(const ObservedMesh::Memory& table) {
   const std::span<const std::byte> bytes = table.mapping.bytes();
   MESH_TRY(const auto clock, table.layout.array<sched::ClockWords>(bytes, "clock"));
   sched::ClockReader<> reader(clock.front());
-  const auto start_ns = static_cast<std::int64_t>(
-      table.header.parameters[static_cast<std::size_t>(engine::MemoryParameter::start_ns)]);
-  const std::int64_t unix_offset_ns = table.header.created_ns - start_ns;
+  const std::int64_t unix_offset_ns = table.header.created_ns - start_ns_of(table);
   std::vector<ErrorSeen> seen;
   for (const char* const thread : {"scheduler", "control"}) {
-    MESH_TRY(const auto view, engine::ErrorLogView::over(table.layout, bytes, thread));
-    for (engine::SeenError& error : view.read()) {
+    MESH_TRY(const auto view, ErrorLogView::over(table.layout, bytes, thread));
+    for (SeenError& error : view.read()) {
       ErrorSeen one{.error = std::move(error)};
       one.first_unix_ns = to_ns(one.error.first) + unix_offset_ns;
       one.last_unix_ns = to_ns(one.error.last) + unix_offset_ns;
@@ -41,22 +36,18 @@ Result<std::vector<ErrorSeen>> read_errors(const ObservedMesh::Memory& table) {
   return seen;
 }
 
-std::string utc_text(std::int64_t unix_ns) {
-  const std::time_t seconds = unix_ns / kNsPerSecond;
-  std::tm parts{};
-  char text[32];
-  if (unix_ns <= 0 || gmtime_r(&seconds, &parts) == nullptr) return {};
-  if (std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts) == 0) return {};
-  return text;
+Result<ErrorReport> report_errors(const std::string& directory) {
+  MESH_TRY(const SeenMesh seen, SeenMesh::open(directory));
+  MESH_TRY(std::vector<ErrorSeen> errors, read_errors(seen.table));
+  return ErrorReport{seen.whence(), std::move(errors)};
 }
 
-Json errors_json(const ObservedMesh& mesh, const std::vector<ErrorSeen>& errors) {
-  const EngineSeen engine = mesh.engine();
-  Json report = {{"directory", mesh.directory()},
-                 {"engine_running", engine.running ? Json(*engine.running) : Json(nullptr)},
-                 {"distinct", errors.size()}};
+Json errors_json(const ErrorReport& report) {
+  Json object = {{"directory", report.whence.directory},
+                 {"engine_running", or_null(report.whence.engine.running)},
+                 {"distinct", report.errors.size()}};
   Json list = Json::array();
-  for (const ErrorSeen& one : errors) {
+  for (const ErrorSeen& one : report.errors) {
     list.push_back({{"count", one.error.count},
                     {"first", utc_text(one.first_unix_ns)},
                     {"last", utc_text(one.last_unix_ns)},
@@ -64,8 +55,8 @@ Json errors_json(const ObservedMesh& mesh, const std::vector<ErrorSeen>& errors)
                     {"code", name_of(one.error.code)},
                     {"error", one.error.text}});
   }
-  report["errors"] = std::move(list);
-  return report;
+  object["errors"] = std::move(list);
+  return object;
 }
 
-}  // namespace mesh::tools
+}  // namespace mesh::engine::reports

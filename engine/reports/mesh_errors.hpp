@@ -2,23 +2,22 @@
 //
 // Callers     one thread, cold.
 // Units       ages in milliseconds of the mesh's clock; wall times by the mesh's own offset.
-// Errors      as ErrorLogView.
+// Errors      as ErrorLogView; report_errors -> as ObservedMesh, too.
 #pragma once
 
 #include <cstdint>
 #include <string>
 #include <vector>
 
-#include <nlohmann/json_fwd.hpp>
-
 #include "engine/error_log.hpp"
+#include "engine/reports/report_json.hpp"
+#include "engine/reports/seen_mesh.hpp"
 #include "shm/base/result.hpp"
-#include "tools/observed_mesh.hpp"
 
-namespace mesh::tools {
+namespace mesh::engine::reports {
 
 struct ErrorSeen {
-  engine::SeenError error;
+  SeenError error;
   std::int64_t first_age_ms = 0;
   std::int64_t last_age_ms = 0;
   std::int64_t first_unix_ns = 0;
@@ -28,11 +27,12 @@ struct ErrorSeen {
 // The latest first.
 Result<std::vector<ErrorSeen>> read_errors(const ObservedMesh::Memory& table);
 
+struct ErrorReport {
+  Whence whence;
+  std::vector<ErrorSeen> errors;
+};
+Result<ErrorReport> report_errors(const std::string& directory);
 // {directory, engine_running, distinct, errors: [...]}.
-[[nodiscard]] nlohmann::ordered_json errors_json(const ObservedMesh& mesh,
-                                                 const std::vector<ErrorSeen>& errors);
+[[nodiscard]] Json errors_json(const ErrorReport& report);
 
-// "2026-11-25T14:32:47Z"; empty for a time that no calendar has.
-[[nodiscard]] std::string utc_text(std::int64_t unix_ns);
-
-}  // namespace mesh::tools
+}  // namespace mesh::engine::reports
