@@ -12,12 +12,11 @@
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
 
-#include "engine/reports/report_json.hpp"
+#include "engine/reports/recording.hpp"
+#include "engine/reports/replay.hpp"
 #include "tools/console_request.hpp"
 #include "tools/mesh_directory.hpp"
 #include "tools/option_values.hpp"
-#include "tools/recording.hpp"
-#include "tools/replay_run.hpp"
 #include "tools/stop_signals.hpp"
 #include "tools/text.hpp"
 #include "tools/verb.hpp"
@@ -26,7 +25,17 @@ namespace mesh::tools {
 namespace of_record {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using engine::reports::InboxTail;
+using engine::reports::Json;
+using engine::reports::PassedDelivery;
+using engine::reports::read_recording;
+using engine::reports::recorded;
+using engine::reports::Recording;
+using engine::reports::RecordingWriter;
+using engine::reports::replay;
+using engine::reports::replay_json;
+using engine::reports::ReplayOptions;
+using engine::reports::ReplayResult;
 
 constexpr const char* kRecordFooter = R"(
 Keeps every message that is delivered from now on in FILE, which must not be there yet,
@@ -132,24 +141,6 @@ Result<ExitCode> run_record(const Options& options, Console& console) {
   return writer.missed() == 0 ? ExitCode::done : ExitCode::failed;
 }
 
-Json json_of(const ReplayResult& result, const Recording& recording) {
-  return {{"recorded", recording.started},
-          {"has_end", recording.has_end},
-          {"missed", recording.missed},
-          {"messages", result.messages},
-          {"sent", result.sent},
-          {"no_such_agent", result.no_such_agent},
-          {"refused", result.refused},
-          {"not_played", result.not_played},
-          {"ready", result.ready},
-          {"conflict", result.conflict},
-          {"declined", result.declined},
-          {"reported", result.reported},
-          {"unanswered", result.unanswered},
-          {"took_ms", result.took_ns / kNsPerMs},
-          {"late_us_max", result.late_ns_max / kNsPerUs}};
-}
-
 Result<ExitCode> run_replay(const Options& options, Console& console) {
   MESH_TRY(const double speed, number_of("--speed", options.speed, 1e6));
   if (speed < 1e-3) return fail(Errc::bad_input, "--speed: at least 0.001");
@@ -165,8 +156,8 @@ Result<ExitCode> run_replay(const Options& options, Console& console) {
   MESH_TRY(const StopSignals stop, StopSignals::create());
   const ReplayOptions how{directory, speed,
                           Nanos{static_cast<std::int64_t>(timeout_ms) * kNsPerMs}};
-  MESH_TRY(const ReplayResult result, replay(recording, how, stop));
-  write(options, json_of(result, recording), console.out);
+  MESH_TRY(const ReplayResult result, replay(recording, how, [&stop] { return stop.requested(); }));
+  write(options, replay_json(result, recording), console.out);
   return result.is_whole() ? ExitCode::done : ExitCode::failed;
 }
 

@@ -9,13 +9,12 @@
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
 
-#include "engine/station/control_protocol.hpp"
+#include "engine/reports/inbox_tail.hpp"
+#include "engine/reports/tail_json.hpp"
 #include "tools/console_request.hpp"
-#include "tools/inbox_tail.hpp"
 #include "tools/mesh_directory.hpp"
 #include "tools/option_values.hpp"
 #include "tools/stop_signals.hpp"
-#include "tools/tail_json.hpp"
 #include "tools/text.hpp"
 #include "tools/verb.hpp"
 
@@ -23,7 +22,10 @@ namespace mesh::tools {
 namespace of_tail {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using engine::reports::InboxTail;
+using engine::reports::Json;
+using engine::reports::passed_json;
+using engine::reports::PassedDelivery;
 
 constexpr const char* kFooter = R"(
 Every delivery that passes from now on, until Ctrl-C or --count of them: messages,

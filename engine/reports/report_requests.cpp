@@ -1,107 +1,51 @@
 #include "engine/reports/report_requests.hpp"
 
 #include <algorithm>
-#include <initializer_list>
 #include <limits>
 #include <map>
 #include <memory>
 #include <utility>
 
-#include "engine/control_json.hpp"
+#include "engine/reports/request_fields.hpp"
+#include "engine/reports/tail_requests.hpp"
 #include "engine/station/control_protocol.hpp"
 
 namespace mesh::engine::reports {
 namespace {
 
-using Object = nlohmann::json;
-constexpr std::size_t kValueShown = 40;
+using Object = RequestObject;
 constexpr std::uint64_t kSecondsMost = 4'000'000'000;
-
-std::string shown(const Object& value) {
-  std::string text = dump(value);
-  if (text.size() > kValueShown) text.resize(kValueShown);
-  return text;
-}
-
-tl::unexpected<Error> wrong(const char* key, const Object& value, const std::string& expected) {
-  return fail(Errc::bad_input,
-              std::string("field '") + key + "': " + shown(value) + " is not " + expected);
-}
-
-Status only(const Object& object, std::initializer_list<std::string_view> keys) {
-  for (const auto& [key, value] : object.items()) {
-    if (key == "op" || std::find(keys.begin(), keys.end(), key) != keys.end()) continue;
-    std::string known;
-    for (const std::string_view one : keys) known += (known.empty() ? "" : ", ") + std::string(one);
-    return fail(Errc::bad_input, "field '" + key + "': " + object.value("op", "") + " has " +
-                                     (known.empty() ? std::string("no fields") : "only " + known));
-  }
-  return {};
-}
-
-struct Whole {
-  const char* key;
-  std::uint64_t least, most;
-};
-Result<std::optional<std::uint64_t>> whole(const Object& object, const Whole& field) {
-  const auto found = object.find(field.key);
-  if (found == object.end()) return std::optional<std::uint64_t>();
-  const bool is_whole = found->is_number_unsigned() && found->get<std::uint64_t>() >= field.least &&
-                        found->get<std::uint64_t>() <= field.most;
-  if (is_whole) return std::optional(found->get<std::uint64_t>());
-  return wrong(
-      field.key, *found,
-      "a whole number from " + std::to_string(field.least) + " to " + std::to_string(field.most));
-}
-Result<std::uint64_t> whole_or(const Object& object, const Whole& field, std::uint64_t otherwise) {
-  MESH_TRY(const auto value, whole(object, field));
-  return value.value_or(otherwise);
-}
-
-Result<std::string> text(const Object& object, const char* key, std::string otherwise = {}) {
-  const auto found = object.find(key);
-  if (found == object.end()) return otherwise;
-  if (!found->is_string()) return wrong(key, *found, "a text");
-  return found->get<std::string>();
-}
-
-Result<bool> flag(const Object& object, const char* key) {
-  const auto found = object.find(key);
-  if (found == object.end()) return false;
-  if (!found->is_boolean()) return wrong(key, *found, "true or false");
-  return found->get<bool>();
-}
 
 // One of several names; none: the field is not there.
 template <class Named>
 Status choose(const Object& object, const char* key, Named (*named)(std::string_view) noexcept,
               Named& chosen) {
-  MESH_TRY(const std::string name, text(object, key));
+  MESH_TRY(const std::string name, text_field_or(object, key));
   if (!object.contains(key)) return {};
   chosen = named(name);
-  return chosen ? Status() : wrong(key, object[key], "one of its names");
+  return chosen ? Status() : wrong_field(key, object[key], "one of its names");
 }
 
 Status read_skip(const Object& object, ReportRequest& request) {
   MESH_TRY(request.skip,
-           whole_or(object, {"skip", 0, std::numeric_limits<std::uint32_t>::max()}, 0));
+           whole_field_or(object, {"skip", 0, std::numeric_limits<std::uint32_t>::max()}, 0));
   return {};
 }
 
 // A report that is made in one step.
 template <class Make>
 auto at_once(Make make) {
-  return [make = std::move(make)](const MeshReports& mesh) -> Result<ReportStep> {
-    MESH_TRY(Json answer, make(mesh));
+  return [make = std::move(make)](const ReportOn& on) -> Result<ReportStep> {
+    MESH_TRY(Json answer, make(on.mesh));
     return ReportStep{.answer = std::move(answer)};
   };
 }
 
 Result<ReportRequest> stat_request(const Object& object) {
-  MESH_CHECK_OK(only(object, {"pattern", "skip"}));
+  MESH_CHECK_OK(only_fields(object, {"pattern", "skip"}));
   ReportRequest request{.lists = {"counters"}};
   MESH_CHECK_OK(read_skip(object, request));
-  MESH_TRY(const std::string pattern, text(object, "pattern"));
+  MESH_TRY(const std::string pattern, text_field_or(object, "pattern"));
   request.step = at_once([pattern](const MeshReports& mesh) -> Result<Json> {
     MESH_TRY(const CounterReport report, mesh.counters(pattern));
     return counters_json(report);
@@ -133,24 +77,24 @@ struct RatesLook {
 };
 
 Result<ReportRequest> hz_request(const Object& object) {
-  MESH_CHECK_OK(only(object, {"pattern", "interval_ms", "all", "skip"}));
+  MESH_CHECK_OK(only_fields(object, {"pattern", "interval_ms", "all", "skip"}));
   ReportRequest request{.lists = {"rates"}};
   MESH_CHECK_OK(read_skip(object, request));
   auto look = std::make_shared<RatesLook>();
-  MESH_TRY(look->wanted.pattern, text(object, "pattern"));
-  MESH_TRY(look->wanted.all, flag(object, "all"));
+  MESH_TRY(look->wanted.pattern, text_field_or(object, "pattern"));
+  MESH_TRY(look->wanted.all, flag_field(object, "all"));
   MESH_TRY(const std::uint64_t interval_ms,
-           whole_or(object,
-                    {"interval_ms", kRatesIntervalMin.count() / kNsPerMs,
-                     kRatesIntervalMax.count() / kNsPerMs},
-                    1'000));
+           whole_field_or(object,
+                          {"interval_ms", kRatesIntervalMin.count() / kNsPerMs,
+                           kRatesIntervalMax.count() / kNsPerMs},
+                          1'000));
   look->interval = Nanos{static_cast<std::int64_t>(interval_ms) * kNsPerMs};
-  request.step = [look](const MeshReports& mesh) { return look->step(mesh); };
+  request.step = [look](const ReportOn& on) { return look->step(on.mesh); };
   return request;
 }
 
 Result<ReportRequest> errors_request(const Object& object) {
-  MESH_CHECK_OK(only(object, {"skip"}));
+  MESH_CHECK_OK(only_fields(object, {"skip"}));
   ReportRequest request{.lists = {"errors"}};
   MESH_CHECK_OK(read_skip(object, request));
   request.step = at_once([](const MeshReports& mesh) -> Result<Json> {
@@ -161,7 +105,7 @@ Result<ReportRequest> errors_request(const Object& object) {
 }
 
 Result<ReportRequest> kpi_request(const Object& object) {
-  MESH_CHECK_OK(only(object, {}));
+  MESH_CHECK_OK(only_fields(object, {}));
   ReportRequest request;
   request.step = at_once([](const MeshReports& mesh) -> Result<Json> {
     MESH_TRY(const KpiReport report, mesh.kpis());
@@ -171,11 +115,12 @@ Result<ReportRequest> kpi_request(const Object& object) {
 }
 
 Result<ReportRequest> health_request(const Object& object) {
-  MESH_CHECK_OK(only(object, {"sector", "hours", "skip"}));
+  MESH_CHECK_OK(only_fields(object, {"sector", "hours", "skip"}));
   HealthWanted wanted;
-  MESH_TRY(const auto sector, whole(object, {"sector", 0, kHistorySectorMax}));
+  MESH_TRY(const auto sector, whole_field(object, {"sector", 0, kHistorySectorMax}));
   if (sector) wanted.sector = static_cast<std::uint32_t>(*sector);
-  MESH_TRY(const std::uint64_t hours, whole_or(object, {"hours", 1, kNightHoursMax}, wanted.hours));
+  MESH_TRY(const std::uint64_t hours,
+           whole_field_or(object, {"hours", 1, kNightHoursMax}, wanted.hours));
   wanted.hours = static_cast<std::uint32_t>(hours);
   ReportRequest request{.lists = {sector ? "clusters" : "sectors"}};
   MESH_CHECK_OK(read_skip(object, request));
@@ -187,15 +132,15 @@ Result<ReportRequest> health_request(const Object& object) {
 }
 
 Result<ReportRequest> top_request(const Object& object) {
-  MESH_CHECK_OK(only(object, {"skip"}));
+  MESH_CHECK_OK(only_fields(object, {"skip"}));
   ReportRequest request{.lists = {"sectors", "errors", "breakers_not_closed", "operations"}};
   MESH_CHECK_OK(read_skip(object, request));
   struct Look {
     std::optional<TopSight> sight;
     int looks = 0;
   };
-  request.step = [look = std::make_shared<Look>()](const MeshReports& mesh) -> Result<ReportStep> {
-    if (!look->sight) look->sight.emplace(mesh.directory());
+  request.step = [look = std::make_shared<Look>()](const ReportOn& on) -> Result<ReportStep> {
+    if (!look->sight) look->sight.emplace(on.mesh.directory());
     MESH_TRY(const TopSnapshot seen, look->sight->look());
     const bool is_over =
         look->sight->has_rates() || seen.engine_running != true || look->looks++ >= kTopLooksMax;
@@ -206,7 +151,7 @@ Result<ReportRequest> top_request(const Object& object) {
 }
 
 Result<ReportRequest> doctor_request(const Object& object) {
-  MESH_CHECK_OK(only(object, {}));
+  MESH_CHECK_OK(only_fields(object, {}));
   ReportRequest request;
   request.step = at_once([](const MeshReports& mesh) -> Result<Json> {
     MESH_TRY(const DoctorReport report, mesh.doctor());
@@ -216,13 +161,13 @@ Result<ReportRequest> doctor_request(const Object& object) {
 }
 
 Result<ReportRequest> verify_request(const Object& object) {
-  MESH_CHECK_OK(only(object, {"what", "head"}));
-  MESH_TRY(const std::string said, text(object, "head"));
+  MESH_CHECK_OK(only_fields(object, {"what", "head"}));
+  MESH_TRY(const std::string said, text_field_or(object, "head"));
   std::optional<ChainHead> kept;
   if (!said.empty()) {
     MESH_TRY(kept, chain_head_of(said));
   }
-  ReportRequest request{.is_of_store = true};
+  ReportRequest request{.by = ReportThread::store};
   request.step = at_once([kept](const MeshReports& mesh) -> Result<Json> {
     MESH_TRY(const Verification verification, mesh.verify_conflicts(kept));
     return verification_json(verification);
@@ -231,27 +176,28 @@ Result<ReportRequest> verify_request(const Object& object) {
 }
 
 Status read_time(const Object& object, const char* key, std::optional<WireTime>& at) {
-  MESH_TRY(const auto seconds, whole(object, {key, 0, kSecondsMost}));
+  MESH_TRY(const auto seconds, whole_field(object, {key, 0, kSecondsMost}));
   if (seconds) at = static_cast<WireTime>(static_cast<std::int64_t>(*seconds) * kNsPerSecond);
   return {};
 }
 
 Result<ReportRequest> conflicts_request(const Object& object) {
-  MESH_TRY(const std::string what, text(object, "what", "list"));
+  MESH_TRY(const std::string what, text_field_or(object, "what", "list"));
   if (what == "verify") return verify_request(object);
-  if (what != "list") return wrong("what", object["what"], "list or verify");
-  MESH_CHECK_OK(only(object, {"what", "agent", "type", "state", "from", "until", "limit", "skip"}));
+  if (what != "list") return wrong_field("what", object["what"], "list or verify");
+  MESH_CHECK_OK(
+      only_fields(object, {"what", "agent", "type", "state", "from", "until", "limit", "skip"}));
   RecordQuery query;
   MESH_TRY(const auto agent,
-           whole(object, {"agent", 0, std::numeric_limits<std::uint64_t>::max()}));
+           whole_field(object, {"agent", 0, std::numeric_limits<std::uint64_t>::max()}));
   if (agent) query.agent = AgentId{*agent};
   MESH_CHECK_OK(choose(object, "type", &conflict_type_of, query.type));
   MESH_CHECK_OK(choose(object, "state", &conflict_state_of, query.state_now));
   MESH_CHECK_OK(read_time(object, "from", query.from));
   MESH_CHECK_OK(read_time(object, "until", query.until));
-  MESH_TRY(const std::uint64_t limit, whole_or(object, {"limit", 1, kQueryLimitMax}, 50));
+  MESH_TRY(const std::uint64_t limit, whole_field_or(object, {"limit", 1, kQueryLimitMax}, 50));
   query.limit = static_cast<std::uint32_t>(limit);
-  ReportRequest request{.lists = {"conflicts"}, .is_of_store = true};
+  ReportRequest request{.lists = {"conflicts"}, .by = ReportThread::store};
   MESH_CHECK_OK(read_skip(object, request));
   request.step = at_once([query](const MeshReports& mesh) -> Result<Json> {
     MESH_TRY(const auto conflicts, mesh.conflicts(query));
@@ -262,28 +208,30 @@ Result<ReportRequest> conflicts_request(const Object& object) {
 
 Status read_history(const Object& object, HistoryWanted& wanted) {
   MESH_TRY(wanted.since_min,
-           whole_or(object, {"since_min", 1, kHistoryMinutesMax}, wanted.since_min));
-  MESH_TRY(wanted.step_min, whole_or(object, {"step_min", 1, kHistoryMinutesMax}, wanted.step_min));
-  MESH_TRY(wanted.limit, whole_or(object, {"limit", 1, kQueryLimitMax}, wanted.limit));
-  MESH_TRY(wanted.sector, whole(object, {"sector", 0, kHistorySectorMax}));
-  MESH_TRY(wanted.cluster, whole(object, {"cluster", 0, kHistoryClusterMax}));
+           whole_field_or(object, {"since_min", 1, kHistoryMinutesMax}, wanted.since_min));
+  MESH_TRY(wanted.step_min,
+           whole_field_or(object, {"step_min", 1, kHistoryMinutesMax}, wanted.step_min));
+  MESH_TRY(wanted.limit, whole_field_or(object, {"limit", 1, kQueryLimitMax}, wanted.limit));
+  MESH_TRY(wanted.sector, whole_field(object, {"sector", 0, kHistorySectorMax}));
+  MESH_TRY(wanted.cluster, whole_field(object, {"cluster", 0, kHistoryClusterMax}));
   MESH_CHECK_OK(choose(object, "kind", &result_kind_of, wanted.kind));
   MESH_CHECK_OK(choose(object, "verdict", &result_verdict_of, wanted.verdict));
   return validate(wanted);
 }
 
 Result<ReportRequest> history_request(const Object& object) {
-  MESH_TRY(const std::string what, text(object, "what", "operations"));
+  MESH_TRY(const std::string what, text_field_or(object, "what", "operations"));
   const bool is_of_agents = what == "agents";
   if (!is_of_agents && what != "operations")
-    return wrong("what", object["what"], "operations or agents");
+    return wrong_field("what", object["what"], "operations or agents");
   if (is_of_agents)
-    MESH_CHECK_OK(only(object, {"what", "since_min", "step_min", "sector", "cluster", "skip"}));
+    MESH_CHECK_OK(
+        only_fields(object, {"what", "since_min", "step_min", "sector", "cluster", "skip"}));
   else
-    MESH_CHECK_OK(only(object, {"what", "since_min", "limit", "kind", "verdict", "skip"}));
+    MESH_CHECK_OK(only_fields(object, {"what", "since_min", "limit", "kind", "verdict", "skip"}));
   HistoryWanted wanted;
   MESH_CHECK_OK(read_history(object, wanted));
-  ReportRequest request{.lists = {what}, .is_of_store = true};
+  ReportRequest request{.lists = {what}, .by = ReportThread::store};
   MESH_CHECK_OK(read_skip(object, request));
   request.step = at_once([wanted, is_of_agents](const MeshReports& mesh) -> Result<Json> {
     if (is_of_agents) {
@@ -298,11 +246,12 @@ Result<ReportRequest> history_request(const Object& object) {
 
 using ReadRequest = Result<ReportRequest> (*)(const Object& object);
 constexpr std::pair<std::string_view, ReadRequest> kReports[] = {
-    {"stat", &stat_request},      {"hz", &hz_request},
-    {"errors", &errors_request},  {"kpi", &kpi_request},
-    {"health", &health_request},  {"top", &top_request},
-    {"doctor", &doctor_request},  {"conflicts", &conflicts_request},
-    {"history", &history_request}};
+    {"stat", &stat_request},       {"hz", &hz_request},
+    {"errors", &errors_request},   {"kpi", &kpi_request},
+    {"health", &health_request},   {"top", &top_request},
+    {"doctor", &doctor_request},   {"conflicts", &conflicts_request},
+    {"history", &history_request}, {"tail", &tail_request},
+    {"record", &record_request},   {"replay", &replay_request}};
 
 ReadRequest reader_of(std::string_view op) noexcept {
   for (const auto& [name, read] : kReports)
@@ -356,11 +305,16 @@ std::string packet_of(Json report, const ReportRequest& request, std::size_t byt
   }
 }
 
+Reporter& ReportDesk::reporter_of(ReportThread by) noexcept {
+  if (by == ReportThread::store) return of_store_;
+  return by == ReportThread::player ? of_player_ : of_table_;
+}
+
 void ReportDesk::post(ReportRequest request, Tell tell) {
-  Reporter& reporter = request.is_of_store ? of_store_ : of_table_;
+  Reporter& reporter = reporter_of(request.by);
   reporter.post(
       [this, request = std::move(request), tell = std::move(tell)]() -> std::optional<Nanos> {
-        Result<ReportStep> step = request.step(mesh_);
+        Result<ReportStep> step = request.step({mesh_, is_stopping_});
         if (!step) {
           tell(tl::unexpected<Error>(step.error()));
           return std::nullopt;
@@ -372,8 +326,10 @@ void ReportDesk::post(ReportRequest request, Tell tell) {
 }
 
 void ReportDesk::stop() {
+  is_stopping_.store(true, std::memory_order_relaxed);  // relaxed: it is looked at again and again
   of_table_.stop();
   of_store_.stop();
+  of_player_.stop();
 }
 
 }  // namespace mesh::engine::reports

@@ -9,7 +9,9 @@
 //             engine/reports/mesh_reports.hpp.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <optional>
 #include <string>
@@ -26,7 +28,7 @@
 namespace mesh::engine::reports {
 
 inline constexpr const char* kReportOps =
-    "stat, hz, errors, kpi, health, top, doctor, conflicts, history";
+    "stat, hz, errors, kpi, health, top, doctor, conflicts, history, tail, record, replay";
 [[nodiscard]] bool is_report(std::string_view op) noexcept;
 
 // Its answer, or when to go on with it.
@@ -35,11 +37,19 @@ struct ReportStep {
   Nanos again{0};
 };
 
+// A database may take its time, and a recording is played as long as it was; neither holds up what
+// the table alone says.
+enum class ReportThread : std::uint8_t { table, store, player };
+
+struct ReportOn {
+  const MeshReports& mesh;
+  const std::atomic<bool>& is_stopping;
+};
 struct ReportRequest {
-  std::function<Result<ReportStep>(const MeshReports& mesh)> step{};
+  std::function<Result<ReportStep>(const ReportOn& on)> step{};
   std::vector<std::string> lists{};  // of the answer, that may be too long for a packet
   std::uint64_t skip = 0;            // so many of the first of them
-  bool is_of_store = false;          // it may wait for a database
+  ReportThread by = ReportThread::table;
 };
 // `op` is_report().
 [[nodiscard]] Result<ReportRequest> request_of(const std::string& op, const nlohmann::json& object);
@@ -60,9 +70,11 @@ class ReportDesk {
   void stop();
 
  private:
+  [[nodiscard]] Reporter& reporter_of(ReportThread by) noexcept;
+
   MeshReports mesh_;
-  Reporter of_table_;
-  Reporter of_store_;  // apart: a database may take its time
+  std::atomic<bool> is_stopping_{false};
+  Reporter of_table_, of_store_, of_player_;
 };
 
 }  // namespace mesh::engine::reports

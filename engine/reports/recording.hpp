@@ -19,15 +19,16 @@
 
 #include <cstdint>
 #include <iosfwd>
+#include <optional>
 #include <string>
 #include <vector>
 
-#include <nlohmann/json_fwd.hpp>
-
+#include "engine/reports/inbox_tail.hpp"
+#include "engine/reports/report_json.hpp"
+#include "shm/base/nanos.hpp"
 #include "shm/base/result.hpp"
-#include "tools/inbox_tail.hpp"
 
-namespace mesh::tools {
+namespace mesh::engine::reports {
 
 struct RecordedMessage {
   std::int64_t at_ns = 0;
@@ -45,14 +46,18 @@ struct RecordedMessage {
 class RecordingWriter {
  public:
   RecordingWriter(std::ostream& out, const std::string& mesh, const std::string& started);
+  // Goes on behind the line of this check.
+  RecordingWriter(std::ostream& out, std::string check);
   void add(const RecordedMessage& message);
   void add_missed(std::uint64_t count);
   void end();
   [[nodiscard]] std::uint64_t messages() const noexcept { return messages_; }
   [[nodiscard]] std::uint64_t missed() const noexcept { return missed_; }
+  // Of the last line.
+  [[nodiscard]] const std::string& check() const noexcept { return check_; }
 
  private:
-  void put(nlohmann::ordered_json line);
+  void put(Json line);
 
   std::ostream& out_;
   std::string check_;
@@ -76,4 +81,4 @@ Result<Recording> read_recording(std::istream& in, const std::string& name);
 [[nodiscard]] std::vector<Nanos> due_after_start(const std::vector<RecordedMessage>& messages,
                                                  double speed);
 
-}  // namespace mesh::tools
+}  // namespace mesh::engine::reports

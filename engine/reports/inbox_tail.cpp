@@ -1,14 +1,17 @@
-#include "tools/inbox_tail.hpp"
+#include "engine/reports/inbox_tail.hpp"
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 
+#include <fmt/format.h>
+
 #include "shm/hash.hpp"
 
-namespace mesh::tools {
+namespace mesh::engine::reports {
 namespace {
 
-using engine::Ring;
+using Ring;
 
 // The stamp that the slot of this position carries; one of a lap before where it was never used.
 std::uint64_t stamp_at(std::span<const Ring::Slot> slots, std::uint64_t position) noexcept {
@@ -26,12 +29,11 @@ std::uint64_t head_of(std::span<const Ring::Slot> slots) noexcept {
   return oldest - 1 + slots.size();
 }
 
-Result<std::span<const engine::BodyWord>> words_of(const ObservedMesh::Memory& memory,
-                                                   const char* region) {
+Result<std::span<const BodyWord>> words_of(const ObservedMesh::Memory& memory, const char* region) {
   const shm::Region* const found = memory.layout.find(region);
   if (found == nullptr) return fail(Errc::not_found, fmt::format("no region {}", region));
-  return shm::resolve(memory.mapping.bytes(), shm::Offset<engine::BodyWord>{found->offset},
-                      found->size_bytes / sizeof(engine::BodyWord));
+  return shm::resolve(memory.mapping.bytes(), shm::Offset<BodyWord>{found->offset},
+                      found->size_bytes / sizeof(BodyWord));
 }
 
 }  // namespace
@@ -41,10 +43,10 @@ Result<InboxTail> InboxTail::open(const std::string& directory) {
   MESH_TRY(ObservedMesh::Memory table, mesh.table());
   MESH_TRY(ObservedMesh::Memory payload, mesh.payload());
   InboxTail tail(std::move(mesh), std::move(table), std::move(payload));
-  MESH_TRY(tail.rows_, engine::AgentRowViews::in(tail.table_.layout, tail.table_.mapping.bytes()));
-  MESH_TRY(const engine::PayloadView view,
-           engine::PayloadView::over(tail.mesh_.size(), tail.payload_.mapping.bytes()));
-  MESH_TRY(tail.log_, engine::BodyLog::Reader::attach(view.words, view.header));
+  MESH_TRY(tail.rows_, AgentRowViews::in(tail.table_.layout, tail.table_.mapping.bytes()));
+  MESH_TRY(const PayloadView view,
+           PayloadView::over(tail.mesh_.size(), tail.payload_.mapping.bytes()));
+  MESH_TRY(tail.log_, BodyLog::Reader::attach(view.words, view.header));
   MESH_CHECK_OK(tail.refresh());
   return tail;
 }
@@ -54,10 +56,9 @@ Result<InboxTail::Inbox> InboxTail::open_inbox(std::uint16_t station) const {
   Inbox inbox{.memory = std::move(memory), .slots = {}, .bodies = {}};
   const std::span<const std::byte> bytes = inbox.memory.mapping.bytes();
   MESH_TRY(inbox.slots, inbox.memory.layout.array<Ring::Slot>(bytes, "inbox"));
-  MESH_TRY(const auto header,
-           inbox.memory.layout.array<engine::BodyLog::Header>(bytes, "bodies.header"));
+  MESH_TRY(const auto header, inbox.memory.layout.array<BodyLog::Header>(bytes, "bodies.header"));
   MESH_TRY(const auto words, words_of(inbox.memory, "bodies"));
-  MESH_TRY(inbox.bodies, engine::BodyLog::Reader::attach(words, header.data()));
+  MESH_TRY(inbox.bodies, BodyLog::Reader::attach(words, header.data()));
   inbox.next = head_of(inbox.slots);
   return inbox;
 }
@@ -94,9 +95,32 @@ InboxTail::Looked InboxTail::look(const Inbox& inbox) noexcept {
 }
 
 std::uint64_t InboxTail::poll(const Visit& visit) {
+  return poll_some(UINT64_MAX, [&visit](const PassedDelivery& passed) {
+    visit(passed);
+    return true;
+  });
+}
+
+PassedDelivery InboxTail::passed_of(std::uint16_t station, const Inbox& inbox,
+                                    const Ring::Record& record) const {
+  PassedDelivery passed{.station = station,
+                        .record = std::bit_cast<sched::DeliveryRecord>(record),
+                        .source = {},
+                        .target = {},
+                        .header = {},
+                        .body = {}};
+  passed.body = body_of(inbox, passed.record, passed.header);
+  const AgentId source = passed.body ? passed.header.source : AgentId{0};
+  passed.source = source == AgentId{0} ? std::string() : name_of(source);
+  passed.target = name_of(passed.record.target);
+  return passed;
+}
+
+std::uint64_t InboxTail::poll_some(std::uint64_t burst, const Take& take) {
   std::uint64_t missed = 0;
   for (auto& [station, inbox] : inboxes_) {
-    for (std::size_t looks = inbox.slots.size(); looks != 0; --looks) {
+    for (std::uint64_t looks = std::min<std::uint64_t>(burst, inbox.slots.size()); looks != 0;
+         --looks) {
       const Looked looked = look(inbox);
       if (!looked.is_there) break;
       if (!looked.is_whole) {  // overtaken: on from where the writer is
@@ -105,21 +129,29 @@ std::uint64_t InboxTail::poll(const Visit& visit) {
         inbox.next = head;
         break;
       }
+      if (!take(passed_of(station, inbox, looked.record))) return missed;
       ++inbox.next;
-      PassedDelivery passed{.station = station,
-                            .record = std::bit_cast<sched::DeliveryRecord>(looked.record),
-                            .source = {},
-                            .target = {},
-                            .header = {},
-                            .body = {}};
-      passed.body = body_of(inbox, passed.record, passed.header);
-      const AgentId source = passed.body ? passed.header.source : AgentId{0};
-      passed.source = source == AgentId{0} ? std::string() : name_of(source);
-      passed.target = name_of(passed.record.target);
-      visit(passed);
     }
   }
   return missed;
+}
+
+InboxTail::Positions InboxTail::positions() const {
+  Positions positions;
+  for (const auto& [station, inbox] : inboxes_) positions[station] = inbox.next;
+  return positions;
+}
+
+Status InboxTail::go_on_from(const Positions& positions) {
+  for (auto& [station, inbox] : inboxes_) {
+    const auto found = positions.find(station);
+    const std::uint64_t next = found == positions.end() ? 0 : found->second;
+    if (next > inbox.next)
+      return fail(Errc::bad_input, fmt::format("since: station {} is at {}, not yet at {}", station,
+                                               inbox.next, next));
+    inbox.next = next;
+  }
+  return {};
 }
 
 std::optional<std::string> InboxTail::body_of(const Inbox& inbox,
@@ -131,8 +163,7 @@ std::optional<std::string> InboxTail::body_of(const Inbox& inbox,
     return std::string(reinterpret_cast<const char*>(bare.bytes),
                        std::min<std::size_t>(bare.size_bytes, sizeof bare.bytes));
   }
-  const engine::BodyLog::Reader& log =
-      sched::is_in_payload_log(record.message) ? *log_ : *inbox.bodies;
+  const BodyLog::Reader& log = sched::is_in_payload_log(record.message) ? *log_ : *inbox.bodies;
   constexpr std::size_t kMost = std::size_t{1} << 20;  // a record of a lie asks for no more
   if (record.body_bytes > kMost) return std::nullopt;
   std::vector<std::byte> room(sched::kMessageHeaderBytes + record.body_bytes);
@@ -148,11 +179,11 @@ std::optional<std::string> InboxTail::body_of(const Inbox& inbox,
 
 std::string InboxTail::name_of(AgentId agent) const {
   const auto row = static_cast<std::size_t>(index_of(agent));
-  engine::AgentRow seen;
+  AgentRow seen;
   if (row < rows_->rows() && rows_->read(row, seen) == shm::ReadStatus::kRead && seen.id == agent) {
-    if (const auto name = engine::decode("agent.name", seen.name)) return std::string(name->view());
+    if (const auto name = decode("agent.name", seen.name)) return std::string(name->view());
   }
   return fmt::format("{:#x}", static_cast<std::uint64_t>(agent));
 }
 
-}  // namespace mesh::tools
+}  // namespace mesh::engine::reports

@@ -1,4 +1,4 @@
-#include "tools/tail_json.hpp"
+#include "engine/reports/tail_json.hpp"
 
 #include <array>
 #include <cstring>
@@ -7,11 +7,9 @@
 
 #include <fmt/format.h>
 
-namespace mesh::tools {
+namespace mesh::engine::reports {
 namespace of_tail_json {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 constexpr std::array<std::string_view, 7> kVerbNames = {"",    "observe", "orient", "decide",
                                                         "act", "record",  "sync"};
@@ -33,9 +31,9 @@ std::string named(const std::array<std::string_view, count>& names, Enum value) 
   return at < count && !names[at].empty() ? std::string(names[at]) : fmt::format("{}", at);
 }
 
-std::string text_of(sched::MessageId id) { return fmt::format("{:016x}{:016x}", id.high, id.low); }
+std::string id_text(sched::MessageId id) { return fmt::format("{:016x}{:016x}", id.high, id.low); }
 Json unless_none(sched::MessageId id) {
-  return id == sched::MessageId{} ? Json(nullptr) : Json(text_of(id));
+  return id == sched::MessageId{} ? Json(nullptr) : Json(id_text(id));
 }
 
 const char* state_text(sched::TrinaryState state) {
@@ -48,7 +46,7 @@ Json header_json(const PassedDelivery& passed) {
   const bool is_bare = sched::has(passed.record.flags, sched::RecordFlags::bare);
   if (is_bare || !passed.body) return nullptr;
   const sched::MessageHeader& header = passed.header;
-  return {{"message", text_of(header.id)},
+  return {{"message", id_text(header.id)},
           {"correlation", unless_none(header.correlation)},
           {"causation", unless_none(header.causation)},
           {"verb", named(kVerbNames, header.verb)},
@@ -85,8 +83,7 @@ Json answer_json(const PassedDelivery& passed) {
 }  // namespace
 }  // namespace of_tail_json
 
-nlohmann::ordered_json passed_json(const PassedDelivery& passed) {
-  using of_tail_json::Json;
+Json passed_json(const PassedDelivery& passed) {
   const sched::DeliveryRecord& record = passed.record;
   const bool is_bare = sched::has(record.flags, sched::RecordFlags::bare);
   const auto unless_bare = [&](auto value) { return is_bare ? Json(nullptr) : Json(value); };
@@ -107,4 +104,4 @@ nlohmann::ordered_json passed_json(const PassedDelivery& passed) {
           {"body", passed.body ? Json(*passed.body) : Json(nullptr)}};
 }
 
-}  // namespace mesh::tools
+}  // namespace mesh::engine::reports

@@ -1,5 +1,5 @@
 // What mesh tail --json says of a delivery, to the letter.
-#include "tools/tail_json.hpp"
+#include "engine/reports/tail_json.hpp"
 
 #include <cstring>
 
@@ -8,8 +8,8 @@
 namespace mesh::testing {
 namespace of_tail_json_test {
 
-using tools::passed_json;
-using tools::PassedDelivery;
+using engine::reports::passed_json;
+using engine::reports::PassedDelivery;
 
 PassedDelivery message() {
   PassedDelivery passed;

@@ -1,22 +1,21 @@
-#include "tools/replay_run.hpp"
+#include "engine/reports/replay.hpp"
 
 #include <algorithm>
 #include <cstring>
 #include <numeric>
 #include <unordered_map>
 
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include "engine/agent_row_views.hpp"
 #include "engine/observed_mesh.hpp"
 #include "engine/station/station.hpp"
 
-namespace mesh::tools {
+namespace mesh::engine::reports {
 namespace {
 
-using engine::ObservedMesh;
-
-constexpr Nanos kLook{50 * kNsPerMs};  // for a signal
+constexpr Nanos kReplayLook{50 * kNsPerMs};  // for a signal
 constexpr Nanos kRoomPatience{kNsPerSecond};
 constexpr std::size_t kBareBytes = 16;
 
@@ -25,22 +24,21 @@ using Names = std::unordered_map<std::string, AgentId>;
 Result<Names> names_in(const std::string& directory) {
   MESH_TRY(const ObservedMesh mesh, ObservedMesh::open(directory));
   MESH_TRY(const ObservedMesh::Memory table, mesh.table());
-  MESH_TRY(const engine::AgentRowViews rows,
-           engine::AgentRowViews::in(table.layout, table.mapping.bytes()));
+  MESH_TRY(const AgentRowViews rows, AgentRowViews::in(table.layout, table.mapping.bytes()));
   Names names;
   for (std::size_t row = 0; row < rows.rows(); ++row) {
-    engine::AgentRow seen;
+    AgentRow seen;
     if (rows.read(row, seen) != shm::ReadStatus::kRead || seen.is_free()) continue;
-    if (const auto name = engine::decode("agent.name", seen.name)) {
+    if (const auto name = decode("agent.name", seen.name)) {
       names.emplace(std::string(name->view()), seen.id);
     }
   }
   return names;
 }
 
-class Player {
+class ReplayPlayer {
  public:
-  Player(engine::Station& station, AgentId self, Names names)
+  ReplayPlayer(Station& station, AgentId self, Names names)
       : station_(station), self_(self), names_(std::move(names)) {}
 
   void send(const RecordedMessage& message) {
@@ -49,7 +47,7 @@ class Player {
       ++result_.no_such_agent;
       return;
     }
-    engine::SendOptions options;
+    SendOptions options;
     options.source = self_;
     options.target = target->second;
     options.verb = static_cast<sched::Verb>(message.verb);
@@ -60,10 +58,10 @@ class Player {
     const auto status = station_.send_until(station_.now() + kRoomPatience, options,
                                             std::as_bytes(std::span(message.body)));
     station_.flush();
-    ++(status == engine::SendStatus::sent ? result_.sent : result_.refused);
+    ++(status == SendStatus::sent ? result_.sent : result_.refused);
   }
   void poll() {
-    station_.poll(64, [this](const engine::Delivery& delivery, engine::Reply /*declines*/) {
+    station_.poll(64, [this](const Delivery& delivery, Reply /*declines*/) {
       if (delivery.kind == sched::RecordKind::report) ++result_.reported;
       if (delivery.kind != sched::RecordKind::reply) return;
       sched::ReplyHead head{};
@@ -78,19 +76,19 @@ class Player {
     return result_.ready + result_.conflict + result_.declined + result_.reported >= result_.sent;
   }
   // Polls until then. False: stopped, or the mesh is lost.
-  bool wait_until(HostTime due, const StopSignals& stop) {
+  bool wait_until(HostTime due, const std::function<bool()>& stopped) {
     for (;;) {
       poll();
-      if (stop.requested() || station_.is_lost()) return false;
+      if (stopped() || station_.is_lost()) return false;
       const HostTime now = station_.now();
       if (now >= due) return true;
-      station_.wait(std::min(due, now + kLook));
+      station_.wait(std::min(due, now + kReplayLook));
     }
   }
   ReplayResult& result() noexcept { return result_; }
 
  private:
-  engine::Station& station_;
+  Station& station_;
   AgentId self_;
   Names names_;
   ReplayResult result_;
@@ -99,13 +97,12 @@ class Player {
 }  // namespace
 
 Result<ReplayResult> replay(const Recording& recording, const ReplayOptions& options,
-                            const StopSignals& stop) {
+                            const std::function<bool()>& stopped) {
   MESH_TRY(Names names, names_in(options.directory));
-  MESH_TRY(const auto station,
-           engine::Station::attach(options.directory, {.name = "replay", .agents = 1}));
-  MESH_TRY(const auto ids, station->enrol(std::vector<engine::AgentDeclaration>{
+  MESH_TRY(const auto station, Station::attach(options.directory, {.name = "replay", .agents = 1}));
+  MESH_TRY(const auto ids, station->enrol(std::vector<AgentDeclaration>{
                                {.name = fmt::format("mesh-replay-{}", getpid())}}));
-  Player player(*station, ids.front(), std::move(names));
+  ReplayPlayer player(*station, ids.front(), std::move(names));
   const std::vector<Nanos> due = due_after_start(recording.messages, options.speed);
   std::vector<std::size_t> order(due.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
@@ -116,7 +113,7 @@ Result<ReplayResult> replay(const Recording& recording, const ReplayOptions& opt
   result.messages = due.size();
   std::size_t played = 0;
   for (const std::size_t at : order) {
-    if (!player.wait_until(start + due[at], stop)) break;
+    if (!player.wait_until(start + due[at], stopped)) break;
     const std::int64_t late_ns = (station->now() - (start + due[at])).count();
     result.late_ns_max = std::max(result.late_ns_max, late_ns);
     player.send(recording.messages[at]);
@@ -125,7 +122,7 @@ Result<ReplayResult> replay(const Recording& recording, const ReplayOptions& opt
   result.not_played = order.size() - played;
   const HostTime end = station->now() + options.patience;
   while (!player.is_answered() && station->now() < end) {
-    if (!player.wait_until(std::min(end, station->now() + kLook), stop)) break;
+    if (!player.wait_until(std::min(end, station->now() + kReplayLook), stopped)) break;
   }
   result.took_ns = (station->now() - start).count();
   const std::uint64_t answered = result.ready + result.conflict + result.declined + result.reported;
@@ -134,4 +131,22 @@ Result<ReplayResult> replay(const Recording& recording, const ReplayOptions& opt
   return result;
 }
 
-}  // namespace mesh::tools
+Json replay_json(const ReplayResult& result, const Recording& recording) {
+  return {{"recorded", recording.started},
+          {"has_end", recording.has_end},
+          {"missed", recording.missed},
+          {"messages", result.messages},
+          {"sent", result.sent},
+          {"no_such_agent", result.no_such_agent},
+          {"refused", result.refused},
+          {"not_played", result.not_played},
+          {"ready", result.ready},
+          {"conflict", result.conflict},
+          {"declined", result.declined},
+          {"reported", result.reported},
+          {"unanswered", result.unanswered},
+          {"took_ms", result.took_ns / kNsPerMs},
+          {"late_us_max", result.late_ns_max / kNsPerUs}};
+}
+
+}  // namespace mesh::engine::reports

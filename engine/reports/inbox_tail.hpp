@@ -21,9 +21,7 @@
 #include "engine/station/station_memory.hpp"
 #include "sched/records.hpp"
 
-namespace mesh::tools {
-
-using engine::ObservedMesh;
+namespace mesh::engine::reports {
 
 struct PassedDelivery {
   std::uint16_t station = 0;
@@ -42,22 +40,35 @@ class InboxTail {
   // How many deliveries passed unseen since the last call.
   using Visit = std::function<void(const PassedDelivery&)>;
   std::uint64_t poll(const Visit& visit);
+  // At most `burst` of each inbox, and until it is false: that one is seen again by the next call.
+  using Take = std::function<bool(const PassedDelivery&)>;
+  std::uint64_t poll_some(std::uint64_t burst, const Take& take);
+
+  // Where each station's inbox is looked at next; and on from there, perhaps in another program. A
+  // station that it does not name came since: all of it is seen. bad_input: one that its inbox has
+  // not reached.
+  using Positions = std::map<std::uint16_t, std::uint64_t>;
+  [[nodiscard]] Positions positions() const;
+  [[nodiscard]] const std::string& directory() const noexcept { return mesh_.directory(); }
+  Status go_on_from(const Positions& positions);
 
  private:
   struct Inbox {
     ObservedMesh::Memory memory;
-    std::span<const engine::Ring::Slot> slots;
-    std::optional<engine::BodyLog::Reader> bodies;
+    std::span<const Ring::Slot> slots;
+    std::optional<BodyLog::Reader> bodies;
     std::uint64_t next = 0;
   };
   struct Looked {
     bool is_there = false;
     bool is_whole = false;
-    engine::Ring::Record record{};
+    Ring::Record record{};
   };
   InboxTail(ObservedMesh mesh, ObservedMesh::Memory table, ObservedMesh::Memory payload)
       : mesh_(std::move(mesh)), table_(std::move(table)), payload_(std::move(payload)) {}
   Result<Inbox> open_inbox(std::uint16_t station) const;
+  [[nodiscard]] PassedDelivery passed_of(std::uint16_t station, const Inbox& inbox,
+                                         const Ring::Record& record) const;
   [[nodiscard]] static Looked look(const Inbox& inbox) noexcept;
   [[nodiscard]] std::optional<std::string> body_of(const Inbox& inbox,
                                                    const sched::DeliveryRecord& record,
@@ -67,9 +78,9 @@ class InboxTail {
   ObservedMesh mesh_;
   ObservedMesh::Memory table_;
   ObservedMesh::Memory payload_;
-  std::optional<engine::AgentRowViews> rows_;
-  std::optional<engine::BodyLog::Reader> log_;
+  std::optional<AgentRowViews> rows_;
+  std::optional<BodyLog::Reader> log_;
   std::map<std::uint16_t, Inbox> inboxes_;
 };
 
-}  // namespace mesh::tools
+}  // namespace mesh::engine::reports

@@ -11,12 +11,11 @@
 // lies
 #pragma once
 
-#include <nlohmann/json.hpp>
+#include "engine/reports/inbox_tail.hpp"
+#include "engine/reports/report_json.hpp"
 
-#include "tools/inbox_tail.hpp"
+namespace mesh::engine::reports {
 
-namespace mesh::tools {
+[[nodiscard]] Json passed_json(const PassedDelivery& passed);
 
-[[nodiscard]] nlohmann::ordered_json passed_json(const PassedDelivery& passed);
-
-}  // namespace mesh::tools
+}  // namespace mesh::engine::reports

@@ -1,16 +1,16 @@
 // Recordings: what is written is read again, and what was changed is found.
-#include "tools/recording.hpp"
+#include "engine/reports/recording.hpp"
 
 #include <sstream>
 
 namespace mesh::testing {
 namespace of_recording_test {
 
+using engine::reports::RecordedMessage;
+using engine::reports::Recording;
+using engine::reports::RecordingWriter;
 using ::testing::HasSubstr;
 using ::testing::SizeIs;
-using tools::RecordedMessage;
-using tools::Recording;
-using tools::RecordingWriter;
 
 std::string a_recording(const std::vector<RecordedMessage>& messages, bool has_end = true) {
   std::ostringstream out;
@@ -24,7 +24,7 @@ std::string a_recording(const std::vector<RecordedMessage>& messages, bool has_e
 }
 Result<Recording> read(const std::string& text) {
   std::istringstream in(text);
-  return tools::read_recording(in, "a.rec");
+  return engine::reports::read_recording(in, "a.rec");
 }
 RecordedMessage message(std::int64_t at_ns, const std::string& body) {
   return {.at_ns = at_ns, .from = "a", .to = "b", .body = body};
@@ -95,9 +95,9 @@ TEST(Recording, GivesBackEveryMessageAsItWas) {
 TEST(Recording, IsPlayedAtItsOwnDistancesOrFaster) {
   const std::vector<RecordedMessage> messages = {message(5'000, "b"), message(1'000, "a"),
                                                  message(2'000, "c")};
-  EXPECT_EQ(tools::due_after_start(messages, 1),
+  EXPECT_EQ(engine::reports::due_after_start(messages, 1),
             (std::vector<Nanos>{Nanos{4'000}, Nanos{0}, Nanos{1'000}}));
-  EXPECT_EQ(tools::due_after_start(messages, 4),
+  EXPECT_EQ(engine::reports::due_after_start(messages, 4),
             (std::vector<Nanos>{Nanos{1'000}, Nanos{0}, Nanos{250}}));
 }
 

@@ -1,21 +1,22 @@
 // Plays a recording again: as an agent of its own, "mesh-replay-PID", that sends each message to
 // the agent of the same name, at the same distances in time or N times as fast.
 //
-// Callers     main(), one thread.
-// Progress    until the last message's answer, or `patience` after the last message; a signal ends
-//             it at once.
+// Callers     one thread, which it keeps until it is over. Never the control thread.
+// Progress    until the last message's answer, or `patience` after the last message; who stops it
+//             ends it at once.
 // Errors      as Station::attach, enrol. What a single message meets is counted.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 
+#include "engine/reports/recording.hpp"
+#include "engine/reports/report_json.hpp"
 #include "shm/base/nanos.hpp"
 #include "shm/base/result.hpp"
-#include "tools/recording.hpp"
-#include "tools/stop_signals.hpp"
 
-namespace mesh::tools {
+namespace mesh::engine::reports {
 
 struct ReplayOptions {
   std::string directory;
@@ -41,7 +42,9 @@ struct ReplayResult {
 
   [[nodiscard]] bool is_whole() const noexcept { return ready + conflict == messages; }
 };
+// `stopped` is asked every 50 ms or so.
 Result<ReplayResult> replay(const Recording& recording, const ReplayOptions& options,
-                            const StopSignals& stop);
+                            const std::function<bool()>& stopped);
+[[nodiscard]] Json replay_json(const ReplayResult& result, const Recording& recording);
 
-}  // namespace mesh::tools
+}  // namespace mesh::engine::reports

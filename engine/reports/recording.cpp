@@ -1,25 +1,22 @@
-#include "tools/recording.hpp"
+#include "engine/reports/recording.hpp"
 
+#include <algorithm>
 #include <istream>
 #include <ostream>
+#include <utility>
+
+#include <fmt/format.h>
 
 #include "shm/hash.hpp"
-#include "tools/text.hpp"
 
-namespace mesh::tools {
+namespace mesh::engine::reports {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 constexpr std::size_t kLineBytesMax = std::size_t{4} << 20;
 
 std::string check_of(const std::string& before, const std::string& line) {
   return fmt::format("{:016x}", shm::hash64(before + line));
 }
-std::string text_of(const Json& line) {
-  return line.dump(-1, ' ', false, Json::error_handler_t::replace);
-}
-
 std::string hex_of(const std::string& bytes) {
   std::string text;
   text.reserve(2 * bytes.size());
@@ -102,6 +99,9 @@ RecordingWriter::RecordingWriter(std::ostream& out, const std::string& mesh,
   put({{"mesh30k_recording", 1}, {"mesh", mesh}, {"started", started}});
 }
 
+RecordingWriter::RecordingWriter(std::ostream& out, std::string check)
+    : out_(out), check_(std::move(check)) {}
+
 void RecordingWriter::put(Json line) {
   check_ = check_of(check_, text_of(line));
   line["check"] = check_;
@@ -138,7 +138,7 @@ Result<Recording> read_recording(std::istream& in, const std::string& name) {
   std::string text;
   std::size_t number = 0;
   const auto wrong = [&](const char* what) {
-    return fail(Errc::bad_input, fmt::format("{}: line {}: {}", in_quotes(name), number, what),
+    return fail(Errc::bad_input, fmt::format("\"{}\": line {}: {}", name, number, what),
                 static_cast<std::int64_t>(number));
   };
   while (std::getline(in, text)) {
@@ -187,4 +187,4 @@ std::vector<Nanos> due_after_start(const std::vector<RecordedMessage>& messages,
   return due;
 }
 
-}  // namespace mesh::tools
+}  // namespace mesh::engine::reports
