@@ -113,6 +113,28 @@ TEST_F(ConfiguredUp, StartsWhatTheFileSaysAndWhatIsTypedStandsAboveIt) {
   EXPECT_EQ(mesh->wait().exit_code, 0);
 }
 
+TEST_F(ConfiguredUp, RefusesClustersOfNobodyAndOfMoreThanThereMayBe) {
+  write("[mesh]\nstations = 4\n");
+  for (const char* const agents : {"0", "513", "four", "-1"}) {
+    const Ran ran =
+        run_mesh(words({"up", "--config", folder_.file("mesh.toml"), "--cluster-agents", agents}));
+    EXPECT_EQ(ran.exit_code, 2) << agents << ": " << ran.out;
+    EXPECT_THAT(ran.err, HasSubstr("--cluster-agents")) << agents;
+    EXPECT_THAT(ran.err, HasSubstr("512")) << agents;
+  }
+}
+
+TEST_F(ConfiguredUp, HasClustersOfTheSizeThatIsTypedAboveThatOfItsFile) {
+  write("[mesh]\nsectors = 2\nclusters = 3\ncluster_agents = 30\nstations = 4\n");
+  const auto mesh = up({"--cluster-agents", "4"});
+  EXPECT_THAT(mesh->line(), HasSubstr("room for 24 agents and 4 stations"));
+  const Json header = Json::parse(run_mesh(words({"inspect", "header", "--json"})).out);
+  EXPECT_EQ(header["agents_per_cluster"], 4);
+  EXPECT_EQ(header["clusters_per_sector"], 3);
+  EXPECT_EQ(run_mesh(words({"down"})).exit_code, 0);
+  EXPECT_EQ(mesh->wait().exit_code, 0);
+}
+
 TEST_F(ConfiguredUp, HasSectorsAndClustersOfTheSizesThatItsFileSaysAlsoAfterItsDeath) {
   write("[mesh]\nsectors = 2\nclusters = 3\ncluster_agents = 4\nstations = 4\n");
   auto mesh = up();

@@ -2,6 +2,7 @@
 #include <csignal>
 #include <fstream>
 
+#include "tests/engine/station_processes.hpp"
 #include "tests/tools/acting_mesh.hpp"
 
 namespace mesh::testing {
@@ -12,22 +13,35 @@ using ::testing::StartsWith;
 
 class StoredMesh : public MeshInFolder {
  public:
-  explicit StoredMesh(const std::string& with = "") {
+  explicit StoredMesh(const std::string& with = "",
+                      std::vector<std::string> size = {"--agents", "300"})
+      : size_(std::move(size)) {
     std::ofstream(folder.file("mesh.toml"))
         << "[store]\nurl = \"" << folder.file("mesh.db") << "\"\n"
         << with;
     start();
   }
   void start() {
-    up = std::make_unique<StartedMesh>(
-        std::vector<std::string>{"up", "--agents", "300", "--stations", "8", "--dir", folder.mesh(),
-                                 "--config", folder.file("mesh.toml"), "--reconnect-ms", "600000"});
+    std::vector<std::string> words = {"up",
+                                      "--stations",
+                                      "8",
+                                      "--dir",
+                                      folder.mesh(),
+                                      "--config",
+                                      folder.file("mesh.toml"),
+                                      "--reconnect-ms",
+                                      "600000"};
+    words.insert(words.end(), size_.begin(), size_.end());
+    up = std::make_unique<StartedMesh>(words);
     EXPECT_THAT(up->line(), StartsWith("up: "));
   }
   [[nodiscard]] Json operations(std::vector<std::string> more = {}) const {
     more.insert(more.begin(), {"history", "operations"});
     return ask(more)["operations"];
   }
+
+ private:
+  std::vector<std::string> size_;
 };
 
 TEST(History, RefusesWhatItCannotDo) {
@@ -72,6 +86,29 @@ TEST(History, HasEachOperationAndTheAgentsOfEachMinute) {
   const Json status = mesh.ask({"status"})["history"];
   EXPECT_EQ(status["results"], 2);
   EXPECT_EQ(status["results_refused"], 0);
+}
+
+// A sector is as many clusters as this mesh has in one, not ten.
+TEST(History, OfASectorIsOfItsOwnClustersInAMeshOfAnotherShape) {
+  StoredMesh mesh("", {"--sectors", "2", "--clusters", "3", "--cluster-agents", "2"});
+  std::vector<std::string> names;
+  for (int i = 0; i < 12; ++i) names.push_back("agent-" + std::to_string(i));
+  const Agents agents(mesh.folder.mesh(), {.agents = named(names)});
+  while (mesh.ask({"status"})["agents_active"] != 12) sched_yield();
+  const auto agents_of = [&](std::vector<std::string> place) {
+    place.insert(place.begin(), {"history", "agents", "--step-min", "1"});
+    const Json rows = mesh.ask(place)["agents"];
+    return rows.empty() ? Json(0) : rows.back()["agents"];
+  };
+  // A minute that has just begun may have some clusters' points alone.
+  const auto has = [&](const std::vector<std::string>& place, int count) {
+    return eventually([&] { return agents_of(place) == count; });
+  };
+  ASSERT_TRUE(has({}, 12));
+  EXPECT_TRUE(has({"--sector", "0"}, 6));
+  EXPECT_TRUE(has({"--sector", "1"}, 6)) << agents_of({"--sector", "1"});
+  EXPECT_TRUE(has({"--cluster", "3"}, 2)) << "the first of sector 1";
+  EXPECT_EQ(agents_of({"--sector", "2"}), 0);
 }
 
 // What was brought before a SIGKILL is there, and the next engine goes on with it.
