@@ -12,6 +12,7 @@
 #include <CLI/Formatter.hpp>
 #include <nlohmann/json.hpp>
 
+#include "engine/acting.hpp"
 #include "engine/console/conversation.hpp"
 #include "tools/console_doer.hpp"
 #include "tools/text.hpp"
@@ -84,7 +85,13 @@ Json commands_of(const std::vector<Act>& acts) {
 }
 std::string lines_of_commands(const std::vector<Act>& acts) {
   std::string text;
-  for (const Act& act : acts) text += "  " + printable(console::command_of(act)) + "\n";
+  for (const Act& act : acts) {
+    text += "  " + printable(console::command_of(act));
+    if (act.kind == console::ActKind::ask)  // whoever was said to be asked
+      text +=
+          fmt::format("  ({} agents, drawn)", act.count.value_or(engine::SampleRequest{}.count));
+    text += "\n";
+  }
   return text;
 }
 
