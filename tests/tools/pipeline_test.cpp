@@ -1,5 +1,5 @@
-// mesh ask --cluster, mesh pipeline and mesh cascade: by the program, with agents that do what a test
-// tells them.
+// mesh ask --cluster, mesh pipeline and mesh cascade: by the program, with agents that do what a
+// test tells them.
 #include "tests/tools/acting_mesh.hpp"
 
 namespace mesh::testing {
