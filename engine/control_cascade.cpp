@@ -49,14 +49,25 @@ json phases_json(const FinishedCascade& finished) {
   return list;
 }
 
-json missed_json(const std::vector<CascadeUnit>& missed) {
+// Who is not known any more, and who never was there, has no name.
+std::vector<std::string> leaders_of(const EngineLoop& loop, std::span<const CascadeUnit> missed) {
+  std::vector<std::string> names;
+  for (const CascadeUnit& unit : missed.first(std::min(missed.size(), kMissedListed))) {
+    auto known = loop.known(unit.leader);
+    names.push_back(known ? std::move(known->name) : std::string());
+  }
+  return names;
+}
+
+json missed_json(std::span<const CascadeUnit> missed, std::span<const std::string> leaders) {
   json list = json::array();
-  for (const CascadeUnit& unit : missed) {
-    if (list.size() == kMissedListed) break;
+  for (std::size_t i = 0; i < leaders.size(); ++i) {
+    const CascadeUnit& unit = missed[i];
     list.push_back({{"level", unit.is_sector ? "sector" : "cluster"},
                     {"index", unit.index},
                     {"why", name_of(unit.step)},
-                    {"leader", static_cast<std::uint64_t>(unit.leader)}});
+                    {"leader", static_cast<std::uint64_t>(unit.leader)},
+                    {"leader_name", leaders[i].empty() ? json(nullptr) : json(leaders[i])}});
   }
   return list;
 }
@@ -96,6 +107,7 @@ class ControlServer::CascadeJob final : public RequestJob {
   void on_cascade(SchedulerThread& scheduler, const FinishedCascade& finished) override {
     finished_ = finished;
     missed_ = scheduler.loop().missed_units(finished.id);
+    leaders_ = leaders_of(scheduler.loop(), missed_);
   }
 
  private:
@@ -113,7 +125,7 @@ class ControlServer::CascadeJob final : public RequestJob {
       object["sectors"] = {{"reached", finished.sectors_reached}, {"of", finished.sectors}};
       object["clusters"] = {{"reached", finished.clusters_reached}, {"of", finished.clusters}};
       object["promoted"] = finished.promoted;
-      object["missed"] = missed_json(missed_);
+      object["missed"] = missed_json(missed_, leaders_);
       object["missed_count"] = missed_.size();
     } else {
       object["phases"] = phases_json(finished);
@@ -125,6 +137,7 @@ class ControlServer::CascadeJob final : public RequestJob {
   CascadeRequest request_;
   FinishedCascade finished_;
   std::vector<CascadeUnit> missed_;
+  std::vector<std::string> leaders_;  // of the first of them
 };
 
 Result<std::unique_ptr<Job>> ControlServer::cascade_job(const ConsoleRequest& request,

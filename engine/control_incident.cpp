@@ -29,6 +29,7 @@ json cluster_json(const IncidentCluster& one) {
           {"unheard", one.unheard},
           {"silent", one.silent},
           {"slow", one.slow},
+          {"held", one.held},
           {"in_conflict", one.in_conflict},
           {"breaker", one.breaker},
           {"lead", one.lead.empty() ? json(nullptr) : json(one.lead)},

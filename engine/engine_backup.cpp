@@ -31,11 +31,16 @@ Status Engine::State::expect_back(HostTime start) {
 }
 
 Status Engine::State::make_backups(const EngineOptions& options) {
-  MESH_TRY(backups,
-           BackupKeeper::create(options.backup, {.tables = {size, table->bytes(), engine->bytes()},
-                                                 .rules = rules.get(),
-                                                 .store = options.conflicts.store,
-                                                 .mesh_directory = files.path()}));
+  MESH_TRY(backups, BackupKeeper::create(options.backup,
+                                         {.tables = {size, table->bytes(), engine->bytes()},
+                                          .rules = rules.get(),
+                                          .store = options.conflicts.store,
+                                          .is_store_up =
+                                              [this] {
+                                                return conflicts == nullptr ||
+                                                       conflicts->status().recorder.is_store_up;
+                                              },
+                                          .mesh_directory = files.path()}));
   return {};
 }
 

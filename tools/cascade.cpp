@@ -88,7 +88,12 @@ Result<Json> request_of(const Options& options) {
 
 void write_text(Json answer, std::ostream& out) {
   const Json phases = answer.value("phases", Json::array());
-  const Json missed = answer.value("missed", Json::array());
+  Json missed = answer.value("missed", Json::array());
+  for (Json& unit : missed) {  // who led is told to people by name
+    const Json name = unit["leader_name"];
+    unit.erase("leader_name");
+    unit["leader"] = name.is_null() ? Json("nobody") : name;
+  }
   answer.erase("phases");
   answer.erase("missed");
   answer.erase("ok");

@@ -12,6 +12,7 @@
 #include <CLI/Formatter.hpp>
 #include <nlohmann/json.hpp>
 
+#include "engine/acting.hpp"
 #include "engine/console/conversation.hpp"
 #include "tools/console_doer.hpp"
 #include "tools/text.hpp"
@@ -84,7 +85,13 @@ Json commands_of(const std::vector<Act>& acts) {
 }
 std::string lines_of_commands(const std::vector<Act>& acts) {
   std::string text;
-  for (const Act& act : acts) text += "  " + printable(console::command_of(act)) + "\n";
+  for (const Act& act : acts) {
+    text += "  " + printable(console::command_of(act));
+    if (act.kind == console::ActKind::ask)  // whoever was said to be asked
+      text +=
+          fmt::format("  ({} agents, drawn)", act.count.value_or(engine::SampleRequest{}.count));
+    text += "\n";
+  }
   return text;
 }
 
@@ -163,11 +170,15 @@ Heard hear(const WhichMesh& which, const std::string& sentence, Conversation& ta
       do_acts(which, turn.now, talk, heard);
       break;
   }
-  if (turn.kind == Kind::acts && !turn.shown.empty())
-    heard.text += "this would be done:\n" + lines_of_commands(turn.shown) +
-                  "say \"do it\" to do it, or \"no\"\n";
   heard.json["awaiting"] = commands_of(talk.awaiting());
   return heard;
+}
+
+// What it shows and waits with; empty: nothing.
+std::string asking_text(const Turn& turn) {
+  if (turn.kind != Kind::acts || turn.shown.empty()) return {};
+  return "this would be done:\n" + lines_of_commands(turn.shown) +
+         "say \"do it\" to do it, or \"no\"\n";
 }
 
 std::string line_of(const Json& json) {
@@ -182,6 +193,8 @@ Result<ExitCode> run_say(const Options& options, Console& console) {
   if (is_shown && options.yes && !heard.error) {
     do_acts(options.which, heard.turn.shown, talk, heard);
     heard.json["awaiting"] = Json::array();
+  } else {
+    heard.text += asking_text(heard.turn);
   }
   if (heard.error && heard.json["done"].size() == 1) return tl::unexpected<Error>(*heard.error);
   const bool is_unclear = heard.turn.kind == Kind::unclear;
@@ -207,7 +220,7 @@ Result<ExitCode> run_chat(const Options& options, Console& console) {
     if (!std::getline(console.in, sentence)) break;
     if (sentence.find_first_not_of(" \t\r") == std::string::npos) continue;
     const Heard heard = hear(options.which, sentence, talk);
-    console.out << (options.json ? line_of(heard.json) : heard.text);
+    console.out << (options.json ? line_of(heard.json) : heard.text + asking_text(heard.turn));
     if (heard.turn.kind == Kind::quit) break;
   }
   return ExitCode::done;

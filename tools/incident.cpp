@@ -109,8 +109,9 @@ void write_findings(const Json& findings, std::ostream& out) {
 
 void write_clusters(const Json& clusters, std::ostream& out) {
   if (clusters.empty()) return;
-  constexpr const char* kColumns[] = {"cluster", "agents", "active",      "missed",  "unheard",
-                                      "silent",  "slow",   "in_conflict", "breaker", "lead"};
+  constexpr const char* kColumns[] = {"cluster",     "agents",  "active", "missed",
+                                      "unheard",     "silent",  "slow",   "held",
+                                      "in_conflict", "breaker", "lead"};
   std::string heads;
   std::string rules;
   for (const char* const column : kColumns) {

@@ -1,6 +1,7 @@
 #include "tools/text_table.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <ostream>
 
 #include <fmt/format.h>
@@ -22,6 +23,16 @@ std::size_t width_of(const std::string& text) {
 
 bool holds_a_number(const std::string& cell) {
   return cell == kUnknown || cell == "-" || parse_number(cell).has_value();
+}
+
+// Six digits of it, where that is shorter than what it is and has no exponent.
+std::string text_of_fraction(const nlohmann::ordered_json& value) {
+  const std::string whole = value.dump();
+  const double size = std::abs(value.get<double>());
+  const bool is_short = whole.size() <= 8 || size < 1e-4 || size >= 1e15;
+  if (is_short) return whole;
+  return size < 1e6 ? fmt::format("{:.6g}", value.get<double>())
+                    : fmt::format("{:.1f}", value.get<double>());
 }
 
 }  // namespace
@@ -54,6 +65,7 @@ void TextTable::write(std::ostream& out) const {
 std::string cell_of(const nlohmann::ordered_json& value) {
   if (value.is_null()) return std::string(kUnknown);
   if (value.is_string()) return printable(value.get<std::string>());
+  if (value.is_number_float()) return text_of_fraction(value);
   if (!value.is_array()) return printable(value.dump());
   std::string text;
   for (const auto& inner : value) {

@@ -26,7 +26,7 @@ struct TextTable {
 // its values with commas between them.
 [[nodiscard]] TextTable table_of(const nlohmann::ordered_json& objects);
 
-// One value as a cell of a table, or of a line.
+// One value as a cell of a table, or of a line: a fraction in six digits, what --json has whole.
 [[nodiscard]] std::string cell_of(const nlohmann::ordered_json& value);
 
 }  // namespace mesh::tools

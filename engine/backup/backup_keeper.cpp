@@ -8,6 +8,8 @@
 namespace mesh::engine {
 namespace {
 
+constexpr std::chrono::milliseconds kStoreLookedAtEvery{20};
+
 Nanos steady_now() {
   return std::chrono::duration_cast<Nanos>(std::chrono::steady_clock::now().time_since_epoch());
 }
@@ -43,6 +45,7 @@ Result<std::unique_ptr<BackupKeeper>> BackupKeeper::create(const BackupOptions& 
 void BackupKeeper::start() {
   if (thread_.joinable()) return;
   stopping_ = false;
+  if (!of_.store.empty() && of_.is_store_up) store_awaited_until_ = steady_now() + kStoreAwaited;
   // Where it cannot be written the next attempt says so.
   static_cast<void>(write_status(of_.mesh_directory, status()));
   thread_ = std::thread([this] { run(); });
@@ -82,6 +85,16 @@ BackupStatus BackupKeeper::status() const {
   return status_;
 }
 
+// Without the lock while it asks: who answers has one of its own.
+bool BackupKeeper::is_store_awaited(std::unique_lock<std::mutex>& lock, Nanos now) {
+  if (!store_awaited_until_ || now >= *store_awaited_until_) return false;
+  lock.unlock();
+  const bool is_up = of_.is_store_up();
+  lock.lock();
+  if (is_up) store_awaited_until_.reset();
+  return !is_up;
+}
+
 std::optional<BackupKeeper::Asked> BackupKeeper::next() {
   std::unique_lock lock(mutex_);
   for (;;) {
@@ -92,8 +105,11 @@ std::optional<BackupKeeper::Asked> BackupKeeper::next() {
       return asked;
     }
     const Nanos now = steady_now();
-    if (schedule_.is_due(now)) return Asked{options_.directory, {}, false};
-    if (schedule_.is_on())
+    const bool is_due = schedule_.is_due(now);
+    if (is_due && !is_store_awaited(lock, now)) return Asked{options_.directory, {}, false};
+    if (is_due)
+      wake_.wait_for(lock, kStoreLookedAtEvery);
+    else if (schedule_.is_on())
       wake_.wait_for(lock, schedule_.due() - now);
     else
       wake_.wait(lock);

@@ -34,9 +34,13 @@ class BackupKeeper {
   struct Of {
     TablesOf tables;
     const RulesKeeper* rules = nullptr;
-    std::string store{};           // empty: none
+    std::string store{};  // empty: none
+    // Asked by the keeper's thread; empty: always. Until the store was opened once there is nothing
+    // to copy: the first backup of the schedule waits for it, kStoreAwaited at most.
+    std::function<bool()> is_store_up{};
     std::string mesh_directory{};  // where the status stands
   };
+  static constexpr Nanos kStoreAwaited{10 * kNsPerSecond};
   static Result<std::unique_ptr<BackupKeeper>> create(const BackupOptions& options, Of of);
   ~BackupKeeper() { stop(); }
   BackupKeeper(const BackupKeeper&) = delete;
@@ -63,6 +67,7 @@ class BackupKeeper {
   void run();
   // Waits until there is something to do; nothing: to be stopped.
   std::optional<Asked> next();
+  [[nodiscard]] bool is_store_awaited(std::unique_lock<std::mutex>& lock, Nanos now);
   Result<BackupInfo> make(const Asked& asked);
   void note(const Result<BackupInfo>& made, Nanos took);
 
@@ -75,6 +80,7 @@ class BackupKeeper {
   std::deque<Asked> asked_;
   BackupStatus status_;
   bool stopping_ = false;
+  std::optional<Nanos> store_awaited_until_;  // none: it was up once, or nobody waits any more
 };
 
 }  // namespace mesh::engine

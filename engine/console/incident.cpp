@@ -113,16 +113,29 @@ void judge_led_before(const IncidentFacts& facts, IncidentFinding& finding) {
                                        : "mesh context " + before.name};
 }
 
+// Who is routed around or frozen leads nothing: where that is all who are active, there is nothing
+// to heal.
+void judge_led_by_nobody(const IncidentFacts& facts, IncidentFinding& finding) {
+  const bool are_held = facts.active() != 0 && facts.held() == facts.active();
+  finding.says = "nobody leads " + sector_of(facts) +
+                 (are_held ? ": the operator holds all that are active" : ": no agent of it can");
+  finding.evidence = {std::to_string(facts.active()) + " of " + counted(facts.agents(), "agent") +
+                      " active"};
+  if (are_held) {
+    finding.evidence.push_back(counted(facts.held(), "agent") + " routed around or frozen");
+    finding.proposes = {"mesh thaw " + sector_of(facts), "mesh route-around AGENT... --undo"};
+  } else {
+    finding.remedy.heals = true;
+    finding.proposes = {"mesh heal " + sector_of(facts)};
+  }
+}
+
 void judge_coordinator(const IncidentFacts& facts, std::vector<IncidentFinding>& findings) {
   IncidentFinding finding{.cause = IncidentCause::coordinator};
   if (facts.led_before) {
     judge_led_before(facts, finding);
   } else if (!facts.coordinator && facts.agents() != 0) {
-    finding.says = "nobody leads " + sector_of(facts) + ": no agent of it can";
-    finding.evidence = {std::to_string(facts.active()) + " of " + counted(facts.agents(), "agent") +
-                        " active"};
-    finding.remedy.heals = true;
-    finding.proposes = {"mesh heal " + sector_of(facts)};
+    judge_led_by_nobody(facts, finding);
   } else if (facts.coordinator && (facts.coordinator->is_silent || facts.coordinator->is_unheard)) {
     const std::string& name = facts.coordinator->name;
     finding.says = "the coordinator of " + sector_of(facts) + ", " + name + ", does not answer";
@@ -229,6 +242,12 @@ std::uint32_t IncidentFacts::agents() const noexcept {
 std::uint32_t IncidentFacts::active() const noexcept {
   std::uint32_t sum = 0;
   for (const IncidentCluster& one : clusters) sum += one.active;
+  return sum;
+}
+
+std::uint32_t IncidentFacts::held() const noexcept {
+  std::uint32_t sum = 0;
+  for (const IncidentCluster& one : clusters) sum += one.held;
   return sum;
 }
 

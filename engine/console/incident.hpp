@@ -54,6 +54,7 @@ struct IncidentCluster {
   std::uint32_t unheard = 0;
   std::uint32_t silent = 0;
   std::uint32_t slow = 0;
+  std::uint32_t held = 0;         // active, and by the operator routed around or frozen
   std::uint32_t in_conflict = 0;  // agents, lately
   std::string breaker{"closed"};
   std::string lead{};  // empty: nobody
@@ -84,6 +85,7 @@ struct IncidentFacts {
 
   [[nodiscard]] std::uint32_t agents() const noexcept;
   [[nodiscard]] std::uint32_t active() const noexcept;
+  [[nodiscard]] std::uint32_t held() const noexcept;
 };
 inline constexpr std::size_t kIncidentAgents = 256;
 

@@ -76,6 +76,7 @@ void count_agent(const IncidentAgent& agent, IncidentCluster& cluster) noexcept 
   cluster.unheard += agent.is_unheard ? 1U : 0U;
   cluster.silent += agent.is_silent ? 1U : 0U;
   cluster.slow += agent.is_slow ? 1U : 0U;
+  cluster.held += agent.is_active && agent.is_held ? 1U : 0U;
   cluster.in_conflict += agent.conflicts != 0 ? 1U : 0U;
 }
 

@@ -186,6 +186,16 @@ TEST(BackupSchedule, MakesThemByItselfKeepsTheNewestAndHealthSaysTheAgeOfTheLast
   EXPECT_EQ(left, 2U);
 }
 
+// It is due at once, and a store is made only when the engine begins to keep records.
+TEST(BackupSchedule, TheFirstOneOfAMeshWaitsForItsStore) {
+  const Folder folder;
+  const KeptMesh mesh(scheduled(folder.file("there"), "3600"));
+  Json backup;
+  while (!backup.is_object() || !backup["tried_ms_ago"].is_number())
+    backup = mesh.health()["backup"];
+  EXPECT_EQ(backup["last"], "good") << backup.dump(1);
+}
+
 // An engine that is killed again and again while it makes them: what is there by its name is whole.
 TEST(BackupSchedule, OfAnEngineThatIsKilledWhatIsThereIsWhole) {
   const Folder folder;

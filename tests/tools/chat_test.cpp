@@ -98,11 +98,15 @@ TEST(Chat, DoesNothingThatItWasNotToldToDo) {
   const Agents agents(mesh.directory(), {.agents = named({"anna", "ben"})});
   const Ran ran = mesh.run({"chat"},
                            "route around anna\nno\ndo it\nroute around anna\nstatus\nyes\n"
+                           "ask everybody \"well?\"\nask 2 agents \"well?\"\n"
                            "\n  \nmake me a sandwich\nquit\nroute around ben\nyes\n");
   EXPECT_EQ(ran.exit_code, 0);
   EXPECT_THAT(ran.out, HasSubstr("not done:\n  mesh route-around anna\n"));
   EXPECT_THAT(ran.out, HasSubstr("that is nothing I understand"));
   EXPECT_THAT(ran.out, HasSubstr("2 of 2 agents active on 1 stations, 0 routed around"));
+  EXPECT_THAT(ran.out, HasSubstr("  mesh ask 'well?'  (100 agents, drawn)\n"))
+      << "whoever was said to be asked";
+  EXPECT_THAT(ran.out, HasSubstr("  mesh ask 'well?' --sample 2  (2 agents, drawn)\n"));
   EXPECT_EQ(mesh.ask({"status"})["agents_routed_around"], 0);
 }
 
@@ -146,7 +150,8 @@ TEST(Say, DoesWhatOnlyLooksAndNeedsAYesForTheRest) {
   EXPECT_EQ(mesh.ask({"say", "show the health"})["done"].size(), 1U);
   EXPECT_EQ(mesh.ask({"say", "inspect ben"})["done"][0]["succeeded"], true);
   EXPECT_THAT(mesh.run({"say", "use anna again", "--yes"}).out,
-              HasSubstr("anna: sent to as everybody"));
+              AllOf(HasSubstr("anna: sent to as everybody"), Not(HasSubstr("do it"))))
+      << "what is done is not asked for";
 }
 
 TEST(Say, RunsPipelinesAsksClustersShowsContextsAndScales) {

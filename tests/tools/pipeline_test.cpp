@@ -1,4 +1,5 @@
-// mesh ask --cluster and mesh pipeline: by the program, with agents that do what a test tells them.
+// mesh ask --cluster, mesh pipeline and mesh cascade: by the program, with agents that do what a
+// test tells them.
 #include "tests/tools/acting_mesh.hpp"
 
 namespace mesh::testing {
@@ -16,6 +17,17 @@ std::optional<engine::Answer> in_line(const std::string& agent, const std::strin
     return engine::Answer::in_conflict(sched::ConflictType::other, {1, 2},
                                        std::as_bytes(std::span(said)));
   return engine::Answer::ready(std::as_bytes(std::span(said)));
+}
+
+TEST(Cascade, NamesWhoLedWhereItWasNotReached) {
+  const ActingMesh mesh;
+  const Agents agents(mesh.directory(), {.agents = named({"objects"}), .handler = in_line});
+  const Json failed = mesh.ask({"cascade", "go", "--sector-window-ms", "15000"}, 1);
+  ASSERT_FALSE(failed["missed"].empty()) << failed;
+  EXPECT_EQ(failed["missed"][0]["why"], "conflict");
+  EXPECT_EQ(failed["missed"][0]["leader_name"], "objects");
+  const Ran ran = mesh.run({"cascade", "go", "--sector-window-ms", "15000"});
+  EXPECT_THAT(ran.out, AllOf(HasSubstr("objects"), Not(HasSubstr("leader_name"))));
 }
 
 TEST(AskCluster, RefusesWhatCannotBe) {

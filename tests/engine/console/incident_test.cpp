@@ -75,6 +75,24 @@ TEST(Incident, ASectorThatNobodyLeadsIsItsCoordinators) {
   IncidentFacts facts = well();
   facts.coordinator.reset();
   EXPECT_THAT(causes(facts), ElementsAre("coordinator"));
+  EXPECT_THAT(diagnose(facts)[0].proposes, ElementsAre("mesh heal sector 7"));
+}
+
+TEST(Incident, ASectorWhoseAgentsTheOperatorHoldsIsLedByNobodyAndNotHealed) {
+  IncidentFacts facts = well();
+  facts.coordinator.reset();
+  for (IncidentCluster& cluster : facts.clusters) cluster.held = 30;
+  const auto findings = diagnose(facts);
+  ASSERT_EQ(findings.size(), 1U);
+  EXPECT_EQ(findings[0].cause, IncidentCause::coordinator);
+  EXPECT_EQ(findings[0].says, "nobody leads sector 7: the operator holds all that are active");
+  EXPECT_THAT(findings[0].evidence,
+              ElementsAre("300 of 300 agents active", "300 agents routed around or frozen"));
+  EXPECT_FALSE(findings[0].remedy.heals);
+  EXPECT_THAT(findings[0].proposes,
+              ElementsAre("mesh thaw sector 7", "mesh route-around AGENT... --undo"));
+  facts.clusters[0].held = 29;  // one could lead, and does not
+  EXPECT_TRUE(diagnose(facts)[0].remedy.heals);
 }
 
 TEST(Incident, FailedClustersComeFirstAndNameTheirEvidence) {

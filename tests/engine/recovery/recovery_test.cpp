@@ -72,7 +72,7 @@ struct Recovering {
 };
 
 constexpr Nanos kLong{600 * kNsPerSecond};
-constexpr RecoveryOptions kQuick{.backoff = Nanos{kNsPerMs}, .attempts = 3};
+const RecoveryOptions kQuick{.backoff = Nanos{kNsPerMs}, .attempts = 3};
 
 TEST(Child, ThatIsNoProgramDoesNotStart) {
   const auto child = Child::start({.words = {"no-such-program-of-any-mesh"}});
