@@ -11,8 +11,6 @@
 namespace mesh::engine::reports {
 namespace {
 
-using Ring;
-
 // The stamp that the slot of this position carries; one of a lap before where it was never used.
 std::uint64_t stamp_at(std::span<const Ring::Slot> slots, std::uint64_t position) noexcept {
   const std::uint64_t index = position & (slots.size() - 1);
