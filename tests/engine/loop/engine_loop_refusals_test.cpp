@@ -180,6 +180,39 @@ TEST(EngineLoopRefusals, WhoNamesItselfIsSentToLikeAnybody) {
   EXPECT_TRUE(mesh.loop->verify());
 }
 
+// What a station may ask for.
+
+TEST(EngineLoopRefusals, APipelineIsNoScatterGather) {
+  Pair mesh;
+  RawStation::Message steps = to_all(mesh);
+  steps.strategy = Strategy::pipeline;
+  for (const std::int64_t arrive_ns : {std::int64_t{0}, mesh.now_ns + 500 * kMs}) {
+    steps.arrive_ns = arrive_ns;
+    ASSERT_TRUE(mesh.alice.send(steps));
+    mesh.tick();
+    EXPECT_EQ(told(mesh.alice), Errc::unsupported);
+  }
+  mesh.run(1'000 * kMs, kMs);
+  EXPECT_TRUE(mesh.bob.poll().empty());
+}
+
+// mesh.md part 7: T = now + window unless given, and the window is 500 ms.
+TEST(EngineLoopRefusals, AScatterGatherWithoutATIsForAWindowFromNow) {
+  Pair mesh;
+  RawStation::Message all = to_all(mesh);
+  all.arrive_ns = 0;
+  const std::int64_t start = mesh.now_ns;
+  ASSERT_TRUE(mesh.alice.send(all));
+  std::size_t got = 0;
+  mesh.run(600 * kMs, kMs, [&] {
+    for (const auto& delivery : mesh.bob.poll()) {
+      EXPECT_EQ(delivery.arrive_ns - start, 501 * kMs) << "it was taken in by the first tick";
+      ++got;
+    }
+  });
+  EXPECT_EQ(got, 2U);
+}
+
 // Clocks.
 
 TEST(EngineLoopRefusals, ATimeThatGoesBackIsTheLastOne) {
