@@ -78,7 +78,7 @@ TEST(EngineLoopRefusals, ATargetTimeThatIsOverReachesNobody) {
   EXPECT_TRUE(mesh.bob.poll().empty());
 }
 
-// Its lead is more than 64 bits of nanoseconds hold: it leaves at once.
+// Its lead is more than 64 bits of nanoseconds hold: it leaves at once, and says as much.
 TEST(EngineLoopRefusals, AMessageOfAnyFiniteWeightLeavesAtOnceWhereItsLeadIsBeyondT) {
   for (const float weight : {1e9F, 1e30F, kLargest}) {
     Pair mesh;
@@ -90,6 +90,7 @@ TEST(EngineLoopRefusals, AMessageOfAnyFiniteWeightLeavesAtOnceWhereItsLeadIsBeyo
     const auto got = mesh.bob.poll();
     ASSERT_EQ(got.size(), 1U) << weight;
     EXPECT_EQ(got[0].arrive_ns, heavy.arrive_ns);
+    EXPECT_EQ(got[0].lead_us, std::numeric_limits<std::uint32_t>::max());
     EXPECT_TRUE(mesh.loop->verify());
   }
 }
@@ -211,6 +212,42 @@ TEST(EngineLoopRefusals, AScatterGatherWithoutATIsForAWindowFromNow) {
     }
   });
   EXPECT_EQ(got, 2U);
+}
+
+// Compensation travels with each delivery that has a T: mesh.md part 5's numbers of class A.
+TEST(EngineLoopRefusals, ADirectMessageWithATSaysItsCompensation) {
+  Pair mesh;
+  const auto table = must(table_layout(mesh.size));
+  const auto confidence = must(table.column<std::uint16_t>(mesh.table.span(), "agent.confidence"));
+  const auto row = static_cast<std::uint32_t>(index_of(mesh.ids[2][0]));
+  mesh.run(1'100 * kMs, kMs);
+  // With time to wait, and without: one leaves early, the other at once.
+  for (const std::int64_t ahead_ns : {200 * kMs, 5 * kMs}) {
+    RawStation::Message timed = mesh.message("at T");
+    timed.arrive_ns = mesh.now_ns + ahead_ns;
+    ASSERT_TRUE(mesh.alice.send(timed));
+    std::vector<sched::DeliveryRecord> got;
+    mesh.run(250 * kMs, kMs, [&] {
+      for (const auto& delivery : mesh.bob.poll()) got.push_back(delivery);
+    });
+    ASSERT_EQ(got.size(), 1U);
+    EXPECT_EQ(got[0].arrive_ns, timed.arrive_ns);
+    EXPECT_EQ(got[0].expected_us, 15'000U) << "10 * (1 + 0.5)";
+    EXPECT_EQ(got[0].lead_us, 24'454U) << "12 / 2 + 15 + 1.645 * 0.1 * 21";
+    EXPECT_NE(got[0].confidence, 0U);
+    EXPECT_EQ(got[0].confidence, confidence.load_relaxed(row));
+    ASSERT_TRUE(mesh.bob.answer(got[0], TrinaryState::ready, mesh.now_ns));
+    mesh.tick();
+    mesh.alice.poll();
+    if (ahead_ns > 100 * kMs) continue;
+    ASSERT_TRUE(mesh.alice.send(mesh.message("now")));
+    mesh.tick();
+    const auto at_once = mesh.bob.poll();
+    ASSERT_EQ(at_once.size(), 1U);
+    EXPECT_EQ(at_once[0].lead_us, 0U) << "there is no T";
+    EXPECT_EQ(at_once[0].expected_us, 0U);
+    EXPECT_EQ(at_once[0].confidence, 0U);
+  }
 }
 
 // Clocks.
