@@ -18,6 +18,7 @@
 #include "engine/conflict/conflict_policy.hpp"
 #include "engine/running_conflicts.hpp"
 #include "engine/store/store.hpp"
+#include "sched/conflict_names.hpp"
 #include "tools/console_request.hpp"
 #include "tools/option_values.hpp"
 #include "tools/text.hpp"
@@ -61,13 +62,7 @@ struct Options {
   bool json = false;
 };
 
-constexpr std::string_view kTypes[] = {"none",
-                                       "context_divergence",
-                                       "data_contradiction",
-                                       "temporal_paradox",
-                                       "capability_mismatch",
-                                       "hash_mismatch",
-                                       "other"};
+constexpr auto& kTypes = sched::kConflictTypeNames;
 
 std::string time_text(WireTime at) {
   const auto ns = static_cast<std::int64_t>(at);
@@ -129,7 +124,7 @@ Result<Json> conflict_json(engine::Store& store, const engine::Record& record) {
   return Json{{"conflict", engine::name_of(record.subject)},
               {"at", time_text(record.at)},
               {"agent", static_cast<std::uint64_t>(record.agent)},
-              {"type", type < std::size(kTypes) ? kTypes[type] : "unknown"},
+              {"type", name_of(static_cast<sched::ConflictType>(type))},
               {"priority", record.priority},
               {"strategy", engine::name_of(static_cast<engine::ConflictStrategy>(record.strategy))},
               {"state", engine::name_of(newest.state)},
@@ -210,8 +205,7 @@ RunVerb declare(CLI::App& command) {
       "WHERE");
   add("--agent", options->agent, "of this agent, by its handle; default: of all", "ID");
   add("--type", options->type, "of this type; default: of all", "TYPE")
-      ->check(CLI::IsMember({"context_divergence", "data_contradiction", "temporal_paradox",
-                             "capability_mismatch", "hash_mismatch", "other"}));
+      ->check(CLI::IsMember(std::vector<std::string>(kTypes.begin() + 1, kTypes.end())));
   add("--state", options->state, "of this state; default: of all", "STATE")
       ->check(CLI::IsMember({"open", "resolving", "for_person", "resolved"}));
   add("--from", options->from, "at or after, in seconds since 1970; default: the first", "SECONDS");
