@@ -60,6 +60,14 @@ std::optional<health::OperatingMode> ConsoleView::mode() const noexcept {
   return mesh ? mesh->mode : std::nullopt;
 }
 
+namespace {
+// Quarantine is a hold: it stands beside the state of who is here or away.
+AgentState state_of(const AgentRow& row) noexcept {
+  return (row.routing & kQuarantined) != 0 ? AgentState::quarantined
+                                           : static_cast<AgentState>(row.state);
+}
+}  // namespace
+
 std::optional<FoundAgent> ConsoleView::agent(AgentIndex row) const {
   AgentRow seen;
   if (row_of(row) >= rows_.rows() || rows_.read(row_of(row), seen) != shm::ReadStatus::kRead)
@@ -71,7 +79,7 @@ std::optional<FoundAgent> ConsoleView::agent(AgentIndex row) const {
                     .id = seen.id,
                     .name = std::string(name->view()),
                     .agent_class = static_cast<sched::AgentClass>(seen.agent_class),
-                    .state = static_cast<AgentState>(seen.state),
+                    .state = state_of(seen),
                     .is_routed_around = (seen.routing & kRoutedAround) != 0,
                     .station = seen.station,
                     .score = seen.score,

@@ -10,6 +10,7 @@
 
 #include "engine/station/control_protocol.hpp"
 #include "engine/station/delivery.hpp"
+#include "sched/conflict_names.hpp"
 
 namespace mesh::engine {
 namespace {
@@ -21,18 +22,6 @@ constexpr std::array<std::string_view, 6> kVerbs = {"observe", "orient", "decide
                                                     "act",     "record", "sync"};
 
 constexpr std::size_t kBodyTextMax = kControlPacketBytes - 1'024;  // the rest of a packet
-
-constexpr const char* conflict_name(sched::ConflictType type) noexcept {
-  constexpr std::array<const char*, 7> kNames = {"none",
-                                                 "context_divergence",
-                                                 "data_contradiction",
-                                                 "temporal_paradox",
-                                                 "capability_mismatch",
-                                                 "hash_mismatch",
-                                                 "other"};
-  const auto number = static_cast<std::size_t>(type);
-  return number < kNames.size() ? kNames[number] : "unknown";
-}
 
 double us_of(std::int64_t ns) noexcept { return static_cast<double>(ns) / kNsPerUs; }
 
@@ -267,7 +256,7 @@ json answered_json(const AnsweredMessage& answered) {
   if (answered.state == sched::TrinaryState::conflict && body.size() >= sizeof(ConflictValues)) {
     ConflictValues values{};
     std::memcpy(&values, body.data(), sizeof values);
-    object["conflict"] = {{"type", conflict_name(answered.conflict)},
+    object["conflict"] = {{"type", name_of(answered.conflict)},
                           {"expected", values.expected},
                           {"received", values.received}};
     body = body.subspan(sizeof values);

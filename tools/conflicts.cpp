@@ -15,6 +15,7 @@
 #include "engine/reports/conflict_report.hpp"
 #include "engine/running_conflicts.hpp"
 #include "engine/store/store.hpp"
+#include "sched/conflict_names.hpp"
 #include "tools/console_request.hpp"
 #include "tools/option_values.hpp"
 #include "tools/text.hpp"
@@ -148,8 +149,8 @@ RunVerb declare(CLI::App& command) {
       "WHERE");
   add("--agent", options->agent, "of this agent, by its handle; default: of all", "ID");
   add("--type", options->type, "of this type; default: of all", "TYPE")
-      ->check(CLI::IsMember({"context_divergence", "data_contradiction", "temporal_paradox",
-                             "capability_mismatch", "hash_mismatch", "other"}));
+      ->check(CLI::IsMember(std::vector<std::string>(sched::kConflictTypeNames.begin() + 1,
+                                                     sched::kConflictTypeNames.end())));
   add("--state", options->state, "of this state; default: of all", "STATE")
       ->check(CLI::IsMember({"open", "resolving", "for_person", "resolved"}));
   add("--from", options->from, "at or after, in seconds since 1970; default: the first", "SECONDS");

@@ -151,8 +151,10 @@ void EngineLoop::State::take_operation_answer(StationLink& link, const sched::An
   burst->rows[0] = row;
   burst->processing_us[0] = answer.processing_us;
   const std::int64_t expires = to.operation->expires_ns;
-  const bool is_failure = declines && to.operation->part_of != kWarmUpPart;
-  if (is_failure && to.operation->is_outstanding(place) && (expires == 0 || expires >= now_ns))
+  const bool is_declined = declines && to.operation->is_outstanding(place);
+  const bool is_expired = is_declined && expires != 0 && expires < now_ns;  // when it was polled
+  counters.expired += is_expired ? 1 : 0;
+  if (is_declined && !is_expired && to.operation->part_of != kWarmUpPart)
     gate.watch->refused(row, agents, from_ns(now_ns));
   apply_answers(to.slot, 1);
   if (declines) return;

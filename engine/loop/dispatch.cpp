@@ -1,6 +1,7 @@
 // Phases 3 and 4, wheel and dispatch: what is due leaves as one run a station.
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "engine/loop/state.hpp"
 
@@ -25,6 +26,37 @@ std::uint32_t processing_us(std::int32_t predicted, float latency_ms) noexcept {
 std::int32_t units_between(std::int64_t target_ns, std::int64_t sent_ns) noexcept {
   return static_cast<std::int32_t>(std::clamp<std::int64_t>(
       (target_ns - sent_ns) / sched::kLeadUnitNs, kSentBefore + 1, INT32_MAX));
+}
+
+bool is_past(const EngineLoop::State& loop, const Operation& operation) noexcept {
+  return operation.expires_ns != 0 && operation.expires_ns < loop.now_ns;
+}
+
+// Past its time to live it is sent to nobody any more: these will never answer, and its end waits
+// for none of them.
+void let_expire(EngineLoop::State& loop, std::uint32_t slot,
+                std::span<const std::uint32_t> places) noexcept {
+  Operation& operation = loop.operations[slot];
+  loop.counters.expired += places.size();
+  if (operation.state != OperationState::sending) return;
+  const bool was_settled = operation.is_settled();
+  for (const std::uint32_t place : places)
+    if (operation.is_outstanding(place))
+      operation.gather->on_answer({.row = place, .state = sched::TrinaryState::transit},
+                                  from_ns(loop.now_ns));
+  if (!was_settled && operation.is_settled()) loop.ending.push_back(slot);
+}
+
+// All that has not left yet.
+void let_rest_expire(EngineLoop::State& loop, std::uint32_t slot) noexcept {
+  Operation& operation = loop.operations[slot];
+  const std::uint32_t first = std::exchange(operation.next_order, operation.order_count);
+  let_expire(loop, slot, {operation.order.get() + first, operation.order_count - first});
+  operation.is_lateness_known = false;
+  // SYNC operation.sent release: nothing of it is left to a successor.
+  operation.words->next_key.store_release(sched::kKeyFirstReserved);
+  loop.close_body(operation);
+  loop.ending.push_back(slot);
 }
 
 }  // namespace
@@ -59,6 +91,7 @@ bool EngineLoop::State::go_on() noexcept {
 void EngineLoop::State::dispatch_bucket(std::uint32_t slot) noexcept {
   Operation& operation = operations[slot];
   if (operation.state != OperationState::sending || !operation.has_bucket_left()) return;
+  if (is_past(*this, operation)) return let_rest_expire(*this, slot);
   const std::int64_t start = clock();
   const std::uint32_t bucket_key = operation.next_key();
   if (!operation.is_lateness_known) {
@@ -238,11 +271,13 @@ std::uint32_t EngineLoop::State::send_node(StationLink& link, const PendingNode&
   if (node.kind == PendingNode::Kind::entry) return place_entry(link, node.first) ? 1 : 0;
   Operation& operation = operations[node.slot];
   if (operation.serial != node.serial || operation.state == OperationState::free) return node.count;
-  if (operation.expires_ns != 0 && operation.expires_ns < now_ns) {
-    counters.expired += node.count;
+  const bool is_place = node.kind == PendingNode::Kind::place;
+  if (is_past(*this, operation)) {
+    const std::uint32_t* const first = is_place ? &node.first : operation.order.get() + node.first;
+    let_expire(*this, node.slot, {first, node.count});
     return node.count;
   }
-  if (node.kind == PendingNode::Kind::place) {
+  if (is_place) {
     if (!operation.is_outstanding(node.first)) return 1;
     return send_places(node.slot, link, {&node.first, 1});
   }

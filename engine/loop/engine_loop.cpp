@@ -319,6 +319,11 @@ Result<sched::MessageId> EngineLoop::post(const MessageRequest& request, HostTim
                 "send: a body of " + std::to_string(request.body.size()) + " bytes, at most " +
                     std::to_string(state.scratch.size() - sched::kMessageHeaderBytes),
                 static_cast<std::int64_t>(request.body.size()));
+  if (request.ttl < Nanos{0} || request.ttl > sched::kGatherSpanMax)
+    return fail(Errc::invalid_argument,
+                "send: a time to live of " + std::to_string(request.ttl.count()) +
+                    " ns, it must be 0 to " + std::to_string(sched::kGatherSpanMax.count()),
+                request.ttl.count());
   sched::MessageHeader header = state.own_header(request.source, request.body);
   header.verb = request.verb;
   header.priority = request.priority;
@@ -412,7 +417,7 @@ std::string EngineLoop::State::sentence_of(const Opened& opened, const Operation
                        " buckets from now: wider buckets or a nearer T are needed"
                  : "open: " + std::to_string(opened.detail) + " operations are in flight";
     case Errc::invalid_argument:
-      return "open: a weight, share, window or timeout that cannot be";
+      return "open: a weight, share, time or span that cannot be";
     default:  // a mode's refusal says itself what it is
       return "open: " + std::string(to_string(opened.refused));
   }

@@ -78,9 +78,9 @@ Result<std::vector<AilingAgent>> ailing_agents(const EngineLoop& loop, const Sco
     const AgentState now = state.state_of(row);
     const bool has_left = own(state.owners.departed, row) != 0;
     const bool is_missed = now == AgentState::offline && !has_left;
-    if (!is_missed && now != AgentState::quarantined) continue;
-    ailing.push_back({std::string(state.registry->name_of(agent_index(row)).view()), id,
-                      now == AgentState::quarantined});
+    if (!is_missed && !state.gate.holds.is_quarantined(row)) continue;
+    ailing.push_back(
+        {std::string(state.registry->name_of(agent_index(row)).view()), id, !is_missed});
   }
   return ailing;
 }

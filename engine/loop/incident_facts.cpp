@@ -55,7 +55,7 @@ IncidentAgent look_at_agent(const State& loop, std::uint32_t row, const Stuck& s
   agent.cluster = own(loop.agents.cluster, row);
   agent.is_active = is_attached;
   agent.is_missed = state == AgentState::offline && own(loop.owners.departed, row) == 0;
-  agent.is_quarantined = state == AgentState::quarantined;
+  agent.is_quarantined = loop.gate.holds.is_quarantined(row);
   agent.is_held = (own(loop.agents.routing, row) & (kRoutedAround | kFrozen)) != 0;
   agent.is_unheard = is_attached && is_of(stuck, loop.registry->station_of(agent_index(row)));
   agent.is_silent = is_attached && watch.is_silent(row);

@@ -221,6 +221,8 @@ Errc EngineLoop::State::apply_bare(const sched::SendRecord& send, sched::Message
 // A station's operation: its body stands in `scratch`, behind the handles of a list.
 Errc EngineLoop::State::open_for(const sched::SendRecord& send,
                                  sched::MessageHeader& header) noexcept {
+  // A pipeline is an order to the engine (pipelines.hpp): sent to all at once it would be another.
+  if (header.strategy == sched::Strategy::pipeline) return Errc::unsupported;
   OperationRequest request{.source = send.source,
                            .targets = static_cast<sched::Selector>(send.target)};
   std::span<const std::byte> body =
@@ -235,6 +237,7 @@ Errc EngineLoop::State::open_for(const sched::SendRecord& send,
     header.hash = shm::hash64(body);
   }
   request.target = from_ns(send.arrive_ns);
+  request.horizon = request.window;  // mesh.md part 7: T = now + window unless given
   request.at_once = send.arrive_ns == 0 && header.strategy != sched::Strategy::scatter_gather;
   request.weight = header.weight();
   request.verb = header.verb;
@@ -244,7 +247,7 @@ Errc EngineLoop::State::open_for(const sched::SendRecord& send,
   CapabilitySet::Words required{};
   std::copy(std::begin(header.capabilities), std::end(header.capabilities), required.begin());
   request.capabilities = CapabilitySet(required);
-  if (header.strategy == sched::Strategy::direct || header.strategy == sched::Strategy::pipeline)
+  if (header.strategy == sched::Strategy::direct)
     header.strategy =
         request.at_once ? sched::Strategy::broadcast : sched::Strategy::scatter_gather;
   return open_operation(request, header, body).refused;

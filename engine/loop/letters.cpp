@@ -55,6 +55,27 @@ sched::DeliveryRecord record_of(const Entry& entry, std::int64_t sent_ns) noexce
   return record;
 }
 
+std::uint32_t us_of(double ms) noexcept {
+  return static_cast<std::uint32_t>(std::clamp(ms * 1'000, 0.0, double{UINT32_MAX}));
+}
+
+// Of one with a T: how long before it such a message leaves, what its agent is thought to need, and
+// how sure that is. What goes at once has no compensation.
+void compensate(const EngineLoop::State& loop, double weight,
+                sched::DeliveryRecord& record) noexcept {
+  const auto row = static_cast<std::uint32_t>(index_of(record.target));
+  const sched::NominalPlan plan = loop.predict(row, weight);
+  record.lead_us = us_of(plan.lead_ms);
+  record.expected_us = us_of(plan.processing_ms);
+  record.confidence = own(loop.agents.confidence, row);
+}
+
+double weight_in(Part header_bytes) noexcept {
+  sched::MessageHeader header{};
+  std::memcpy(&header, header_bytes.data(), std::min(header_bytes.size(), sizeof header));
+  return header.weight();
+}
+
 }  // namespace
 
 AgentState EngineLoop::State::state_of(std::uint32_t row) const noexcept {
@@ -143,18 +164,21 @@ bool EngineLoop::State::try_place(StationLink& link, const Letter& letter,
   } else if (!write_own(link, parts, is_tracked ? at + 1 : 0, entry.message)) {
     return false;
   }
+  sched::DeliveryRecord record = record_of(entry, sent_ns());
+  if (letter.arrive_ns != 0) {  // so it has a header
+    record.arrive_ns = letter.arrive_ns;
+    compensate(*this, weight_in(parts.front()), record);
+  }
   if (is_tracked) {
     static_cast<void>(entries.accept(entry));
     const auto row = static_cast<std::uint32_t>(index_of(letter.target));
     count_owed(row);
     put(agents.queue_depth, row, own(agents.queue_depth, row) + 1);
   }
-  sched::DeliveryRecord record = record_of(entry, sent_ns());
   if (letter.is_bare()) {
     stage_bare(link, record);
     return true;
   }
-  record.arrive_ns = letter.arrive_ns;
   stage(link, record, {.own_end = link.own_bodies.head()});
   return true;
 }
@@ -258,6 +282,7 @@ bool EngineLoop::State::place_entry(StationLink& link, std::uint32_t at) noexcep
   entries.deliver(at, {sched::in_inbox(position), link.inbox.head(), link.number});
   sched::DeliveryRecord record = record_of(entries.get(at), sent_ns());
   record.arrive_ns = static_cast<std::int64_t>(entry.message);
+  if (record.arrive_ns != 0) compensate(*this, question_header(entry).weight(), record);
   stage(link, record, {.own_end = link.own_bodies.head()});
   entries.drop_parked(at);
   parked.release(entry.parked, size);

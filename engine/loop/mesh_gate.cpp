@@ -160,7 +160,14 @@ Errc queue_for_mode(EngineLoop::State& loop, StationLink* link, const Letter& le
 }
 
 bool queue_again(EngineLoop::State& loop, std::uint32_t at) noexcept {
-  if ((loop.entries.get(at).marks & kEntryModeQueued) == 0) return false;
+  const Entry entry = loop.entries.get(at);
+  if ((entry.marks & kEntryModeQueued) == 0) return false;
+  if (const std::int64_t expires = loop.expires_of(entry); expires != 0 && expires < loop.now_ns) {
+    --loop.gate.queued;
+    --loop.timed_count;
+    loop.drop_entry(at, Errc::expired);
+    return true;
+  }
   if (loop.gate.watch->mode() < OperatingMode::degraded_moderate) {
     --loop.gate.queued;
     return false;

@@ -12,6 +12,10 @@ namespace {
 constexpr std::uint32_t kNoSlot = ~std::uint32_t{0};
 constexpr std::uint32_t kSettledKept = 4;
 
+// Whether a span and a time of a caller's can be added to times of this host without leaving 64
+// bits.
+bool is_span(Nanos span) noexcept { return span >= Nanos{0} && span <= sched::kGatherSpanMax; }
+
 }  // namespace
 
 // The columns of a narrow operation's targets, side by side.
@@ -100,9 +104,12 @@ sched::NominalPlan EngineLoop::State::predict(std::uint32_t row, double weight) 
   return sched::calibrated(agent, {.weight = weight, .z = options.z, .available = Nanos::max()});
 }
 
-// How long before T a message of this weight must leave for one agent.
+// How long before T a message of this weight must leave for one agent. A weight is its sender's
+// word: what it makes of a lead may be more than 64 bits of nanoseconds hold.
 std::int64_t EngineLoop::State::lead_ns(std::uint32_t row, float weight) const noexcept {
-  return static_cast<std::int64_t>(predict(row, weight).lead_ms * static_cast<double>(kNsPerMs));
+  constexpr auto kMost = static_cast<double>(sched::kGatherSpanMax.count());
+  return static_cast<std::int64_t>(
+      std::min(predict(row, weight).lead_ms * static_cast<double>(kNsPerMs), kMost));
 }
 
 // For who asked for a trace: what was said, and what the nominal model would have done. Right after
@@ -171,6 +178,8 @@ std::uint32_t EngineLoop::State::free_narrow_slot() noexcept {
 Errc EngineLoop::State::check_request(const OperationRequest& request, Checked& checked) noexcept {
   const std::int64_t width = options.bucket.count();
   if (!(request.weight >= 0) || request.weight > static_cast<float>(sched::kWeightMax))
+    return Errc::invalid_argument;
+  if (!is_span(request.horizon) || !is_span(request.ttl) || request.target < HostTime{})
     return Errc::invalid_argument;
   const HostTime target =
       request.target == HostTime{} ? from_ns(now_ns) + request.horizon : request.target;

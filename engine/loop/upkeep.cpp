@@ -17,6 +17,30 @@ constexpr std::int64_t kLeftFreeNs = 20'000;    // before what is due
 // A station's number is input: what is not a delay is not taken.
 bool is_delay(float ms) noexcept { return std::isfinite(ms) && ms >= 0 && ms <= kLatencyMsMax; }
 
+// What waits for an agent that is away, or frozen, may be past its time to live: its sender is told
+// now and not on the agent's return, and it takes no room from what still counts. What waits in a
+// station's list is looked at there.
+void drop_if_expired(EngineLoop::State& loop, std::uint32_t at) noexcept {
+  if (loop.entries.state_of(at) != EntryState::waiting || loop.is_over[at]) return;
+  const Entry entry = loop.entries.get(at);
+  const auto row = static_cast<std::uint32_t>(index_of(entry.target));
+  if (route_of(loop, row) != nullptr || loop.held[row] == 0) return;
+  const std::int64_t expires = loop.expires_of(entry);
+  if (expires == 0 || expires >= loop.now_ns) return;
+  --loop.held[row];
+  --loop.held_count;
+  loop.drop_entry(at, Errc::expired);
+}
+
+// Entries go round with the rows: each is looked at once a round.
+void drop_expired(EngineLoop::State& loop, std::uint32_t first_row, std::uint32_t rows) noexcept {
+  if (loop.held_count == 0) return;
+  const std::uint64_t all = loop.entries.size();
+  const std::uint64_t end = all * (std::uint64_t{first_row} + rows) / loop.row_count;
+  for (std::uint64_t at = all * first_row / loop.row_count; at != end; ++at)
+    drop_if_expired(loop, static_cast<std::uint32_t>(at % all));
+}
+
 }  // namespace
 
 // `due_ns`: when the wheel has something next. Upkeep makes nothing late: what there is no time for
@@ -30,6 +54,7 @@ void EngineLoop::State::upkeep(std::int64_t due_ns) noexcept {
   // Where nothing is due for long the clock, 30,000 times a second, would be a tenth of what an
   // idle mesh may cost.
   const bool may_wait = elapsed < options.upkeep.count() / 8 && due_ns - now_ns < 10 * kNsPerMs;
+  const std::uint32_t first_row = upkeep_row;
   std::uint32_t turn = 0;
   // A row takes a microsecond, or ten after a sleep: only the clock knows.
   for (; turn != most && !(may_wait && clock() > due_ns - kLeftFreeNs); ++turn) {
@@ -40,6 +65,7 @@ void EngineLoop::State::upkeep(std::int64_t due_ns) noexcept {
   upkeep_ns += turn * options.upkeep.count() / row_count;
   if (due_rows > count && turn == count) upkeep_ns = now_ns;
   predictor->commit();
+  drop_expired(*this, first_row, turn);
   if (upkeep_row < turn) expire_names();  // once a round
 }
 

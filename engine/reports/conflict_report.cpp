@@ -8,24 +8,19 @@
 #include <fmt/format.h>
 
 #include "engine/conflict/conflict_policy.hpp"
+#include "sched/conflict_names.hpp"
 
 namespace mesh::engine::reports {
 namespace {
 
-constexpr std::string_view kConflictTypes[] = {"none",
-                                               "context_divergence",
-                                               "data_contradiction",
-                                               "temporal_paradox",
-                                               "capability_mismatch",
-                                               "hash_mismatch",
-                                               "other"};
+constexpr auto& kConflictTypes = sched::kConflictTypeNames;
 
 Json conflict_json(const ConflictSeen& seen) {
   const Record& record = seen.record;
   return {{"conflict", engine::name_of(record.subject)},
           {"at", utc_ms_text(static_cast<std::int64_t>(record.at))},
           {"agent", static_cast<std::uint64_t>(record.agent)},
-          {"type", type_name_of(record.type)},
+          {"type", sched::name_of(record.type)},
           {"priority", record.priority},
           {"strategy", name_of(static_cast<ConflictStrategy>(record.strategy))},
           {"state", name_of(seen.state)},
@@ -53,14 +48,8 @@ bool read_hash(std::string_view text, ChainHash& hash) noexcept {
 
 }  // namespace
 
-std::string_view type_name_of(sched::ConflictType type) noexcept {
-  const auto number = static_cast<std::size_t>(type);
-  return number < std::size(kConflictTypes) ? kConflictTypes[number] : "unknown";
-}
-
 std::optional<sched::ConflictType> conflict_type_of(std::string_view name) noexcept {
-  const auto* const found =
-      std::find(std::begin(kConflictTypes) + 1, std::end(kConflictTypes), name);
+  const auto found = std::find(std::begin(kConflictTypes) + 1, std::end(kConflictTypes), name);
   if (found == std::end(kConflictTypes)) return std::nullopt;
   return static_cast<sched::ConflictType>(found - std::begin(kConflictTypes));
 }

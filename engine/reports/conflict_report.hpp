@@ -17,8 +17,7 @@
 
 namespace mesh::engine::reports {
 
-// "context_divergence", ...; none: it is not one of a conflict's.
-[[nodiscard]] std::string_view type_name_of(sched::ConflictType type) noexcept;
+// By sched/conflict_names.hpp; none: it is not one of a conflict's.
 [[nodiscard]] std::optional<sched::ConflictType> conflict_type_of(std::string_view name) noexcept;
 [[nodiscard]] std::optional<ConflictState> conflict_state_of(std::string_view name) noexcept;
 

@@ -7,6 +7,8 @@
 
 #include <fmt/format.h>
 
+#include "sched/conflict_names.hpp"
+
 namespace mesh::engine::reports {
 namespace of_tail_json {
 namespace {
@@ -17,13 +19,6 @@ constexpr std::array<std::string_view, 5> kStrategyNames = {"", "direct", "broad
                                                             "scatter_gather", "pipeline"};
 constexpr std::array<std::string_view, 4> kExpectationNames = {"none", "acknowledge", "integrate",
                                                                "respond"};
-constexpr std::array<std::string_view, 7> kConflictNames = {"none",
-                                                            "context_divergence",
-                                                            "data_contradiction",
-                                                            "temporal_paradox",
-                                                            "capability_mismatch",
-                                                            "hash_mismatch",
-                                                            "other"};
 
 template <class Enum, std::size_t count>
 std::string named(const std::array<std::string_view, count>& names, Enum value) {
@@ -75,7 +70,8 @@ Json answer_json(const PassedDelivery& passed) {
   const bool is_conflict = head.state == sched::TrinaryState::conflict;
   return {{"to_message", question},
           {"state", state_text(head.state)},
-          {"conflict_type", is_conflict ? Json(named(kConflictNames, head.conflict_type)) : Json()},
+          {"conflict_type",
+           is_conflict ? Json(named(sched::kConflictTypeNames, head.conflict_type)) : Json()},
           {"context", sched::name_of(head.context)},
           {"processing_us", head.processing_us}};
 }

@@ -1,8 +1,11 @@
 // The mesh's own hold on an agent, beside the operator's; what is withdrawn from an agent.
 #include <rapidcheck.h>
 
+#include "engine/console_view.hpp"
 #include "engine/health/health_view.hpp"
 #include "engine/loop/engine_loop.hpp"
+#include "engine/loop/healing.hpp"
+#include "engine/loop/incident_facts.hpp"
 #include "tests/engine/loop/loop_pair.hpp"
 
 namespace mesh::engine {
@@ -172,6 +175,40 @@ TEST(Quarantine, WhatAContextShouldBeStandsInTheTable) {
   EXPECT_EQ(must(mesh.loop->known(mesh.bob_id())).station, StationId{2});
   mesh.restart();
   EXPECT_EQ(must(mesh.loop->known(mesh.bob_id())).context_hash, 77U);
+}
+
+// Quarantine is a hold and no state of the row: who asks for ailing agents is told all the same.
+TEST(Quarantine, IsNamedByHealingIncidentsAndWho) {
+  Held mesh;
+  mesh.run(1'500 * kMs, 10 * kMs);
+  const auto ailing = [&] { return must(ailing_agents(*mesh.loop, {})); };
+  const auto in_quarantine = [&] {
+    std::uint32_t count = 0;
+    for (const auto& one : must(incident_facts(*mesh.loop, {}, from_ns(mesh.now_ns))).clusters)
+      count += one.quarantined;
+    return count;
+  };
+  const auto state = [&] {
+    const auto view = must(ConsoleView::over(mesh.size, mesh.table.span()));
+    return must(view.find("bob-0")).state;
+  };
+  EXPECT_TRUE(ailing().empty());
+  EXPECT_EQ(in_quarantine(), 0U);
+  EXPECT_EQ(state(), AgentState::active);
+  must(mesh.loop->quarantine(mesh.bob_id(), true));
+  ASSERT_EQ(ailing().size(), 1U);
+  EXPECT_EQ(ailing()[0].id, mesh.bob_id());
+  EXPECT_TRUE(ailing()[0].is_quarantined);
+  EXPECT_EQ(in_quarantine(), 1U);
+  EXPECT_EQ(state(), AgentState::quarantined);
+  mesh.lose(2);
+  ASSERT_EQ(ailing().size(), 2U);
+  EXPECT_FALSE(ailing()[0].is_quarantined) << "it is away: that is mended first";
+  EXPECT_EQ(in_quarantine(), 1U);
+  mesh.add(3, 2, "bob");
+  must(mesh.loop->quarantine(mesh.bob_id(), false));
+  EXPECT_TRUE(ailing().empty());
+  EXPECT_EQ(in_quarantine(), 0U);
 }
 
 }  // namespace of_engine_loop_quarantine_test
