@@ -393,10 +393,14 @@ ExactlyOnceQueue::Reply ExactlyOnceQueue::purge(const once::Purge& purge) noexce
 ExactlyOnceQueue::Reply ExactlyOnceQueue::close_station(std::uint32_t station,
                                                         std::int64_t now_ns) noexcept {
   Reply reply;
-  reply.count = static_cast<std::uint32_t>(queue_.end_station(station, now_ns));
-  counters_.ended_by_station += reply.count;
+  const LeaseQueue::Ended ended = queue_.end_station(station, now_ns);
+  reply.count = static_cast<std::uint32_t>(ended.leases);
+  counters_.ended_by_station += ended.leases;
   view_changed_ = true;
   note_deaths(now_ns);
+  if (ended.poisoned != 0) {
+    emit(Event::poisoned, Severity::error, now_ns, {ended.poisoned, station});
+  }
   return reply;
 }
 

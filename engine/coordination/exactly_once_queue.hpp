@@ -208,7 +208,9 @@ class ExactlyOnceQueue final
     : public ServiceForm<ExactlyOnceQueue, ExactlyOnceQueueConfig, ExactlyOnceQueueCommand,
                          ExactlyOnceQueueReply, ExactlyOnceQueueCounters, ExactlyOnceQueueActions> {
  public:
-  enum class Event : std::uint16_t { died = 1 };  // a: how many, of whatever reason; b: dead in all
+  // died: a how many, of whatever reason, b dead in all. poisoned: a how many of those that have just
+  // died have seen too many stations die, b the last of these.
+  enum class Event : std::uint16_t { died = 1, poisoned = 2 };
 
   static Status validate(const Config& config);
   explicit ExactlyOnceQueue(const Config& config, std::uint64_t seed = 0);

@@ -372,7 +372,7 @@ bool LeaseQueue::is_poisoned_by(LeaseSlot& slot, std::uint32_t station) noexcept
   return slot.crash_count >= config_.poison_stations;
 }
 
-std::uint64_t LeaseQueue::end_station(std::uint32_t station, std::int64_t now_ns) noexcept {
+LeaseQueue::Ended LeaseQueue::end_station(std::uint32_t station, std::int64_t now_ns) noexcept {
   bool workers_changed = false;
   for (auto& worker : workers_) {
     if (!worker.is_live || worker.station != station) continue;
@@ -382,7 +382,7 @@ std::uint64_t LeaseQueue::end_station(std::uint32_t station, std::int64_t now_ns
   }
   if (workers_changed) assign_lanes();
   // In the order of the leases, so that what a restored queue does is the same.
-  std::uint64_t ended = 0;
+  Ended ended;
   for (std::uint64_t above = 0;;) {
     std::uint32_t next = kNone;
     for (std::uint32_t i = 0; i < slots_.size(); ++i) {
@@ -393,9 +393,10 @@ std::uint64_t LeaseQueue::end_station(std::uint32_t station, std::int64_t now_ns
     if (next == kNone) return ended;
     LeaseSlot& slot = slots_[next];
     above = slot.fence;
-    ++ended;
+    ++ended.leases;
     if (is_poisoned_by(slot, station)) {
       kill(next, DeathReason::poison, now_ns);
+      ++ended.poisoned;
       continue;
     }
     end_lease(next, now_ns);

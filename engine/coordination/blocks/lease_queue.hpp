@@ -124,8 +124,12 @@ class LeaseQueue {
   void finish(std::uint32_t slot, std::int64_t now_ns) noexcept;
   // Every lease, delay and ttl that is over. Returns how many items moved.
   std::uint64_t expire(std::int64_t now_ns) noexcept;
+  struct Ended {
+    std::uint64_t leases = 0;
+    std::uint64_t poisoned = 0;  // of them: dead, for they have seen too many stations die
+  };
   // The station is gone: its leases end; counts towards poison.
-  std::uint64_t end_station(std::uint32_t station, std::int64_t now_ns) noexcept;
+  Ended end_station(std::uint32_t station, std::int64_t now_ns) noexcept;
 
   [[nodiscard]] const LeaseSlot& slot(std::uint32_t index) const noexcept { return slots_[index]; }
   // The most urgent item that is ready, whoever may have it, or kNone: what a claim takes next

@@ -251,11 +251,31 @@ TEST(QueuePoison, IsWhatTwoDifferentStationsDiedOf) {
   EXPECT_EQ(queue.inspect("a").reason, DeathReason::poison);
   std::vector<EventRecord> told;
   queue.events().after(0, [&](const EventRecord& event) { told.push_back(event); });
-  ASSERT_EQ(told.size(), 1U);
+  ASSERT_EQ(told.size(), 2U);
   EXPECT_EQ(told[0].kind, static_cast<std::uint16_t>(ExactlyOnceQueue::Event::died));
   EXPECT_EQ(told[0].severity, Severity::warning);
   EXPECT_EQ(told[0].a, 1U) << "one";
   EXPECT_EQ(told[0].b, 1U) << "one in all";
+  EXPECT_EQ(told[1].kind, static_cast<std::uint16_t>(ExactlyOnceQueue::Event::poisoned));
+  EXPECT_EQ(told[1].severity, Severity::error);
+  EXPECT_EQ(told[1].a, 1U);
+  EXPECT_EQ(told[1].b, 2U) << "the station that died last of it";
+}
+
+TEST(QueuePoison, IsNotSaidOfWhatDiesOtherwise) {
+  auto config = patient();
+  config.attempts_max = 1;
+  ExactlyOnceQueue queue(config);
+  for (const auto* id : {"nacked", "held"}) queue.apply(task(id), Nanos{0});
+  nack(queue, claim_one(queue, Nanos{0}, 1), Nanos{0});
+  claim_one(queue, Nanos{1}, 1);
+  queue.apply(once::StationClosed{1}, Nanos{1});  // its only attempt, and one station of two
+  EXPECT_EQ(queue.inspect("nacked").reason, DeathReason::attempts);
+  EXPECT_EQ(queue.inspect("held").reason, DeathReason::attempts);
+  queue.events().after(0, [](const EventRecord& event) {
+    EXPECT_EQ(event.kind, static_cast<std::uint16_t>(ExactlyOnceQueue::Event::died));
+  });
+  EXPECT_EQ(queue.events().last_sequence(), 2U);
 }
 
 }  // namespace of_exactly_once_rules_test
