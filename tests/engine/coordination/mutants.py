@@ -132,6 +132,7 @@ TESTS = {
     "throttle.min_samples": "Throttle.PlaysTheGoldenTrace",
     "throttle.one_cut": "ThrottleCut.CutsAtMostOnceInARoundTrip",
     "throttle.trim_only": "ThrottleSteady.NeverGrowsHoweverFarBelowItsSetpoint",
+    "throttle.urgent_minima": "ThrottleDemand.KeepsTheMinimaOfTheUrgentFirstWhereNotAllCanBe",
     "throttle.windup": "Throttle.IntegralDoesNotWindUp",
     "token.balanced": "TokenEconomy.GoldenChannel",
     "token.cap": "TokenEconomy.RefusesBadInputAndChangesNothing",
