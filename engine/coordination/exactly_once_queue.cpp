@@ -437,7 +437,9 @@ void ExactlyOnceQueue::tick(Nanos now, Actions& out) noexcept {
 }
 
 ExactlyOnceQueueView ExactlyOnceQueue::view() const noexcept {
-  return {queue_.counts(), counters_.completed, queue_.last_fence()};
+  ExactlyOnceQueueView view{queue_.counts(), counters_.completed, queue_.last_fence(), {}};
+  for (std::uint32_t i = 0; i < config_.priority_levels; ++i) view.ready[i] = queue_.ready(i);
+  return view;
 }
 
 }  // namespace mesh::coordination

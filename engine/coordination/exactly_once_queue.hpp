@@ -24,6 +24,7 @@
 // Source      visibility timeout and dead letters (SQS), fencing (Kleppmann 2016), Bloom 1970.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -192,6 +193,8 @@ struct ExactlyOnceQueueView {
   LeaseCounts counts;
   std::uint64_t completed = 0;
   std::uint64_t last_fence = 0;
+  // Of each priority, one that is lent included: how many are ready, and since when the first is.
+  std::array<LeaseQueue::Ready, LeaseQueue::kLevelsMax> ready{};
 };
 
 struct ExactlyOnceQueueActions {

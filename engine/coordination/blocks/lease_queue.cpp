@@ -56,6 +56,7 @@ void LeaseQueue::push(std::uint32_t index, bool keeps_place) noexcept {
   (after == kNone ? list.first : slots_[after].list_next) = index;
   (slot.list_next == kNone ? list.last : slots_[slot.list_next].list_last) = index;
   filled_[slot.priority] |= std::uint64_t{1} << slot.lane;
+  ++listed_[slot.priority];
 }
 
 void LeaseQueue::unlink(std::uint32_t index) noexcept {
@@ -64,6 +65,7 @@ void LeaseQueue::unlink(std::uint32_t index) noexcept {
   (slot.list_last == kNone ? list.first : slots_[slot.list_last].list_next) = slot.list_next;
   (slot.list_next == kNone ? list.last : slots_[slot.list_next].list_last) = slot.list_last;
   slot.list_next = slot.list_last = kNone;
+  --listed_[slot.priority];
   if (list.first == kNone) filled_[slot.priority] &= ~(std::uint64_t{1} << slot.lane);
 }
 
@@ -265,6 +267,18 @@ std::uint32_t LeaseQueue::claim(std::uint32_t worker, std::int64_t visibility_ns
 
 std::uint32_t LeaseQueue::peek(std::int64_t now_ns) const noexcept {
   return pick(~std::uint64_t{0}, now_ns);
+}
+
+LeaseQueue::Ready LeaseQueue::ready(std::uint32_t priority) const noexcept {
+  Ready ready;
+  if (priority >= config_.priority_levels) return ready;
+  ready.count = listed_[priority];
+  for (std::uint64_t lanes = filled_[priority]; lanes != 0; lanes &= lanes - 1) {
+    const auto lane = static_cast<std::uint32_t>(std::countr_zero(lanes));
+    const LeaseSlot& head = slots_[lists_[lane * config_.priority_levels + priority].first];
+    if (ready.since_ns < 0 || head.ready_ns < ready.since_ns) ready.since_ns = head.ready_ns;
+  }
+  return ready;
 }
 
 std::array<std::uint32_t, LeaseQueue::kAhead> LeaseQueue::behind(

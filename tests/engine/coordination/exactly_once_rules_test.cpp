@@ -136,6 +136,40 @@ TEST(QueuePeek, OfAnEmptyQueueWouldBlock) {
   EXPECT_EQ(queue.peek().refusal, Refusal::would_block) << "leased: it is nobody else's";
 }
 
+TEST(QueueView, TellsOfEachPriorityHowManyAreReadyAndSinceWhen) {
+  ExactlyOnceQueue queue(small_queue());
+  queue.apply(urgent("a", 1), seconds(1));
+  queue.apply(urgent("b", 1), seconds(2));
+  queue.apply(urgent("c", 3), seconds(3));
+  auto later = urgent("d", 0);
+  later.delay = seconds(9);
+  queue.apply(later, seconds(3));
+  const auto expect = [&](std::uint32_t priority, std::uint64_t count, Nanos since) {
+    const auto ready = queue.view().ready[priority];
+    EXPECT_EQ(ready.count, count) << priority;
+    EXPECT_EQ(ready.since_ns, since.count()) << priority;
+  };
+  const Nanos none{-1};
+  expect(0, 0, none);  // delayed
+  expect(1, 2, seconds(1));
+  expect(2, 0, none);
+  expect(3, 1, seconds(3));
+  EXPECT_EQ(queue.view().counts.ready, 3U);
+  EXPECT_EQ(claim_one(queue, seconds(4)).id, "c");
+  expect(3, 0, none);
+  const auto first = claim_one(queue, seconds(4));
+  expect(1, 1, seconds(2));
+  nack(queue, first, seconds(5));  // ready again at once, at the tail
+  expect(1, 2, seconds(2));
+  ExactlyOnceQueueActions actions;
+  queue.tick(seconds(12), actions);
+  expect(0, 1, seconds(12));
+  const auto again = ExactlyOnceQueue::restore(small_queue(), queue.snapshot());
+  ASSERT_TRUE(again);
+  EXPECT_EQ(again->view().ready[1].count, 2U);
+  EXPECT_EQ(again->view().ready[1].since_ns, seconds(2).count());
+}
+
 // --- retries -----------------------------------------------------------------------------------
 
 TEST(QueueRetry, WaitsLongerWithEachNackUpToItsCap) {
