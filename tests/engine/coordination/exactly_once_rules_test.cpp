@@ -1,6 +1,7 @@
 // The order in which an exactly-once queue gives out its tasks, how long a retry waits, what is
 // poison.
 #include <array>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -134,6 +135,79 @@ TEST(QueuePeek, OfAnEmptyQueueWouldBlock) {
   EXPECT_EQ(queue.peek().state, TaskState::ready);
   claim_one(queue, Nanos{1});
   EXPECT_EQ(queue.peek().refusal, Refusal::would_block) << "leased: it is nobody else's";
+}
+
+// --- keys and workers --------------------------------------------------------------------------
+
+constexpr int kKeys = 40;
+
+// Who gets each of the keys, a task of each at a time; all are completed.
+std::map<std::string, std::string> owners(ExactlyOnceQueue& queue,
+                                          const std::vector<std::string>& workers,
+                                          const std::string& round) {
+  for (int i = 0; i < kKeys; ++i) {
+    auto one = task(round + std::to_string(i));
+    one.affinity_key = "key " + std::to_string(i);
+    EXPECT_EQ(queue.apply(one, Nanos{0}).code, Errc::ok);
+  }
+  std::map<std::string, std::string> owners;
+  for (const auto& worker : workers) {
+    for (auto got = queue.apply(by(worker), Nanos{0}); !got.tasks.empty();
+         got = queue.apply(by(worker), Nanos{0})) {
+      owners[got.tasks[0].id.substr(round.size())] = worker;
+      queue.apply(testing::done(got.tasks[0].id, got.tasks[0].fence), Nanos{0});
+    }
+  }
+  EXPECT_EQ(owners.size(), static_cast<std::size_t>(kKeys));
+  return owners;
+}
+
+TEST(QueueAffinity, OnlyTheKeysOfAWorkerThatLeavesGoToOthers) {
+  auto config = small_queue();
+  config.affinity = Affinity::strict;
+  config.capacity = 64;
+  config.dedup_capacity = 256;
+  for (const bool dies : {false, true}) {
+    ExactlyOnceQueue queue(config);
+    for (std::uint32_t i = 1; i <= 4; ++i) {  // all four are known before anything is handed out
+      queue.apply(by("w" + std::to_string(i), i), Nanos{0});
+    }
+    // A claim says of which station its worker is, so nobody but w2 is of station 2.
+    const auto first = owners(queue, {"w1", "w2", "w3", "w4"}, "first ");
+    if (dies) {
+      queue.apply(by("w2", 2), Nanos{0});
+      queue.apply(once::StationClosed{2}, Nanos{0});
+    } else {
+      EXPECT_EQ(queue.apply(once::RemoveWorker{"w2"}, Nanos{0}).code, Errc::ok);
+    }
+    const auto second = owners(queue, {"w1", "w3", "w4"}, "second ");
+    int moved = 0;
+    for (const auto& [key, owner] : first) {
+      if (owner == "w2") ++moved;
+      if (owner != "w2") {
+        EXPECT_EQ(second.at(key), owner) << key;
+      }
+    }
+    EXPECT_GT(moved, 0);
+    EXPECT_LT(moved, kKeys / 2);
+    EXPECT_TRUE(queue.verify());
+  }
+}
+
+TEST(QueueTtl, OfATaskThatNamesNoneIsTheQueues) {
+  auto config = small_queue();
+  config.ttl_ns = seconds(5);
+  ExactlyOnceQueue queue(config);
+  queue.apply(task("brief"), Nanos{0});
+  auto longer = task("longer");
+  longer.ttl = seconds(9);
+  queue.apply(longer, Nanos{0});
+  ExactlyOnceQueueActions actions;
+  queue.tick(seconds(5), actions);
+  EXPECT_EQ(queue.inspect("brief").reason, DeathReason::expired_ttl);
+  EXPECT_EQ(queue.inspect("longer").state, TaskState::ready);
+  queue.tick(seconds(9), actions);
+  EXPECT_EQ(queue.inspect("longer").reason, DeathReason::expired_ttl);
 }
 
 TEST(QueueView, TellsOfEachPriorityHowManyAreReadyAndSinceWhen) {
