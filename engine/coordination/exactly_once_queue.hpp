@@ -211,8 +211,8 @@ class ExactlyOnceQueue final
     : public ServiceForm<ExactlyOnceQueue, ExactlyOnceQueueConfig, ExactlyOnceQueueCommand,
                          ExactlyOnceQueueReply, ExactlyOnceQueueCounters, ExactlyOnceQueueActions> {
  public:
-  // died: a how many, of whatever reason, b dead in all. poisoned: a how many of those that have just
-  // died have seen too many stations die, b the last of these.
+  // died: a how many, of whatever reason, b dead in all. poisoned: a how many of those that have
+  // just died have seen too many stations die, b the last of these.
   enum class Event : std::uint16_t { died = 1, poisoned = 2 };
 
   static Status validate(const Config& config);

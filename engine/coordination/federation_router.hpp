@@ -47,8 +47,8 @@ class FederationRouter final
                          FederationCounters, FederationActions> {
  public:
   // breaker_opened: a network, b until when (ns). loan, loan_returned: a lender, b borrower, c how
-  // many. shed: a network, b priority, c what is left (ppm); where a window's first of that priority
-  // or of one below it is shed, and not each one.
+  // many. shed: a network, b priority, c what is left (ppm); where a window's first of that
+  // priority or of one below it is shed, and not each one.
   enum class Event : std::uint16_t { breaker_opened = 1, loan = 2, loan_returned = 3, shed = 4 };
 
   static Status validate(const Config& config);

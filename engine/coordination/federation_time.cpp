@@ -1,4 +1,4 @@
-// What time does to a federation router: windows and loans end, samples are taken, what is late goes.
+// What time does to a federation router: windows and loans end, samples are taken, the late go.
 #include <algorithm>
 #include <utility>
 
