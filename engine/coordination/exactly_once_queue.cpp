@@ -393,10 +393,14 @@ ExactlyOnceQueue::Reply ExactlyOnceQueue::purge(const once::Purge& purge) noexce
 ExactlyOnceQueue::Reply ExactlyOnceQueue::close_station(std::uint32_t station,
                                                         std::int64_t now_ns) noexcept {
   Reply reply;
-  reply.count = static_cast<std::uint32_t>(queue_.end_station(station, now_ns));
-  counters_.ended_by_station += reply.count;
+  const LeaseQueue::Ended ended = queue_.end_station(station, now_ns);
+  reply.count = static_cast<std::uint32_t>(ended.leases);
+  counters_.ended_by_station += ended.leases;
   view_changed_ = true;
   note_deaths(now_ns);
+  if (ended.poisoned != 0) {
+    emit(Event::poisoned, Severity::error, now_ns, {ended.poisoned, station});
+  }
   return reply;
 }
 
@@ -433,7 +437,9 @@ void ExactlyOnceQueue::tick(Nanos now, Actions& out) noexcept {
 }
 
 ExactlyOnceQueueView ExactlyOnceQueue::view() const noexcept {
-  return {queue_.counts(), counters_.completed, queue_.last_fence()};
+  ExactlyOnceQueueView view{queue_.counts(), counters_.completed, queue_.last_fence(), {}};
+  for (std::uint32_t i = 0; i < config_.priority_levels; ++i) view.ready[i] = queue_.ready(i);
+  return view;
 }
 
 }  // namespace mesh::coordination

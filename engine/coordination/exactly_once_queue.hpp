@@ -24,6 +24,7 @@
 // Source      visibility timeout and dead letters (SQS), fencing (Kleppmann 2016), Bloom 1970.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -192,6 +193,8 @@ struct ExactlyOnceQueueView {
   LeaseCounts counts;
   std::uint64_t completed = 0;
   std::uint64_t last_fence = 0;
+  // Of each priority, one that is lent included: how many are ready, and since when the first is.
+  std::array<LeaseQueue::Ready, LeaseQueue::kLevelsMax> ready{};
 };
 
 struct ExactlyOnceQueueActions {
@@ -208,7 +211,9 @@ class ExactlyOnceQueue final
     : public ServiceForm<ExactlyOnceQueue, ExactlyOnceQueueConfig, ExactlyOnceQueueCommand,
                          ExactlyOnceQueueReply, ExactlyOnceQueueCounters, ExactlyOnceQueueActions> {
  public:
-  enum class Event : std::uint16_t { died = 1 };  // a: how many, of whatever reason; b: dead in all
+  // died: a how many, of whatever reason, b dead in all. poisoned: a how many of those that have
+  // just died have seen too many stations die, b the last of these.
+  enum class Event : std::uint16_t { died = 1, poisoned = 2 };
 
   static Status validate(const Config& config);
   explicit ExactlyOnceQueue(const Config& config, std::uint64_t seed = 0);

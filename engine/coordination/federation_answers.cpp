@@ -154,6 +154,7 @@ void FederationRouter::settle(std::uint32_t id, const Permit& permit,
                                                                           : CallOutcome::ok;
   network.breaker.record({permit, outcome, Nanos{0}, done.retry_after}, Nanos{now_ns});
   counters_.rate_limited += limited ? 1 : 0;
+  network.is_clean = network.is_clean && !limited;
   if (before != BreakerState::closed && network.breaker.state() == BreakerState::closed) {
     network.start_ppm = kStartAfter429;
   }

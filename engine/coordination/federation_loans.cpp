@@ -188,13 +188,9 @@ FederationRouter::Reply FederationRouter::want_credit(const federation::WantCred
     const HybridVerdict verdict = network.window.ask(1, budget(network), now_ns);
     return reject(Refusal::quota_exhausted, Nanos{verdict.retry_after_ns}, counters_.exhausted);
   }
-  const bool others_wait = std::any_of(requests_.begin(), requests_.end(), [&](const Request& one) {
-    return one.stage == Stage::queued && one.network == wanted.network &&
-           one.requester != wanted.station;
-  });
-  if (others_wait) {
+  if (others_wait(wanted.network, wanted.station)) {
     const std::uint64_t share = federation::share_of(budget(network), config_.requester_share_ppm);
-    const std::uint64_t used = network.used[wanted.station % network.used.size()];
+    const std::uint64_t used = network.used[wanted.station % kShares];
     most = std::min(most, share > used ? share - used : 0);
   }
   Reply reply;

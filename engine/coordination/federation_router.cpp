@@ -10,8 +10,6 @@ namespace {
 
 constexpr std::uint32_t kHigh = 2;
 constexpr std::uint32_t kCritical = 3;
-constexpr std::int64_t kSamplesAWindow = 6;
-constexpr double kLevelAlpha = 0.3;
 constexpr std::uint64_t kHedgesSaved = 8;  // what calm times may save up
 
 CircuitBreakerConfig breaker_of(const FederationConfig& config) {
@@ -200,10 +198,26 @@ FederationRouter::Reply FederationRouter::submit_to(const federation::Submit& wa
   }
   if (wanted.priority < kCritical && !MESH_MUTANT("federation.shed") &&
       remaining_ppm(network, now_ns) < config_.shed_ppm[wanted.priority]) {
-    return reject(Refusal::rejected_pressure, Nanos{network.window.end_ns() - now_ns},
-                  counters_.shed);
+    return shed(wanted.network, wanted.priority, now_ns);
+  }
+  const bool is_unfair = is_over_share(wanted.network, wanted.requester) &&
+                         others_wait(wanted.network, wanted.requester);
+  if (is_unfair && !MESH_MUTANT("federation.unfair")) {
+    return reject(Refusal::rejected_policy, Nanos{network.window.end_ns() - now_ns},
+                  counters_.rejected);
   }
   return enqueue(wanted, kNone, now_ns);
+}
+
+FederationRouter::Reply FederationRouter::shed(std::uint32_t id, std::uint32_t priority,
+                                               std::int64_t now_ns) noexcept {
+  Network& network = networks_[id];
+  if (priority >= network.shed_told) {
+    network.shed_told = priority + 1;
+    emit(Event::shed, Severity::warning, now_ns, {id, priority, remaining_ppm(network, now_ns)});
+  }
+  return reject(Refusal::rejected_pressure, Nanos{network.window.end_ns() - now_ns},
+                counters_.shed);
 }
 
 FederationRouter::Reply FederationRouter::enqueue(const federation::Submit& wanted,
@@ -255,11 +269,16 @@ std::uint32_t FederationRouter::urgency(const Request& request,
   return static_cast<std::uint32_t>(std::min<std::int64_t>(most, request.priority + aged));
 }
 
-bool FederationRouter::is_over_share(const Request& request) const noexcept {
-  const Network& network = networks_[request.network];
+bool FederationRouter::is_over_share(std::uint32_t id, std::uint32_t requester) const noexcept {
+  const Network& network = networks_[id];
   const std::uint64_t most = federation::share_of(budget(network), config_.requester_share_ppm);
-  return network.used[request.requester % network.used.size()] + 1 > most &&
-         !MESH_MUTANT("federation.share");
+  return network.used[requester % kShares] + 1 > most && !MESH_MUTANT("federation.share");
+}
+
+bool FederationRouter::others_wait(std::uint32_t network, std::uint32_t requester) const noexcept {
+  return std::any_of(requests_.begin(), requests_.end(), [&](const Request& one) {
+    return one.stage == Stage::queued && one.network == network && one.requester != requester;
+  });
 }
 
 // The most urgent, then the oldest; who has had its share only when nobody else can use the budget.
@@ -269,7 +288,7 @@ std::uint32_t FederationRouter::next_to_send(std::int64_t now_ns) noexcept {
   for (std::uint32_t slot = 0; slot < requests_.size(); ++slot) {
     const Request& one = requests_[slot];
     if (one.stage != Stage::queued || !may_send(networks_[one.network], now_ns)) continue;
-    const bool over = is_over_share(one);
+    const bool over = is_over_share(one.network, one.requester);
     const auto before = [&](const Request& other) {
       if (over != best_over) return best_over;
       const std::uint32_t mine = urgency(one, now_ns);
@@ -288,7 +307,7 @@ std::uint32_t FederationRouter::next_to_send(std::int64_t now_ns) noexcept {
 void FederationRouter::spend(Network& network, std::uint32_t requester, std::uint64_t count,
                              std::int64_t now_ns) noexcept {
   network.window.spend(count);
-  network.used[requester % network.used.size()] += static_cast<std::uint32_t>(count);
+  network.used[requester % kShares] += static_cast<std::uint32_t>(count);
   network.sample_count += count;
   network.last_sent_ns = now_ns;
 }
@@ -365,66 +384,7 @@ FederationRouter::Reply FederationRouter::cancel(std::uint64_t id) noexcept {
   return {};
 }
 
-// --- time --------------------------------------------------------------------------------------
-
-void FederationRouter::drop_late(std::int64_t now_ns) noexcept {
-  for (std::uint32_t slot = 0; slot < requests_.size(); ++slot) {
-    const Request& one = requests_[slot];
-    const bool late = one.deadline_ns != 0 && now_ns > one.deadline_ns;
-    if (late && (one.stage == Stage::queued || one.stage == Stage::following)) cancel(id_of(slot));
-  }
-}
-
-void FederationRouter::roll_network(Network& network, std::int64_t now_ns) noexcept {
-  BreakerActions unused;
-  network.breaker.tick(Nanos{now_ns}, unused);
-  network.bucket.tick(now_ns);
-  if (now_ns >= network.sample_end_ns) {
-    const std::int64_t length = network.window.window_ns() / kSamplesAWindow;
-    const auto rate = static_cast<double>(network.sample_count * kSamplesAWindow);
-    network.level += kLevelAlpha * (rate - network.level);
-    network.rates.add({static_cast<double>(now_ns) * 1e-9, rate});
-    network.sample_count = 0;
-    network.sample_end_ns = now_ns + std::max<std::int64_t>(1, length);
-  }
-  if (now_ns < network.window_end_ns) return;
-  network.window.roll(now_ns);
-  network.window_end_ns = network.window.end_ns();
-  network.used = {};
-  if (network.breaker.state() == BreakerState::closed) {  // a clean window
-    network.start_ppm = std::min<std::uint32_t>(kPpm, 2 * network.start_ppm);
-  }
-}
-
-void FederationRouter::roll(std::int64_t now_ns) noexcept {
-  for (auto& loan : loans_) {
-    const bool is_over = loan.lender != kNone && now_ns >= loan.expires_ns;
-    if (is_over && !MESH_MUTANT("federation.loan_end")) return_loan(loan, loan.count, now_ns);
-  }
-  for (auto& network : networks_) roll_network(network, now_ns);
-  drop_late(now_ns);
-}
-
-void FederationRouter::tick(Nanos now, Actions& out) noexcept {
-  out = {};
-  if (!ServiceClock::is_valid(now)) return;
-  roll(clock_.at(now));
-  for (const auto& one : requests_) out.completions_ready += one.stage == Stage::answered ? 1 : 0;
-}
-
-FederationView FederationRouter::view(std::uint32_t id, Nanos now) const noexcept {
-  FederationView view;
-  if (id >= networks_.size() || !ServiceClock::is_valid(now)) return view;
-  const Network& network = networks_[id];
-  view.remaining_ppm = remaining_ppm(network, std::max(now.count(), clock_.last_ns()));
-  for (const auto threshold : config_.shed_ppm) {
-    view.shed_below += view.remaining_ppm < threshold ? 1 : 0;
-  }
-  view.shed_below += view.remaining_ppm == 0 ? 1 : 0;
-  view.breaker = network.breaker.view();
-  view.window_end_ns = network.window_end_ns;
-  return view;
-}
+// --- commands ----------------------------------------------------------------------------------
 
 FederationRouter::Reply FederationRouter::apply_rest(const Command& command, Nanos now) noexcept {
   Reply reply;

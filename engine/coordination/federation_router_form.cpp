@@ -136,7 +136,15 @@ void FederationRouter::save_network(const Network& network, StateWriter& writer)
   writer.put(std::span<const std::byte>(network.breaker.snapshot().bytes));
   writer.put(network.level);
   network.rates.save(writer);
-  for (const auto used : network.used) writer.put(used);
+  writer.put(network.is_clean);
+  std::uint32_t users = 0;
+  for (const auto used : network.used) users += used == 0 ? 0 : 1;
+  writer.put(users);
+  for (std::uint32_t share = 0; share < kShares; ++share) {
+    if (network.used[share] == 0) continue;
+    writer.put(share);
+    writer.put(network.used[share]);
+  }
   writer.put(network.price);
   writer.put(network.last_sent_ns);
   network.took.save(writer);
@@ -219,7 +227,13 @@ void FederationRouter::load_state(StateReader& reader) {
     network.breaker = std::move(*breaker);
     reader.get(network.level);
     network.rates.load(reader);
-    for (auto& used : network.used) reader.get(used);
+    reader.get(network.is_clean);
+    const std::size_t users = reader.get_count(8);
+    for (std::size_t k = 0; k < users; ++k) {
+      const auto share = reader.get<std::uint32_t>();
+      if (share >= kShares) return reader.fail();
+      reader.get(network.used[share]);
+    }
     reader.get(network.price);
     reader.get(network.last_sent_ns);
     network.took.load(reader);

@@ -125,7 +125,8 @@ AdaptiveThrottleGovernor::Reply AdaptiveThrottleGovernor::set_tenant(
   if (!is_name(wanted.name)) return refuse(Errc::invalid_id);
   const bool ranged = wanted.weight > 0 && std::isfinite(wanted.weight) &&
                       wanted.min_guaranteed >= 0 && wanted.max_burst >= wanted.min_guaranteed &&
-                      wanted.max_burst > 0 && std::isfinite(wanted.max_burst);
+                      wanted.max_burst > 0 && std::isfinite(wanted.max_burst) &&
+                      wanted.priority < kPriorities;
   if (!ranged) return refuse(Errc::invalid_config);
   std::size_t slot = tenants_.size();
   for (std::size_t i = 0; i < tenants_.size(); ++i) {
@@ -234,6 +235,26 @@ void AdaptiveThrottleGovernor::measure_demand() noexcept {
   }
 }
 
+// Where the minima are more than there is: those of the most urgent tenants whole, as far as it
+// goes; of one priority all shrink alike.
+void AdaptiveThrottleGovernor::keep_urgent_minima(std::span<FillItem> items) const noexcept {
+  double left = view().effective_rate;
+  for (std::uint32_t priority = kPriorities; priority-- != 0;) {
+    const auto each = [&](auto&& visit) {
+      std::size_t at = 0;
+      for (const auto& tenant : tenants_) {
+        if (!tenant.is_taken()) continue;
+        FillItem& item = items[at++];
+        if (tenant.priority == priority) visit(item);
+      }
+    };
+    double wanted = 0;
+    each([&](const FillItem& item) { wanted += item.lo; });
+    if (wanted > left) each([&](FillItem& item) { item.lo *= left / wanted; });
+    left = std::max(0.0, left - wanted);
+  }
+}
+
 void AdaptiveThrottleGovernor::share_out(std::int64_t now_ns) noexcept {
   std::size_t count = 0;
   for (const auto& tenant : tenants_) {
@@ -246,6 +267,7 @@ void AdaptiveThrottleGovernor::share_out(std::int64_t now_ns) noexcept {
     items_[count++] = {tenant.weight, std::min(lo, hi), hi, 0};
   }
   const auto items = std::span(items_).first(count);
+  if (!MESH_MUTANT("throttle.urgent_minima")) keep_urgent_minima(items);
   if (!water_fill(view().effective_rate, items, filled_, scratch_)) return;
   count = 0;
   for (std::size_t i = 0; i < tenants_.size(); ++i) {

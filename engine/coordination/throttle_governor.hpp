@@ -80,7 +80,7 @@ struct SetTenant {
   double weight = 1;
   double min_guaranteed = 0;
   double max_burst = 1e6;
-  std::uint32_t priority = 2;
+  std::uint32_t priority = 2;  // 0..3: the higher ones' minima are kept first where not all can be
 };
 struct RemoveTenant {
   std::uint32_t tenant = 0;
@@ -118,8 +118,8 @@ struct GlobalCap {
 };
 struct Gossip {
   std::uint32_t node = 0;
-  double demand = 0;
-  double rate = 0;
+  double demand = 0;  // what the shares go by
+  double rate = 0;    // what it allows itself; for who looks
   std::uint64_t epoch = 0;
 };
 // A station asks for requests of a tenant ahead of time, which it then sends without asking: taken
@@ -267,6 +267,7 @@ class AdaptiveThrottleGovernor final
   friend ServiceForm;
   static constexpr SnapshotKind kKind{"throttle_governor", 3};
   static constexpr std::string_view kWho = "throttle governor";
+  static constexpr std::uint32_t kPriorities = 4;
   struct Tenant {
     std::array<char, kNameBytesMax> name{};
     std::uint32_t name_bytes = 0;  // 0: the slot is free
@@ -331,6 +332,7 @@ class AdaptiveThrottleGovernor final
   void measure_demand() noexcept;
   void share_between_hosts() noexcept;
   void share_out(std::int64_t now_ns) noexcept;
+  void keep_urgent_minima(std::span<FillItem> items) const noexcept;
   [[nodiscard]] double interval_s() const noexcept;
   [[nodiscard]] double total_demand() const noexcept;
   void save_state(StateWriter& writer) const;

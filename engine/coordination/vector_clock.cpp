@@ -93,7 +93,7 @@ bool VectorClockCausality::comes_before(std::uint32_t a, std::uint32_t b) const 
   return left != right ? left < right : held_[a].dot < held_[b].dot;
 }
 
-void VectorClockCausality::deliver(std::uint32_t at, Reply& reply) noexcept {
+void VectorClockCausality::deliver(std::uint32_t at, std::vector<Dot>& delivered) noexcept {
   Held& held = held_[at];
   const std::uint32_t origin = member(held.dot.actor);
   members_[origin].count = held.dot.counter;
@@ -109,10 +109,10 @@ void VectorClockCausality::deliver(std::uint32_t at, Reply& reply) noexcept {
   order_.push_back(at);  // reserved
   ++counters_.delivered;
   view_changed_ = true;
-  reply.delivered.push_back(held.dot);
+  delivered.push_back(held.dot);
 }
 
-void VectorClockCausality::deliver_all(Reply& reply) noexcept {
+void VectorClockCausality::deliver_all(std::vector<Dot>& delivered) noexcept {
   while (order_.size() < config_.log_max) {
     auto first = waiting_.end();
     for (auto at = waiting_.begin(); at != waiting_.end(); ++at) {
@@ -122,7 +122,7 @@ void VectorClockCausality::deliver_all(Reply& reply) noexcept {
     if (first == waiting_.end()) return;
     const std::uint32_t next = std::exchange(*first, waiting_.back());
     waiting_.pop_back();
-    deliver(next, reply);
+    deliver(next, delivered);
   }
 }
 
@@ -148,7 +148,7 @@ VectorClockCausality::Reply VectorClockCausality::emit_event(const causal::Emit&
     clock[i] = is_quiet(i, now_ns) ? 0 : members_[i].count;
   }
   clock[0] = last_dot_;
-  deliver(at, reply);
+  deliver(at, reply.delivered);
   reply.clock = clock_of(clock);
   reply.guarantee = guarantee_;
   ++counters_.emitted;
@@ -210,7 +210,7 @@ VectorClockCausality::Reply VectorClockCausality::receive(const causal::Receive&
   Reply reply;
   reply.dot = held_[at].dot;
   reply.guarantee = guarantee_;
-  deliver_all(reply);
+  deliver_all(reply.delivered);
   return reply;
 }
 
@@ -320,7 +320,7 @@ VectorClockCausality::Reply VectorClockCausality::reconstruct(
   });
   Reply reply;
   reply.guarantee = guarantee_;
-  deliver_all(reply);
+  deliver_all(reply.delivered);
   view_changed_ = true;
   return reply;
 }
@@ -456,12 +456,12 @@ VectorClockCausality::Reply VectorClockCausality::apply(const Command& command,
 
 void VectorClockCausality::tick(Nanos now, Actions& out) noexcept {
   out.barriers.clear();
+  out.delivered.clear();
   out.reserve = {};
   if (ServiceClock::is_valid(now)) {
     const std::int64_t now_ns = clock_.at(now);
     truncate();
-    Reply lost;
-    deliver_all(lost);  // the log may have room again
+    deliver_all(out.delivered);  // the log may have room again
     for (auto& barrier : barriers_) {
       if (barrier.id == 0) continue;
       bool is_met = true;

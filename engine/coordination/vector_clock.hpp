@@ -176,6 +176,8 @@ struct CausalityActions {
   causal::Reserve reserve;           // journal this, then send it; bound 0: enough are left
   std::uint64_t paradoxes = 0;       // since the last tick: TEMPORAL_PARADOX, priority 4
   std::vector<BarrierEnd> barriers;  // grows once to barriers_max
+  // In this order: what had waited for room in the log. Grows once to buffer_max.
+  std::vector<Dot> delivered;
   bool view_changed = false;
 };
 
@@ -271,8 +273,8 @@ class VectorClockCausality final
   [[nodiscard]] std::uint32_t hold(const Dot& dot, std::span<const std::byte> payload) noexcept;
   [[nodiscard]] bool is_deliverable(std::uint32_t at) const noexcept;
   [[nodiscard]] bool comes_before(std::uint32_t a, std::uint32_t b) const noexcept;
-  void deliver(std::uint32_t at, Reply& reply) noexcept;
-  void deliver_all(Reply& reply) noexcept;
+  void deliver(std::uint32_t at, std::vector<Dot>& delivered) noexcept;
+  void deliver_all(std::vector<Dot>& delivered) noexcept;
   void truncate() noexcept;
   [[nodiscard]] bool is_quiet(std::uint32_t member, std::int64_t now_ns) const noexcept;
   [[nodiscard]] bool is_named(std::uint32_t member) const noexcept;

@@ -85,7 +85,8 @@ EventName bus_name<coordination::CircuitBreaker>(const EventRecord& event) noexc
 template <>
 EventName bus_name<coordination::ExactlyOnceQueue>(const EventRecord& event) noexcept {
   using Event = coordination::ExactlyOnceQueue::Event;
-  constexpr BusRow<Event> kRows[] = {{Event::died, EventName::queue_dead_letter}};
+  constexpr BusRow<Event> kRows[] = {{Event::died, EventName::queue_dead_letter},
+                                     {Event::poisoned, EventName::queue_poison}};
   return name_in(kRows, event);
 }
 

@@ -56,6 +56,7 @@ void LeaseQueue::push(std::uint32_t index, bool keeps_place) noexcept {
   (after == kNone ? list.first : slots_[after].list_next) = index;
   (slot.list_next == kNone ? list.last : slots_[slot.list_next].list_last) = index;
   filled_[slot.priority] |= std::uint64_t{1} << slot.lane;
+  ++listed_[slot.priority];
 }
 
 void LeaseQueue::unlink(std::uint32_t index) noexcept {
@@ -64,6 +65,7 @@ void LeaseQueue::unlink(std::uint32_t index) noexcept {
   (slot.list_last == kNone ? list.first : slots_[slot.list_last].list_next) = slot.list_next;
   (slot.list_next == kNone ? list.last : slots_[slot.list_next].list_last) = slot.list_last;
   slot.list_next = slot.list_last = kNone;
+  --listed_[slot.priority];
   if (list.first == kNone) filled_[slot.priority] &= ~(std::uint64_t{1} << slot.lane);
 }
 
@@ -267,6 +269,18 @@ std::uint32_t LeaseQueue::peek(std::int64_t now_ns) const noexcept {
   return pick(~std::uint64_t{0}, now_ns);
 }
 
+LeaseQueue::Ready LeaseQueue::ready(std::uint32_t priority) const noexcept {
+  Ready ready;
+  if (priority >= config_.priority_levels) return ready;
+  ready.count = listed_[priority];
+  for (std::uint64_t lanes = filled_[priority]; lanes != 0; lanes &= lanes - 1) {
+    const auto lane = static_cast<std::uint32_t>(std::countr_zero(lanes));
+    const LeaseSlot& head = slots_[lists_[lane * config_.priority_levels + priority].first];
+    if (ready.since_ns < 0 || head.ready_ns < ready.since_ns) ready.since_ns = head.ready_ns;
+  }
+  return ready;
+}
+
 std::array<std::uint32_t, LeaseQueue::kAhead> LeaseQueue::behind(
     std::uint32_t claimed) const noexcept {
   const LeaseSlot& slot = slots_[claimed];
@@ -372,7 +386,7 @@ bool LeaseQueue::is_poisoned_by(LeaseSlot& slot, std::uint32_t station) noexcept
   return slot.crash_count >= config_.poison_stations;
 }
 
-std::uint64_t LeaseQueue::end_station(std::uint32_t station, std::int64_t now_ns) noexcept {
+LeaseQueue::Ended LeaseQueue::end_station(std::uint32_t station, std::int64_t now_ns) noexcept {
   bool workers_changed = false;
   for (auto& worker : workers_) {
     if (!worker.is_live || worker.station != station) continue;
@@ -382,7 +396,7 @@ std::uint64_t LeaseQueue::end_station(std::uint32_t station, std::int64_t now_ns
   }
   if (workers_changed) assign_lanes();
   // In the order of the leases, so that what a restored queue does is the same.
-  std::uint64_t ended = 0;
+  Ended ended;
   for (std::uint64_t above = 0;;) {
     std::uint32_t next = kNone;
     for (std::uint32_t i = 0; i < slots_.size(); ++i) {
@@ -393,9 +407,10 @@ std::uint64_t LeaseQueue::end_station(std::uint32_t station, std::int64_t now_ns
     if (next == kNone) return ended;
     LeaseSlot& slot = slots_[next];
     above = slot.fence;
-    ++ended;
+    ++ended.leases;
     if (is_poisoned_by(slot, station)) {
       kill(next, DeathReason::poison, now_ns);
+      ++ended.poisoned;
       continue;
     }
     end_lease(next, now_ns);

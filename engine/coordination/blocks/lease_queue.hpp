@@ -124,8 +124,12 @@ class LeaseQueue {
   void finish(std::uint32_t slot, std::int64_t now_ns) noexcept;
   // Every lease, delay and ttl that is over. Returns how many items moved.
   std::uint64_t expire(std::int64_t now_ns) noexcept;
+  struct Ended {
+    std::uint64_t leases = 0;
+    std::uint64_t poisoned = 0;  // of them: dead, for they have seen too many stations die
+  };
   // The station is gone: its leases end; counts towards poison.
-  std::uint64_t end_station(std::uint32_t station, std::int64_t now_ns) noexcept;
+  Ended end_station(std::uint32_t station, std::int64_t now_ns) noexcept;
 
   [[nodiscard]] const LeaseSlot& slot(std::uint32_t index) const noexcept { return slots_[index]; }
   // The most urgent item that is ready, whoever may have it, or kNone: what a claim takes next
@@ -143,6 +147,11 @@ class LeaseQueue {
     return static_cast<std::uint32_t>(slots_.size());
   }
   [[nodiscard]] const LeaseCounts& counts() const noexcept { return counts_; }
+  struct Ready {
+    std::uint64_t count = 0;     // those that wait for their key not included
+    std::int64_t since_ns = -1;  // the earliest of those that are next in their lanes; -1: none is
+  };
+  [[nodiscard]] Ready ready(std::uint32_t priority) const noexcept;
   [[nodiscard]] std::uint64_t last_fence() const noexcept { return fence_.last(); }
   [[nodiscard]] std::uint64_t deaths() const noexcept { return deaths_; }
   [[nodiscard]] std::int64_t next_deadline_ns() const noexcept { return deadlines_.next_ns(); }
@@ -194,6 +203,7 @@ class LeaseQueue {
   std::vector<std::uint32_t> free_;
   std::vector<List> lists_;                         // of the lane and priority
   std::array<std::uint64_t, kLevelsMax> filled_{};  // of the priority: a bit a lane
+  std::array<std::uint64_t, kLevelsMax> listed_{};  // of the priority: how many
   std::array<std::uint32_t, kLanes> owners_{};      // of the lane: a worker
   std::vector<Worker> workers_;
   IdTable worker_index_;

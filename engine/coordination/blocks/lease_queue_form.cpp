@@ -130,9 +130,11 @@ bool LeaseQueue::is_consistent() const {
       if (++listed > slots_.size()) return false;
     }
   }
-  return listed == listable && sums.ready == counts_.ready && sums.delayed == counts_.delayed &&
-         sums.leased == counts_.leased && sums.dead == counts_.dead &&
-         sums.sum() + free_.size() == slots_.size();
+  std::uint64_t by_priority = 0;
+  for (const auto count : listed_) by_priority += count;
+  return listed == listable && by_priority == listed && sums.ready == counts_.ready &&
+         sums.delayed == counts_.delayed && sums.leased == counts_.leased &&
+         sums.dead == counts_.dead && sums.sum() + free_.size() == slots_.size();
 }
 
 }  // namespace mesh::coordination

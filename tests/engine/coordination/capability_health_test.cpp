@@ -443,8 +443,9 @@ std::vector<Timed<Monitor::Command>> trace(std::size_t count, std::uint64_t seed
     const auto agent = static_cast<std::uint32_t>(rng.below(3));
     const auto kind = static_cast<std::uint32_t>(rng.below(2));
     const Nanos took{static_cast<std::int64_t>(rng.below(300'000'000))};
-    Monitor::Command command = health::Probe{
-        ProbeType::readiness, kind, agent, rng.below(5) != 0, took, Nanos{0}, rng.below(400)};
+    const auto type = static_cast<ProbeType>(rng.below(4));
+    Monitor::Command command =
+        health::Probe{type, kind, agent, rng.below(5) != 0, took, Nanos{0}, rng.below(400)};
     if (rng.below(9) == 0) command = health::ProbeSums{kind, agent, 5, 1, took};
     if (rng.below(30) == 0) command = health::SetObjective{kind, 0.9, took};
     if (rng.below(30) == 0) command = health::SetCapacity{kind, agent, rng.below(2) == 0};

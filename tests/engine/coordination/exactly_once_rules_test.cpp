@@ -1,6 +1,7 @@
 // The order in which an exactly-once queue gives out its tasks, how long a retry waits, what is
 // poison.
 #include <array>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -136,6 +137,113 @@ TEST(QueuePeek, OfAnEmptyQueueWouldBlock) {
   EXPECT_EQ(queue.peek().refusal, Refusal::would_block) << "leased: it is nobody else's";
 }
 
+// --- keys and workers --------------------------------------------------------------------------
+
+constexpr int kKeys = 40;
+
+// Who gets each of the keys, a task of each at a time; all are completed.
+std::map<std::string, std::string> owners(ExactlyOnceQueue& queue,
+                                          const std::vector<std::string>& workers,
+                                          const std::string& round) {
+  for (int i = 0; i < kKeys; ++i) {
+    auto one = task(round + std::to_string(i));
+    one.affinity_key = "key " + std::to_string(i);
+    EXPECT_EQ(queue.apply(one, Nanos{0}).code, Errc::ok);
+  }
+  std::map<std::string, std::string> owners;
+  for (const auto& worker : workers) {
+    for (auto got = queue.apply(by(worker), Nanos{0}); !got.tasks.empty();
+         got = queue.apply(by(worker), Nanos{0})) {
+      owners[got.tasks[0].id.substr(round.size())] = worker;
+      queue.apply(testing::done(got.tasks[0].id, got.tasks[0].fence), Nanos{0});
+    }
+  }
+  EXPECT_EQ(owners.size(), static_cast<std::size_t>(kKeys));
+  return owners;
+}
+
+TEST(QueueAffinity, OnlyTheKeysOfAWorkerThatLeavesGoToOthers) {
+  auto config = small_queue();
+  config.affinity = Affinity::strict;
+  config.capacity = 64;
+  config.dedup_capacity = 256;
+  for (const bool dies : {false, true}) {
+    ExactlyOnceQueue queue(config);
+    for (std::uint32_t i = 1; i <= 4; ++i) {  // all four are known before anything is handed out
+      queue.apply(by("w" + std::to_string(i), i), Nanos{0});
+    }
+    // A claim says of which station its worker is, so nobody but w2 is of station 2.
+    const auto first = owners(queue, {"w1", "w2", "w3", "w4"}, "first ");
+    if (dies) {
+      queue.apply(by("w2", 2), Nanos{0});
+      queue.apply(once::StationClosed{2}, Nanos{0});
+    } else {
+      EXPECT_EQ(queue.apply(once::RemoveWorker{"w2"}, Nanos{0}).code, Errc::ok);
+    }
+    const auto second = owners(queue, {"w1", "w3", "w4"}, "second ");
+    int moved = 0;
+    for (const auto& [key, owner] : first) {
+      if (owner == "w2") ++moved;
+      if (owner != "w2") {
+        EXPECT_EQ(second.at(key), owner) << key;
+      }
+    }
+    EXPECT_GT(moved, 0);
+    EXPECT_LT(moved, kKeys / 2);
+    EXPECT_TRUE(queue.verify());
+  }
+}
+
+TEST(QueueTtl, OfATaskThatNamesNoneIsTheQueues) {
+  auto config = small_queue();
+  config.ttl_ns = seconds(5);
+  ExactlyOnceQueue queue(config);
+  queue.apply(task("brief"), Nanos{0});
+  auto longer = task("longer");
+  longer.ttl = seconds(9);
+  queue.apply(longer, Nanos{0});
+  ExactlyOnceQueueActions actions;
+  queue.tick(seconds(5), actions);
+  EXPECT_EQ(queue.inspect("brief").reason, DeathReason::expired_ttl);
+  EXPECT_EQ(queue.inspect("longer").state, TaskState::ready);
+  queue.tick(seconds(9), actions);
+  EXPECT_EQ(queue.inspect("longer").reason, DeathReason::expired_ttl);
+}
+
+TEST(QueueView, TellsOfEachPriorityHowManyAreReadyAndSinceWhen) {
+  ExactlyOnceQueue queue(small_queue());
+  queue.apply(urgent("a", 1), seconds(1));
+  queue.apply(urgent("b", 1), seconds(2));
+  queue.apply(urgent("c", 3), seconds(3));
+  auto later = urgent("d", 0);
+  later.delay = seconds(9);
+  queue.apply(later, seconds(3));
+  const auto expect = [&](std::uint32_t priority, std::uint64_t count, Nanos since) {
+    const auto ready = queue.view().ready[priority];
+    EXPECT_EQ(ready.count, count) << priority;
+    EXPECT_EQ(ready.since_ns, since.count()) << priority;
+  };
+  const Nanos none{-1};
+  expect(0, 0, none);  // delayed
+  expect(1, 2, seconds(1));
+  expect(2, 0, none);
+  expect(3, 1, seconds(3));
+  EXPECT_EQ(queue.view().counts.ready, 3U);
+  EXPECT_EQ(claim_one(queue, seconds(4)).id, "c");
+  expect(3, 0, none);
+  const auto first = claim_one(queue, seconds(4));
+  expect(1, 1, seconds(2));
+  nack(queue, first, seconds(5));  // ready again at once, at the tail
+  expect(1, 2, seconds(2));
+  ExactlyOnceQueueActions actions;
+  queue.tick(seconds(12), actions);
+  expect(0, 1, seconds(12));
+  const auto again = ExactlyOnceQueue::restore(small_queue(), queue.snapshot());
+  ASSERT_TRUE(again);
+  EXPECT_EQ(again->view().ready[1].count, 2U);
+  EXPECT_EQ(again->view().ready[1].since_ns, seconds(2).count());
+}
+
 // --- retries -----------------------------------------------------------------------------------
 
 TEST(QueueRetry, WaitsLongerWithEachNackUpToItsCap) {
@@ -251,11 +359,31 @@ TEST(QueuePoison, IsWhatTwoDifferentStationsDiedOf) {
   EXPECT_EQ(queue.inspect("a").reason, DeathReason::poison);
   std::vector<EventRecord> told;
   queue.events().after(0, [&](const EventRecord& event) { told.push_back(event); });
-  ASSERT_EQ(told.size(), 1U);
+  ASSERT_EQ(told.size(), 2U);
   EXPECT_EQ(told[0].kind, static_cast<std::uint16_t>(ExactlyOnceQueue::Event::died));
   EXPECT_EQ(told[0].severity, Severity::warning);
   EXPECT_EQ(told[0].a, 1U) << "one";
   EXPECT_EQ(told[0].b, 1U) << "one in all";
+  EXPECT_EQ(told[1].kind, static_cast<std::uint16_t>(ExactlyOnceQueue::Event::poisoned));
+  EXPECT_EQ(told[1].severity, Severity::error);
+  EXPECT_EQ(told[1].a, 1U);
+  EXPECT_EQ(told[1].b, 2U) << "the station that died last of it";
+}
+
+TEST(QueuePoison, IsNotSaidOfWhatDiesOtherwise) {
+  auto config = patient();
+  config.attempts_max = 1;
+  ExactlyOnceQueue queue(config);
+  for (const auto* id : {"nacked", "held"}) queue.apply(task(id), Nanos{0});
+  nack(queue, claim_one(queue, Nanos{0}, 1), Nanos{0});
+  claim_one(queue, Nanos{1}, 1);
+  queue.apply(once::StationClosed{1}, Nanos{1});  // its only attempt, and one station of two
+  EXPECT_EQ(queue.inspect("nacked").reason, DeathReason::attempts);
+  EXPECT_EQ(queue.inspect("held").reason, DeathReason::attempts);
+  queue.events().after(0, [](const EventRecord& event) {
+    EXPECT_EQ(event.kind, static_cast<std::uint16_t>(ExactlyOnceQueue::Event::died));
+  });
+  EXPECT_EQ(queue.events().last_sequence(), 2U);
 }
 
 }  // namespace of_exactly_once_rules_test

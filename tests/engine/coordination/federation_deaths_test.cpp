@@ -283,6 +283,53 @@ class Ledger {
   std::vector<Dispatched> sent_;  // also what has been answered: answers that come twice
 };
 
+// Lends, spends some of it, takes some back, lends again, and goes on beyond the lender's window.
+std::vector<testing::Timed<FederationRouter::Command>> across_loans(
+    const FederationConfig& config) {
+  std::vector<testing::Timed<FederationRouter::Command>> commands;
+  FederationRouter follower(config);
+  const auto play = [&](Nanos now, const FederationRouter::Command& command) {
+    commands.push_back({now, command});
+    const auto reply = follower.apply(command, now);
+    FederationActions actions;
+    follower.tick(now, actions);
+    return reply;
+  };
+  const auto send = [&](std::uint32_t network, Nanos now) {
+    play(now, of(1, network));
+    const auto sent = play(now, federation::DispatchNext{});
+    if (sent.any) play(now, Complete{sent.dispatched.request, RequestOutcome::ok, Nanos{0}});
+    if (sent.any) play(now, federation::TakeCompletion{});
+    return sent.any;
+  };
+  play(Nanos{0}, AddNetwork{"lender", 3, 1'000'000, 40, seconds(10)});
+  play(Nanos{0}, AddNetwork{"borrower", 3, 1'000'000, 2, seconds(10)});
+  EXPECT_EQ(play(seconds(1), federation::Borrow{0, 1, 4, 0}).granted, 4U);
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(send(1, seconds(2))) << "beyond its own two";
+  EXPECT_EQ(play(seconds(3), federation::Reclaim{0}).granted, 3U);
+  EXPECT_FALSE(send(1, seconds(3))) << "what is left of it was spent";
+  EXPECT_EQ(play(seconds(4), federation::Borrow{0, 1, 2, 0}).granted, 2U);
+  EXPECT_EQ(follower.effective_quota(1), 5U);
+  EXPECT_TRUE(send(0, seconds(5)));
+  send(1, seconds(11));  // the lender's window has ended
+  EXPECT_EQ(follower.effective_quota(1), 2U);
+  EXPECT_EQ(follower.effective_quota(0), 40U);
+  EXPECT_EQ(follower.counters().loans, 2U);
+  return commands;
+}
+
+TEST(FederationDeaths, GoesOnAcrossLoansWhereverTheEngineDies) {
+  FederationConfig config = roomy();
+  config.queue_max = 4;
+  config.networks_max = 2;
+  config.loans_max = 2;
+  const auto commands = across_loans(config);
+  testing::expect_replays<FederationRouter>(config, commands);
+  testing::CrashSweep<FederationRouter> sweep(config, commands);
+  sweep.with_ticks();
+  EXPECT_GT(sweep.run(5), 3U * 4 * commands.size());
+}
+
 TEST(FederationDeaths, EveryAcceptedRequestEndsExactlyOnceWhoeverDies) {
   EXPECT_TRUE(rc::check("each accepted request has one completion", [](std::uint64_t seed) {
     Ledger ledger(seed);

@@ -125,6 +125,70 @@ TEST(FederationWaiting, RefusesWhomItTrustsTooLittle) {
   EXPECT_EQ(router.apply(any, Nanos{0}).network, 1U) << "dearer, and trusted";
 }
 
+Submit by(std::uint32_t requester) {
+  Submit submit = of(1);
+  submit.requester = requester;
+  return submit;
+}
+
+TEST(FederationWaiting, RefusesWhoHasHadItsShareWhileAnotherWaits) {
+  FederationConfig config = wide();
+  config.requester_share_ppm = 400'000;
+  FederationRouter router(config);
+  router.apply(network("n", 10), Nanos{0});
+  for (int i = 0; i < 4; ++i) router.apply(by(1), Nanos{0});
+  ASSERT_EQ(dispatched(router, Nanos{0}).size(), 4U);
+  EXPECT_EQ(router.apply(by(1), Nanos{1}).refusal, Refusal::none) << "alone it may have all";
+  EXPECT_EQ(router.apply(by(2), Nanos{1}).refusal, Refusal::none);
+  const auto refused = router.apply(by(1), Nanos{2});
+  EXPECT_EQ(refused.refusal, Refusal::rejected_policy);
+  EXPECT_EQ(refused.retry_after, seconds(60) - Nanos{2}) << "its share begins anew";
+  EXPECT_EQ(router.counters().rejected, 1U);
+  EXPECT_EQ(router.apply(by(65), Nanos{2}).refusal, Refusal::none) << "told apart from 1";
+  EXPECT_EQ(dispatched(router, Nanos{2}).size(), 3U);
+  EXPECT_EQ(router.apply(by(1), Nanos{3}).refusal, Refusal::none) << "nobody waits any more";
+  router.apply(by(2), Nanos{3});
+  FederationActions actions;
+  router.tick(seconds(60), actions);
+  EXPECT_EQ(router.apply(by(1), seconds(60)).refusal, Refusal::none) << "a new window";
+}
+
+// --- after a 429 -------------------------------------------------------------------------------
+
+void answer_one(FederationRouter& router, RequestOutcome outcome, Nanos now) {
+  router.apply(of(3), now);
+  for (const auto& one : dispatched(router, now)) {
+    router.apply(Complete{one.request, outcome, seconds(5)}, now);
+  }
+  take_all(router);
+}
+// How many more may leave at this instant.
+int fit(FederationRouter router, Nanos now) {
+  int count = 0;
+  while (router.apply(of(3), now).refusal == Refusal::none && dispatched(router, now).size() == 1) {
+    ++count;
+  }
+  return count;
+}
+
+TEST(FederationBudget, DoublesOnlyAfterAWindowInWhichNobodySaid429) {
+  FederationRouter router(wide());
+  router.apply(network("n", 100), Nanos{0});
+  for (int i = 0; i < 3; ++i) answer_one(router, RequestOutcome::rate_limited, seconds(1));
+  answer_one(router, RequestOutcome::ok, seconds(6));  // the probe: closed, and half the budget
+  FederationActions actions;
+  router.tick(seconds(60), actions);
+  EXPECT_EQ(fit(router, seconds(60)), 46) << "four left in the last window, which was not clean";
+  FederationRouter calm = router;
+  calm.tick(seconds(120), actions);
+  EXPECT_EQ(fit(calm, seconds(120)), 100);
+  answer_one(router, RequestOutcome::rate_limited, seconds(70));  // one does not open the breaker
+  router.tick(seconds(120), actions);
+  EXPECT_EQ(fit(router, seconds(120)), 49) << "half still";
+  router.tick(seconds(180), actions);
+  EXPECT_EQ(fit(router, seconds(180)), 100);
+}
+
 // --- following ---------------------------------------------------------------------------------
 
 TEST(FederationFollowing, ALeaderHasAtMostCoalesceMaxFollowers) {
@@ -362,6 +426,39 @@ TEST(FederationForecast, IsTheLevelWhereSamplesAreTooFew) {
   EXPECT_TRUE(after(rates).forecast(0, seconds(10)).low_confidence) << "four";
   const std::array more{10, 20, 30, 40, 50};
   EXPECT_FALSE(after(more).forecast(0, seconds(10)).low_confidence) << "five";
+}
+
+TEST(FederationEvents, TellOnceAWindowOfEachPriorityThatIsShed) {
+  FederationConfig config = wide();
+  config.shed_ppm = {500'000, 250'000, 100'000};
+  FederationRouter router(config);
+  router.apply(network("n", 100), Nanos{0});
+  const auto is_shed = [&](std::uint32_t priority, Nanos now) {
+    return router.apply(of(priority), now).refusal == Refusal::rejected_pressure;
+  };
+  spend(router, 0, 60, seconds(1));
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(is_shed(0, seconds(2)));
+  spend(router, 0, 32, seconds(3));
+  for (const std::uint32_t priority : {0U, 1U, 2U, 1U, 0U}) {
+    EXPECT_TRUE(is_shed(priority, seconds(4))) << priority;
+  }
+  FederationActions actions;
+  router.tick(seconds(61), actions);  // what is left of the last window's is still most of it
+  EXPECT_TRUE(is_shed(1, seconds(61)));
+  EXPECT_TRUE(is_shed(0, seconds(61)));
+  EXPECT_EQ(router.counters().shed, 10U);
+  std::vector<std::array<std::uint64_t, 2>> told;  // which, and what was left
+  router.events().after(0, [&](const EventRecord& event) {
+    EXPECT_EQ(event.kind, static_cast<std::uint16_t>(FederationRouter::Event::shed));
+    EXPECT_EQ(event.severity, Severity::warning);
+    EXPECT_EQ(event.a, 0U) << "the network";
+    told.push_back({event.b, event.c});
+  });
+  ASSERT_EQ(told.size(), 4U);
+  EXPECT_EQ(told[0], (std::array<std::uint64_t, 2>{0, 400'000}));
+  EXPECT_EQ(told[1], (std::array<std::uint64_t, 2>{1, 80'000}));
+  EXPECT_EQ(told[2], (std::array<std::uint64_t, 2>{2, 80'000}));
+  EXPECT_EQ(told[3][0], 1U) << "anew in a new window";
 }
 
 TEST(FederationEvents, TellThatABreakerHasOpenedAndUntilWhen) {

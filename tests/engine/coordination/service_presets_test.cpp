@@ -360,6 +360,10 @@ TEST(ServicePresets, OfTheReputationRouter) {
     EXPECT_EQ(config.quarantine_ns, seconds(60));
     EXPECT_EQ(config.observations_min, 5);
     EXPECT_EQ(config.slow_start_ns, seconds(30));
+    EXPECT_EQ(config.latency_alpha, 0.3);
+    EXPECT_EQ(config.wrong_result_weight, 5);
+    EXPECT_EQ(config.outlier_stdevs, 1.9);
+    EXPECT_EQ(config.gamma, 2);
   }
 }
 
@@ -386,6 +390,27 @@ TEST(ServicePresets, OfTheCapabilityHealthMonitor) {
     EXPECT_EQ(config.misses_max, row.misses);
     EXPECT_EQ(config.hysteresis, 0.03);
     EXPECT_EQ(config.remediations_per_hour, 5U);
+    EXPECT_EQ(config.remediation_cooldown_ns, seconds(30));
+    EXPECT_EQ(config.phi_max, 8);
+    EXPECT_EQ(config.unknown_intervals, 3U);
+    EXPECT_EQ(config.page_burn, 14.4);
+    EXPECT_EQ(config.ticket_burn, 6);
+    // An hour and five minutes, six hours and thirty: a twelfth of them, four times, as they are.
+    const double scale = row.probe_s == 1 ? 1 / 12.0 : row.probe_s == 30 ? 4 : 1;
+    const auto scaled = [&](std::int64_t whole_s) {
+      return seconds(static_cast<std::int64_t>(static_cast<double>(whole_s) * scale + 0.5));
+    };
+    EXPECT_EQ(config.page_long_ns, scaled(3'600));
+    EXPECT_EQ(config.page_short_ns, scaled(300));
+    EXPECT_EQ(config.ticket_long_ns, scaled(21'600));
+    EXPECT_EQ(config.ticket_short_ns, scaled(1'800));
+    EXPECT_EQ(config.trend_samples_min, 8U);
+    EXPECT_EQ(config.trend_r2_min, 0.5);
+    EXPECT_EQ(config.cusum_k, 0.5);
+    EXPECT_EQ(config.cusum_h, 5);
+    EXPECT_EQ(config.share_move_max, 0.25);
+    EXPECT_EQ(config.panic_unhealthy, 0.5);
+    EXPECT_EQ(config.dependency_share, 0.6);
   }
 }
 
@@ -409,6 +434,10 @@ TEST(ServicePresets, OfTheServiceDiscovery) {
     EXPECT_EQ(config.fanout, row.fanout);
     EXPECT_EQ(config.anti_entropy_ns, seconds(row.anti_entropy_s));
     EXPECT_EQ(config.tombstone_ns, seconds(row.tombstone_s));
+    EXPECT_EQ(config.share_min, 0.5);
+    EXPECT_EQ(config.partition_checks, 3U);
+    EXPECT_EQ(config.panic_share, 0.5);
+    EXPECT_EQ(config.latency_ref_ns, ms(50));
   }
 }
 

@@ -338,6 +338,7 @@ TEST(Throttle, RefusesBadInputAndStaysAsItWas) {
        Bad{"weight 0", throttle::SetTenant{"c", 0}, Errc::invalid_config},
        Bad{"weight NaN", throttle::SetTenant{"c", nan}, Errc::invalid_config},
        Bad{"max below min", throttle::SetTenant{"c", 1, 5, 4}, Errc::invalid_config},
+       Bad{"no such priority", throttle::SetTenant{"c", 1, 0, 4, 4}, Errc::invalid_config},
        Bad{"table full", throttle::SetTenant{"c"}, Errc::capacity},
        Bad{"negative sojourn", throttle::Dequeue{Nanos{-1}}},
        Bad{"a cap that is none", throttle::GlobalCap{nan, 0}},

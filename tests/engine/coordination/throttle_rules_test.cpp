@@ -1,6 +1,7 @@
 // How a throttle governor steers: what trims, what cuts, how often; congestion, demand and idle
 // tenants; where it settles.
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <vector>
 
@@ -299,6 +300,30 @@ TEST(ThrottleDemand, GivesNobodyMoreThanAQuarterAboveItsDemand) {
   governor.tick(seconds(0.5), actions);
   EXPECT_DOUBLE_EQ(governor.share(0), 16 * 1.25 + 1) << "8 in half a second";
   EXPECT_DOUBLE_EQ(governor.share(1), 79);
+}
+
+TEST(ThrottleDemand, KeepsTheMinimaOfTheUrgentFirstWhereNotAllCanBe) {
+  const auto shares = [](std::uint32_t urgent) {
+    Governor governor{ThrottleConfig{}};  // 50 a second
+    governor.apply(throttle::SetTenant{"a", 1, 30, 100, 1}, Nanos{0});
+    governor.apply(throttle::SetTenant{"b", 5, 30, 100, urgent}, Nanos{0});
+    governor.apply(throttle::SetTenant{"c", 1, 10, 100, 1}, Nanos{0});
+    EXPECT_TRUE(governor.verify());
+    return std::array{governor.share(0), governor.share(1), governor.share(2)};
+  };
+  for (const std::uint32_t urgent : {2U, 3U}) {
+    const auto first = shares(urgent);
+    EXPECT_NEAR(first[1], 30, 1e-9) << "whole";
+    EXPECT_NEAR(first[0], 15, 1e-9) << "of the 20 that are left, as 30 is to 10";
+    EXPECT_NEAR(first[2], 5, 1e-9);
+  }
+  const auto alike = shares(1);
+  EXPECT_NEAR(alike[0], 50 * 30 / 70.0, 1e-9);
+  EXPECT_NEAR(alike[1], 50 * 30 / 70.0, 1e-9);
+  EXPECT_NEAR(alike[2], 50 * 10 / 70.0, 1e-9);
+  const auto last = shares(0);
+  EXPECT_NEAR(last[0] + last[2], 40, 1e-9) << "theirs are whole";
+  EXPECT_NEAR(last[1], 10, 1e-9);
 }
 
 // --- where it settles --------------------------------------------------------------------------

@@ -204,6 +204,30 @@ TEST(VectorClockCausality, RefusesWhatItsBufferCannotHold) {
       << "what sets others free is taken though the buffer is full";
 }
 
+TEST(VectorClockCausality, TellsAtATickWhatItDeliversOnceItsLogHasRoom) {
+  CausalityConfig config = config_of(1);
+  config.log_max = 2;
+  config.matrix = false;  // what is delivered and read may go
+  auto one = group(config);
+  one.apply(causal::AddReader{4}, Nanos{0});
+  for (std::uint64_t i = 1; i <= 5; ++i) {
+    const auto reply = one.apply(Receive{2, i, 0, {{2, i}}, {}}, Nanos{0});
+    EXPECT_EQ(reply.delivered.size(), i <= 2 ? 1U : 0U) << "the log holds two";
+  }
+  CausalityActions actions;
+  one.tick(Nanos{1}, actions);
+  EXPECT_TRUE(actions.delivered.empty()) << "nothing of it is read yet";
+  one.apply(causal::Advance{4, 2}, Nanos{2});
+  one.tick(Nanos{2}, actions);
+  EXPECT_EQ(actions.delivered, (std::vector<Dot>{{2, 3}, {2, 4}}));
+  one.apply(causal::Advance{4, 4}, Nanos{3});
+  one.tick(Nanos{3}, actions);
+  EXPECT_EQ(actions.delivered, (std::vector<Dot>{{2, 5}}));
+  one.tick(Nanos{4}, actions);
+  EXPECT_TRUE(actions.delivered.empty()) << "each is told once";
+  EXPECT_EQ(one.counters().delivered, 5U);
+}
+
 TEST(VectorClockCausality, EndsABarrierWhenItIsReachedOrLate) {
   auto one = group(config_of(1));
   CausalityActions actions;

@@ -18,6 +18,7 @@
 #include "engine/coordination/throttle_governor.hpp"
 #include "tests/engine/coordination/auction_kit.hpp"
 #include "tests/engine/coordination/lock_kit.hpp"
+#include "tests/engine/coordination/queue_kit.hpp"
 #include "tests/engine/coordination/view_kit.hpp"
 
 namespace mesh::tasks {
@@ -139,6 +140,48 @@ TEST(BusNames, AViewIsEnteredAndGivenUp) {
   EXPECT_EQ(listener.hear(views), (std::vector<Heard>{{"view:timeout", 1, 0, 1}}));
 }
 
+TEST(BusNames, ATaskThatKillsItsStationsIsADeadLetterAndPoison) {
+  using coordination::ExactlyOnceQueue;
+  auto config = kit::small_queue();
+  config.poison_stations = 2;
+  ExactlyOnceQueue queue(config);
+  Listener<ExactlyOnceQueue> listener;
+  queue.apply(kit::task("a"), Nanos{0});
+  queue.apply(kit::by("w", 6), Nanos{0});
+  queue.apply(coordination::once::StationClosed{6}, Nanos{1});
+  EXPECT_TRUE(listener.hear(queue).empty());
+  queue.apply(kit::by("w", 7), Nanos{2});
+  queue.apply(coordination::once::StationClosed{7}, Nanos{3});
+  EXPECT_EQ(listener.hear(queue),
+            (std::vector<Heard>{{"queue:dead-letter", 1, 1, 0}, {"queue:poison", 1, 7, 0}}));
+}
+
+TEST(BusNames, AFederationShedsAndLendsAndIsThrottled) {
+  using coordination::FederationRouter;
+  using coordination::RequestOutcome;
+  namespace federation = coordination::federation;
+  coordination::FederationConfig config;
+  config.burst_ppm = 1'000'000;
+  config.breaker_429 = 1;
+  FederationRouter router(config);
+  Listener<FederationRouter> listener;
+  const Nanos minute{60 * kNsPerSecond};
+  router.apply(federation::AddNetwork{"a", 1, 1'000'000, 10, minute}, Nanos{0});
+  router.apply(federation::AddNetwork{"b", 1, 1'000'000, 10, minute}, Nanos{0});
+  for (int i = 0; i < 8; ++i) {
+    router.apply(federation::Submit{0, 0, 3}, Nanos{0});
+    router.apply(federation::DispatchNext{}, Nanos{0});
+  }
+  router.apply(federation::Submit{0, 0, 0}, Nanos{1});  // 20 % are left: under 25
+  EXPECT_EQ(listener.hear(router), (std::vector<Heard>{{"federation:shed", 0, 0, 200'000}}));
+  router.apply(federation::Borrow{1, 0, 2, 0}, Nanos{2});
+  EXPECT_EQ(listener.hear(router), (std::vector<Heard>{{"federation:loan", 1, 0, 2}}));
+  const auto asked = router.apply(federation::Submit{0, 0, 3}, Nanos{3});
+  router.apply(federation::DispatchNext{}, Nanos{3});
+  router.apply(federation::Complete{asked.id, RequestOutcome::rate_limited, minute}, Nanos{3});
+  EXPECT_EQ(listener.names(router), Names{"federation:throttled"});
+}
+
 TEST(BusNames, WhatAServiceOverwroteIsCounted) {
   auto config = kit::small_house();
   config.events_max = 4;
@@ -179,8 +222,9 @@ TEST(BusNames, EachNameOfAServiceIsSaidByOne) {
   add_names<TaskAuction>(said);
   add_names<ViewSynchronizer>(said);
   const std::vector<std::string_view> families{
-      "circuitbreaker:", "backpressure:", "throttle:",  "auction:", "outbox:", "health:",
-      "view:",           "membership:",   "partition:", "lock:",    "chaos:",  "deadlock:"};
+      "circuitbreaker:", "backpressure:", "throttle:",   "auction:",   "outbox:",
+      "health:",         "view:",         "membership:", "partition:", "lock:",
+      "chaos:",          "deadlock:",     "federation:", "queue:"};
   for (std::uint16_t at = 1; at <= kEventNames; ++at) {
     const auto name = static_cast<EventName>(at);
     const bool is_theirs = std::any_of(
