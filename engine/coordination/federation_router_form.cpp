@@ -137,6 +137,7 @@ void FederationRouter::save_network(const Network& network, StateWriter& writer)
   writer.put(network.level);
   network.rates.save(writer);
   writer.put(network.is_clean);
+  writer.put(network.shed_told);
   std::uint32_t users = 0;
   for (const auto used : network.used) users += used == 0 ? 0 : 1;
   writer.put(users);
@@ -228,6 +229,7 @@ void FederationRouter::load_state(StateReader& reader) {
     reader.get(network.level);
     network.rates.load(reader);
     reader.get(network.is_clean);
+    reader.get(network.shed_told);
     const std::size_t users = reader.get_count(8);
     for (std::size_t k = 0; k < users; ++k) {
       const auto share = reader.get<std::uint32_t>();
