@@ -98,7 +98,8 @@ void write_text(Json answer, std::ostream& out) {
   answer.erase("missed");
   answer.erase("ok");
   out << lines_of(answer);
-  for (const Json* const list : {&phases, &missed}) {
+  const Json* const lists[] = {&phases, &missed};
+  for (const Json* const list : lists) {
     if (list->empty()) continue;
     out << '\n';
     table_of(*list).write(out);

@@ -57,12 +57,12 @@ class ControlClient {
                                                const ConnectOptions& options);
 
   // One JSON object there, one back. An {"error": ...} comes as an Error of that code.
-  Result<std::string> request(const std::string& json);
+  Result<std::string> request(const std::string& packet);
   // The same, with what the answer carries.
-  Result<ControlAnswer> request_descriptors(const std::string& json,
+  Result<ControlAnswer> request_descriptors(const std::string& packet,
                                             std::span<const int> descriptors = {});
   // The two halves, for who does not wait. Nothing yet: none. What was set aside comes first.
-  Status send(const std::string& json, std::span<const int> descriptors);
+  Status send(const std::string& packet, std::span<const int> descriptors);
   Result<std::optional<ControlAnswer>> try_receive();
   // The request that timed out and is not answered yet; empty: none. Of a connection that ends it
   // stands.
@@ -75,7 +75,7 @@ class ControlClient {
   // late one.
   Status ask_again(const std::string& request);
   // What has no answer. Does not wait: where there is no room it is not said.
-  void say(const std::string& json) noexcept;
+  void say(const std::string& packet) noexcept;
   // The packet that follows the answer to `attach`.
   Result<std::vector<shm::Descriptor>> receive_descriptors();
 
@@ -85,7 +85,7 @@ class ControlClient {
  private:
   ControlClient(shm::Descriptor socket, std::string directory)
       : socket_(std::move(socket)), directory_(std::move(directory)) {}
-  Status put(const std::string& json, std::span<const int> descriptors);
+  Status put(const std::string& packet, std::span<const int> descriptors);
   Result<ControlAnswer> receive(shm::Waiting waiting);
   Status await_overdue();
   void settle(Result<ControlAnswer> answer);
