@@ -66,7 +66,7 @@ Result<CounterReport> report_counters(const std::string& directory, const std::s
 [[nodiscard]] Json counters_json(const CounterReport& report);
 
 struct RatesWanted {
-  std::string pattern;
+  std::string pattern{};
   bool all = false;  // those that did not move, too
 };
 [[nodiscard]] Status check_pattern(const MeshCounters& counters, const std::string& pattern);

@@ -316,7 +316,7 @@ TEST_F(MeshReportsTest, ListConflictsThatAPersonResolvesByACall) {
   EXPECT_THAT(after[0]["outcome"].get<std::string>(), HasSubstr("the second sensor is right"));
   const Json chain = report(R"({"op":"conflicts","what":"verify"})");
   EXPECT_EQ(chain["whole"], true);
-  EXPECT_EQ(chain, verification_json(taken(mesh.verify_conflicts())));
+  EXPECT_EQ(chain, engine::reports::verification_json(taken(mesh.verify_conflicts())));
 }
 
 TEST_F(MeshReportsTest, TellOperationsAndAgentsFromTheStore) {
@@ -339,7 +339,7 @@ TEST_F(MeshReportsTest, TellOperationsAndAgentsFromTheStore) {
   const Json all = report(R"({"op":"history"})");
   ASSERT_EQ(all["operations"].size(), 2U);
   EXPECT_EQ(all["operations"][0]["kind"], "scatter");
-  EXPECT_EQ(all, past_operations_json(taken(mesh.operations())));
+  EXPECT_EQ(all, engine::reports::past_operations_json(taken(mesh.operations())));
   const Json cascades = report(R"({"op":"history","kind":"cascade","verdict":"partial"})");
   EXPECT_EQ(cascades["operations"].size(), 1U);
   EXPECT_EQ(report(R"({"op":"history","since_min":90})")["operations"].size(), 1U);
@@ -351,7 +351,7 @@ TEST_F(MeshReportsTest, TellOperationsAndAgentsFromTheStore) {
   ASSERT_EQ(sector["agents"].size(), 1U);
   EXPECT_EQ(sector["agents"][0]["agents"], 7.0) << "cluster 10 is of sector 1";
   EXPECT_EQ(report(R"({"op":"history","what":"agents","cluster":0})")["agents"][0]["active"], 29.0);
-  EXPECT_EQ(sector, past_agents_json(taken(mesh.agents({.sector = 1}))));
+  EXPECT_EQ(sector, engine::reports::past_agents_json(taken(mesh.agents({.sector = 1}))));
 }
 
 // Reporter.
