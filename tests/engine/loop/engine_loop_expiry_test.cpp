@@ -146,6 +146,42 @@ TEST(EngineLoopExpiry, TheEnginesOwnQuestionToWhoIsAwayIsOverWithItsTime) {
   EXPECT_EQ(mesh.loop->gauges().unanswered, 0U);
 }
 
+// In DEGRADED_MODERATE what is below high priority waits for a better mode; its time goes on.
+TEST(EngineLoopExpiry, WhatWaitsForABetterModeIsReportedOnceItsTimeIsOver) {
+  LoopOptions options;
+  options.upkeep = Nanos{10 * kMs};
+  options.watch.modes = {.enter_after = Nanos{30 * kMs}, .leave_after = Nanos{100 * kMs}};
+  LoopFixture mesh(600, 10, options);
+  for (std::uint16_t number = 1; number <= 10; ++number)
+    mesh.add(number, 30, "s" + std::to_string(number));
+  mesh.run(100 * kMs, kMs);
+  constexpr auto kLost = std::to_array<std::uint16_t>({1, 3, 5});
+  for (const std::uint16_t number : kLost) mesh.lose(number);
+  mesh.run(80 * kMs, kMs);
+  const auto post = [&](std::int64_t ttl_ms) {
+    must(mesh.loop->post({.target = mesh.ids[4][0], .ttl = Nanos{ttl_ms * kMs}, .body = bytes("?")},
+                         from_ns(mesh.now_ns)));
+  };
+  post(50);
+  post(0);
+  ASSERT_EQ(mesh.loop->counters().mode_queued, 2U);
+  mesh.run(250 * kMs, kMs);
+  const auto answered = mesh.loop->take_answered();
+  ASSERT_TRUE(answered);
+  EXPECT_TRUE(answered->expired);
+  EXPECT_EQ(mesh.loop->counters().expired, 1U);
+  EXPECT_EQ(mesh.loop->gauges().unanswered, 1U);
+  EXPECT_TRUE(mesh.loop->verify());
+  for (const std::uint16_t number : kLost) mesh.add(number, 30, "s" + std::to_string(number));
+  mesh.run(500 * kMs, kMs);
+  for (const auto& station : mesh.stations) {
+    if (station->number == StationId{4}) {
+      EXPECT_EQ(station->poll().size(), 1U);
+    }
+  }
+  EXPECT_FALSE(mesh.loop->take_answered());
+}
+
 // What is past takes no room from what is not.
 TEST(EngineLoopExpiry, WhatIsPastLeavesItsPlaceToOthers) {
   Pair mesh;
