@@ -1,4 +1,6 @@
 // What the services of routing tell as events: each kind, of whom, and with what numbers.
+#include <functional>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -77,6 +79,42 @@ TEST(HealthEvents, TellEachRemedyAndItsCause) {
   for (std::size_t i = 0; i < taken.size(); ++i) {
     EXPECT_EQ(told.events[i].a, static_cast<std::uint64_t>(taken[i])) << i;
   }
+}
+
+// A remedy of one healthy provider, probed each second, whose latency and outcome `sample` says.
+EventRecord first_remedy(Monitor& monitor,
+                         const std::function<std::pair<double, bool>(int)>& sample) {
+  Told<Monitor> told(Monitor::Event::remediation);
+  HealthActions actions;
+  for (int i = 0; i < 400 && told.events.empty(); ++i) {
+    const auto [ms, ok] = sample(i);
+    probe(monitor, 0, seconds(i), ms, ok);
+    EXPECT_TRUE(i < 3 || monitor.view(0, 0).status == HealthStatus::healthy) << i;
+    monitor.tick(seconds(i), actions);
+    told.hear(monitor);
+  }
+  return told.events.empty() ? EventRecord{} : told.events.front();
+}
+
+TEST(HealthCauses, ABudgetThatBurnsIsOneOfAHealthyProvider) {
+  Monitor monitor = monitor_of(health_preset("real-time-api"));
+  const auto remedy = first_remedy(monitor, [](int i) {
+    return std::pair{40.0, i != 200 && i != 205};
+  });  // of a thousand: one
+  EXPECT_EQ(remedy.a, static_cast<std::uint64_t>(Remediation::increase_probe_rate));
+  EXPECT_EQ(remedy.b, static_cast<std::uint64_t>(HealthCause::burn));
+  EXPECT_GE(remedy.t_ns, seconds(262).count()) << "its window is clean, and its budget burns on";
+}
+
+TEST(HealthCauses, ATrendIsOneLongBeforeTheProviderFails) {
+  auto config = health_preset("real-time-api");
+  config.cusum_h_ns = seconds(10);  // a shift is another cause
+  Monitor monitor = monitor_of(config);
+  const auto remedy = first_remedy(monitor, [](int i) {
+    return std::pair{i < 30 ? 10.0 : 10 + 1.7 * (i - 30), true};
+  });
+  EXPECT_EQ(remedy.a, static_cast<std::uint64_t>(Remediation::increase_probe_rate));
+  EXPECT_EQ(remedy.b, static_cast<std::uint64_t>(HealthCause::trend));
 }
 
 TEST(HealthEvents, TellWhenAnAlertBeginsAndEnds) {
