@@ -59,6 +59,14 @@ void let_rest_expire(EngineLoop::State& loop, std::uint32_t slot) noexcept {
   loop.ending.push_back(slot);
 }
 
+bool has_bucket_to_send(EngineLoop::State& loop, std::uint32_t slot) noexcept {
+  const Operation& operation = loop.operations[slot];
+  if (operation.state != OperationState::sending || !operation.has_bucket_left()) return false;
+  if (!is_past(loop, operation)) return true;
+  let_rest_expire(loop, slot);
+  return false;
+}
+
 }  // namespace
 
 bool EngineLoop::State::fire_wheel() noexcept {
@@ -89,9 +97,8 @@ bool EngineLoop::State::go_on() noexcept {
 }
 
 void EngineLoop::State::dispatch_bucket(std::uint32_t slot) noexcept {
+  if (!has_bucket_to_send(*this, slot)) return;
   Operation& operation = operations[slot];
-  if (operation.state != OperationState::sending || !operation.has_bucket_left()) return;
-  if (is_past(*this, operation)) return let_rest_expire(*this, slot);
   const std::int64_t start = clock();
   const std::uint32_t bucket_key = operation.next_key();
   if (!operation.is_lateness_known) {
