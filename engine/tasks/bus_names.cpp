@@ -95,7 +95,8 @@ EventName bus_name<coordination::FederationRouter>(const EventRecord& event) noe
   using Event = coordination::FederationRouter::Event;
   constexpr BusRow<Event> kRows[] = {{Event::loan, EventName::federation_loan},
                                      {Event::loan_returned, EventName::federation_loan},
-                                     {Event::breaker_opened, EventName::federation_throttled}};
+                                     {Event::breaker_opened, EventName::federation_throttled},
+                                     {Event::shed, EventName::federation_shed}};
   return name_in(kRows, event);
 }
 

@@ -96,7 +96,7 @@ TEST(ServiceBytes, OfAFederationRouterStand) {
                          federation::Submit{1, 0, 2, 4, 0, 1'003, Nanos{0}},
                          federation::DispatchNext{},
                          federation::BridgeDied{}}),
-            5430179791267881509U);
+            14070153687408223239U);
 }
 
 TEST(ServiceBytes, OfAThrottleGovernorStand) {
