@@ -142,6 +142,10 @@ TEST(LockQuorum, LetsOneInAtATimeAndEveryoneInTheEnd) {
         if (::testing::Test::HasFatalFailure()) return;
       }
       ASSERT_TRUE(voters.is_done()) << "somebody waits for ever";
+      std::size_t asked = 0;  // votes, in twenty rounds of each
+      for (const auto& quorum : maekawa_quorums(members)) asked += 20 * quorum.size();
+      EXPECT_GE(voters.sent(), 3 * asked);
+      EXPECT_LE(voters.sent(), 5 * asked) << "Maekawa's bound, under contention too";
     }
   }
 }
