@@ -442,6 +442,16 @@ TEST(FederationEvents, TellOnceAWindowOfEachPriorityThatIsShed) {
   for (const std::uint32_t priority : {0U, 1U, 2U, 1U, 0U}) {
     EXPECT_TRUE(is_shed(priority, seconds(4))) << priority;
   }
+  auto again = FederationRouter::restore(config, router.snapshot());
+  ASSERT_TRUE(again.has_value());
+  const auto said = [&] {
+    std::size_t count = 0;
+    again->events().after(0, [&](const EventRecord& /*event*/) { ++count; });
+    return count;
+  };
+  const std::size_t before = said();
+  EXPECT_EQ(again->apply(of(2), seconds(5)).refusal, Refusal::rejected_pressure);
+  EXPECT_EQ(said(), before) << "a restored one knows what it has told";
   FederationActions actions;
   router.tick(seconds(61), actions);  // what is left of the last window's is still most of it
   EXPECT_TRUE(is_shed(1, seconds(61)));

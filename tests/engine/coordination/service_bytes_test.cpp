@@ -96,7 +96,7 @@ TEST(ServiceBytes, OfAFederationRouterStand) {
                          federation::Submit{1, 0, 2, 4, 0, 1'003, Nanos{0}},
                          federation::DispatchNext{},
                          federation::BridgeDied{}}),
-            14070153687408223239U);
+            3226006636487669432U);
 }
 
 TEST(ServiceBytes, OfAThrottleGovernorStand) {
