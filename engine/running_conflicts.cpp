@@ -58,33 +58,20 @@ class FunctionCall final : public OfficeCall {
   What what_;
 };
 
-class DecideCall final : public OfficeCall {
- public:
-  DecideCall(const SubjectId& conflict, std::string decision, RunningConflicts::Done done)
-      : conflict_(conflict), decision_(std::move(decision)), done_(std::move(done)) {}
-  void run(ConflictOffice& office, HostTime now) override {
-    done_(status_of(office.decide(conflict_, decision_, now)));
+Status status_of(const SubjectId& conflict, DeskAnswer answer) {
+  const std::string which = "resolve " + name_of(conflict) + ": ";
+  switch (answer) {
+    case DeskAnswer::taken:
+      return {};
+    case DeskAnswer::no_such:
+      return fail(Errc::not_found, which + "no conflict that is open has this id");
+    case DeskAnswer::invalid:
+      return fail(Errc::bad_input, which + "the decision is empty or too long");
+    default:
+      return fail(Errc::wrong_state,
+                  which + "its strategy is being carried out, or its record is not durable yet");
   }
-
- private:
-  [[nodiscard]] Status status_of(DeskAnswer answer) const {
-    const std::string which = "resolve " + name_of(conflict_) + ": ";
-    switch (answer) {
-      case DeskAnswer::taken:
-        return {};
-      case DeskAnswer::no_such:
-        return fail(Errc::not_found, which + "no conflict that is open has this id");
-      case DeskAnswer::invalid:
-        return fail(Errc::bad_input, which + "the decision is empty or too long");
-      default:
-        return fail(Errc::wrong_state,
-                    which + "its strategy is being carried out, or its record is not durable yet");
-    }
-  }
-  SubjectId conflict_;
-  std::string decision_;
-  RunningConflicts::Done done_;
-};
+}
 
 }  // namespace
 
@@ -122,10 +109,7 @@ Result<std::unique_ptr<RunningConflicts>> RunningConflicts::create(
                                        ConflictReport& report) {
                       if (its->steps_ != nullptr) its->steps_->complete(note, carried, report);
                     },
-                .closed =
-                    [its = made.get()](const Closed& closed) {
-                      if (its->steps_ != nullptr) its->steps_->closed(*its->office_, closed);
-                    },
+                .closed = [its = made.get()](const Closed& closed) { its->closed(closed); },
                 .turn = [its = made.get()](HostTime now) { return its->turn(now); },
                 .alarm =
                     [its = made.get()](RecorderAlarm what, const std::string& sentence) {
@@ -201,7 +185,19 @@ void RunningConflicts::alarm(Errc code, const std::string& sentence) {
 }
 
 void RunningConflicts::resolve(const SubjectId& conflict, std::string decision, Done done) {
-  thread_->post(std::make_unique<DecideCall>(conflict, std::move(decision), std::move(done)));
+  call([this, conflict, decision = std::move(decision), done = std::move(done)](
+           ConflictOffice& office, HostTime now) {
+    const Status status = status_of(conflict, office.decide(conflict, decision, now));
+    if (!status) return done(status);
+    deciding_.insert_or_assign(conflict, done);
+  });
+}
+
+// Its last record is durable: who decided it is told now, and not before.
+void RunningConflicts::closed(const Closed& closed) {
+  if (steps_ != nullptr) steps_->closed(*office_, closed);
+  const auto decided = deciding_.extract(closed.subject);
+  if (!decided.empty()) decided.mapped()(Status());
 }
 
 Result<SubjectId> subject_of(const std::string& name) {

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -53,10 +54,10 @@ class RunningConflicts {
   [[nodiscard]] WireTime wall_now() const {
     return static_cast<WireTime>(to_ns(clock_()) + unix_offset_ns_);
   }
-  // A person's decision, told to `done` on the office's thread. An engine that stops first destroys
-  // `done` untold.
   // On the office's thread, between two of its turns; an engine that stops first destroys it unrun.
   void call(std::function<void(ConflictOffice& office, HostTime now)> what);
+  // A person's decision: `done` is told on the office's thread, once it is durable. An engine that
+  // stops first, or whose store and spill file take nothing, does not tell it.
   using Done = std::function<void(const Status&)>;
   void resolve(const SubjectId& conflict, std::string decision, Done done);
 
@@ -64,6 +65,7 @@ class RunningConflicts {
   RunningConflicts();
   void escalate(const Escalate& escalate, const Record& conflict);
   void tell_coordinators();
+  void closed(const Closed& closed);
   void alarm(Errc code, const std::string& sentence);
   bool turn(HostTime now);
   bool turn_history(HostTime now);
@@ -73,6 +75,7 @@ class RunningConflicts {
   std::int64_t unix_offset_ns_ = 0;
   SchedulerThread* scheduler_ = nullptr;
   std::vector<Escalation> escalations_;             // of this turn
+  std::map<SubjectId, Done> deciding_;              // the office's thread: not durable yet
   std::vector<std::unique_ptr<Job>> early_alarms_;  // before there was a scheduler
   std::unique_ptr<RunningSteps> steps_;
   std::unique_ptr<HistoryKeeper> history_;  // none: neither history nor results are kept
